@@ -1,0 +1,126 @@
+"""`Assembly`: a task put together for this machine. Compiled programs and placed data, shared by many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ladle.engine.cache import use_compilation_cache
+from ladle.engine.evaluate import Evaluator
+from ladle.engine.objective import Objective
+from ladle.engine.optimizer import Optimizer, optimizer_named
+from ladle.engine.rate import Rate, constant_rate
+from ladle.engine.step import CompiledStep
+from ladle.errors import ArgumentError, must
+from ladle.feed.arrays import Arrays
+from ladle.feed.order import Permuted
+from ladle.feed.resident import ResidentFeed
+from ladle.scaling import Rule, lr_factor, rule_for
+from ladle.spec import rung_for
+from ladle.task import Task
+
+REFERENCE_SIZE = 64
+"""Batch size at which the optimisers' usual learning rates are meant."""
+
+LARGEST_MICRO = 4096
+"""Without a plan, no forward pass holds more examples than this."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A task's compiled step, evaluator and data on the devices. Built once, used by every run of a comparison."""
+
+    task: Task
+    objective: Objective
+    optimizer: Optimizer
+    step: CompiledStep
+    evaluator: Evaluator
+    source: Arrays
+    train: Any
+    valid: Any | None
+
+    @property
+    def rows(self) -> int:
+        return self.task.data.rows
+
+    @property
+    def rule(self) -> Rule:
+        """How the learning rate follows the batch size with this optimiser."""
+        return rule_for(self.task.optimizer_name)
+
+    def feed(self, seed: int) -> ResidentFeed:
+        """The training part in a new order each epoch."""
+        return ResidentFeed(self.source, Permuted(self.rows, seed), resident=(self.train, None))
+
+    def lr(self, size: int) -> float | None:
+        """The learning rate at `size`: the task's own, or the rule from the optimiser's usual one at 64."""
+        if self.task.lr != "auto":
+            return float(self.task.lr) if not callable(self.task.lr) else None
+        return None if self.optimizer.lr is None else self.optimizer.lr * self.lr_ratio(size)
+
+    def lr_ratio(self, size: int) -> float:
+        """What the rule multiplies the rate at batches of 64 by for batches of `size`."""
+        return lr_factor(self.rule, size / REFERENCE_SIZE)
+
+
+def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False, devices: Any = None) -> Assembly:
+    """Put `task` together: trace nothing yet, place the data once. `rate`: a schedule over the task's own."""
+    use_compilation_cache()
+    objective = task.objective()
+    optimizer = optimizer_named(task.optimizer, task.hyper)
+    schedule = task.lr if callable(task.lr) else (rate or constant_rate)
+    step = CompiledStep(objective, optimizer, rate=schedule, per_example=per_example, devices=devices)
+    source = Arrays(dict(task.data.train))
+    valid = task.data.valid
+    has_valid = valid is not None and _count(valid) > 0
+    return Assembly(
+        task=task,
+        objective=objective,
+        optimizer=optimizer,
+        step=step,
+        evaluator=Evaluator(objective, step.layout),
+        source=source,
+        train=step.place(source.tree),
+        valid=step.place(dict(valid)) if has_valid else None,
+    )
+
+
+def resolve_size(size: int | str, rows: int) -> int:
+    """`size` as a number of examples: a number, or "full" for the whole training part. Never more than there is."""
+    if size == "full":
+        return rows
+    try:
+        count = int(size)
+        whole = count == float(size) and not isinstance(size, bool)
+    except (TypeError, ValueError):
+        whole, count = False, 0
+    if not whole:
+        raise ArgumentError(must("size", "be a whole number or 'full'", size, "examples are counted", "--size 64"))
+    if count < 1:
+        raise ArgumentError(must("size", "be at least 1", size, "an update needs an example", "--size 64"))
+    if count > rows:
+        raise ArgumentError(
+            must("size", f"be at most the {rows:,} training examples", count, "a batch never crosses an epoch", "--size full")
+        )
+    return count
+
+
+def resolve_micro(size: int, micro_size: int | None, largest: int = LARGEST_MICRO) -> int:
+    """The micro-batch size for one constant batch size: the whole batch where it fits, else equal parts of it."""
+    if micro_size is None:
+        return -(-size // -(-size // largest))
+    if micro_size < 1:
+        raise ArgumentError(must("micro-size", "be at least 1", micro_size, "a forward pass needs an example", "--micro-size 64"))
+    if micro_size > size:
+        raise ArgumentError(
+            must("micro-size", f"be at most the batch size {size}", micro_size, "it is a part of the batch", f"--micro-size {rung_for(size, size)}")
+        )
+    return micro_size
+
+
+def _count(tree: Any) -> int:
+    leaf = tree
+    while isinstance(leaf, Mapping):
+        leaf = next(iter(leaf.values()))
+    return len(leaf)

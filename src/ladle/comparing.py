@@ -1,0 +1,343 @@
+"""`compare`: batch sizes side by side on the same data, model, seeds and budget, measured."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from ladle import record
+from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
+from ladle.duration import Until
+from ladle.engine.curvature import largest_eigenvalue
+from ladle.engine.probe import CompiledProbe
+from ladle.engine.rows import MicroBatch
+from ladle.engine.sweep import FACTORS, best_rate, sweep
+from ladle.errors import ArgumentError, RunError, must
+from ladle.monitor.console import Console, console
+from ladle.plan import Plan
+from ladle.planning import plan as make_plan
+from ladle.report.table import text
+from ladle.spec import BatchSpec
+from ladle.task import Task
+from ladle.training import Run, fit
+
+SHARPNESS_EXAMPLES = 1024
+VARIANCE_MICRO = 32
+VARIANCE_EXAMPLES = 4096
+
+FIELDS = (
+    "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
+    "gradient_variance", "sharpness", "generalisation_gap", "device_use",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The measured batch-size table. `rows`: one mapping per size; `folder`: where the runs are, or None."""
+
+    rows: list[dict[str, Any]]
+    facts: Mapping[str, Any]
+    plan: Plan | None = None
+    folder: Path | None = None
+    runs: list[list[Run]] = field(default_factory=list, repr=False)
+
+    def __str__(self) -> str:
+        return text(self.facts["runs"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """One batch size of a comparison."""
+
+    name: str
+    spec: BatchSpec
+    lr: float | None
+    hyper: Mapping[str, float]
+    swept: Sequence[tuple[float, float]] = ()
+
+
+def compare(
+    task: Task | Assembly,
+    *,
+    sizes: Sequence[int | str] = ("full", 64, 1, "planned"),
+    seeds: int = 3,
+    until: str | Until = "30 epochs",
+    lr: float | Literal["rule", "sweep"] = "rule",
+    out: str | os.PathLike[str] | None = None,
+    memory: int | str | None = None,
+    show: Console | bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Train `task` at each of `sizes` from the same initial parameters with the same seeds and budget.
+
+    - `sizes`: numbers, "full", or "planned" for what `ladle.plan` chooses.
+    - `until`: the budget of every run; in epochs or examples it is the same for all sizes.
+    - `lr`: "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size; "sweep" takes for each size
+      the best of a short sweep around that; a number is the rate at 64.
+    - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
+
+    Beside the losses it measures, at each size: peak memory of the update in a child process, examples per second, the
+    variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
+    generalisation gap (validation minus training loss, both in eval mode) and how busy the device was.
+    """
+    until = Until.parse(until)
+    if seeds < 1:
+        raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "--seeds 3"))
+    assembly = task if isinstance(task, Assembly) else assemble(task)
+    wanted = _unique(sizes, assembly.rows)
+    folder = Path(out) if out is not None else None
+    if folder is not None:
+        _make_folder(folder)
+    monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+    chosen: Plan | None = None
+    if "planned" in wanted:
+        monitor.message("planning: memory, throughput, noise scale")
+        chosen = make_plan(assembly, memory=memory, lr=lr if isinstance(lr, float) else None)
+    entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
+    runs: list[list[Run]] = []
+    for entrant in entrants:
+        monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}")
+        runs.append([_train(assembly, entrant, until, seed, folder) for seed in range(seeds)])
+    monitor.message("measuring memory, gradient variance and sharpness")
+    peaks = _peaks(assembly, entrants)
+    rows = [
+        _row(assembly, entrant, of_size, peak, folder)
+        for entrant, of_size, peak in zip(entrants, runs, peaks, strict=True)
+    ]
+    described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
+    if folder is not None:
+        _write(folder, described, chosen)
+        described = record.read_json(folder / record.COMPARE_FILE)
+    monitor.close()
+    return Comparison(rows, described, chosen, folder, runs)
+
+
+def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
+    """Names of the sizes in the order given, each once."""
+    names = [str(size).strip() for size in sizes]
+    for name in names:
+        if name != "planned":
+            resolve_size(name, rows)
+    if not names:
+        raise ArgumentError(must("sizes", "name a batch size", "nothing", "there is nothing to compare", "--sizes full,64,1"))
+    return list(dict.fromkeys(names))
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ArgumentError(must("out", "be a new folder", str(folder), "earlier results are there", "another --out"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(must("out", "be a folder that can be written", str(folder), str(error.strerror), "another --out")) from None
+
+
+def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> _Entrant:
+    """A size with its rate: by rule, or the best of a short sweep around the rule's."""
+    if name == "planned":
+        assert plan is not None
+        spec, rate, hyper = plan.first, plan.lr, dict(plan.hyper)
+    else:
+        size = resolve_size(name, assembly.rows)
+        spec = BatchSpec(size, resolve_micro(size, None))
+        rate, hyper = assembly.lr(size), {}
+        if isinstance(lr, float):
+            rate = lr * assembly.lr_ratio(size)
+    if lr != "sweep" or rate is None:
+        return _Entrant(name, spec, rate, hyper)
+    examples = max(2 * assembly.rows, 20 * spec.size)
+    found = sweep(assembly.step, assembly.feed(0), spec, [rate * factor for factor in FACTORS], examples=examples, hyper=hyper)
+    return _Entrant(name, spec, best_rate(found) or rate, hyper, found)
+
+
+def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folder: Path | None) -> Run:
+    return fit(
+        assembly,
+        size=entrant.spec.size,
+        micro_size=entrant.spec.micro_size,
+        until=until,
+        lr=entrant.lr,
+        hyper=entrant.hyper,
+        seed=seed,
+        out=None if folder is None else folder / f"{entrant.name}-seed{seed}",
+        checkpoints=False,
+        facts={"name": entrant.name},
+    )
+
+
+def _probe(assembly: Assembly) -> CompiledProbe:
+    return CompiledProbe(assembly.step, assembly.feed(0), BatchSpec(1, 1))
+
+
+def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]:
+    """Peak memory of an update at each size, measured in one child process; None where the child failed."""
+    try:
+        return list(_probe(assembly).confirm_all([entrant.spec for entrant in entrants]))
+    except RunError:
+        return [None] * len(entrants)
+
+
+def _row(assembly: Assembly, entrant: _Entrant, runs: Sequence[Run], peak: int | None, folder: Path | None) -> dict[str, Any]:
+    """One line of the table: means over seeds, with the span of the seeds beside."""
+    measured = [_measure(assembly, entrant, run) for run in runs]
+    row: dict[str, Any] = {
+        "name": entrant.name,
+        "size": entrant.spec.size,
+        "micro_size": entrant.spec.micro_size,
+        "lr": entrant.lr,
+        "peak_memory_bytes": peak,
+        "metric": _metric(assembly),
+        "seed_count": len(runs),
+        "diverged": any(run.status == "diverged" for run in runs),
+        "folders": [] if folder is None else [f"{entrant.name}-seed{seed}" for seed in range(len(runs))],
+        "hyper": dict(entrant.hyper),
+        "lr_sweep": [list(pair) for pair in entrant.swept],
+        "spread": {},
+    }
+    for name in FIELDS:
+        values = [one[name] for one in measured if one.get(name) is not None and math.isfinite(one[name])]
+        row[name] = sum(values) / len(values) if values else None
+        row["spread"][name] = [min(values), max(values)] if values else None
+    row["updates"], row["examples"] = (round(row[name]) if row[name] is not None else None for name in ("updates", "examples"))
+    return row
+
+
+def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float | None]:
+    """What is measured of one run."""
+    final, metric = run.final, _metric(assembly)
+    train = assembly.evaluator(run.state, assembly.train, prefix="train_")
+    seconds = final["seconds"]
+    gap = final["valid_loss"] - train["train_loss"] if "valid_loss" in final else None
+    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if jax.default_backend() == "cpu" else None
+    cores = record.hardware()["cores"] or 1
+    return {
+        "updates": final["updates"],
+        "examples": final["examples"],
+        "seconds": seconds,
+        "train_loss": train["train_loss"],
+        "valid_loss": final.get("valid_loss"),
+        "valid_metric": final.get(f"valid_{metric}") if metric else None,
+        "examples_per_second": final["examples"] / seconds if seconds else None,
+        "gradient_variance": gradient_variance(assembly, run.state, entrant.spec.size),
+        "sharpness": sharpness(assembly, run.state),
+        "generalisation_gap": gap,
+        "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
+    }
+
+
+def gradient_variance(assembly: Assembly, state: Any, size: int) -> float | None:
+    """tr(Sigma) / size at the parameters of `state`: the expected |g_B - G|^2 of a batch of `size`.
+
+    tr(Sigma) is the unbiased estimate between micro-batches of 32 over up to 4096 training examples; where a batch is
+    the whole data set it has no variance.
+    """
+    rows = assembly.rows
+    micro = min(VARIANCE_MICRO, rows // 2)
+    if micro < 1 or size >= rows:
+        return 0.0 if size >= rows else None
+    spec = BatchSpec(min(rows, VARIANCE_EXAMPLES), micro)
+    feed = assembly.feed(0)
+    draw, _ = feed.draw(feed.start(), spec)
+    copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # A step consumes what it is given.
+    _, observation = assembly.step(copy, draw, spec, 0.0)
+    moments = observation.moments()
+    # Drawn without replacement from `rows` examples: the variance of a batch mean shrinks as the batch nears the whole.
+    return moments.trace / moments.count / size * (1 - size / rows) if moments.count else None
+
+
+def sharpness(assembly: Assembly, state: Any) -> float:
+    """Largest eigenvalue of the Hessian of the training loss at `state`, over up to 1024 examples, in eval mode."""
+    return float(_sharpness(assembly)(state.params, state.model_state, assembly.train))
+
+
+_COMPILED: dict[int, tuple[Assembly, Any]] = {}
+
+
+def _sharpness(assembly: Assembly) -> Any:
+    """The compiled measurement of one assembly, kept while the process lives so that seeds share it."""
+    if id(assembly) not in _COMPILED:
+
+        def measure(params: Any, model_state: Any, data: Any) -> jax.Array:
+            part = jax.tree.map(lambda leaf: leaf[:SHARPNESS_EXAMPLES], data)
+            count = jax.tree.leaves(part)[0].shape[0]
+            keys = jax.random.split(jax.random.key(0), count)
+            rows = MicroBatch(part, np.ones(count, np.float32), keys)
+
+            def loss(params: Any) -> jax.Array:
+                losses, _, _ = assembly.objective.losses(params, model_state, rows, False)
+                return losses.mean()
+
+            return largest_eigenvalue(loss, params, key=jax.random.key(0))
+
+        _COMPILED[id(assembly)] = (assembly, jax.jit(measure))
+    return _COMPILED[id(assembly)][1]
+
+
+def _metric(assembly: Assembly) -> str | None:
+    return assembly.objective.metrics[0] if assembly.objective.metrics else None
+
+
+def _budget(until: Until) -> str:
+    for value, unit in ((until.epochs, "epochs"), (until.examples, "examples"), (until.updates, "steps"), (until.seconds, "s")):
+        if value is not None:
+            return f"{value:g} {unit} each"
+    return ""
+
+
+def _describe(
+    assembly: Assembly,
+    until: Until,
+    lr: float | str,
+    seeds: int,
+    rows: list[dict[str, Any]],
+    plan: Plan | None,
+    folder: Path | None,
+    facts: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    data = assembly.task.data
+    rates = {
+        "rule": f"{assembly.rule} rule from batches of 64",
+        "sweep": "best of a short sweep of five rates at each size",
+    }.get(str(lr), f"{lr} at batches of 64, {assembly.rule} rule")
+    return record.plain(
+        {
+            "folder": str(folder) if folder is not None else None,
+            "status": "finished",
+            "command": record.command(),
+            "model": assembly.objective.name,
+            "optimizer": assembly.optimizer.name,
+            "budget": _budget(until),
+            "lr": rates,
+            "seeds": seeds,
+            "data": {"name": data.name, "rows": data.rows, "digest": data.digest, "kind": data.kind, "notes": data.notes},
+            "versions": record.versions(),
+            "hardware": record.hardware(str(device) for device in jax.local_devices()),
+            "runs": rows,
+            "plan": plan.to_json() if plan is not None else None,
+            **(facts or {}),
+        }
+    )
+
+
+def _write(folder: Path, described: dict[str, Any], plan: Plan | None) -> None:
+    """compare.json, then what is drawn from it."""
+    from ladle import report
+    from ladle.report.checks import findings
+
+    described = {**described, "findings": [record.plain(vars(one)) for one in findings(described)]}
+    record.write_json(folder / record.COMPARE_FILE, described)
+    report.write_curves(folder)
+    if plan is not None:
+        report.write_plan_figure(plan.to_json(), folder / "plan.png")
+    report.write_report([folder], folder / "report.html")

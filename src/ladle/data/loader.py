@@ -1,0 +1,170 @@
+"""`load`: which reader opens what. A known name, or a file by its ending."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ladle.data import idx, names, npy
+from ladle.data.dataset import Data, build
+from ladle.data.refuse import listed, require_file
+from ladle.data.target import whole
+from ladle.errors import ArgumentError, DataError, must, nearest
+
+TABLES = (".csv", ".tsv", ".parquet")
+PAIRS = (("x", "y"), ("X", "y"), ("x_train", "y_train"), ("X_train", "y_train"))
+"""Keys of inputs and targets that are looked for in a `.npz` file."""
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    valid: float = 0.2,
+    seed: int = 0,
+    kind: str | None = None,
+    embed: int = 32,
+    drop: Sequence[str] = (),
+) -> Data:
+    """`Data` from a known name (`ladle data` lists them) or a file.
+
+    | ending | what is expected |
+    |---|---|
+    | `.csv` `.tsv` `.parquet` | a table; `target` names the column to predict |
+    | `.npz` | keys x and y (or X and y, x_train and y_train); `target` names another key for y |
+    | `.npy` | a matrix; its last column, or column number `target`, is to be predicted |
+    | `images.npy` | more axes than two, with `labels.npy` beside it |
+    | idx, idx `.gz` | a file of images, with its file of labels beside it |
+
+    **Arguments**
+
+    - `target`: column, key or column number to predict. By default, in tables, a column called target, label,
+      class or y, else the last one.
+    - `valid`, `seed`: share and choice of the rows to validate on, see `ladle.data.parts.split`.
+    - `kind`: "classification" or "regression", to overrule what would be inferred.
+    - `embed`: categories with more levels than this become codes for an embedding, others one 0/1 column a level.
+    - `drop`: columns of a table to leave out.
+
+    Raises `DataError`, one line, for what cannot be used: unknown names (the nearest is offered), missing, empty,
+    truncated or lying files, text columns, missing targets.
+
+    >>> load("digits").describe()[:64]
+    'digits: classification, 1,438 rows to train on, 359 to validate;'
+    """
+    options: dict[str, Any] = {"valid": valid, "seed": seed, "kind": kind}
+    text = os.fspath(name_or_path)
+    known = names.known_name(text)
+    if known is not None:
+        _refuse_options(text, target=target, drop=drop)
+        return names.load_known(known, **options)
+    path, lower = Path(text), text.lower()
+    if not path.exists() and not _looks_like_a_path(text):
+        because = "it is neither a known name nor a file"
+        raise DataError(must("data", "be a known name or a file", text, because, nearest(text, names.REGISTRY)))
+    require_file(path)
+    if lower.endswith(TABLES):
+        return _table(path, target=target, embed=embed, drop=drop, **options)
+    _refuse_options(text, drop=drop)
+    if lower.endswith(".npz"):
+        return _npz(path, target, options)
+    if lower.endswith(".npy"):
+        return _npy(path, target, options)
+    if idx.is_idx(path):
+        _refuse_options(text, target=target)
+        return _images(path, idx.read, options)
+    because = "the reader is chosen by the ending"
+    raise DataError(
+        must("data", "end in .csv, .tsv, .parquet, .npz, .npy or idx", path.name, because, "another format")
+    )
+
+
+def _table(path: Path, *, target: str | None, embed: int, drop: Sequence[str], **options: Any) -> Data:
+    # Here, because this is what needs pyarrow.
+    from ladle.data import columns, tables
+
+    return columns.to_data(tables.read(path, drop=drop), target=target, embed=embed, **options)
+
+
+def _npz(path: Path, target: str | None, options: dict[str, Any]) -> Data:
+    held = npy.read_npz(path)
+    x_key, y_key = _keys(path, list(held), target)
+    test = (x_key.replace("train", "test"), y_key.replace("train", "test"))
+    has_test = "train" in y_key and set(test) <= set(held)
+    note = f"Read {x_key} (inputs) and {y_key} (target) from {path.name}."
+    tests = (held[test[0]], held[test[1]]) if has_test else None
+    return build(held[x_key], held[y_key], name=path.name, test=tests, notes=(note,), **options)
+
+
+def _keys(path: Path, held: list[str], target: str | None) -> tuple[str, str]:
+    if target is None:
+        found = next((pair for pair in PAIRS if set(pair) <= set(held)), None)
+        if found is None:
+            got = f"{path.name} with {listed(sorted(held))}"
+            raise DataError(
+                must("data", "hold the keys x and y", got, "inputs and target are found by key", "--target KEY")
+            )
+        return found
+    if target not in held:
+        raise DataError(must("target", "be a key of the file", target, f"{path.name} lacks it", nearest(target, held)))
+    others = [key for key in held if key != target]
+    x_key = next((key for key in ("x", "X", target.replace("y", "x"), target.replace("y", "X")) if key in others), None)
+    if x_key is None and len(others) != 1:
+        because = (
+            f"the inputs could be any of {listed(sorted(others))}" if others else "no other key is left for the inputs"
+        )
+        raise DataError(must("data", "hold the inputs under the key x", path.name, because, "saving them as x"))
+    return x_key or others[0], target
+
+
+def _npy(path: Path, target: str | None, options: dict[str, Any]) -> Data:
+    matrix = npy.read_npy(path)
+    if matrix.ndim != 2 and target is None and "images" in path.name:
+        return _images(path, npy.read_npy, options)
+    if matrix.ndim != 2 or matrix.shape[1] < 2:
+        because = "one column is the target and the others are inputs"
+        raise DataError(
+            must("data", "be a matrix with two columns or more", matrix.shape, because, "an .npz with x and y")
+        )
+    column = _column_number(target, matrix.shape[1])
+    y = matrix[:, column]
+    if y.dtype.kind == "f" and np.isfinite(y).all() and whole(y).all():
+        y = y.astype(np.int64)  # All columns share one type, so fractions, not the type, tell amounts from classes.
+    why = "the last one" if target is None else "as asked"
+    note = f"Target: column {column} of {matrix.shape[1]} (counted from 0), {why}; --target NUMBER for another."
+    return build(np.delete(matrix, column, axis=1), y, name=path.name, notes=(note,), **options)
+
+
+def _column_number(target: str | None, width: int) -> int:
+    try:
+        column = -1 if target is None else int(target)
+    except ValueError:
+        column = width
+    if not -width <= column < width:
+        because = "an .npy matrix has no column names"
+        raise DataError(must("target", f"be a column number from 0 to {width - 1}", target, because, "--target -1"))
+    return column % width
+
+
+def _images(path: Path, read: Any, options: dict[str, Any]) -> Data:
+    labels = idx.labels_beside(path)
+    if not labels.exists():
+        because = "an image without its label teaches nothing"
+        raise DataError(must("data", "have its file of labels beside it", path.name, because, f"adding {labels.name}"))
+    note = f"Images from {path.name}, labels from {labels.name} beside it."
+    return build(read(path), read(labels), name=path.name, notes=(note,), **options)
+
+
+def _refuse_options(text: str, **given: Any) -> None:
+    for option, value in given.items():
+        if value:
+            because = "the data has no named columns" if option == "drop" else "the data comes with its target"
+            raise ArgumentError(must(option, "be left out here", value, f"{text}: {because}", f"no --{option}"))
+
+
+def _looks_like_a_path(text: str) -> bool:
+    endings = (*TABLES, ".npz", ".npy", ".gz", ".idx")
+    return "/" in text or os.sep in text or text.lower().endswith(endings)

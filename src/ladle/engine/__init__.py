@@ -1,0 +1,1 @@
+"""The compiled side: gradients, updates, evaluation and probes on JAX."""

@@ -1,0 +1,68 @@
+"""The confirming child: run exported updates on made-up inputs and print each one's peak memory in bytes.
+
+    python -m ladle.engine.child FOLDER
+
+`FOLDER/0`, `FOLDER/1`, ... each hold a program and the shapes it takes. A child can be killed by the system for want of
+memory without harm to the parent, and its peak is its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export
+
+from ladle.engine.cache import use_compilation_cache
+
+
+def peak_bytes(folder: Path) -> int:
+    """Peak memory while the program in `folder` runs, inputs included, compiler excluded."""
+    facts = json.loads((folder / "facts.json").read_text())
+    program = export.deserialize((folder / "program").read_bytes())  # type: ignore[arg-type]
+    shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in facts["leaves"]]
+    run = jax.jit(program.call, donate_argnums=range(facts["donated"])).lower(*shapes).compile()
+    before = _reset_peak()
+    index, numbers = facts["numbers"]
+    inputs = [jax.device_put(_filler(shape.shape, shape.dtype)) for shape in shapes]
+    inputs[index] = jax.device_put(np.array(numbers, np.uint32))
+    outputs = run(*inputs)
+    jax.block_until_ready(outputs)
+    return _peak() - before
+
+
+def _filler(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Small numbers that are not all zero: zero pages would not be resident."""
+    return np.full(shape, 1, dtype)
+
+
+def _reset_peak() -> int:
+    """Give freed memory back to the system, forget the peak so far, and return what is resident now."""
+    if jax.local_devices()[0].memory_stats():
+        return 0
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        pass  # Then the peak includes the compiler's, and the confirmation errs on the safe side.
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    stats = jax.local_devices()[0].memory_stats()
+    return int(stats["peak_bytes_in_use"]) if stats else _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+
+
+if __name__ == "__main__":
+    use_compilation_cache()
+    for part in sorted(Path(sys.argv[1]).iterdir(), key=lambda path: int(path.name)):
+        print(peak_bytes(part), flush=True)

@@ -1,0 +1,74 @@
+"""Evaluation: exact means over any number of examples, at a batch size of its own, with the model in eval mode."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ladle.engine.mesh import Layout
+from ladle.engine.objective import Objective, checked_losses
+from ladle.engine.rows import MicroBatch
+from ladle.engine.state import State
+
+
+class Evaluator:
+    """Means of loss and metrics over a part of the data, and predictions.
+
+    `rows` is the only compiled size: the ragged tail is masked, so every example counts once and equally.
+    """
+
+    def __init__(self, objective: Objective, layout: Layout, rows: int = 1024) -> None:
+        self.objective = objective
+        self.layout = layout
+        self.rows = layout.rows(rows)
+        self._sums = jax.jit(self._trace_sums, static_argnames="rows")
+        self._predict = jax.jit(self._trace_predict)
+
+    def __call__(self, state: State, data: Any, prefix: str = "valid_") -> dict[str, float]:
+        """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
+        count = jax.tree.leaves(data)[0].shape[0]
+        sums = np.asarray(self._sums(state.params, state.model_state, data, rows=min(self.rows, self.layout.rows(count))))
+        names = ("loss", *self.objective.metrics)
+        return {prefix + name: float(value) / count for name, value in zip(names, sums, strict=True)}
+
+    def predict(self, state: State, x: Any) -> np.ndarray:
+        """Outputs for every row of `x`, in order; at most `rows` of them on the device at a time."""
+        assert self.objective.predict is not None
+        count = jax.tree.leaves(x)[0].shape[0]
+        rows, parts = min(self.rows, max(count, 1)), []
+        for first in range(0, count, rows):
+            part = jax.tree.map(lambda leaf: _padded(np.asarray(leaf[first : first + rows]), rows), x)  # noqa: B023
+            parts.append(np.asarray(self._predict(state.params, state.model_state, part))[: count - first])
+        return np.concatenate(parts)
+
+    def _trace_sums(self, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:
+        count = jax.tree.leaves(data)[0].shape[0]
+        lane = jnp.arange(rows, dtype=jnp.int32)
+
+        def add(step, sums):
+            place = self.layout.spread(step * rows + lane)
+            weight = (place < count).astype(jnp.float32)
+            place = jnp.minimum(place, count - 1)
+            part = jax.tree.map(lambda leaf: leaf.at[place].get(mode="promise_in_bounds"), data)
+            # Evaluation draws nothing at random; the fixed key only serves losses that insist on one.
+            keys = jnp.broadcast_to(jax.random.key(0), (rows,))
+            batch = MicroBatch(part, weight, keys)
+            losses, metrics, _ = checked_losses(self.objective, params, model_state, batch, False)
+            columns = (losses, *(metrics[name] for name in self.objective.metrics))
+            return sums + jnp.stack([jnp.sum(column.astype(jnp.float32) * weight) for column in columns])
+
+        start = jnp.zeros(1 + len(self.objective.metrics), jnp.float32)
+        return lax.fori_loop(0, -(-count // rows), add, start)
+
+    def _trace_predict(self, params: Any, model_state: Any, x: Any) -> Any:
+        return self.objective.predict(params, model_state, x)  # type: ignore[misc]
+
+
+def _padded(rows: np.ndarray, count: int) -> np.ndarray:
+    """`rows` repeated at the end up to `count` rows."""
+    return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), 0)])

@@ -1,0 +1,137 @@
+"""Optimisers by name, through optax, with their constants as traced numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optax
+from optax import contrib
+
+from ladle.errors import ArgumentError, must, nearest
+
+Hyper = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An update rule at learning rate one, as a function of its constants.
+
+    `make(hyper)` is called inside the compiled program with traced numbers, so that a change of `b2` or
+    `weight_decay` compiles nothing. `hyper` holds their starting values; `lr` the default learning rate, or None
+    when the transformation brings its own.
+    """
+
+    name: str
+    make: Callable[[Hyper], optax.GradientTransformation]
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    lr: float | None = None
+
+
+def _sgd(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.sgd(1.0)
+
+
+def _momentum(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.sgd(1.0, momentum=hyper["momentum"])
+
+
+def _nesterov(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.sgd(1.0, momentum=hyper["momentum"], nesterov=True)
+
+
+def _adam(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.adam(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"])
+
+
+def _adamw(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.adamw(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
+
+
+def _adagrad(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.adagrad(1.0, eps=hyper["eps"])
+
+
+def _rmsprop(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.rmsprop(1.0, decay=hyper["decay"], eps=hyper["eps"])
+
+
+def _lion(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.lion(1.0, b1=hyper["b1"], b2=hyper["b2"], weight_decay=hyper["weight_decay"])
+
+
+def _lamb(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.lamb(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
+
+
+def _lars(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.lars(
+        1.0,
+        weight_decay=hyper["weight_decay"],
+        trust_coefficient=hyper["trust_coefficient"],
+        momentum=hyper["momentum"],
+    )
+
+
+def _muon(hyper: Hyper) -> optax.GradientTransformation:
+    return contrib.muon(1.0, beta=hyper["beta"], weight_decay=hyper["weight_decay"])
+
+
+_MOMENTS = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+
+BY_NAME: Mapping[str, Optimizer] = {
+    optimizer.name: optimizer
+    for optimizer in (
+        Optimizer("sgd", _sgd, {}, 0.1),
+        Optimizer("momentum", _momentum, {"momentum": 0.9}, 0.02),
+        Optimizer("nesterov", _nesterov, {"momentum": 0.9}, 0.02),
+        Optimizer("adam", _adam, _MOMENTS, 1e-3),
+        Optimizer("adamw", _adamw, {**_MOMENTS, "weight_decay": 1e-4}, 1e-3),
+        Optimizer("adagrad", _adagrad, {"eps": 1e-7}, 1e-2),
+        Optimizer("rmsprop", _rmsprop, {"decay": 0.9, "eps": 1e-8}, 1e-3),
+        Optimizer("lion", _lion, {"b1": 0.9, "b2": 0.99, "weight_decay": 1e-3}, 1e-4),
+        Optimizer("lamb", _lamb, {**_MOMENTS, "eps": 1e-6, "weight_decay": 0.0}, 1e-2),
+        Optimizer("lars", _lars, {"momentum": 0.9, "weight_decay": 1e-4, "trust_coefficient": 1e-3}, 5.0),
+        Optimizer("muon", _muon, {"beta": 0.95, "weight_decay": 0.0}, 2e-2),
+    )
+}
+"""Optimisers by name. `lr` is a usual starting point at batches of about 64, not a recommendation for your data."""
+
+
+def optimizer_named(optimizer: str | optax.GradientTransformation, hyper: Mapping[str, float] | None = None) -> Optimizer:
+    """The optimiser of that name with `hyper` over its defaults, or a wrapper around any optax transformation.
+
+    A transformation of the user's keeps its own learning rate; ladle then multiplies its updates by the
+    learning-rate factor alone. Raises `ArgumentError` for unknown names and constants.
+
+    >>> optimizer_named("adam", {"b2": 0.99}).hyper["b2"]
+    0.99
+    """
+    if not isinstance(optimizer, str):
+        if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+            raise ArgumentError(
+                must("optimizer", "be a name or an optax transformation", optimizer, "it has no init and update", "'adam'")
+            )
+        return Optimizer("custom", _Constant(optimizer), dict(hyper or {}), None)
+    if optimizer not in BY_NAME:
+        raise ArgumentError(
+            must("optimizer", "be a known name", optimizer, "ladle knows optax's usual ones", nearest(optimizer, BY_NAME))
+        )
+    known = BY_NAME[optimizer]
+    for name in hyper or {}:
+        if name not in known.hyper:
+            raise ArgumentError(
+                must(f"hyper[{name!r}]", f"be a constant of {optimizer}", name, "it has no such one", nearest(name, known.hyper))
+            )
+    return Optimizer(known.name, known.make, {**known.hyper, **(hyper or {})}, known.lr)
+
+
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    """A user's transformation: the same whatever the constants."""
+
+    transformation: optax.GradientTransformation
+
+    def __call__(self, hyper: Hyper) -> optax.GradientTransformation:
+        return self.transformation

@@ -1,0 +1,185 @@
+"""`CompiledProbe`: the planner's questions, answered by the compiler and by short measurements. Never touches a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from ladle.engine.step import CompiledStep
+from ladle.errors import RunError
+from ladle.noise import Moments
+from ladle.protocols import Feed
+from ladle.spec import BatchSpec
+
+MARGIN = 0.9
+"""Share of the free memory that a plan may use; the rest is for the allocator and the rest of the program."""
+
+PILOT_UPDATES = 200
+PROBE_SECONDS = 0.03
+CHILD_TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class CompiledProbe:
+    """Implements `ladle.protocols.Probe` for a compiled step and a feed of resident data.
+
+    - `hyper`: optimiser constants (with `lr`) for the pilot. `pilot`: the spec it trains at.
+    """
+
+    step: CompiledStep
+    feed: Feed
+    pilot: BatchSpec
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def memory_bytes(self, spec: BatchSpec) -> int:
+        """arguments + outputs - aliased + temporaries of the compiled update: data set, state, activations.
+
+        Not the compiler's own `peak_memory_in_bytes`, which leaves temporaries out on the CPU backend.
+        """
+        analysis = self._lowered(spec).compile().memory_analysis()
+        parts = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+        return int(parts - analysis.alias_size_in_bytes)
+
+    def confirm_bytes(self, spec: BatchSpec) -> int:
+        """Peak of the same program, run in a child process. Raises `RunError` if the child did not survive it."""
+        return self.confirm_all([spec])[0]
+
+    def confirm_all(self, specs: Sequence[BatchSpec]) -> list[int]:
+        """Several confirmations in one child. The child gets compiled-for shapes, no code of the user's."""
+        with tempfile.TemporaryDirectory(prefix="ladle-probe-") as folder:
+            for number, spec in enumerate(specs):
+                self._export(spec, Path(folder) / str(number))
+            command = [sys.executable, "-m", "ladle.engine.child", folder]
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, timeout=CHILD_TIMEOUT_SECONDS, check=False, env=_environment()
+                )
+            except subprocess.TimeoutExpired:
+                raise RunError(f"the confirming child process took over {CHILD_TIMEOUT_SECONDS} s; nothing was confirmed") from None
+            peaks = [int(line) for line in done.stdout.split()] if done.returncode == 0 else []
+        if len(peaks) != len(specs):
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RunError(f"the confirming child process ended with code {done.returncode}: {last}")
+        return peaks
+
+    def limit_bytes(self) -> tuple[int, str]:
+        stats = self.step.layout.mesh.devices.flat[0].memory_stats()
+        if stats and "bytes_limit" in stats:
+            return int(MARGIN * stats["bytes_limit"]), f"{MARGIN:.0%} of the device's memory"
+        free, where = _host_free_bytes()
+        return int(MARGIN * free), f"{MARGIN:.0%} of the {where}"
+
+    def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
+        state = self.step.init(self.seed, self.hyper)
+        draw, _ = self.feed.draw(self.feed.start(), spec)
+        state = self.step.prepare(state, draw, spec)
+        state, once = self._timed(state, spec, 1)
+        state, once = self._timed(state, spec, 1)
+        updates = int(np.clip(PROBE_SECONDS / once, 1, 500))
+        measured = []
+        for _ in range(repeats):
+            state, seconds = self._timed(state, spec, updates)
+            measured.append(seconds / updates)
+        return np.array(measured)
+
+    def moments(self, spec: BatchSpec, updates: int) -> Moments:
+        """Moments at the parameters that a short pilot reached, all updates at the same parameters.
+
+        The pilot trains `PILOT_UPDATES` updates (at most one epoch): at the untrained parameters the gradient is so
+        large that the noise scale means little. Measuring is an update with a learning rate of zero.
+        """
+        state = self.step.init(self.seed, self.hyper)
+        per_epoch = -(-self.feed.epoch_size // self.pilot.size)
+        pilot = BatchSpec(self.pilot.size, self.pilot.micro_size, updates=min(PILOT_UPDATES, per_epoch))
+        draw, cursor = self.feed.draw(self.feed.start(), pilot)
+        state, _ = self.step(state, draw, pilot, 1.0)
+        measured = BatchSpec(spec.size, spec.micro_size, updates=updates)
+        draw, _ = self.feed.draw(cursor, measured)
+        _, observation = self.step(state, draw, measured, 0.0)
+        return observation.moments()
+
+    def joules(self, spec: BatchSpec) -> float | None:
+        return None
+
+    def _timed(self, state: Any, spec: BatchSpec, updates: int) -> tuple[Any, float]:
+        part = BatchSpec(spec.size, spec.micro_size, updates=updates)
+        draw, _ = self.feed.draw(self.feed.start(), part)
+        started = time.perf_counter()
+        state, observation = self.step(state, draw, part, 1.0)
+        observation.sums()
+        return state, time.perf_counter() - started
+
+    def _shapes(self, spec: BatchSpec) -> tuple[Any, ...]:
+        """What the compiled window takes, as shapes."""
+        draw, _ = self.feed.draw(self.feed.start(), spec)
+        operands = self.step.window_operands(draw, spec, 1.0)
+        state = jax.eval_shape(lambda: self.step.init(self.seed, self.hyper))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, *operands))
+
+    def _lowered(self, spec: BatchSpec) -> Any:
+        draw, _ = self.feed.draw(self.feed.start(), spec)
+        return self.step.lower(self._shapes(spec), draw.order.program, spec)  # type: ignore[attr-defined]
+
+    def _export(self, spec: BatchSpec, folder: Path) -> None:
+        """Write the update at `spec` as a portable program over flat leaves, and the shapes to feed it."""
+        draw, _ = self.feed.draw(self.feed.start(), spec)
+        shapes = self._shapes(spec)
+        leaves, tree = jax.tree.flatten(shapes)
+
+        def flat(*leaves: Any) -> list[Any]:
+            window = self.step.window(draw.order.program, spec)  # type: ignore[attr-defined]
+            return jax.tree.leaves(window(*jax.tree.unflatten(tree, leaves)))
+
+        program = export.export(jax.jit(flat))(*leaves)
+        folder.mkdir()
+        (folder / "program").write_bytes(program.serialize())
+        # The counts are the only operand whose values matter: they say how many rows are really used.
+        numbers = np.array([0, 0, spec.size, 2], np.uint32)
+        facts = {
+            "leaves": [[list(leaf.shape), str(leaf.dtype)] for leaf in leaves],
+            "donated": len(jax.tree.leaves(shapes[0])),
+            "numbers": [len(leaves) - 2, numbers.tolist()],
+        }
+        (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def _environment() -> dict[str, str]:
+    """The child's environment: ours, with this very ladle first on the path."""
+    here = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def _host_free_bytes() -> tuple[int, str]:
+    """Host memory this process may still take: free memory, or what a control group leaves, whichever is less."""
+    found = [(_meminfo("MemAvailable"), "available host memory")]
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            left = int(Path(limit).read_text()) - int(Path(used).read_text())
+        except (OSError, ValueError):
+            continue
+        found.append((left, "memory left to this container"))
+    return min((item for item in found if item[0] is not None), default=(4 << 30, "assumed 4 GiB"))  # type: ignore[type-var,return-value]
+
+
+def _meminfo(name: str) -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":")), None)

@@ -1,0 +1,61 @@
+"""What can go wrong, as a tree. Catch `LadleError` for everything; the command line maps the branches to exit codes.
+
+    LadleError
+    ├── ArgumentError (ValueError)     the user can mend it; command line: one line, exit 2
+    │   └── DataError                  a file, table or array cannot be used as it is
+    ├── RunError                       a run that had started failed; exit 1
+    │   └── Diverged                   loss or gradient stopped being finite, or exploded
+    └── CheckpointError                no usable checkpoint; names every refused one and why; exit 2
+
+Every message has the same four parts, written by `must`: the argument, what it must be, what it was,
+why, and what to try.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LadleError(Exception):
+    """Base of every error that ladle raises on purpose."""
+
+
+class ArgumentError(LadleError, ValueError):
+    """An argument, option or setting that the user can mend."""
+
+
+class DataError(ArgumentError):
+    """Data that cannot be used as it is: missing, truncated, empty, not finite, of the wrong type."""
+
+
+class RunError(LadleError, RuntimeError):
+    """A run that had begun could not go on. What it had written stays."""
+
+
+class Diverged(RunError):
+    """The loss or the gradient is no longer finite, or the loss exploded."""
+
+
+class CheckpointError(LadleError):
+    """No usable checkpoint was found. The message names each refused one and why."""
+
+
+def must(argument: str, be: str, got: object, because: str, remedy: str) -> str:
+    """The one sentence every ladle error says.
+
+    >>> must("size", "be at least 1", 0, "an update needs an example", "size=64")
+    'size must be at least 1; got 0; because an update needs an example; try size=64'
+    """
+    return f"{argument} must {be}; got {got!r}; because {because}; try {remedy}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A remedy for an unknown name: the nearest known one, then all of them.
+
+    >>> nearest("digit", ["digits", "mnist"])
+    "'digits' (known: digits, mnist)"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return (f"{close[0]!r} " if close else "one of them ") + f"(known: {', '.join(names)})"

@@ -1,0 +1,178 @@
+"""A plan in plain words: about fifteen short lines, every number with its source."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ladle.plan import Evidence, Plan
+
+BOUNDS = {
+    "optimum": "that is where the time to a target is predicted to be smallest",
+    "memory": "more does not fit in memory at once",
+    "data": "there are no more rows than that",
+    "smallest": "a batch cannot be smaller",
+    "unresolved noise": "the gradient noise could not be measured well enough, so the size rests on speed alone",
+    "given": "you asked for it",
+}
+
+RULES = {
+    "none": "kept as it is: no rule is known for this optimiser",
+    "linear": "grows in proportion to the size, the rule for SGD",
+    "square root": "grows with the square root of the size, the rule for Adam and its kin",
+    "sde": "grows with the square root of the size, and the decay rates move with it (SDE rule)",
+    "half-life": "grows with the square root of the size, and b2 keeps its half-life in examples",
+}
+
+
+def explain(plan: Plan) -> str:
+    """`plan` in words, one statement a line. Works for any plan, also one whose size was given and nothing measured."""
+    blocks = (_choice(plan), _memory(plan), _speed(plan), _noise(plan), _rate(plan), [f"Note: {x}" for x in plan.notes])
+    return "\n".join(line for block in blocks for line in block)
+
+
+def _choice(plan: Plan) -> list[str]:
+    bound = BOUNDS.get(plan.bound, plan.bound)
+    if plan.minimize == "examples" and plan.bound == "optimum":
+        bound = "a larger one is predicted to need over 5 % more examples than the fewest possible"
+    if plan.minimize == "examples" and plan.bound == "unresolved noise":
+        bound = "the gradient noise is not resolved, so this is the largest that is surely frugal"
+    steps = plan.first.micro_steps
+    cut = "one pass" if steps == 1 else f"{steps} micro-batches"
+    lines = [
+        f"Use batches of {plan.size:,} examples, each in {cut} of up to {plan.micro_size:,}.",
+        f"Why this size: {bound}.",
+    ]
+    target = plan.number("target_size")
+    if target and plan.bound != "unresolved noise":
+        lines.append(f"The ideal size, before limits and rounding, is {_size(target)}.")
+    if plan.bound != "given":
+        low, high = plan.within_5_percent
+        word = "(assumed: as if this size were the best)" if plan.bound == "unresolved noise" else "(predicted)"
+        what = "examples" if plan.minimize == "examples" else "time"
+        lines.append(f"Any size from {low:,} to {high:,} costs at most 5 % more {what} {word}.")
+    return lines
+
+
+def _memory(plan: Plan) -> list[str]:
+    limit, used, predicted = (
+        plan.number(name) for name in ("memory_limit_bytes", "memory_measured_bytes", "memory_predicted_bytes")
+    )
+    fixed, each, largest = (
+        plan.number(name) for name in ("memory_fixed_bytes", "memory_per_example_bytes", "largest_micro_size")
+    )
+    lines = []
+    if fixed and each:
+        line = f"{bytes_text(fixed.value)} + {bytes_text(each.value)} per example in a micro-batch"
+        lines.append(f"Memory: {line} ({each.source}).")
+    if limit:
+        how = "" if limit.method == limit.source else f", {limit.method}"
+        lines.append(f"The limit is {bytes_text(limit.value)} ({limit.source}{how}).")
+    if largest:
+        lines.append(f"The largest micro-batch that fits is {largest.value:,.0f} ({largest.source}).")
+    if used and predicted:
+        lines.append(
+            f"The chosen size needs {bytes_text(predicted.value)} (predicted); run in a child process it used "
+            f"{bytes_text(used.value)} (measured)."
+        )
+    return lines
+
+
+def _speed(plan: Plan) -> list[str]:
+    fixed, each, knee, speed = (
+        plan.number(name) for name in ("fixed_seconds", "per_example_seconds", "knee", "examples_per_second")
+    )
+    lines = []
+    if fixed and each:
+        lines.append(
+            f"An update takes {seconds_text(fixed.value)} + {seconds_text(each.value)} per example ({each.source})."
+        )
+    if knee:
+        lines.append(f"Half of the highest speed is reached at {_size(knee)}.")
+    if speed:
+        lines.append(f"Speed at the chosen size: {_number(speed.value)} examples a second ({speed.source}).")
+    return lines
+
+
+def _noise(plan: Plan) -> list[str]:
+    noise = plan.noise
+    if noise.verdict == "resolved":
+        return [
+            f"Gradient noise scale: {_number(noise.value)} examples, 95 % interval {_number(noise.low)} to "
+            f"{_number(noise.high)} (measured): resolved."
+        ]
+    if plan.bound == "given" and not noise.updates:
+        return ["Gradient noise scale: not measured."]
+    more = noise.examples_needed
+    wanted = f" About {_number(more)} more examples of pilot would settle it (predicted)." if more else ""
+    if noise.verdict == "lower bound only":
+        return [
+            f"Gradient noise scale: at least {_number(noise.low)} examples (measured); no upper end, because the mean "
+            f"gradient cannot be told from zero.{wanted}"
+        ]
+    return [f"Gradient noise scale: unresolved; the pilot says nothing reliable.{wanted}"]
+
+
+def _rate(plan: Plan) -> list[str]:
+    if plan.lr is None:
+        return []
+    if plan.reference_lr is None:
+        return [f"Learning rate: {plan.lr:g} (given)."]
+    lines = [
+        f"Learning rate: {plan.lr:g} (predicted), from {plan.reference_lr:g} at size {plan.reference_size:,} (given).",
+        f"Why this rate: it {'is ' if plan.lr_rule == 'none' else ''}{RULES[plan.lr_rule]}.",
+    ]
+    if plan.hyper:
+        changed = ", ".join(f"{name} = {value:.6g}" for name, value in plan.hyper.items())
+        lines.append(f"Optimiser constants by the same rule: {changed} (predicted).")
+    return lines
+
+
+def _size(number: Evidence) -> str:
+    """Value, interval where both ends are known, and source.
+
+    A target size is predicted, a knee measured.
+    """
+    text = f"{_number(number.value)} examples"
+    if number.low is not None and number.high is not None:
+        text += f", 95 % interval {_number(number.low)} to {_number(number.high)}"
+    return f"{text} ({number.source})"
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits, thousands separated.
+
+    >>> _number(12345.6), _number(0.1234), _number(float("inf"))
+    ('12,300', '0.123', 'infinity')
+    """
+    if value is None or math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "infinity"
+    short = float(f"{value:.3g}")
+    return f"{short:,.0f}" if abs(short) >= 100 else f"{short:g}"
+
+
+def bytes_text(value: float) -> str:
+    """Bytes in the largest unit that leaves a number of at least one.
+
+    >>> bytes_text(1_500_000), bytes_text(12.0)
+    ('1.5 MB', '12 bytes')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g} bytes"
+
+
+def seconds_text(value: float) -> str:
+    """Seconds in a readable unit.
+
+    >>> seconds_text(0.0123), seconds_text(2e-6)
+    ('12.3 ms', '2 us')
+    """
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g} s"

@@ -1,0 +1,1 @@
+"""The loop, checkpoints and interrupts: ordinary code around pure parts."""

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from ladle.loop.interrupt import interrupts
+
+
+@pytest.fixture(autouse=True)
+def handlers_come_back():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_sets_the_flag_and_work_goes_on(number: signal.Signals) -> None:
+    done = 0
+    with interrupts() as interrupt:
+        while interrupt.requested is None:
+            send(number)
+            done += 1
+        done += 1  # the end of the window, the checkpoint
+    assert interrupt.requested == number.name
+    assert done == 2
+
+
+def test_nothing_is_requested_without_a_signal() -> None:
+    with interrupts() as interrupt:
+        assert interrupt.requested is None
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_sigint_after_the_first_signal_stops_at_once(first: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt), interrupts() as interrupt:
+        send(first)
+        assert interrupt.requested == first.name
+        send(signal.SIGINT)
+        pytest.fail("went on after the second signal")
+
+
+def test_further_sigterms_change_nothing() -> None:
+    with interrupts() as interrupt:
+        send(signal.SIGINT)
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+    assert interrupt.requested == "SIGINT"
+
+
+def test_handlers_come_back_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), interrupts():
+        raise ZeroDivisionError
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts() as interrupt:
+            send(signal.SIGINT)
+        assert interrupt.requested is None
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_outside_the_main_thread_nothing_is_done() -> None:
+    seen: list[object] = []
+
+    def work() -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        with interrupts() as interrupt:
+            seen.append(interrupt.requested)
+            seen.append(signal.getsignal(signal.SIGTERM) == handler)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [None, True]

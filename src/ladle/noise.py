@@ -1,0 +1,286 @@
+"""The gradient noise scale: how many examples it takes until the noise of a batch gradient equals its signal.
+
+    B_noise = tr(Sigma) / |G|^2        G = E[gradient of one example], Sigma = its covariance
+
+(McCandlish, Kaplan, Amodei and the OpenAI Dota team 2018, arXiv 1812.06162, "simple" noise scale, eq. 2.9.)
+Below it, twice the batch nearly halves the number of steps; above it, more examples buy little. Both parts are
+estimated without bias from the micro-batches of an update (`pair`), summed (`Moments`), and divided once (`estimate`):
+a ratio of averages, never an average of ratios, which is off by factors. |G|^2 is the part that is hard to
+measure, so every value comes with an interval and a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+
+from ladle.errors import ArgumentError, must
+
+Verdict = Literal["resolved", "lower bound only", "unresolved"]
+
+PREFIX = "noise/"
+"""Sums of an `Observation` that belong to `Moments` begin with this."""
+
+TARGET_SPREAD = 0.10
+"""Relative standard deviation at which a noise scale counts as well known; sets `examples_needed`."""
+
+
+def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any) -> tuple[Any, Any]:
+    """Unbiased `(trace, square)` = estimates of `(tr Sigma, |G|^2)` from one update cut into micro-batches.
+
+    - `micro_sq_weighted`: sum_j m_j |g_j|^2, g_j the mean gradient of micro-batch j, m_j its count of examples.
+    - `batch_sq`: |g_B|^2, g_B = sum_j m_j g_j / M the mean gradient of the whole batch.
+    - `batch`: M = sum_j m_j. `micro_steps`: k, the number of micro-batches with m_j > 0; at least 2.
+
+    trace = (sum_j m_j |g_j|^2 - M |g_B|^2) / (k - 1),   square = |g_B|^2 - trace / M
+
+    Why it is exact for unequal m_j too: E|g_j|^2 = |G|^2 + tr(Sigma)/m_j, so the sum has mean M |G|^2 + k tr(Sigma);
+    M |g_B|^2 has mean M |G|^2 + tr(Sigma); their difference is (k - 1) tr(Sigma). With equal m_j this is
+    eq. A.2 of McCandlish et al. 2018. Weights of examples must be 0 or 1.
+
+    Plain operators only: works on floats, NumPy arrays and inside a compiled program. k = 1 divides by zero: the
+    caller masks it. Gradients must be as computed, before any clipping.
+
+    >>> pair(10.0, 1.0, 4, 2)
+    (6.0, -0.5)
+    """
+    trace = (micro_sq_weighted - batch * batch_sq) / (micro_steps - 1)
+    return trace, batch_sq - trace / batch
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over updates of the unbiased pair `(trace, square)` that `pair` gives. Mergeable; divided in `estimate`.
+
+    - `count`: updates with a valid pair (at least two micro-batches, finite). `examples`: examples behind them.
+    - `trace`, `square`: sums of the pair; `trace_sq`, `square_sq`, `cross`: sums of squares and of the product.
+
+    >>> Moments.from_pairs([1.0, 3.0], [0.5, 0.5], 8).merge(Moments.from_pairs([2.0], [0.1], 4)).trace
+    6.0
+    """
+
+    count: float = 0.0
+    trace: float = 0.0
+    square: float = 0.0
+    trace_sq: float = 0.0
+    square_sq: float = 0.0
+    cross: float = 0.0
+    examples: float = 0.0
+
+    @classmethod
+    def from_sums(cls, sums: Mapping[str, Any]) -> Moments:
+        """From the sums `noise/count`, `noise/trace`, ... of an `Observation`; a missing one is 0."""
+        return cls(**{name: float(sums.get(PREFIX + name, 0.0)) for name in cls.__dataclass_fields__})
+
+    @classmethod
+    def from_pairs(cls, trace: Any, square: Any, examples: float) -> Moments:
+        """From the pairs `f64[updates]` of several updates; `examples` behind all of them together."""
+        s, q = np.asarray(trace, np.float64).ravel(), np.asarray(square, np.float64).ravel()
+        return cls(len(s), *(float(x.sum()) for x in (s, q, s * s, q * q, s * q)), examples=float(examples))
+
+    def merge(self, other: Moments) -> Moments:
+        """Both windows as one."""
+        return Moments(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+
+def pair_sums(trace: Any, square: Any, examples: Any) -> dict[str, Any]:
+    """What one update adds to the sums of an `Observation`, by the names that `Moments.from_sums` reads.
+
+    >>> pair_sums(2.0, 0.5, 64)["noise/cross"]
+    1.0
+    """
+    values = (1.0, trace, square, trace * trace, square * square, trace * square, examples)
+    return {PREFIX + name: value for name, value in zip(Moments.__dataclass_fields__, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """The gradient noise scale in examples, with its confidence interval and an honest verdict.
+
+    - `value`: ratio of averages; `inf` where the measured |G|^2 is not positive.
+    - `low`, `high`: confidence interval. "resolved": both ends are finite. "lower bound only": |G|^2 cannot be told
+      from zero, so `high` is `inf` and all that is known is B_noise >= `low`. "unresolved": nothing is known.
+    - `gradient_sq`, `trace`: mean estimates of |G|^2 and tr Sigma. `updates`, `examples`: what is behind them.
+    - `examples_needed`: about how many more examples until the relative standard deviation is 10 %; `None` if unknown.
+
+    JSON has no inf and nan: a `None` read back becomes what it was (`high`: inf, `value`: inf or nan by verdict).
+    """
+
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+    gradient_sq: float = math.nan
+    trace: float = math.nan
+    updates: float = 0.0
+    examples: float = 0.0
+    examples_needed: float | None = None
+
+    def __post_init__(self) -> None:
+        value = math.nan if self.verdict == "unresolved" else math.inf
+        absent = {"value": value, "low": 0.0, "high": math.inf, "gradient_sq": math.nan, "trace": math.nan}
+        for name, default in absent.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+
+    @classmethod
+    def unknown(cls) -> NoiseScale:
+        """Where nothing was measured."""
+        return cls(math.nan, 0.0, math.inf, "unresolved")
+
+    @property
+    def log_sd(self) -> float:
+        """Standard deviation of log(value) that the 95 % interval amounts to; `inf` unless resolved."""
+        if self.verdict != "resolved" or not 0 < self.low <= self.high < math.inf:
+            return math.inf
+        return math.log(self.high / self.low) / (2 * NormalDist().inv_cdf(0.975))
+
+
+def estimate(moments: Moments, *, population: int | None = None, confidence: float = 0.95) -> NoiseScale:
+    """The noise scale from summed pairs: mean(trace) / mean(square), with a confidence interval.
+
+    `population=N`: the examples come from a finite data set of N rows, drawn without replacement, and the gradient
+    meant is that of the data set. Then E[square] = |G_data|^2 - S^2/N exactly (S^2 the sample variance with N - 1), so
+    mean(trace)/N is added back. Left out, `gradient_sq` estimates the gradient of the distribution behind the
+    data, and on a nearly fitted data set it is rightly negative.
+
+    Interval: Fieller's (1954): the ratios r for which mean(trace) - r mean(square) is within t standard errors of
+    zero. For a small error of |G|^2 it is the delta-method interval; where |G|^2 cannot be told from zero it is
+    one-sided by itself, which the delta method cannot say. t is Student's quantile for `count - 1`.
+
+    Raises `ArgumentError` for a population below 1 or a confidence outside (0, 1).
+
+    >>> noise = estimate(Moments.from_pairs([100.0, 104.0, 96.0], [0.25, 0.26, 0.24], 384))
+    >>> noise.verdict, round(noise.value)
+    ('resolved', 400)
+    """
+    if not 0 < confidence < 1:
+        raise ArgumentError(must("confidence", "lie between 0 and 1", confidence, "it is a probability", "0.95"))
+    if population is not None and population < 1:
+        raise ArgumentError(must("population", "be at least 1", population, "it counts rows", "the rows of the data"))
+    n = moments.count
+    if n < 1:
+        return NoiseScale.unknown()
+    share = 1 / population if population else 0.0
+    s, q, var_s, var_q, cov = _means(moments, share)
+    value = max(s, 0.0) / q if q > 0 else math.inf
+    known = {"gradient_sq": q, "trace": s, "updates": n, "examples": moments.examples}
+    if n < 2 or not all(map(math.isfinite, (s, q, var_s, var_q, cov))):
+        return NoiseScale(value if math.isfinite(value) else math.nan, 0.0, math.inf, "unresolved", **known)
+    t = student_t(confidence, n - 1)
+    needed = _examples_needed(s, q, var_s, var_q, cov, examples=moments.examples)
+    two_sided = fieller(s, q, var_s, var_q, cov, t=t)
+    if two_sided and q > 0:
+        low, high = two_sided
+        return NoiseScale(value, max(low, 0.0), max(high, 0.0), "resolved", **known, examples_needed=needed)
+    inverse = fieller(q, s, var_q, var_s, cov, t=t)
+    if inverse and s > 0 and inverse[1] > 0:
+        return NoiseScale(value, 1 / inverse[1], math.inf, "lower bound only", **known, examples_needed=needed)
+    return NoiseScale(math.nan, 0.0, math.inf, "unresolved", **known, examples_needed=needed)
+
+
+def _means(moments: Moments, share: float) -> tuple[float, float, float, float, float]:
+    """Means of trace and square (+ share * trace), the variances of these means, and their covariance."""
+    n = moments.count
+    s, q = moments.trace / n, moments.square / n
+    scale = 1 / (n * (n - 1)) if n > 1 else math.nan
+    var_s = max(moments.trace_sq - n * s * s, 0.0) * scale
+    var_q = max(moments.square_sq - n * q * q, 0.0) * scale
+    cov = (moments.cross - n * s * q) * scale
+    return s, q + share * s, var_s, var_q + 2 * share * cov + share**2 * var_s, cov + share * var_s
+
+
+def _examples_needed(s: float, q: float, var_s: float, var_q: float, cov: float, *, examples: float) -> float | None:
+    """More examples of the same kind until the relative sd of s/q is `TARGET_SPREAD`; the variance falls as 1/N."""
+    if s <= 0 or q <= 0:
+        return None
+    relative_var = var_s / s**2 + var_q / q**2 - 2 * cov / (s * q)
+    return max(examples * (relative_var / TARGET_SPREAD**2 - 1), 0.0)
+
+
+def fieller(
+    above: float, below: float, var_above: float, var_below: float, cov: float, *, t: float
+) -> tuple[float, float] | None:
+    """Confidence interval of above/below, both means with the given (co)variances; None where it is unbounded.
+
+    The roots r of (above - r below)^2 = t^2 (var_above - 2 r cov + r^2 var_below). Unbounded when `below` is within
+    t standard errors of zero.
+
+    >>> fieller(10.0, 2.0, 0.0, 0.0, 0.0, t=1.96)
+    (5.0, 5.0)
+    """
+    a = below**2 - t**2 * var_below
+    if a <= 0:
+        return None
+    b = above * below - t**2 * cov
+    c = above**2 - t**2 * var_above
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    return (b - root) / a, (b + root) / a
+
+
+def student_t(confidence: float, freedom: float) -> float:
+    """Two-sided quantile of Student's t: P(|T| <= t) = confidence.
+
+    Exact for 1 and 2 degrees of freedom, else the expansion 26.7.5 of Abramowitz and Stegun (0.5 % at 95 %).
+
+    >>> round(student_t(0.95, 10), 3)
+    2.228
+    """
+    if freedom < 2:
+        return math.tan(math.pi * confidence / 2)
+    if freedom == 2:
+        return confidence * math.sqrt(2 / (1 - confidence**2))
+    z, v = NormalDist().inv_cdf((1 + confidence) / 2), freedom
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / v**power for power, term in enumerate(terms))
+
+
+def jackknife(pairs: Any, *, blocks: int = 20) -> tuple[float, float]:
+    """Bias-corrected noise scale and its standard error, leaving out one block of consecutive updates at a time.
+
+    - `pairs`: `f64[updates, 2]`, columns trace and square. Blocks, not single updates, because neighbours in a run
+      are alike. Needs at least two updates; uses at most one block per update.
+
+    A check on `estimate` that assumes nothing about the distribution (Quenouille 1956, Tukey 1958).
+
+    >>> value, error = jackknife([[100.0, 0.25], [104.0, 0.26], [96.0, 0.24]])
+    >>> round(value), round(error, 6)
+    (400, 0.0)
+    """
+    table = np.asarray(pairs, np.float64).reshape(-1, 2)
+    if len(table) < 2:
+        raise ArgumentError(
+            must("pairs", "hold at least two updates", len(table), "one has no spread", "a longer pilot")
+        )
+    parts = np.array_split(table, min(blocks, len(table)))
+    total = table.sum(0)
+    left = np.array([total - part.sum(0) for part in parts])
+    ratios = left[:, 0] / left[:, 1]
+    k, whole = len(parts), total[0] / total[1]
+    error = math.sqrt((k - 1) / k * float(((ratios - ratios.mean()) ** 2).sum()))
+    return float(k * whole - (k - 1) * ratios.mean()), error
+
+
+def measurement_budget(noise_scale: float, *, effective_dimension: float, spread: float = TARGET_SPREAD) -> float:
+    """Examples needed to know |G|^2, and with it the noise scale, to a relative standard deviation `spread`.
+
+    Solves 4 B/(d N) + 2 B^2/(d N^2) = spread^2 for N, with B the noise scale and d = tr(Sigma)^2 / tr(Sigma^2) the
+    effective dimension: the variance of |G|^2's estimate from N isotropic Gaussian per-example gradients. So a
+    noise scale of B needs more than B examples unless d is large. Infinite for an infinite noise scale.
+
+    >>> round(measurement_budget(400.0, effective_dimension=50))
+    3389
+    """
+    precision = spread**2 * effective_dimension
+    return noise_scale * (2 + math.sqrt(4 + 2 * precision)) / precision

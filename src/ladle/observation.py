@@ -1,0 +1,70 @@
+"""`Observation`: what was measured, as sums and counts that can be merged. Means are taken once, in `read`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ladle.noise import Moments, estimate
+
+METRIC = "metric/"
+"""Prefix of the sums of per-example metrics: `metric/accuracy` becomes `train_accuracy`."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Sums over the updates of a window, as one vector so that the host reads the device once.
+
+    `values` is `f32[len(names)]`, on the device or on the host. The names:
+
+    - `loss`: sum of weight times per-example loss; `weight`: sum of weights.
+    - `updates`: updates applied. `refused`: updates whose gradient was not finite and was therefore not applied.
+    - `grad_sq`: sum over updates of |g|^2, g the gradient of the update.
+    - `metric/NAME`: sum of weight times per-example metric.
+    - `noise/...`: the sums that `ladle.noise.Moments` names, from updates with at least two micro-batches.
+
+    >>> a = Observation(("loss", "weight"), np.array([3.0, 2.0]))
+    >>> a.merge(Observation(("loss", "weight"), np.array([1.0, 2.0]))).read()["train_loss"]
+    1.0
+    """
+
+    names: tuple[str, ...] = ()
+    values: Any = ()
+
+    def merge(self, other: Observation) -> Observation:
+        """Both windows as one, without reading the device. An empty observation is the neutral element."""
+        if not self.names:
+            return other
+        if not other.names:
+            return self
+        if self.names != other.names:
+            raise ValueError(f"observations of different things cannot be merged: {self.names} and {other.names}")
+        return Observation(self.names, self.values + other.values)
+
+    def sums(self) -> dict[str, float]:
+        """Plain numbers: the one read of the device."""
+        return dict(zip(self.names, np.asarray(self.values, np.float64).tolist(), strict=True))
+
+    def moments(self) -> Moments:
+        """The gradient moments in it."""
+        return Moments.from_sums(self.sums())
+
+    def read(self) -> dict[str, float]:
+        """Plain means. The one place where sums are divided; call it once a window."""
+        sums = self.sums()
+        weight, updates = sums.get("weight", 0.0), sums.get("updates", 0.0)
+        reading = {"refused": sums.get("refused", 0.0)}
+        if weight > 0:
+            reading["train_loss"] = sums["loss"] / weight
+            for name, value in sums.items():
+                if name.startswith(METRIC):
+                    reading["train_" + name.removeprefix(METRIC)] = value / weight
+        if updates > 0:
+            reading["grad_norm"] = math.sqrt(max(sums.get("grad_sq", 0.0), 0.0) / updates)
+        if sums.get("noise/count", 0.0) >= 2:
+            noise = estimate(Moments.from_sums(sums))
+            reading |= {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
+        return reading

@@ -1,0 +1,128 @@
+"""`choose`: ask a probe, decide, confirm, and hand back a `Plan` with the evidence for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ladle.errors import ArgumentError, RunError, must
+from ladle.plan import Plan
+from ladle.planner.decide import Choice, Minimize, decide
+from ladle.planner.evidence import Confirmed, Findings, Rate, curves, evidence, notes
+from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
+from ladle.planner.memory import largest_fitting, too_small
+from ladle.protocols import Probe
+from ladle.scaling import Rule, rescale, rule_for
+from ladle.spec import BatchSpec, require_count, rungs
+
+
+def choose(
+    probe: Probe,
+    *,
+    rows: int,
+    optimizer: str = "",
+    reference_lr: float | None = None,
+    reference_size: int = 1,
+    hyper: Mapping[str, float] | None = None,
+    rule: Rule | None = None,
+    minimize: Minimize = "time",
+    memory_bytes: int | None = None,
+    sizes: Sequence[int] | None = None,
+    pilot_seconds: float = 3.0,
+) -> Plan:
+    """A batch size for training on `rows` examples, with its reasons. Asks the probe only; touches no run.
+
+    1. Memory: predicted from compiled shapes at a few rungs; the largest rung within the limit (`memory_bytes`, or what
+       the probe finds) is `top`.
+    2. Speed: t = alpha + beta B through a few timed sizes (`sizes`, or five from 1 to `top`).
+    3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`.
+    4. Size: sqrt(knee * noise scale) for `minimize="time"`, noise scale / 20 for "examples", within rows and memory.
+    5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung
+       and confirmed again: no size is returned that was not run.
+    6. Learning rate: `reference_lr * lr_factor(rule, size / reference_size)`, three digits; `rule` or the optimiser's.
+
+    Raises `ArgumentError` where one example does not fit, and `RunError` where even a micro-batch of one dies.
+    """
+    require_count("rows", rows)
+    require_count("reference_size", reference_size)
+    if minimize not in ("time", "examples"):
+        raise ArgumentError(must("minimize", "be time or examples", minimize, "no other goal is known", "'time'"))
+    for size in sizes or ():
+        require_count("sizes", size)
+    found = _look(probe, rows=rows, memory_bytes=memory_bytes, sizes=sizes, pilot_seconds=pilot_seconds)
+    choice, top, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
+    chosen = rule or rule_for(optimizer)
+    kappa = choice.spec.size / reference_size
+    rate = Rate(chosen, reference_size, reference_lr, optimizer)
+    predicted_bytes = probe.memory_bytes(_whole(choice.spec.micro_size, rows))
+    memory = Confirmed(predicted_bytes, confirmed_bytes)
+    return Plan(
+        size=choice.spec.size,
+        micro_size=choice.spec.micro_size,
+        lr=rate.at(kappa),
+        bound=choice.bound,
+        within_5_percent=choice.within,
+        noise=found.pilot.noise,
+        minimize=minimize,
+        lr_rule=chosen,
+        reference_size=reference_size,
+        reference_lr=reference_lr,
+        hyper=rescale(chosen, kappa, hyper or {}) if chosen in ("sde", "half-life") else {},
+        ladder=_ladder(found, memory, choice.spec.micro_size, top),
+        evidence=evidence(found, choice, memory, rate, joules=probe.joules(choice.spec)),
+        curves=curves(found, choice),
+        notes=(*remarks, *notes(found, choice, rate)),
+    )
+
+
+def _look(
+    probe: Probe, *, rows: int, memory_bytes: int | None, sizes: Sequence[int] | None, pilot_seconds: float
+) -> Findings:
+    """Everything that is measured or predicted before a size is chosen."""
+    limit, method = (memory_bytes, "given") if memory_bytes is not None else probe.limit_bytes()
+    top, memory = largest_fitting(
+        limit, lambda micro: probe.memory_bytes(_whole(micro, rows)), most=1 << (rows - 1).bit_length()
+    )
+    speed = measure_speed(probe, rows=rows, top=top, sizes=sizes)
+    pilot = measure_noise(probe, rows=rows, top=top, line=speed, budget_seconds=pilot_seconds)
+    return Findings(rows, limit, method, memory_bytes is not None, top, memory, speed, pilot)
+
+
+def _whole(micro: int, rows: int) -> BatchSpec:
+    """One micro-batch of that size, as full as the data allows."""
+    return BatchSpec(size=min(micro, rows), micro_size=micro)
+
+
+def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int, int, tuple[str, ...]]:
+    """Decide and run it in a child process, with ever smaller micro-batches until one stays within the limit."""
+    top, remarks = found.top, ()
+    while True:
+        choice = decide(
+            found.pilot.noise,
+            found.speed,
+            rows=found.rows,
+            top=top,
+            minimize=minimize,
+            accumulation=lambda top=top: measure_accumulation(probe, top, rows=found.rows),
+        )
+        micro = choice.spec.micro_size
+        try:
+            used = probe.confirm_bytes(choice.spec)
+            happened = f"used {used:,} bytes, more than the limit"
+        except RunError as error:
+            if micro == 1:
+                raise
+            used, happened = None, f"did not survive ({error})"
+        if used is not None and used <= found.limit_bytes:
+            return choice, top, used, remarks
+        if used is not None and micro == 1:
+            raise too_small(found.limit_bytes, used)
+        top = 1 << ((micro - 1).bit_length() - 1)
+        remarks = (*remarks, f"A micro-batch of {micro} {happened} when it was run, so {top} was tried.")
+
+
+def _ladder(found: Findings, memory: Confirmed, micro: int, top: int) -> tuple[int, ...]:
+    """Rungs that fit: up to the confirmed one, and above it, up to `top`, where the corrected prediction fits."""
+    correction = max(memory.measured_bytes / max(memory.predicted_bytes, 1), 1.0)
+    line, limit = found.memory, found.limit_bytes
+    above = (rung for rung in rungs(top) if line and line.at(rung) * correction <= limit)
+    return tuple(sorted({*rungs(micro), *above}))

@@ -1,0 +1,140 @@
+"""Fits to measured tables "batch size, steps to a target", and the definitions of a critical batch size.
+
+The definitions differ by factors on the same data (3 to 4 between the two here), so no number without its name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ladle.errors import ArgumentError, must
+
+
+@dataclass(frozen=True)
+class Hyperbola:
+    """S(B) = min_steps + min_examples / B, the trade-off of McCandlish et al. 2018, eq. 2.11.
+
+    `log_sd`: standard errors of (log min_steps, log min_examples), log_cov: their covariance, from the residuals;
+    nan for a table of two sizes. `spread`: root mean square of the residuals of log S.
+    """
+
+    min_steps: float
+    min_examples: float
+    log_sd: tuple[float, float]
+    log_cov: float
+    spread: float
+
+    def steps(self, size: float) -> float:
+        """Steps to the target at `size`."""
+        return self.min_steps + self.min_examples / size
+
+    @property
+    def critical(self) -> float:
+        """E_min / S_min: the size that needs twice the fewest steps and twice the fewest examples."""
+        return self.min_examples / self.min_steps
+
+    @property
+    def critical_log_sd(self) -> float:
+        """Standard error of log(critical)."""
+        return math.sqrt(max(self.log_sd[0] ** 2 + self.log_sd[1] ** 2 - 2 * self.log_cov, 0.0))
+
+    def overhead_size(self, share: float = 0.2, *, base: float = 256.0) -> float:
+        """Largest size whose steps are at most 1 + share times ideal scaling from `base` (Zhang et al. 2024).
+
+        S(B) B <= (1 + share) S(base) base  gives  (1 + share) base + share * critical. With share 0.2 and base 256
+        this is their critical batch size (arXiv 2410.21676).
+        """
+        return (1 + share) * base + share * self.critical
+
+
+def fit_hyperbola(sizes: Sequence[float], steps: Sequence[float]) -> Hyperbola:
+    """Least squares of log S = log(a + b/B): relative errors count alike. Gauss-Newton in (log a, log b).
+
+    - `sizes`, `steps`: `f64[points]`, at least two different sizes, all positive. Steps that are `inf` (target never
+      reached) must be left out by the caller.
+
+    Raises `ArgumentError` otherwise.
+
+    >>> fit = fit_hyperbola([1, 10, 100], [1100.0, 200.0, 110.0])
+    >>> round(fit.min_steps), round(fit.critical, 6)
+    (100, 10.0)
+    """
+    b, s = _table(sizes, steps)
+    start = np.linalg.lstsq(np.stack([1 / s, 1 / (b * s)], axis=1), np.ones_like(s), rcond=None)[0]
+    theta = np.log(np.where(start > 0, start, [s.min() / 2, (s * b).min() / 2]))
+    for _ in range(200):
+        residual, jacobian = _residual(theta, b, s)
+        move = np.linalg.lstsq(jacobian, -residual, rcond=None)[0]
+        while (_residual(theta + move, b, s)[0] ** 2).sum() > (residual**2).sum() and np.abs(move).max() > 1e-14:
+            move = move / 2
+        theta = theta + move
+        if np.abs(move).max() < 1e-13:
+            break
+    residual, jacobian = _residual(theta, b, s)
+    free = len(s) - 2
+    variance = float((residual**2).sum()) / free if free else math.nan
+    covariance = variance * np.linalg.pinv(jacobian.T @ jacobian)
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0.0)) if free else np.full(2, math.nan)
+    least_steps, least_examples = np.exp(theta)
+    spread = math.sqrt(float((residual**2).mean()))
+    return Hyperbola(
+        float(least_steps), float(least_examples), (float(sd[0]), float(sd[1])), float(covariance[0, 1]), spread
+    )
+
+
+def _residual(theta: np.ndarray, sizes: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals of log S and their derivatives by (log a, log b)."""
+    parts = np.exp(theta) * np.stack([np.ones_like(sizes), 1 / sizes], axis=1)
+    total = parts.sum(1)
+    return np.log(total) - np.log(steps), parts / total[:, None]
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = factor * x^exponent; `exponent_sd` is its standard error, `spread` the rms residual of log y."""
+
+    factor: float
+    exponent: float
+    exponent_sd: float
+    spread: float
+
+    def __call__(self, x: float) -> float:
+        return self.factor * x**self.exponent
+
+
+def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+    """Straight line of log y against log x by least squares.
+
+    >>> law = fit_power_law([1, 4, 16], [3.0, 6.0, 12.0])
+    >>> round(law.factor, 6), round(law.exponent, 6)
+    (3.0, 0.5)
+    """
+    a, b = _table(x, y)
+    u, v = np.log(a), np.log(b)
+    centred = u - u.mean()
+    exponent = float(centred @ v / (centred @ centred))
+    residual = v - v.mean() - exponent * centred
+    free = len(u) - 2
+    sd = math.sqrt(float((residual**2).sum()) / free / float(centred @ centred)) if free else math.nan
+    factor = math.exp(float(v.mean() - exponent * u.mean()))
+    return PowerLaw(factor, exponent, sd, math.sqrt(float((residual**2).mean())))
+
+
+def _table(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()
+    good = len(a) == len(b) and (a > 0).all() and (b > 0).all() and np.isfinite(a).all() and np.isfinite(b).all()
+    if not good or len(np.unique(a)) < 2:
+        raise ArgumentError(
+            must(
+                "the table",
+                "hold two or more different sizes, each with a positive finite value",
+                list(zip(a.tolist(), b.tolist(), strict=False)),
+                "the fit works on logarithms",
+                "leaving out sizes that never reached the target",
+            )
+        )
+    return a, b

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ladle.errors import ArgumentError
+from ladle.planner.critical import fit_hyperbola, fit_power_law
+
+SIZES = [2.0**i for i in range(6, 15)]
+STEPS = {
+    85: [46000, 23000, 13282, 7000, 3840, 2528, 1917, 1600, 1600],
+    151: [96000, 49000, 24000, 12000, 7128, 4350, 2940, 2400, 2300],
+    302: [196000, 90000, 46000, 23400, 13300, 7224, 4980, 3400, 2879],
+    604: [311000, 166000, 81000, 37440, 21320, 11400, 7199, 4700, 3800],
+    1200: [642000, 331000, 176000, 94000, 46500, 25000, 15360, 8900, 6500],
+}
+"""Steps to a target loss at batch sizes 64 to 16384, by millions of parameters (Zhang et al. 2024)."""
+
+PUBLISHED = {
+    85: (1293.83, 2.834e6, 2190.6, 745.32),
+    151: (1752.42, 5.677e6, 3239.8, 955.16),
+    302: (2095.35, 1.138e7, 5432.6, 1393.73),
+    604: (2459.93, 1.945e7, 7906.6, 1888.52),
+    1200: (3897.31, 4.338e7, 11131.1, 2533.41),
+}
+
+
+@pytest.mark.parametrize("millions", STEPS)
+def test_published_fits_to_the_digits(millions):
+    fit = fit_hyperbola(SIZES, STEPS[millions])
+    least_steps, least_examples, critical, overhead = PUBLISHED[millions]
+    assert fit.min_steps == pytest.approx(least_steps, abs=0.01)
+    assert fit.min_examples == pytest.approx(least_examples, rel=5e-4)
+    assert fit.critical == pytest.approx(critical, abs=0.1)
+    assert fit.overhead_size() == pytest.approx(overhead, abs=0.01)
+
+
+def test_published_exponent():
+    sizes = [fit_hyperbola(SIZES, steps).overhead_size() for steps in STEPS.values()]
+    law = fit_power_law(list(STEPS), sizes)
+    assert law.exponent == pytest.approx(0.4682782, abs=2e-6)
+    assert law.factor == pytest.approx(93.1968, abs=2e-3)
+
+
+@pytest.mark.parametrize(("shrink", "expected"), [(0.5, 414.1), (0.1, 316.1), (0.01, 301.5)])
+def test_the_hyperbola_is_the_limit_of_small_steps(shrink, expected):
+    """Multiplicative noise of scale 300, each full-batch step shrinking the loss by `shrink`."""
+    sizes = 2.0 ** np.arange(14)
+    fit = fit_hyperbola(sizes, math.log(1e3) / -np.log1p(-shrink / (1 + 300 / sizes)))
+    assert fit.critical == pytest.approx(expected, rel=0.03)
+    if shrink == 0.01:
+        assert fit.critical == pytest.approx(300, rel=0.01)
+
+
+def noisy_quadratic_steps(size: float, rate: float, *, curvature: np.ndarray, target: float) -> float:
+    """Steps until the expected loss of SGD on 1/2 sum h x^2, noise h / size, start 1, is below `target`."""
+    shrink = (1 - rate * curvature) ** 2
+    floor = rate / (size * (2 - rate * curvature))
+
+    def loss(steps: float) -> float:
+        return float(0.5 * (curvature * (shrink**steps * (1 - floor) + floor)).sum())
+
+    if loss(1e7) > target:
+        return math.inf
+    low, high = 0, 1
+    while loss(high) > target:
+        high *= 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if loss(middle) > target else (low, middle)
+    return high
+
+
+def test_noisy_quadratic_at_its_best_constant_rates():
+    """d = 1000, h = c = 1/i, 5 % of the first loss, best of 60 rates: known steps, and the hyperbola fits to 8 %."""
+    curvature = 1 / np.arange(1, 1001.0)
+    target = 0.05 * 0.5 * curvature.sum()
+    known = {1: 10087, 4: 2579, 16: 726, 64: 309, 256: 223, 1024: 205, 4096: 201, 16384: 189, 65536: 186}
+    rates = np.geomspace(1e-3, 1.99, 60)
+    steps = {
+        size: min(noisy_quadratic_steps(size, rate, curvature=curvature, target=target) for rate in rates)
+        for size in known
+    }
+    assert steps == known
+    fit = fit_hyperbola(list(known), list(known.values()))
+    assert fit.min_steps == pytest.approx(188.5, rel=0.02)
+    assert fit.critical == pytest.approx(49.2, rel=0.05)
+    assert max(abs(fit.steps(size) / count - 1) for size, count in known.items()) < 0.09
+
+
+@given(st.floats(1, 1e6), st.floats(1e-2, 1e6))
+def test_an_exact_table_is_recovered(least_steps, critical):
+    sizes = critical * np.geomspace(1 / 30, 30, 9)
+    fit = fit_hyperbola(sizes, least_steps * (1 + critical / sizes))
+    assert fit.min_steps == pytest.approx(least_steps, rel=1e-8)
+    assert fit.critical == pytest.approx(critical, rel=1e-8)
+    assert fit.spread < 1e-9
+
+
+def test_standard_errors_are_those_of_repeated_tables():
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(8, 8192, 11)
+    fits = [fit_hyperbola(sizes, 100 * (1 + 300 / sizes) * np.exp(0.05 * rng.standard_normal(11))) for _ in range(300)]
+    assert np.log([fit.critical for fit in fits]).std() == pytest.approx(
+        np.sqrt(np.mean([fit.critical_log_sd**2 for fit in fits])), rel=0.15
+    )
+    laws = [fit_power_law(sizes, 3 * sizes**0.5 * np.exp(0.1 * rng.standard_normal(11))) for _ in range(300)]
+    assert np.std([law.exponent for law in laws]) == pytest.approx(
+        np.sqrt(np.mean([law.exponent_sd**2 for law in laws])), rel=0.15
+    )
+
+
+@pytest.mark.parametrize(
+    "table", [([1], [1]), ([1, 1], [2, 3]), ([1, 2], [3, math.inf]), ([1, 2], [0, 1]), ([1, 2], [1])]
+)
+def test_tables_that_cannot_be_fitted(table):
+    with pytest.raises(ArgumentError, match="the table"):
+        fit_hyperbola(*table)

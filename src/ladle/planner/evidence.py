@@ -1,0 +1,195 @@
+"""What was found, written down: the numbers of a plan with their sources, the points of its picture, its notes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ladle.plan import Evidence
+from ladle.planner.decide import Choice
+from ladle.planner.measure import Pilot
+from ladle.planner.memory import MemoryLine
+from ladle.planner.throughput import ThroughputLine
+from ladle.scaling import Rule, lr_factor
+
+CROOKED = 0.25
+"""Relative gap between a line and a point that is worth a note."""
+
+FAR = 64
+"""Change of size over which no rate rule should be trusted without a sweep."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was asked of the probe before a size was chosen. `top`: the largest micro-batch predicted to fit."""
+
+    rows: int
+    limit_bytes: int
+    limit_method: str
+    limit_given: bool
+    top: int
+    memory: MemoryLine | None
+    speed: ThroughputLine | None
+    pilot: Pilot
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Memory of the chosen spec: as compiled, and as measured in the child process."""
+
+    predicted_bytes: int
+    measured_bytes: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Where the learning rate comes from."""
+
+    rule: Rule
+    reference_size: int
+    reference_lr: float | None
+    optimizer: str
+
+    def at(self, kappa: float) -> float | None:
+        """The learning rate for `kappa` times the reference size, to three significant digits."""
+        return None if self.reference_lr is None else rounded(self.reference_lr * lr_factor(self.rule, kappa))
+
+
+def rounded(value: float, digits: int = 3) -> float:
+    """`value` to a number of significant digits.
+
+    >>> rounded(0.0012345), rounded(0.0)
+    (0.00123, 0.0)
+    """
+    return float(f"{value:.{digits}g}")
+
+
+def evidence(
+    found: Findings, choice: Choice, memory: Confirmed, rate: Rate, *, joules: float | None
+) -> tuple[Evidence, ...]:
+    """Every number behind the choice."""
+    return (
+        *_memory(found, choice, memory),
+        *_speed(found.speed),
+        *_noise(found.pilot, choice),
+        *_size(choice),
+        *_rate(rate, choice),
+        *([] if joules is None else [Evidence("joules", joules, "J/update", "measured", "energy meter, chosen size")]),
+    )
+
+
+def _memory(found: Findings, choice: Choice, memory: Confirmed) -> list[Evidence]:
+    source = "given" if found.limit_given else "measured"
+    numbers = [Evidence("memory_limit_bytes", found.limit_bytes, "bytes", source, found.limit_method)]
+    if found.memory:
+        at = ", ".join(str(size) for size, _ in found.memory.points)
+        how = f"line through compiled programs of micro-batches {at}"
+        numbers += [
+            Evidence("memory_fixed_bytes", found.memory.fixed_bytes, "bytes", "predicted", how),
+            Evidence("memory_per_example_bytes", found.memory.per_example_bytes, "bytes/example", "predicted", how),
+        ]
+    largest = "largest power of two whose compiled program is within the limit"
+    compiled, ran = "compiled shapes, chosen micro-batch", "peak of a child process, chosen size"
+    return [
+        *numbers,
+        Evidence("largest_micro_size", found.top, "examples", "predicted", largest),
+        Evidence("memory_predicted_bytes", memory.predicted_bytes, "bytes", "predicted", compiled),
+        Evidence("memory_measured_bytes", memory.measured_bytes, "bytes", "measured", ran),
+    ]
+
+
+def _speed(speed: ThroughputLine | None) -> list[Evidence]:
+    if speed is None:
+        return []
+    at = ", ".join(str(point[0]) for point in speed.points)
+    how = f"t = alpha + beta B through median times at {at}"
+    alpha, beta = speed.fixed_seconds, speed.per_example_seconds
+    numbers = [
+        _spread("fixed_seconds", alpha, "s/update", how, 1.96 * speed.fixed_sd),
+        _spread("per_example_seconds", beta, "s/example", how, 1.96 * speed.per_example_sd),
+    ]
+    if math.isfinite(speed.knee):
+        factor = math.exp(min(1.96 * speed.log_knee_sd, 700.0))
+        low, high = (speed.knee / factor, speed.knee * factor) if math.isfinite(speed.log_knee_sd) else (None, None)
+        how = "alpha / beta: half of the largest throughput"
+        numbers.append(Evidence("knee", speed.knee, "examples", "measured", how, low, high))
+    return numbers
+
+
+def _spread(name: str, value: float, unit: str, method: str, gap: float) -> Evidence:
+    return Evidence(name, value, unit, "measured", method, max(value - gap, 0.0), value + gap)
+
+
+def _noise(pilot: Pilot, choice: Choice) -> list[Evidence]:
+    noise, numbers = pilot.noise, []
+    if math.isfinite(noise.gradient_sq):
+        numbers.append(Evidence("gradient_sq", noise.gradient_sq, "", "measured", pilot.method))
+        numbers.append(Evidence("gradient_variance", noise.trace, "", "measured", pilot.method))
+    if math.isfinite(noise.value):
+        high = noise.high if math.isfinite(noise.high) else None
+        numbers.append(Evidence("noise_scale", noise.value, "examples", "measured", pilot.method, noise.low, high))
+    elif noise.low > 0:
+        numbers.append(Evidence("noise_scale_low", noise.low, "examples", "measured", pilot.method))
+    if choice.assumed:
+        how = "not resolved, so the one that fits the size"
+        numbers.append(Evidence("noise_scale_assumed", choice.noise, "examples", "assumed", how))
+    return numbers
+
+
+def _size(choice: Choice) -> list[Evidence]:
+    numbers = []
+    if math.isfinite(choice.target):
+        low, high = ((v if math.isfinite(v) else None) for v in (choice.target_low, choice.target_high))
+        how = "the ideal size before limits and rungs"
+        numbers.append(Evidence("target_size", choice.target, "examples", "predicted", how, low, high))
+    if choice.seconds > 0:
+        how, speed = "size / (alpha + beta * rung)", choice.spec.size / choice.seconds
+        numbers.append(Evidence("examples_per_second", speed, "examples/s", "predicted", how))
+    return numbers
+
+
+def _rate(rate: Rate, choice: Choice) -> list[Evidence]:
+    if rate.reference_lr is None:
+        return []
+    kappa = choice.spec.size / rate.reference_size
+    how = f"{rate.rule} rule from size {rate.reference_size}: factor {lr_factor(rate.rule, kappa):.3g}"
+    lr = rate.at(kappa)
+    assert lr is not None
+    return [
+        Evidence("reference_lr", rate.reference_lr, "", "given", f"at size {rate.reference_size}"),
+        Evidence("lr", lr, "", "predicted", how),
+    ]
+
+
+def curves(found: Findings, choice: Choice) -> dict[str, Any]:
+    """Points for the picture, as lists, so that a plan read back from JSON equals the plan written."""
+    return {
+        "memory": [list(point) for point in found.memory.points] if found.memory else [],
+        "throughput": [list(point) for point in found.speed.points] if found.speed else [],
+        "target": [list(point) for point in choice.curve],
+    }
+
+
+def notes(found: Findings, choice: Choice, rate: Rate) -> tuple[str, ...]:
+    """What a careful reader would want to be told, one sentence each."""
+    noise, kappa = found.pilot.noise, choice.spec.size / rate.reference_size
+    said = []
+    if noise.verdict == "resolved" and choice.bound == "data":
+        said.append("The best size is larger than the data: every update uses all rows.")
+    if choice.bound == "memory":
+        said.append("Cutting a larger batch into micro-batches would not reach the target sooner.")
+    if choice.spec.micro_steps > 1:
+        said.append("Each update has a fixed cost, so several micro-batches per update are worth it.")
+    if found.speed and found.speed.worst > CROOKED:
+        said.append(f"Time per update is not quite a line in the size: off by {found.speed.worst:.0%} at worst.")
+    if found.memory and found.memory.worst > CROOKED:
+        said.append(f"Memory is not quite a line in the micro-batch: off by {found.memory.worst:.0%} at worst.")
+    if rate.rule == "none" and rate.reference_lr is not None and kappa != 1:
+        said.append(f"No rate rule is known for {rate.optimizer or 'this optimiser'}: the rate is kept as given.")
+    if rate.rule == "linear" and noise.verdict == "resolved" and kappa > 1 and choice.spec.size > noise.value:
+        said.append("The size is above the noise scale, where the linear rule overshoots: try a smaller rate too.")
+    apart = max(kappa, 1 / kappa)
+    if rate.rule != "none" and rate.reference_lr is not None and apart >= FAR:
+        said.append(f"The rate was carried over a factor of {apart:.0f} in size: a short sweep is worth it.")
+    return tuple(said)

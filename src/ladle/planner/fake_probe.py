@@ -1,0 +1,75 @@
+"""A probe made of closed forms, for tests: affine memory, affine time, Gaussian gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ladle.errors import RunError
+from ladle.noise import Moments, pair
+from ladle.spec import BatchSpec
+
+
+@dataclass
+class FakeProbe:
+    """Everything a test wants to know about it is a field; what was asked is kept in `asked`.
+
+    - Memory: `fixed_bytes + example_bytes * micro_size` predicted; measured is `measured_factor` times that, and a
+      child with more than `dies_above` of micro-batch does not survive.
+    - Time: `update_seconds + micro_steps * (micro_seconds + example_seconds * micro_size)`, times a spread of `jitter`.
+    - Gradients: `dimension` independent normal coordinates, |G|^2 = `gradient_sq` after `settle` updates in which it
+      falls from ten times that, covariance trace `trace`.
+    """
+
+    fixed_bytes: int = 1_000_000
+    example_bytes: int = 1_000
+    limit: int = 10**9
+    measured_factor: float = 1.0
+    dies_above: float = float("inf")
+    update_seconds: float = 0.02
+    micro_seconds: float = 0.0
+    example_seconds: float = 1e-4
+    jitter: float = 0.0
+    dimension: int = 200
+    gradient_sq: float = 0.25
+    trace: float = 200.0
+    settle: int = 0
+    seed: int = 0
+    watts: float | None = None
+    asked: list[tuple[str, BatchSpec]] = field(default_factory=list)
+
+    def memory_bytes(self, spec: BatchSpec) -> int:
+        self.asked.append(("memory", spec))
+        return self.fixed_bytes + self.example_bytes * spec.micro_size
+
+    def confirm_bytes(self, spec: BatchSpec) -> int:
+        self.asked.append(("confirm", spec))
+        if spec.micro_size > self.dies_above:
+            raise RunError("the child was killed")
+        return int((self.fixed_bytes + self.example_bytes * spec.micro_size) * self.measured_factor)
+
+    def limit_bytes(self) -> tuple[int, str]:
+        return self.limit, "free memory of a made-up machine"
+
+    def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
+        self.asked.append(("seconds", spec))
+        rng = np.random.default_rng((self.seed, spec.size, spec.micro_size))
+        one = self.micro_seconds + self.example_seconds * spec.micro_size
+        return (self.update_seconds + spec.micro_steps * one) * (1 + self.jitter * rng.exponential(size=repeats))
+
+    def moments(self, spec: BatchSpec, updates: int) -> Moments:
+        self.asked.append(("moments", spec))
+        rng = np.random.default_rng(self.seed)
+        k, m, d = spec.micro_steps, spec.micro_size, self.dimension
+        pairs = []
+        for update in range(updates):
+            early = 9 * max(1 - update / self.settle, 0.0) if self.settle else 0.0
+            mean = np.sqrt(self.gradient_sq * (1 + early) / d)
+            g = mean + np.sqrt(self.trace / d / m) * rng.standard_normal((k, d))
+            pairs.append(pair(m * (g**2).sum(), (g.mean(0) ** 2).sum(), k * m, k))
+        trace, square = np.array(pairs).T
+        return Moments.from_pairs(trace, square, spec.size * updates)
+
+    def joules(self, spec: BatchSpec) -> float | None:
+        return None if self.watts is None else self.watts * float(self.seconds(spec, 1)[0])

@@ -1,0 +1,35 @@
+"""`Constant`: one batch size from the first example to the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ladle.decision import Decision, Progress
+from ladle.spec import BatchSpec
+
+if TYPE_CHECKING:
+    from ladle.plan import Plan
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always `size` examples per update, cut into micro-batches of `micro_size`.
+
+    Raises `ArgumentError` for a number below 1.
+
+    >>> Constant(64, 16).decide(None, Progress(examples=1000))[1].spec
+    BatchSpec(size=64, micro_size=16, length=None, updates=1)
+    """
+
+    size: int
+    micro_size: int
+
+    def __post_init__(self) -> None:
+        BatchSpec(self.size, self.micro_size)
+
+    def init(self, plan: Plan | None) -> None:
+        return None
+
+    def decide(self, memory: None, progress: Progress) -> tuple[None, Decision]:
+        return None, Decision(BatchSpec(self.size, self.micro_size))

@@ -1,0 +1,131 @@
+"""The interfaces between rooms, all on one page. An implementation is final; variation is by wrapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ladle.batch import Draw
+from ladle.cursor import Cursor, Shard
+from ladle.decision import Decision, Progress
+from ladle.noise import Moments
+from ladle.observation import Observation
+from ladle.plan import Plan
+from ladle.spec import BatchSpec
+
+State = Any
+"""Whatever a step carries from update to update: a tree of arrays. Opaque to the loop."""
+
+
+class Source(Protocol):
+    """Examples by number."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, ids: np.ndarray) -> Any:
+        """The rows `ids` of every array, as a tree with leading axis `len(ids)`."""
+        ...
+
+
+class OrderProgram(Protocol):
+    """The shape-dependent part of an order: hashable, equal for equal shapes, so compiled programs are shared."""
+
+    def __call__(
+        self, tables: Mapping[str, Any], epoch: Any, offset: Any, xp: Any, while_loop: Callable[..., Any]
+    ) -> Any:
+        """Example ids `u32[k]` at places `offset` (`u32[k]`) of pass `epoch` (`u32`).
+
+        Written once for NumPy (`xp=numpy`) and the device (`xp=jax.numpy`), with identical bits.
+        `while_loop(condition, body, value)` is the only control flow it may use.
+        """
+        ...
+
+
+class Order(Protocol):
+    """Position is a number, order is a function."""
+
+    @property
+    def epoch_size(self) -> int:
+        """Positions in one pass."""
+        ...
+
+    @property
+    def program(self) -> OrderProgram: ...
+
+    def tables(self) -> Mapping[str, np.ndarray]:
+        """Numbers that the program reads: seed words, class layout. Data for the compiled program, not constants."""
+        ...
+
+    def ids(self, start: int, count: int) -> np.ndarray:
+        """`i64[count]` example ids at positions `start .. start + count`. Pure."""
+        ...
+
+
+class Feed(Protocol):
+    """Draws batches. Has no state of its own: the cursor is the state."""
+
+    @property
+    def epoch_size(self) -> int: ...
+
+    @property
+    def updates_per_draw(self) -> int:
+        """Updates one draw may hold: 1 when rows travel from the host, many when the data lives on the device."""
+        ...
+
+    def start(self) -> Cursor: ...
+
+    def draw(self, cursor: Cursor, spec: BatchSpec, shard: Shard = Shard()) -> tuple[Draw, Cursor]:
+        """The next `spec.updates` batches and the cursor after them. Pure; reads nothing yet."""
+        ...
+
+
+class Step(Protocol):
+    """One or many updates. Consumes the state it is given (buffers are reused): never use it again."""
+
+    def init(self, seed: int) -> State: ...
+
+    def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
+        """Compile what `spec` needs. Consumes the state and returns it unchanged."""
+        ...
+
+    def __call__(
+        self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float
+    ) -> tuple[State, Observation]: ...
+
+
+class Policy(Protocol):
+    """Picks the next spec and says why. A frozen value; what it remembers is handed in and out, JSON-serialisable."""
+
+    def init(self, plan: Plan | None) -> Any: ...
+
+    def decide(self, memory: Any, progress: Progress) -> tuple[Any, Decision]: ...
+
+
+class Probe(Protocol):
+    """Answers the planner's questions. Never touches a run."""
+
+    def memory_bytes(self, spec: BatchSpec) -> int:
+        """Predicted peak from compiled shapes alone; nothing is run."""
+        ...
+
+    def confirm_bytes(self, spec: BatchSpec) -> int:
+        """Measured peak of the same program in a child process. Raises `RunError` if the child did not survive."""
+        ...
+
+    def limit_bytes(self) -> tuple[int, str]:
+        """Memory that may be used, and how that was found."""
+        ...
+
+    def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
+        """`f64[repeats]` measured seconds per update at `spec`, compilation left out."""
+        ...
+
+    def moments(self, spec: BatchSpec, updates: int) -> Moments:
+        """Gradient moments over `updates` updates of a short pilot that starts afresh."""
+        ...
+
+    def joules(self, spec: BatchSpec) -> float | None:
+        """Energy per update, or None where no meter exists."""
+        ...

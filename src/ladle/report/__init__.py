@@ -1,0 +1,49 @@
+"""Reports on finished runs: tables, pictures, one page. Reads run folders only; needs no JAX.
+
+The functions here load what they need when called: `import ladle.report` is free.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ladle.plan import Plan
+
+__all__ = ["write_curves", "write_plan_figure", "write_report"]
+
+Folder = str | os.PathLike[str]
+
+
+def write_report(folders: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
+    """One self-contained HTML page about `folders` (compare folders or run folders). Returns its path.
+
+    `out` is the file to write, by default `report.html` in the first folder. Raises `ArgumentError` for a folder
+    that holds no run and for a file that cannot be written.
+    """
+    from ladle.report.load import load_folders
+    from ladle.report.page import write_page
+
+    paths = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+    studies = load_folders(paths)
+    return write_page(Path(out) if out is not None else studies[0].folder / "report.html", studies)
+
+
+def write_curves(folder: Folder) -> Path:
+    """`curves.png` in `folder`: loss against examples, updates and seconds. Returns its path."""
+    from ladle.report.figures import curves_figure
+    from ladle.report.load import load_folders
+
+    study = load_folders([folder])[0]
+    return curves_figure(study.groups, study.folder / "curves.png")
+
+
+def write_plan_figure(plan: Plan | Mapping[str, Any], path: Folder) -> Path:
+    """`plan.png`: memory, throughput and time to target behind `plan` (a `Plan` or its JSON). Returns its path."""
+    from ladle.report.figures import plan_figure
+
+    value = plan if isinstance(plan, Mapping) else plan.to_json()
+    return plan_figure(value, Path(path))

@@ -1,0 +1,360 @@
+"""`curves.png` and `plan.png`. The only file that imports matplotlib: without pyplot, its settings left alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ladle.errors import RunError, must
+from ladle.report import numbers
+from ladle.report.curves import AXES, X_LABELS, Curve, all_curves, along, broken, colors, far_apart, logarithmic, panels
+from ladle.report.load import Group
+
+DPI = 130
+INK, FAINT, ACCENT, WARN = "#222222", "#8a8f98", "#0072b2", "#d55e00"
+
+
+def curves_figure(groups: Sequence[Group], path: str | os.PathLike[str]) -> Path:
+    """Draw loss (and the validation metric, where there is one) against examples, updates and seconds into `path`.
+
+    One colour a group: validation solid, training thin and dashed, seeds as a band from lowest to highest around
+    their mean. A cross marks where a run diverged. Raises `RunError` where `path` cannot be written.
+    """
+    return _write(draw_curves(groups), path)
+
+
+def plan_figure(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Draw what the plan (as JSON) rests on into `path`: memory, throughput, time to target.
+
+    Filled points were measured, hollow ones predicted. A part the plan has no points for is said to be missing.
+    """
+    return _write(draw_plan(plan), path)
+
+
+def plan_svg(plan: Mapping[str, Any]) -> bytes:
+    """The same picture as SVG, for a page."""
+    out = BytesIO()
+    figure = draw_plan(plan)
+    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def draw_curves(groups: Sequence[Group]) -> Figure:
+    """The figure of `curves_figure`, not yet written."""
+    rows = panels(groups)
+    figure = Figure(figsize=(15, 1.0 + 4.1 * len(rows)), layout="constrained", facecolor="white")
+    grid = figure.subplots(len(rows), len(AXES), squeeze=False, sharey="row", sharex="col")
+    for line, (title, solid, dashed) in zip(grid, rows, strict=True):
+        made = all_curves(groups, (dashed, solid))
+        for axes, axis in zip(line, AXES, strict=True):
+            _panel(axes, groups, made, axis=axis, solid=solid)
+            _crosses(axes, groups, axis=axis, name=dashed)
+            if far_apart(list(made.values()), axis):
+                axes.set_xscale("log")
+        _scale_values(line[0], [value for one in made.values() for value in (one.mean, one.low)], title)
+        line[0].set_ylabel(title, fontsize=13)
+    for axes, axis in zip(grid[-1], AXES, strict=True):
+        axes.set_xlabel(X_LABELS[axis], fontsize=13)
+        axes.xaxis.set_major_formatter(_short_ticks())
+    _curves_legend(figure, groups)
+    return figure
+
+
+def draw_plan(plan: Mapping[str, Any]) -> Figure:
+    """The figure of `plan_figure`, not yet written."""
+    figure = Figure(figsize=(15, 5.0), layout="constrained", facecolor="white")
+    memory, speed, target = figure.subplots(1, 3)
+    _memory_panel(memory, plan)
+    _speed_panel(speed, plan)
+    _target_panel(target, plan)
+    figure.legend(
+        handles=[
+            _point("measured", filled=True),
+            _point("predicted", filled=False),
+            Line2D([], [], color=WARN, marker="D", markersize=8, linestyle="none", label="chosen"),
+        ],
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+        fontsize=12,
+    )
+    return figure
+
+
+def _panel(
+    axes: Axes, groups: Sequence[Group], made: Mapping[tuple[int, str], Curve], *, axis: str, solid: str
+) -> None:
+    """Lines and bands of every group."""
+    palette = colors(len(groups))
+    for (i, name), one in made.items():
+        x, gid, color = getattr(one, axis), f"{name} {groups[i].name}", palette[i]
+        if name == solid:
+            axes.plot(x, one.mean, color=color, linewidth=2.2, gid=gid)
+        else:
+            axes.plot(x, one.mean, color=color, linewidth=1.0, linestyle=(0, (3, 2)), alpha=0.75, gid=gid)
+        if one.seeds > 1:
+            axes.fill_between(x, one.low, one.high, color=color, alpha=0.16, linewidth=0, gid=f"band {gid}")
+    if not made:
+        _missing(axes, "nothing measured")
+    _plain(axes)
+
+
+def _crosses(axes: Axes, groups: Sequence[Group], *, axis: str, name: str) -> None:
+    """A cross where a run diverged."""
+    for group, color in zip(groups, colors(len(groups)), strict=True):
+        for run, examples, value in broken(group, name):
+            x = along(run, axis, np.array([examples]))
+            axes.plot(x, [value], "x", color=color, markersize=10, markeredgewidth=2.5)
+
+
+def _scale_values(axes: Axes, values: Sequence[np.ndarray], title: str) -> None:
+    if title == "loss" and logarithmic(values, 8):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _curves_legend(figure: Figure, groups: Sequence[Group]) -> None:
+    seeds = max((len(group.runs) for group in groups), default=1)
+    handles: list[Any] = [
+        Line2D([], [], color=color, linewidth=3, label=group.label)
+        for group, color in zip(groups, colors(len(groups)), strict=True)
+    ]
+    handles.append(Line2D([], [], color=FAINT, linewidth=2.2, label="validation"))
+    handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (3, 2)), label="training"))
+    if seeds > 1:
+        handles.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label=f"range of {seeds} seeds"))
+    if any(run.diverged for group in groups for run in group.runs):
+        handles.append(
+            Line2D(
+                [], [], color=FAINT, marker="x", markersize=9, markeredgewidth=2.5, linestyle="none", label="diverged"
+            )
+        )
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8), frameon=False, fontsize=12)
+
+
+def _memory_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
+    axes.set_title("Memory", fontsize=13, loc="left", fontweight="bold")
+    points = _points(plan, "memory", 2)
+    if not points.size:
+        return _missing(axes, "no memory figures in this plan")
+    micro, used = points[:, 0], points[:, 1]
+    if len(points) > 1:
+        slope, fixed = np.polyfit(micro, used, 1)
+        line = np.linspace(0, micro.max() * 1.05, 50)
+        axes.plot(line, fixed + slope * line, color=ACCENT, linewidth=1.5, gid="memory line")
+    axes.plot(micro, used, "o", markersize=8, markeredgecolor=ACCENT, markerfacecolor="white", gid="memory predicted")
+    limit, confirmed = _evidence_bytes(plan, limit=True), _evidence_bytes(plan, limit=False)
+    if limit is not None and limit < 20 * used.max():
+        axes.axhline(limit, color=INK, linewidth=1.2, linestyle="--", gid="memory limit")
+        note = f"limit {numbers.data_bytes(limit)}"
+        axes.annotate(note, (0.02, limit), xycoords=("axes fraction", "data"), va="bottom", fontsize=11)
+    elif limit is not None:
+        axes.text(
+            0.02, 0.97, f"limit {numbers.data_bytes(limit)}, far above", transform=axes.transAxes, va="top", fontsize=11
+        )
+    _measured(axes, plan.get("micro_size"), confirmed)
+    chosen = _at(points, plan.get("micro_size"))
+    _choose(axes, plan.get("micro_size"), confirmed if confirmed is not None else chosen)
+    axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
+    axes.set_xlim(left=0)
+    axes.set_xlabel("micro-batch", fontsize=13)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.data_bytes(value)))
+    axes.xaxis.set_major_formatter(_short_ticks())
+    _plain(axes)
+
+
+def _speed_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
+    axes.set_title("Throughput", fontsize=13, loc="left", fontweight="bold")
+    points = _points(plan, "throughput", 2)
+    if not points.size:
+        return _missing(axes, "no throughput figures in this plan")
+    size, seconds = points[:, 0], points[:, 1]
+    speed = size / seconds
+    if points.shape[1] >= 4:
+        with np.errstate(divide="ignore"):
+            errors = np.stack([speed - size / points[:, 3], size / points[:, 2] - speed])
+        errors = np.where(np.isfinite(errors), np.clip(errors, 0, None), 0)
+        axes.errorbar(size, speed, yerr=errors, fmt="none", ecolor=ACCENT, elinewidth=1.5, capsize=4)
+    axes.plot(size, speed, "o", color=ACCENT, markersize=8, gid="throughput measured")
+    if len(points) > 1:
+        fixed, each = line_fit(size, seconds)
+        grid = np.geomspace(size.min(), size.max(), 100)
+        label = f"t = {numbers.duration(fixed)} + {numbers.duration(each)} x size"
+        axes.plot(grid, grid / (fixed + each * grid), color=ACCENT, linewidth=1.5, gid="throughput line", label=label)
+        axes.legend(loc="lower right", frameon=False, fontsize=11)
+        _choose(axes, plan.get("size"), _speed_at(plan.get("size"), fixed, each))
+    axes.set_xscale("log")
+    axes.set_yscale("log") if logarithmic([speed], 30) else axes.set_ylim(bottom=0)
+    axes.set_xlabel("batch size", fontsize=13)
+    axes.set_ylabel("examples per second", fontsize=13)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _size_ticks(axes)
+    _plain(axes)
+
+
+def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
+    what = "Examples" if plan.get("minimize") == "examples" else "Time"
+    axes.set_title(f"{what} to target (predicted)", fontsize=13, loc="left", fontweight="bold")
+    points = _points(plan, "target", 2)
+    if not points.size:
+        noise = plan.get("noise") or {}
+        verdict = noise.get("verdict")
+        return _missing(axes, "no prediction: gradient noise " + (str(verdict) if verdict else "not measured"))
+    low, high = plan.get("within_5_percent") or (None, None)
+    if numbers.finite(low) and numbers.finite(high):
+        axes.axvspan(float(low), float(high), color=ACCENT, alpha=0.12, linewidth=0, gid="within 5 %")  # type: ignore[arg-type]
+        axes.text(
+            0.98,
+            0.97,
+            f"within 5 %: {numbers.count(low)} to {numbers.count(high)}",
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize=11,
+        )
+    axes.plot(points[:, 0], points[:, 1], color=ACCENT, linewidth=2, gid="target curve")
+    axes.plot(
+        points[:, 0],
+        points[:, 1],
+        "o",
+        markersize=5,
+        markeredgecolor=ACCENT,
+        markerfacecolor="white",
+        gid="target predicted",
+    )
+    _choose(axes, plan.get("size"), _at(points, plan.get("size"), log=True), f"size {numbers.count(plan.get('size'))}")
+    axes.set_xscale("log")
+    axes.set_yscale("log") if logarithmic([points[:, 1]], 8) else axes.set_ylim(bottom=0)
+    axes.set_xlabel("batch size", fontsize=13)
+    axes.set_ylabel(f"{what.lower()} relative to the best", fontsize=13)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _size_ticks(axes)
+    _plain(axes)
+
+
+def line_fit(size: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
+    """`(a, b)` of t = a + b B by least squares on relative errors, both at least 0.
+
+    >>> a, b = line_fit(np.array([1.0, 10.0, 100.0]), np.array([3.0, 12.0, 102.0]))
+    >>> round(a, 6), round(b, 6)
+    (2.0, 1.0)
+    """
+    design = np.stack([1 / seconds, size / seconds], axis=1)
+    (fixed, each), *_ = np.linalg.lstsq(design, np.ones_like(size), rcond=None)
+    if fixed < 0:
+        return 0.0, float(np.mean(seconds / size))
+    return (float(np.mean(seconds)), 0.0) if each < 0 else (float(fixed), float(each))
+
+
+def _points(plan: Mapping[str, Any], name: str, width: int) -> np.ndarray:
+    """Points of a curve as `f64[points, columns]`, those with a missing number among the first `width` left out."""
+    rows = (plan.get("curves") or {}).get(name) or []
+    table = np.array([[np.nan if v is None else float(v) for v in row] for row in rows], dtype=float)
+    if table.ndim != 2 or table.shape[1] < width:
+        return np.empty((0, width))
+    table = table[np.isfinite(table[:, :width]).all(axis=1)]
+    return table[np.argsort(table[:, 0])]
+
+
+def _evidence_bytes(plan: Mapping[str, Any], *, limit: bool) -> float | None:
+    """The memory limit among the evidence, or else the measured peak."""
+    for one in plan.get("evidence") or ():
+        fits = (
+            "limit" in str(one.get("name"))
+            if limit
+            else one.get("source") == "measured" and "limit" not in str(one.get("name"))
+        )
+        if fits and one.get("unit") in ("bytes", "B") and numbers.finite(one.get("value")):
+            return float(one["value"])
+    return None
+
+
+def _at(points: np.ndarray, x: Any, log: bool = False) -> float | None:
+    if not numbers.finite(x):
+        return None
+    places = np.log(points[:, 0]) if log else points[:, 0]
+    return float(np.interp(np.log(x) if log else x, places, points[:, 1]))
+
+
+def _speed_at(size: Any, fixed: float, each: float) -> float | None:
+    seconds = fixed + each * size if numbers.finite(size) else 0.0
+    return size / seconds if seconds > 0 else None
+
+
+def _choose(axes: Axes, x: Any, y: float | None, text: str = "") -> None:
+    if numbers.finite(x) and y is not None:
+        axes.plot([x], [y], "D", color=WARN, markersize=10, markeredgecolor="white", zorder=5, gid="chosen")
+        if text:
+            axes.annotate(
+                text,
+                (x, y),
+                xytext=(0, -24),
+                textcoords="offset points",
+                ha="center",
+                color=WARN,
+                fontsize=12,
+                fontweight="bold",
+            )
+
+
+def _measured(axes: Axes, x: Any, y: float | None) -> None:
+    if numbers.finite(x) and y is not None:
+        axes.plot([x], [y], "o", color=ACCENT, markersize=8, gid="memory measured")
+
+
+def _point(label: str, filled: bool) -> Line2D:
+    face = ACCENT if filled else "white"
+    return Line2D(
+        [], [], marker="o", markersize=8, markeredgecolor=ACCENT, markerfacecolor=face, linestyle="none", label=label
+    )
+
+
+def _size_ticks(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(_short_ticks())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _missing(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT, fontsize=12, wrap=True)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(labelsize=11, colors=INK, color=FAINT)
+    axes.grid(True, which="major", color="#e6e8eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _short_ticks() -> FuncFormatter:
+    return FuncFormatter(lambda value, _: numbers.short(value).replace(" ", ""))
+
+
+def _write(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    try:
+        FigureCanvasAgg(figure).print_figure(path, dpi=DPI, format="png")
+    except OSError as error:
+        raise RunError(
+            must("picture", "be writable", str(path), error.strerror or str(error), "another folder")
+        ) from error
+    return path

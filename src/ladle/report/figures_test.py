@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ladle.errors import RunError
+from ladle.report import write_curves, write_plan_figure
+from ladle.report.fakes_test import plan_json, write_compare, write_run
+from ladle.report.figures import draw_curves, draw_plan, plan_svg
+from ladle.report.load import load_folders
+
+
+def by_id(axes: Axes, gid: str) -> list[Any]:
+    return [artist for artist in axes.get_children() if artist.get_gid() == gid]
+
+
+def panels(figure: Figure) -> list[Axes]:
+    return figure.axes
+
+
+def test_three_axes_and_two_lines_a_size(compared: Path) -> None:
+    (study,) = load_folders([compared])
+    figure = draw_curves(study.groups)
+    assert len(panels(figure)) == 6
+    assert [axes.get_xlabel() for axes in panels(figure)[3:]] == ["examples seen", "updates", "seconds of training"]
+    assert panels(figure)[0].get_ylabel() == "loss" and panels(figure)[3].get_ylabel() == "accuracy"
+    for axes in panels(figure):
+        assert len(axes.lines) == 6 and len(axes.collections) == 6
+    styles = [line.get_linestyle() for line in panels(figure)[0].lines]
+    assert styles == ["--", "-"] * 3
+    labels = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert labels == ["full (1,437)", "64", "1", "validation", "training", "range of 3 seeds"]
+    assert panels(figure)[0].get_yscale() == "log" and panels(figure)[3].get_yscale() == "linear"
+    assert [axes.get_xscale() for axes in panels(figure)[3:]] == ["linear", "log", "log"]
+
+
+def test_the_band_is_the_range_of_the_seeds(compared: Path) -> None:
+    (study,) = load_folders([compared])
+    axes = panels(draw_curves(study.groups))[0]
+    (band,) = by_id(axes, "band valid_loss 64")
+    (line,) = by_id(axes, "valid_loss 64")
+    finals = [run.column("valid_loss")[1][-1] for run in study.groups[1].runs]
+    corners = band.get_paths()[0].vertices
+    at_end = corners[corners[:, 0] == corners[:, 0].max(), 1]
+    assert at_end.min() == pytest.approx(min(finals)) and at_end.max() == pytest.approx(max(finals))
+    assert line.get_ydata()[-1] == pytest.approx(np.mean(finals))
+
+
+def test_one_seed_has_no_band_and_a_diverged_run_a_cross(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / "a", size=64), write_run(tmp_path / "b", size=8, status="diverged")]
+    (study,) = load_folders(folders)
+    figure = draw_curves(study.groups)
+    axes = panels(figure)[0]
+    assert len(axes.collections) == 0
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    assert len(crosses) == 1 and crosses[0].get_ydata()[0] == 30.0
+    assert "diverged" in [t.get_text() for t in figure.legends[0].get_texts()]
+
+
+def test_a_run_without_lines_still_gives_a_picture(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", size=64)
+    (folder / "metrics.jsonl").unlink()
+    path = write_curves(folder)
+    assert path == folder / "curves.png" and path.read_bytes().startswith(b"\x89PNG")
+    (study,) = load_folders([folder])
+    assert [t.get_text() for t in panels(draw_curves(study.groups))[0].texts] == ["nothing measured"]
+
+
+def test_plan_marks_choice_limit_and_flat_region() -> None:
+    memory, speed, target = panels(draw_plan(plan_json()))
+    (limit,) = by_id(memory, "memory limit")
+    assert set(limit.get_ydata()) == {8e6}
+    (predicted,), (measured,) = by_id(memory, "memory predicted"), by_id(memory, "memory measured")
+    assert predicted.get_markerfacecolor() == "white" and measured.get_markerfacecolor() != "white"
+    assert (list(measured.get_xdata()), list(measured.get_ydata())) == ([64], [3.4e6])
+    (region,) = by_id(target, "within 5 %")
+    assert (region.get_x(), region.get_x() + region.get_width()) == (24, 130)
+    for axes in (memory, speed, target):
+        (chosen,) = by_id(axes, "chosen")
+        assert list(chosen.get_xdata()) == [64]
+    (fitted,) = by_id(speed, "throughput line")
+    sizes, speeds = fitted.get_xdata(), fitted.get_ydata()
+    np.testing.assert_allclose(speeds, sizes / (2e-5 + 1e-6 * sizes), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"curves": {}},
+        {"curves": {"memory": [[1, None]], "throughput": [[8, 0.001]], "target": []}},
+        {"evidence": [], "within_5_percent": [None, None], "lr": None, "size": None, "micro_size": None},
+        {
+            "curves": {
+                "throughput": [[1, 1e-3, None, None], [64, 2e-3, 1e-3, 3e-3]],
+                "target": [[8, 1.0]],
+                "memory": [[8, 1e6]],
+            }
+        },
+        {"noise": {"verdict": "unresolved"}, "curves": {"target": None}},
+    ],
+)
+def test_missing_parts_leave_a_picture_that_says_so(tmp_path: Path, more: dict[str, Any]) -> None:
+    path = write_plan_figure(plan_json(**more), tmp_path / "plan.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    said = [text.get_text() for axes in panels(draw_plan(plan_json(**more))) for text in axes.texts]
+    if not more.get("curves", {"target": 1}).get("target"):
+        assert any(text.startswith("no prediction: gradient noise") for text in said)
+
+
+def test_the_plan_as_svg_refers_to_nothing_remote() -> None:
+    made = plan_svg(plan_json())
+    assert b"<svg" in made and b'href="http' not in made
+
+
+def test_global_settings_and_pyplot_are_left_alone(compared: Path, tmp_path: Path) -> None:
+    before, backend, loaded = dict(mpl.rcParams), mpl.get_backend(auto_select=False), "matplotlib.pyplot" in sys.modules
+    write_plan_figure(plan_json(), tmp_path / "plan.png")
+    assert dict(mpl.rcParams) == before and mpl.get_backend(auto_select=False) == backend
+    assert ("matplotlib.pyplot" in sys.modules) is loaded
+
+
+def test_an_unwritable_picture_is_a_run_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="absent"):
+        write_plan_figure(plan_json(), tmp_path / "absent" / "plan.png")
+
+
+def test_many_sizes_reuse_colours(tmp_path: Path) -> None:
+    folder = write_compare(tmp_path / "c", seeds=1, sizes={str(2**k): 2**k for k in range(11)})
+    assert write_curves(folder).stat().st_size > 10_000

@@ -1,0 +1,188 @@
+"""Reads run folders and compare folders into plain frozen values. Reports learn everything through here."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ladle.errors import ArgumentError, must
+from ladle.record import COMPARE_FILE, METRICS_FILE, RUN_FILE, read_json, read_lines
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as it was written: `info` from `run.json`, `lines` from `metrics.jsonl`, oldest first."""
+
+    folder: Path
+    info: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def diverged(self) -> bool:
+        return self.info.get("status") == "diverged"
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The newest value of every field that any line has."""
+        newest: dict[str, Any] = {}
+        for line in self.lines:
+            newest.update({name: value for name, value in line.items() if value is not None})
+        return newest
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """`(examples f64[lines], values f64[lines])` of the lines where `name` is a finite number."""
+        pairs = [
+            (line["examples"], line[name]) for line in self.lines if _number(line.get(name)) and "examples" in line
+        ]
+        table = np.asarray(pairs, dtype=float).reshape(-1, 2)
+        return table[:, 0], table[:, 1]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ only in their seed: one curve. `name` is what the user called it, `size` its batch size."""
+
+    name: str
+    size: int
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def label(self) -> str:
+        """`name`, with the size where the name does not say it: `full (1,437)`."""
+        return (
+            self.name
+            if not self.size or self.name.replace(",", "") == str(self.size)
+            else f"{self.name} ({self.size:,})"
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one report section is about: a compare folder, or run folders side by side.
+
+    - `rows`: one mapping per group with the fields of `compare.json`'s "runs", see `ladle.report.table`.
+    - `compare`: the content of `compare.json`; empty for plain run folders.
+    """
+
+    folder: Path
+    groups: tuple[Group, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    compare: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Mapping[str, Any] | None:
+        """The plan as JSON: of the comparison, or of the first run that has one."""
+        if self.compare:
+            return self.compare.get("plan")
+        return next((run.info["plan"] for group in self.groups for run in group.runs if run.info.get("plan")), None)
+
+
+def load_run(folder: str | os.PathLike[str]) -> RunRecord:
+    """The run in `folder`. Raises `ArgumentError` where there is none or it cannot be read."""
+    folder = Path(folder)
+    info = _mapping(folder / RUN_FILE)
+    try:
+        lines = tuple(read_lines(folder / METRICS_FILE))
+    except (ValueError, OSError) as error:
+        raise _unreadable(folder / METRICS_FILE, str(error)) from None
+    return RunRecord(folder, info, lines)
+
+
+def load_folders(paths: Sequence[str | os.PathLike[str]]) -> tuple[Study, ...]:
+    """One `Study` per compare folder, and one for all plain run folders together, in the order they were given.
+
+    Raises `ArgumentError` for no folder at all and for one that holds neither a comparison nor a run.
+    """
+    if not paths:
+        raise ArgumentError(
+            must("folders", "name at least one run", [], "a report is about a run", "ladle report runs/a")
+        )
+    folders = [Path(path) for path in paths]
+    for folder in folders:
+        if not (folder / COMPARE_FILE).exists() and not (folder / RUN_FILE).exists():
+            because = "it holds neither a comparison nor a run" if folder.is_dir() else "there is no such folder"
+            raise ArgumentError(must("folder", "hold a run", str(folder), because, "a folder that a run printed"))
+    plain = [folder for folder in folders if not (folder / COMPARE_FILE).exists()]
+    studies, seen = [], False
+    for folder in folders:
+        if folder not in plain:
+            studies.append(load_compare(folder))
+        elif not seen:
+            studies.append(_runs_study(plain))
+            seen = True
+    return tuple(studies)
+
+
+def load_compare(folder: str | os.PathLike[str]) -> Study:
+    """The comparison in `folder`: its runs grouped by name, seeds together."""
+    folder = Path(folder)
+    compare = _mapping(folder / COMPARE_FILE)
+    rows = compare.get("runs")
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
+        raise _unreadable(folder / COMPARE_FILE, "it lists no runs")
+    groups = tuple(
+        Group(
+            str(row["name"]),
+            int(row.get("size") or 0),
+            tuple(load_run(folder / run) for run in row.get("folders") or ()),
+        )
+        for row in rows
+    )
+    return Study(folder, groups, tuple(rows), compare)
+
+
+def _runs_study(folders: Sequence[Path]) -> Study:
+    runs = [load_run(folder) for folder in folders]
+    groups = tuple(Group(run.folder.resolve().name, int(run.last.get("size") or 0), (run,)) for run in runs)
+    return Study(folders[0], groups, tuple(_row(group.name, run) for group, run in zip(groups, runs, strict=True)))
+
+
+def _row(name: str, run: RunRecord) -> dict[str, Any]:
+    """What a single run says about itself, in the fields of a comparison. What it did not measure stays out."""
+    last = run.last
+    fields = ("size", "micro_size", "lr", "updates", "examples", "seconds", "train_loss", "valid_loss")
+    row: dict[str, Any] = {"name": name, "seed_count": 1, "diverged": run.diverged, **{f: last.get(f) for f in fields}}
+    metric = valid_metric((run,))
+    if metric:
+        row |= {"metric": metric, "valid_metric": last.get(metric)}
+    both = [line for line in run.lines if _number(line.get("train_loss")) and _number(line.get("valid_loss"))]
+    if both:
+        row["generalisation_gap"] = both[-1]["valid_loss"] - both[-1]["train_loss"]
+    if last.get("seconds"):
+        row["examples_per_second"] = last["examples"] / last["seconds"]
+    peaks = run.column("memory_bytes")[1]
+    row["peak_memory_bytes"] = float(peaks.max()) if peaks.size else None
+    return row
+
+
+def valid_metric(runs: Sequence[RunRecord]) -> str | None:
+    """The validation column besides the loss that these runs have, such as `valid_accuracy`, or None."""
+    names = {
+        name
+        for run in runs
+        for line in run.lines
+        for name in line
+        if name.startswith("valid_") and name != "valid_loss"
+    }
+    return min(names, default=None)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise _unreadable(path, "it is no JSON object")
+    return value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _unreadable(path: Path, because: str) -> ArgumentError:
+    return ArgumentError(must("folder", "hold a readable run", str(path), because, "another run folder"))

@@ -1,0 +1,156 @@
+"""The measured batch-size table: what each size cost and what it brought, seeds averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ladle.duration import better_is_higher
+from ladle.report import numbers
+
+Row = Mapping[str, Any]
+"""One entry of "runs" in `compare.json`."""
+
+_OUTCOMES = ("train_loss", "valid_loss", "valid_metric", "generalisation_gap", "gradient_variance", "sharpness")
+"""What says nothing about a run that diverged."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`heading`, its unit or meaning in a few words, the field it reads, and how the field is written."""
+
+    heading: str
+    hint: str
+    field: str
+    form: Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text` as shown; `spread` the lowest and highest seed in words, or ""; `best` where it wins its column."""
+
+    text: str
+    spread: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """`cells[i][j]` belongs to row `i` and `columns[j]`. Columns that nothing was measured for are left out."""
+
+    columns: tuple[Column, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The table of `rows`, one line per row, ordered as given.
+
+    >>> rows = [{"name": "64", "size": 64, "valid_loss": 0.25}, {"name": "full", "size": 1437, "valid_loss": 0.5}]
+    >>> [(cell.text, cell.best) for cell in table(rows).cells[0]]
+    [('64', False), ('64', False), ('0.2500', True)]
+    """
+    columns = tuple(c for c in _columns(rows) if any(_value(row, c.field) is not None for row in rows))
+    winners = {c.field: _winner(rows, c) for c in columns}
+    cells = tuple(tuple(_cell(row, c, winners[c.field] == i) for c in columns) for i, row in enumerate(rows))
+    return Table(columns, cells, _notes(rows))
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The table as aligned plain text. `*` marks the best validation loss and metric."""
+    made = table(rows)
+    lines = [[c.heading for c in made.columns]]
+    lines += [[cell.text + ("*" if cell.best else " ") for cell in row] for row in made.cells]
+    lines[0] = [heading + " " for heading in lines[0]]
+    widths = [max(len(line[j]) for line in lines) for j in range(len(made.columns))]
+    out = [" ".join(_aligned(word, widths[j], j == 0) for j, word in enumerate(line)).rstrip() for line in lines]
+    if any(cell.best for row in made.cells for cell in row):
+        out.append("* best on validation data")
+    return "\n".join([*out, *made.notes])
+
+
+def metric_name(rows: Sequence[Row]) -> str:
+    """What "valid_metric" is in these rows, without the prefix: "accuracy"."""
+    return next((str(row["metric"]).removeprefix("valid_") for row in rows if row.get("metric")), "metric")
+
+
+def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    metric = metric_name(rows)
+    return (
+        Column("batch", "name of the run", "name", str),
+        Column("size", "examples per update", "size", numbers.count),
+        Column("micro x acc", "examples per forward pass x passes per update", "micro", str),
+        Column("rate", "learning rate", "lr", numbers.short),
+        Column("updates", "updates made", "updates", numbers.count),
+        Column("examples/s", "training examples per second", "examples_per_second", numbers.short),
+        Column("train loss", "mean loss on the training data", "train_loss", numbers.loss),
+        Column("valid loss", "mean loss on the validation data", "valid_loss", numbers.loss),
+        Column(f"valid {metric}", f"{metric} on the validation data", "valid_metric", numbers.loss),
+        Column("gap", "generalisation gap: validation loss minus training loss", "generalisation_gap", numbers.loss),
+        Column(
+            "grad var", "variance of the gradient of one batch, summed over the parameters", "gradient_variance", _tiny
+        ),
+        Column("sharpness", "largest eigenvalue of the Hessian of the training loss", "sharpness", numbers.short),
+        Column("peak memory", "highest memory use", "peak_memory_bytes", numbers.data_bytes),
+        Column("time", "seconds of training", "seconds", numbers.duration),
+        Column("busy", "share of the time in which the device computed", "device_use", numbers.percent),
+    )
+
+
+def _tiny(value: Any) -> str:
+    return f"{value:.2e}" if numbers.finite(value) and 0 < abs(value) < 1e-3 else numbers.short(value)
+
+
+def _value(row: Row, field: str) -> Any:
+    if field == "micro":
+        size, micro = row.get("size"), row.get("micro_size")
+        return f"{micro:,} x {-(-size // micro)}" if size and micro else None
+    value = row.get(field)
+    return value if isinstance(value, str) or numbers.finite(value) else None
+
+
+def _cell(row: Row, column: Column, best: bool) -> Cell:
+    if row.get("diverged") and column.field in _OUTCOMES:
+        return Cell("diverged" if column.field == "train_loss" else numbers.NOTHING)
+    value = _value(row, column.field)
+    if value is None:
+        return Cell(numbers.NOTHING)
+    low, high = (row.get("spread") or {}).get(column.field) or (None, None)
+    spread = (
+        f"{column.form(low)} to {column.form(high)}"
+        if numbers.finite(low) and numbers.finite(high) and low != high
+        else ""
+    )
+    return Cell(column.form(value), spread, best)
+
+
+def _winner(rows: Sequence[Row], column: Column) -> int | None:
+    """Row number of the best value in a validation column with something to compare; None elsewhere."""
+    if column.field not in ("valid_loss", "valid_metric"):
+        return None
+    known = [
+        (row[column.field], i)
+        for i, row in enumerate(rows)
+        if numbers.finite(row.get(column.field)) and not row.get("diverged")
+    ]
+    if len(known) < 2:
+        return None
+    higher = column.field == "valid_metric" and better_is_higher(metric_name(rows))
+    return (max if higher else min)(known, key=lambda pair: pair[0])[1]
+
+
+def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    diverged = [str(row["name"]) for row in rows if row.get("diverged")]
+    seeds = {int(row.get("seed_count") or 1) for row in rows}
+    notes = []
+    if max(seeds, default=1) > 1:
+        number = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(max(seeds))
+        notes.append(f"Means over {number} seeds.")
+    if diverged:
+        notes.append(f"Diverged: {', '.join(diverged)}.")
+    return tuple(notes)
+
+
+def _aligned(word: str, width: int, left: bool) -> str:
+    return word.ljust(width) if left else word.rjust(width)

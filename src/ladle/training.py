@@ -1,0 +1,397 @@
+"""`fit`: one training run, from a task and a size or plan to a `Run`. The consumer of the loop in `ladle.loop.train`."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ladle import record
+from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
+from ladle.carry import Carry
+from ladle.decision import Progress
+from ladle.duration import Until, better_is_higher
+from ladle.engine.save import OrbaxSaver
+from ladle.errors import ArgumentError, RunError, must
+from ladle.loop.checkpoint import Checkpoints
+from ladle.loop.interrupt import interrupts
+from ladle.loop.train import train
+from ladle.monitor.console import Console, console
+from ladle.monitor.jsonl import MetricsFile
+from ladle.plan import Plan
+from ladle.policy.constant import Constant
+from ladle.protocols import Policy
+from ladle.task import Task
+
+UPDATES_PER_WINDOW = 500
+"""A window of the record holds about so many updates at most: what ctrl-C and a progress bar wait for."""
+
+EXPLODED = 10.0
+"""A loss this many times the untrained model's ends the run as diverged."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or stopped) training run.
+
+    - `status`: "finished", "stopped" (a target or patience), "interrupted" or "diverged"; `why` in words.
+    - `final`: the last record line and the last evaluation as one mapping.
+    - `metrics`: every record line, oldest first. `params`: the trained parameters.
+    - `folder`: the run folder, or None for a run in memory.
+    """
+
+    status: str
+    why: str
+    final: Mapping[str, Any]
+    metrics: list[dict[str, Any]]
+    state: Any = field(repr=False)
+    assembly: Assembly = field(repr=False)
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    compile_seconds: float = 0.0
+
+    @property
+    def params(self) -> Any:
+        return self.state.params
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`."""
+        if self.assembly.objective.predict is None:
+            raise ArgumentError(must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)"))
+        data = self.assembly.task.data
+        outputs = self.assembly.evaluator.predict(self.state, x)
+        scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
+        return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(f'{value:.6g}' if isinstance(value, float) else str(value))}</td></tr>"
+            for name, value in self.final.items()
+        )
+        return f"<p>{html.escape(self.status)}: {html.escape(self.why)}</p><table>{rows}</table>"
+
+
+def fit(
+    task: Task | Assembly,
+    plan: Plan | None = None,
+    *,
+    size: int | str | None = None,
+    micro_size: int | None = None,
+    until: str | Until = "30 epochs",
+    policy: Policy | None = None,
+    lr: float | None = None,
+    hyper: Mapping[str, float] | None = None,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    checkpoints: bool = True,
+    checkpoint_every_seconds: float | None = 30.0,
+    window: int | None = None,
+    show: Console | bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train `task` at a planned or given batch size.
+
+    **Arguments**
+
+    - `plan`: from `ladle.plan`; or `size`: examples per update, a number or "full". `micro_size`: examples per forward
+      pass, chosen where left out. `policy`: anything of `ladle.policy` instead of one constant size.
+    - `until`: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by
+      commas; the first that is met ends the run.
+    - `lr`: a rate over the task's own and the plan's. `hyper`: optimiser constants over the task's.
+    - `out`: the run folder to make; None keeps everything in memory. `resume`: go on from the newest good checkpoint
+      in `out`.
+    - `checkpoints`: write them into `out`; `checkpoint_every_seconds`: None for the first and the last alone.
+    - `window`: examples between two record lines; an epoch, or about 500 updates, where left out.
+    - `show`: True for progress on the terminal.
+    - `facts`: more for `run.json`.
+
+    Raises `ArgumentError` before any work for what cannot be right.
+
+    >>> import ladle
+    >>> data = ladle.data.load("digits")
+    >>> task = ladle.Task(ladle.models.mlp(64, 32, 10), ladle.losses.cross_entropy, data)
+    >>> run = ladle.fit(task, size=64, until="2 epochs")
+    >>> run.status, run.final["updates"]
+    ('finished', 46)
+    """
+    until = Until.parse(until)
+    assembly = task if isinstance(task, Assembly) else assemble(task)
+    if policy is None:
+        policy = _constant(assembly, plan, size, micro_size)
+    _, first = policy.decide(policy.init(plan), Progress())
+    first_size = first.spec.size
+    resolve_size(first_size, assembly.rows)
+    constants = dict(hyper or {}) if plan is None else {**plan.hyper, **(hyper or {})}
+    rate = lr if lr is not None else (plan.lr if plan is not None and plan.lr is not None else assembly.lr(first_size))
+    if rate is not None:
+        constants["lr"] = rate
+    folder = Path(out) if out is not None else None
+    window = window or _window(first_size, assembly.rows)
+    if folder is not None:
+        _make_folder(folder, resume)
+    with ExitStack() as stack:
+        session = _Session(assembly, policy, until, seed, window, folder, constants, first_size, stack, checkpoints)
+        if folder is not None and not resume:
+            session.describe("running", plan=plan, facts=facts)
+        return session.run(plan, resume, checkpoint_every_seconds, show, facts)
+
+
+@dataclass
+class _Session:
+    """One sitting of a run: what `fit` needs between its first and its last line."""
+
+    assembly: Assembly
+    policy: Policy
+    until: Until
+    seed: int
+    window: int
+    folder: Path | None
+    constants: dict[str, float]
+    size: int
+    stack: ExitStack
+    keep: bool = True
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    file: MetricsFile | None = None
+    checkpoints: Checkpoints | None = None
+    started: float = 0.0
+    first_loss: float | None = None
+    last_good: int | None = None
+    refused: tuple[tuple[str, str], ...] = ()
+
+    def run(
+        self, plan: Plan | None, resume: bool, every_seconds: float | None, show: Console | bool, facts: Mapping[str, Any] | None
+    ) -> Run:
+        total = self.until.stop(self.assembly.rows)
+        monitor = show if not isinstance(show, bool) else console(total, quiet=not show)
+        self.stack.callback(monitor.close)
+        self.started = time.perf_counter()
+        if self.folder is not None and self.keep:
+            self.checkpoints = self.stack.enter_context(Checkpoints(self.folder / record.CHECKPOINTS, OrbaxSaver()))
+        carry = self._resumed() if resume else self._fresh(plan)
+        for name, reason in self.refused:
+            monitor.message(f"checkpoint {name} refused: {reason}")
+        if self.folder is not None:
+            self.file = self.stack.enter_context(MetricsFile(self.folder / record.METRICS_FILE))
+            self.file.truncate_after(carry.progress.examples)
+        if resume:
+            assert self.folder is not None
+            self.lines = record.read_lines(self.folder / record.METRICS_FILE)
+            self.first_loss = _first_loss(self.lines)
+            self.describe("running", plan=plan, facts=facts)
+        else:
+            carry = self._record(carry, {"examples": 0, "updates": 0, "epoch": 0.0, "seconds": 0.0}, monitor, evaluate=True)
+            self._save(carry)
+        with interrupts() as signal:
+            carry, status, why = self._go(carry, monitor, signal, every_seconds)
+        return self._finish(carry, status, why, plan, facts, monitor)
+
+    def _go(self, carry: Carry, monitor: Console, signal: Any, every_seconds: float | None) -> tuple[Carry, str, str]:
+        """Windows and evaluations until something ends the run: `(carry, status, why)`."""
+        saved = time.monotonic()
+        while True:
+            if why := self.until.ended(carry.progress, self._history()):
+                return carry, _ending(why), why
+            rows = self.assembly.rows
+            stop = (carry.progress.examples // rows + 1) * rows
+            feed = self.assembly.feed(self.seed)
+            for line, carry in train(
+                carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window
+            ):
+                ended = carry.progress.examples >= stop or self.until.ended(carry.progress) is not None
+                bad = self._diverged(line)
+                carry = self._record(carry, line, monitor, evaluate=ended and not bad)
+                if bad:
+                    return carry, "diverged", bad
+                if signal.requested:
+                    return carry, "interrupted", f"{signal.requested} at {carry.progress.examples:,} examples"
+                if every_seconds is not None and time.monotonic() - saved >= every_seconds:
+                    self._save(carry)
+                    saved = time.monotonic()
+
+    def _record(self, carry: Carry, line: dict[str, Any], monitor: Console, *, evaluate: bool) -> Carry:
+        """Write one line, with an evaluation where one is due; the carry then knows it too."""
+        if evaluate and self.assembly.valid is not None:
+            reading = self.assembly.evaluator(carry.state, self.assembly.valid)
+            carry = carry.read(reading)
+            line = {**line, **reading}
+        if "size" in line:
+            line = {**line, "lr": self._lr(carry, line.pop("lr_factor")), "memory_bytes": memory_bytes()}
+            if self.first_loss is None:
+                self.first_loss = line.get("train_loss")
+        elif "valid_loss" in line:
+            self.first_loss = line["valid_loss"]
+        self.lines.append(line)
+        if self.file is not None:
+            self.file.append(line)
+        monitor.show(line)
+        return carry
+
+    def _lr(self, carry: Carry, factor: float) -> float | None:
+        """The learning rate in force after a window; None where the user's own transformation holds it."""
+        if self.assembly.optimizer.lr is None and not callable(self.assembly.task.lr) and "lr" not in self.constants:
+            return None
+        base = self.constants.get("lr", 1.0 if callable(self.assembly.task.lr) else self.assembly.optimizer.lr or 1.0)
+        return float(base * factor * np.asarray(self.assembly.step.rate(np.float32(carry.progress.examples))))
+
+    def _diverged(self, line: Mapping[str, Any]) -> str | None:
+        loss = line.get("train_loss", 0.0)
+        if line.get("refused", 0.0) > 0 or not math.isfinite(loss):
+            return f"the loss or gradient was not finite after {line['examples']:,} examples"
+        limit = EXPLODED * max(abs(self.first_loss or 0.0), 1e-3)
+        if self.first_loss is not None and loss > limit:
+            return f"the loss rose to {loss:.4g}, over {EXPLODED:g} times the untrained model's {self.first_loss:.4g}"
+        return None
+
+    def _history(self) -> list[float]:
+        name = self.until.patience_metric
+        return [line[name] for line in self.lines if line.get(name) is not None and line["examples"] > 0]
+
+    def _fresh(self, plan: Plan | None) -> Carry:
+        state = self.assembly.step.init(self.seed, self.constants)
+        return Carry(state, self.assembly.feed(self.seed).start(), self.policy.init(plan))
+
+    def _resumed(self) -> Carry:
+        assert self.checkpoints is not None
+        like = jax.eval_shape(lambda: self.assembly.step.init(self.seed, self.constants))
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.assembly.step.layout.replicated), like
+        )
+        restored = self.checkpoints.restore(like)
+        self.refused, self.last_good = restored.refused, restored.position
+        # Constants given for this sitting win over those in the checkpoint: another size brings another rate.
+        hyper = {**restored.carry.state.hyper, **self.assembly.step.hyper(self.constants)}
+        return replace(restored.carry, state=restored.carry.state._replace(hyper=self.assembly.step.place(hyper)))
+
+    def _save(self, carry: Carry) -> None:
+        if self.checkpoints is not None and carry.progress.examples != self.last_good:
+            self.checkpoints.save(carry)
+            self.last_good = carry.progress.examples
+
+    def _finish(
+        self, carry: Carry, status: str, why: str, plan: Plan | None, facts: Mapping[str, Any] | None, monitor: Console
+    ) -> Run:
+        checkpoint = None
+        if self.checkpoints is not None:
+            if status != "diverged":
+                self._save(carry)
+            self.checkpoints.wait()
+            if steps := self.checkpoints.steps():
+                checkpoint = self.checkpoints.folder / f"{steps[-1]:012d}"
+        final = _final(self.lines)
+        if self.folder is not None:
+            ending = {"why": why, "final": final, "checkpoint": checkpoint and checkpoint.name}
+            self.describe(status, plan=plan, facts=facts, ending=ending)
+        if status == "diverged":
+            kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
+            monitor.message(f"diverged: {why}{kept}; try a smaller --lr")
+        return Run(status, why, final, self.lines, carry.state, self.assembly, self.folder, checkpoint)
+
+    def describe(
+        self, status: str, *, plan: Plan | None, facts: Mapping[str, Any] | None, ending: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write `run.json`."""
+        assert self.folder is not None
+        data = self.assembly.task.data
+        record.write_json(
+            self.folder / record.RUN_FILE,
+            {
+                "status": status,
+                "command": record.command(),
+                "seed": self.seed,
+                "size": self.size,
+                "until": self.until,
+                "window": self.window,
+                "optimizer": {"name": self.assembly.optimizer.name, **self.constants},
+                "model": self.assembly.objective.name,
+                "plan": plan.to_json() if plan is not None else None,
+                "data": {"name": data.name, "rows": data.rows, "digest": data.digest, "kind": data.kind, "notes": data.notes},
+                "versions": record.versions(),
+                "hardware": record.hardware(str(device) for device in jax.local_devices()),
+                **(ending or {}),
+                **(facts or {}),
+            },
+        )
+
+
+def memory_bytes() -> int | None:
+    """Memory in use now: the device's own count where it has one, else this process's resident memory."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_in_use" in stats:
+        return int(stats["bytes_in_use"])
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def _constant(assembly: Assembly, plan: Plan | None, size: int | str | None, micro_size: int | None) -> Constant:
+    if size is None and plan is None:
+        raise ArgumentError(must("size", "be given, or a plan", None, "a run needs a batch size", "size=64 or plan=ladle.plan(task)"))
+    if size is None:
+        assert plan is not None
+        return Constant(min(plan.size, assembly.rows), micro_size or min(plan.micro_size, assembly.rows))
+    count = resolve_size(size, assembly.rows)
+    return Constant(count, resolve_micro(count, micro_size))
+
+
+def _window(size: int, rows: int) -> int:
+    """Examples per record line: an epoch in the fewest equal parts of at most `UPDATES_PER_WINDOW` updates."""
+    updates = -(-rows // size)
+    parts = -(-updates // UPDATES_PER_WINDOW)
+    return -(-updates // parts) * size if parts > 1 else rows
+
+
+def _make_folder(folder: Path, resume: bool) -> None:
+    if resume:
+        record.read_json(folder / record.RUN_FILE)
+        return
+    if (folder / record.RUN_FILE).exists() or (folder.is_dir() and any(folder.iterdir())):
+        raise ArgumentError(
+            must("out", "be a new folder", str(folder), "what an earlier run wrote there would be mixed up", "another --out, or --resume")
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / record.METRICS_FILE).touch()
+    except OSError as error:
+        raise ArgumentError(must("out", "be a folder that can be written", str(folder), error.strerror or str(error), "another --out")) from None
+
+
+def _first_loss(lines: list[dict[str, Any]]) -> float | None:
+    for line in lines:
+        if line.get("valid_loss") is not None or line.get("train_loss") is not None:
+            return line.get("valid_loss", line.get("train_loss"))
+    return None
+
+
+def _final(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last line, with the newest evaluation where it has none of its own."""
+    newest: dict[str, Any] = {}
+    for line in lines:
+        newest |= {name: value for name, value in line.items() if name.startswith("valid_")}
+    return {**newest, **(lines[-1] if lines else {})}
+
+
+def _ending(why: str) -> str:
+    return "stopped" if why.startswith(("target", "patience")) else "finished"
+
+
+def best(lines: list[dict[str, Any]], metric: str = "valid_loss") -> float | None:
+    """The best reading of `metric` over a run's lines."""
+    values = [line[metric] for line in lines if line.get(metric) is not None]
+    return (max if better_is_higher(metric) else min)(values) if values else None
+
+
+def error_of(run: Run) -> RunError | None:
+    """What to raise for a run that failed, or None."""
+    return RunError(run.why) if run.status == "diverged" else None

@@ -1,0 +1,66 @@
+"""What `import ladle` gives, and what it costs. A change here is a change of the public interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import ladle
+
+PUBLIC = [
+    "ArgumentError",
+    "Batch",
+    "BatchSpec",
+    "CheckpointError",
+    "DataError",
+    "Decision",
+    "Diverged",
+    "LadleError",
+    "Observation",
+    "Plan",
+    "RunError",
+    "Task",
+    "Until",
+    "compare",
+    "data",
+    "fit",
+    "losses",
+    "metrics",
+    "models",
+    "plan",
+    "policies",
+]
+
+HEAVY = ["bokeh", "equinox", "flax", "jax", "matplotlib", "optax", "orbax", "pooch", "pyarrow", "rich", "torch", "tyro"]
+"""Libraries that nobody pays for before they are used."""
+
+
+def test_public_names_are_exactly_these():
+    assert sorted(ladle.__all__) == sorted(PUBLIC)
+
+
+def test_every_public_name_exists_and_is_listed_by_dir():
+    assert [name for name in ladle.__all__ if not hasattr(ladle, name)] == []
+    assert set(ladle.__all__) <= set(dir(ladle))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(ladle, "no_such_name")
+
+
+def test_import_loads_nothing_heavy(fresh_python: Callable[..., str]):
+    loaded = json.loads(fresh_python("import json, sys, ladle; print(json.dumps(sorted(sys.modules)))"))
+    assert "ladle" in loaded
+    assert sorted(set(loaded) & set(HEAVY)) == []
+
+
+def test_verbs_stay_functions_whatever_was_imported_first(fresh_python: Callable[..., str]):
+    # A submodule of the same name would take the place of the function on its first import.
+    code = """
+import importlib, json, pathlib, ladle
+for path in pathlib.Path(ladle.__file__).parent.glob("*.py"):
+    if path.stem not in ("__init__", "__main__", "conftest") and not path.stem.endswith("_test"):
+        importlib.import_module(f"ladle.{path.stem}")
+print(json.dumps([name for name in ("plan", "fit", "compare") if not callable(getattr(ladle, name))]))
+"""
+    assert json.loads(fresh_python(code)) == []
