@@ -65,29 +65,30 @@ def batch_ends(start: int, size: int, updates: int, epoch_size: int) -> np.ndarr
     >>> batch_ends(0, 4, 5, 10).tolist()
     [4, 8, 10, 14, 18]
     """
-    return _ends(start, size, np.arange(1, updates + 1, dtype=np.int64), epoch_size)
-
-
-def window_end(start: int, size: int, updates: int, epoch_size: int) -> int:
-    """Where the last of the next `updates` batches ends: `batch_ends(...)[-1]`, without the ones before it.
-
-    >>> window_end(0, 4, 5, 10), window_end(0, 1, 2**31 - 1, 10)
-    (18, 2147483647)
-    """
-    return int(_ends(start, size, np.array([updates], np.int64), epoch_size)[0])
-
-
-def _ends(start: int, size: int, batch: np.ndarray, epoch_size: int) -> np.ndarray:
-    """End of the `batch`-th batch (from 1) after `start`."""
     size = min(size, epoch_size)
     per_epoch = -(-epoch_size // size)
     epoch, offset = divmod(start, epoch_size)
+    batch = np.arange(1, updates + 1, dtype=np.int64)
     # Inside the first epoch batches start at `offset`; every later epoch starts afresh.
     left = -(-(epoch_size - offset) // size)
     inside = np.minimum(offset + np.minimum(batch, left) * size, epoch_size)
     later, index = np.divmod(np.maximum(batch - left - 1, 0), per_epoch)
     after = (later + 1) * epoch_size + np.minimum((index + 1) * size, epoch_size)
     return epoch * epoch_size + np.where(batch <= left, inside, after)
+
+
+def window_end(start: int, size: int, updates: int, epoch_size: int) -> int:
+    """Where the last of the next `updates` batches ends: `batch_ends(...)[-1]`, at once for any number of them.
+
+    >>> window_end(0, 4, 5, 10), window_end(0, 1, 2**31 - 1, 10)
+    (18, 2147483647)
+    """
+    epoch, offset = divmod(start, epoch_size)
+    left = -(-(epoch_size - offset) // size)
+    if updates <= left:
+        return epoch * epoch_size + min(offset + updates * size, epoch_size)
+    later, index = divmod(updates - left - 1, -(-epoch_size // size))
+    return (epoch + later + 1) * epoch_size + min((index + 1) * size, epoch_size)
 
 
 def updates_until(start: int, stop: int, size: int, epoch_size: int) -> int:

@@ -162,7 +162,7 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
 
 
 def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folder: Path | None) -> Run:
-    return fit(
+    run = fit(
         assembly,
         size=entrant.spec.size,
         micro_size=entrant.spec.micro_size,
@@ -174,6 +174,9 @@ def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folde
         checkpoints=False,
         facts={"name": entrant.name},
     )
+    if run.status == "interrupted":
+        raise KeyboardInterrupt
+    return run
 
 
 def _probe(assembly: Assembly) -> CompiledProbe:
@@ -335,7 +338,7 @@ def _write(folder: Path, described: dict[str, Any], plan: Plan | None) -> None:
     from ladle import report
     from ladle.report.checks import findings
 
-    described = {**described, "findings": [record.plain(vars(one)) for one in findings(described)]}
+    described = {**described, "findings": [one.to_json() for one in findings(described)]}
     record.write_json(folder / record.COMPARE_FILE, described)
     report.write_curves(folder)
     if plan is not None:

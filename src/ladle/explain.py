@@ -160,10 +160,11 @@ def bytes_text(value: float) -> str:
     >>> bytes_text(1_500_000), bytes_text(12.0)
     ('1.5 MB', '12 bytes')
     """
+    value = float(f"{value:.3g}")
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(value) >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.3g} bytes"
+            return f"{value / size:g} {unit}"
+    return f"{value:g} bytes"
 
 
 def seconds_text(value: float) -> str:
@@ -172,7 +173,8 @@ def seconds_text(value: float) -> str:
     >>> seconds_text(0.0123), seconds_text(2e-6)
     ('12.3 ms', '2 us')
     """
+    value = float(f"{value:.3g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
         if abs(value) >= size:
             return f"{value / size:.3g} {unit}"
-    return f"{value:.3g} s"
+    return f"{value:g} s"

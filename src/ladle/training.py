@@ -19,9 +19,9 @@ from ladle import record
 from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.carry import Carry
 from ladle.decision import Progress
-from ladle.duration import Until, better_is_higher
+from ladle.duration import Until
 from ladle.engine.save import OrbaxSaver
-from ladle.errors import ArgumentError, RunError, must
+from ladle.errors import ArgumentError, CheckpointError, must
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.interrupt import interrupts
 from ladle.loop.train import train
@@ -182,7 +182,10 @@ class _Session:
             monitor.message(f"checkpoint {name} refused: {reason}")
         if self.folder is not None:
             self.file = self.stack.enter_context(MetricsFile(self.folder / record.METRICS_FILE))
-            self.file.truncate_after(carry.progress.examples)
+            kept = self.file.truncate_after(carry.progress.examples)
+            if kept < carry.progress.examples:
+                reason = f"{record.METRICS_FILE} ends at {kept:,} examples, the checkpoint is of {carry.progress.examples:,}"
+                raise CheckpointError(must("resume", "find the whole record", str(self.folder), reason, "an earlier copy of the folder"))
         if resume:
             assert self.folder is not None
             self.lines = record.read_lines(self.folder / record.METRICS_FILE)
@@ -223,13 +226,12 @@ class _Session:
         if evaluate and self.assembly.valid is not None:
             reading = self.assembly.evaluator(carry.state, self.assembly.valid)
             carry = carry.read(reading)
-            line = {**line, **reading}
-        if "size" in line:
-            line = {**line, "lr": self._lr(carry, line.pop("lr_factor")), "memory_bytes": memory_bytes()}
-            if self.first_loss is None:
-                self.first_loss = line.get("train_loss")
-        elif "valid_loss" in line:
-            self.first_loss = line["valid_loss"]
+            line |= reading
+        if self.first_loss is None:
+            self.first_loss = line.get("valid_loss", line.get("train_loss"))
+        if "lr_factor" in line:
+            factor = line.pop("lr_factor")
+            line |= {"lr": self._lr(carry, factor), "memory_bytes": memory_bytes()}
         self.lines.append(line)
         if self.file is not None:
             self.file.append(line)
@@ -274,6 +276,8 @@ class _Session:
 
     def _save(self, carry: Carry) -> None:
         if self.checkpoints is not None and carry.progress.examples != self.last_good:
+            assert self.file is not None
+            self.file.flush()  # The lines up to a checkpoint are on the disk before the checkpoint is.
             self.checkpoints.save(carry)
             self.last_good = carry.progress.examples
 
@@ -384,14 +388,3 @@ def _final(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _ending(why: str) -> str:
     return "stopped" if why.startswith(("target", "patience")) else "finished"
-
-
-def best(lines: list[dict[str, Any]], metric: str = "valid_loss") -> float | None:
-    """The best reading of `metric` over a run's lines."""
-    values = [line[metric] for line in lines if line.get(metric) is not None]
-    return (max if better_is_higher(metric) else min)(values) if values else None
-
-
-def error_of(run: Run) -> RunError | None:
-    """What to raise for a run that failed, or None."""
-    return RunError(run.why) if run.status == "diverged" else None

@@ -18,8 +18,10 @@ import numpy as np
 from jax import export
 
 from ladle.engine.step import CompiledStep
+from ladle.cursor import Cursor
 from ladle.errors import RunError
 from ladle.noise import Moments
+from ladle.observation import Observation
 from ladle.protocols import Feed
 from ladle.spec import BatchSpec
 
@@ -43,13 +45,15 @@ class CompiledProbe:
     pilot: BatchSpec
     hyper: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    programs: dict[tuple[int, bool], Any] = field(default_factory=dict, compare=False, repr=False)
+    """Compiled updates, one a rung: what memory is asked of is what is timed."""
 
     def memory_bytes(self, spec: BatchSpec) -> int:
         """arguments + outputs - aliased + temporaries of the compiled update: data set, state, activations.
 
         Not the compiler's own `peak_memory_in_bytes`, which leaves temporaries out on the CPU backend.
         """
-        analysis = self._lowered(spec).compile().memory_analysis()
+        analysis = self._compiled(spec).memory_analysis()
         parts = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
         return int(parts - analysis.alias_size_in_bytes)
 
@@ -84,8 +88,6 @@ class CompiledProbe:
 
     def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
         state = self.step.init(self.seed, self.hyper)
-        draw, _ = self.feed.draw(self.feed.start(), spec)
-        state = self.step.prepare(state, draw, spec)
         state, once = self._timed(state, spec, 1)
         state, once = self._timed(state, spec, 1)
         updates = int(np.clip(PROBE_SECONDS / once, 1, 500))
@@ -104,11 +106,9 @@ class CompiledProbe:
         state = self.step.init(self.seed, self.hyper)
         per_epoch = -(-self.feed.epoch_size // self.pilot.size)
         pilot = BatchSpec(self.pilot.size, self.pilot.micro_size, updates=min(PILOT_UPDATES, per_epoch))
-        draw, cursor = self.feed.draw(self.feed.start(), pilot)
-        state, _ = self.step(state, draw, pilot, 1.0)
+        state, cursor, _ = self._window(state, self.feed.start(), pilot, 1.0)
         measured = BatchSpec(spec.size, spec.micro_size, updates=updates)
-        draw, _ = self.feed.draw(cursor, measured)
-        _, observation = self.step(state, draw, measured, 0.0)
+        _, _, observation = self._window(state, cursor, measured, 0.0)
         return observation.moments()
 
     def joules(self, spec: BatchSpec) -> float | None:
@@ -116,11 +116,17 @@ class CompiledProbe:
 
     def _timed(self, state: Any, spec: BatchSpec, updates: int) -> tuple[Any, float]:
         part = BatchSpec(spec.size, spec.micro_size, updates=updates)
-        draw, _ = self.feed.draw(self.feed.start(), part)
+        self._compiled(part)
         started = time.perf_counter()
-        state, observation = self.step(state, draw, part, 1.0)
+        state, _, observation = self._window(state, self.feed.start(), part, 1.0)
         observation.sums()
         return state, time.perf_counter() - started
+
+    def _window(self, state: Any, cursor: Cursor, spec: BatchSpec, lr_factor: float) -> tuple[Any, Cursor, Observation]:
+        """What the step does with a draw, through the programs compiled here."""
+        draw, cursor = self.feed.draw(cursor, spec)
+        state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor))
+        return state, cursor, Observation(self.step.names, sums)
 
     def _shapes(self, spec: BatchSpec) -> tuple[Any, ...]:
         """What the compiled window takes, as shapes."""
@@ -129,9 +135,12 @@ class CompiledProbe:
         state = jax.eval_shape(lambda: self.step.init(self.seed, self.hyper))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, *operands))
 
-    def _lowered(self, spec: BatchSpec) -> Any:
-        draw, _ = self.feed.draw(self.feed.start(), spec)
-        return self.step.lower(self._shapes(spec), draw.order.program, spec)  # type: ignore[attr-defined]
+    def _compiled(self, spec: BatchSpec) -> Any:
+        rung = (spec.micro_size, spec.micro_steps > 1)
+        if rung not in self.programs:
+            draw, _ = self.feed.draw(self.feed.start(), spec)
+            self.programs[rung] = self.step.lower(self._shapes(spec), draw.order.program, spec).compile()  # type: ignore[attr-defined]
+        return self.programs[rung]
 
     def _export(self, spec: BatchSpec, folder: Path) -> None:
         """Write the update at `spec` as a portable program over flat leaves, and the shapes to feed it."""

@@ -69,9 +69,8 @@ class OrbaxSaver:
     def load(self, folder: Path, like: Any) -> Any:
         """The tree saved in `folder`, with the structure and the shardings of `like`.
 
-        `like`: arrays or `jax.ShapeDtypeStruct`s; NumPy leaves come back as NumPy, every other leaf as a `jax.Array` in
-        memory of its own, which may be donated. Nothing is cast, padded or cut: raises `CheckpointError` where a dtype
-        or a shape differs.
+        `like`: arrays or `jax.ShapeDtypeStruct`s; NumPy leaves come back as NumPy, every other leaf as a `jax.Array`,
+        which may be donated. Nothing is cast, padded or cut: raises `CheckpointError` where a dtype or a shape differs.
         """
         leaves, structure = jax.tree.flatten(like)
         folder = Path(folder)
@@ -109,8 +108,7 @@ def _placed(folder: Path, value: Any, like: Any) -> Any:
         raise CheckpointError(_mismatch(folder, _type(like), _type(value)))
     if isinstance(like, np.ndarray | np.generic):
         return value
-    # CPU arrays may alias NumPy memory unless told not to; memory that is not JAX's own cannot be donated.
-    return jax.device_put(value, getattr(like, "sharding", None), may_alias=False)
+    return jax.device_put(value, getattr(like, "sharding", None))
 
 
 def _mismatch(folder: Path, wanted: str, found: str) -> str:

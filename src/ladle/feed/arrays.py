@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -164,13 +165,13 @@ class ArrayDraw:
         return self.feed.epoch_size
 
     @cached_property
-    def _ends(self) -> np.ndarray:
-        return batch_ends(self.start, self.size, self.updates, self.epoch_size)
+    def _ends(self) -> list[int]:
+        return batch_ends(self.start, self.size, self.updates, self.epoch_size).tolist()
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """Examples in each update, all shards together."""
-        return tuple(np.diff(self._ends, prepend=self.start).tolist())
+        return tuple(end - begin for begin, end in pairwise([self.start, *self._ends]))
 
     def ids(self) -> list[np.ndarray]:
         """`i64[...]` example ids of each update that belong to this shard."""
@@ -181,7 +182,7 @@ class ArrayDraw:
 
         Every shard yields equally many, so that hosts stay in step. Where rows are lacking, the micro-batch repeats
         its own with weight 0, so that batch statistics see no made-up examples; one that has none of its own repeats
-        the first rows of the update.
+        the first row of the update.
         """
         first, count = self._span(update)
         stride = micro_size * self.shard.count
@@ -191,7 +192,7 @@ class ArrayDraw:
     def _span(self, update: int) -> tuple[int, int]:
         """First position and number of positions of an update, all shards together."""
         count = self.counts[update]
-        return int(self._ends[update]) - count, count
+        return self._ends[update] - count, count
 
     def _read(self, first: int, begin: int, count: int, micro_size: int) -> Batch:
         """This shard's part of positions `begin .. begin + count`; `first` is where the update begins."""
@@ -227,7 +228,7 @@ def _checked_weight(weight: Any, examples: int) -> np.ndarray:
     if bad.size:
         got = f"{values[bad[0]]} for example {bad[0]} ({bad.size} such)"
         raise ArgumentError(
-            must("weight", "be finite and not negative", got, "means divide by its sum", "np.abs(weight)")
+            must("weight", "be finite and not negative", got, "means divide by its sum", "np.maximum(weight, 0)")
         )
     if not values.any():
         raise ArgumentError(must("weight", "not all be zero", 0.0, "means divide by its sum", f"np.ones({examples})"))

@@ -64,8 +64,8 @@ def keyed(z: Any, key: Any) -> Any:
 _FIRST_WORDS = finalise(np.arange(1, 2 * ROUNDS + 1, dtype=np.uint32) * np.uint32(_SPREAD[4]))
 
 
-def round_keys(seed: Any, epoch: Any, stream: Any) -> Any:
-    """`u32[16, k]` key words, hashed from `(round, seed, epoch, stream)`.
+def round_keys(seed: Any, epoch: Any, stream: Any, count: int = ROUNDS) -> Any:
+    """`u32[count, k]` key words, hashed from `(round, seed, epoch, stream)`.
 
     Hashed, never added: with `seed + epoch`, epoch 1 of seed 0 would be epoch 0 of seed 1. Every link of the chain is
     a bijection, so two epochs of one seed never share a key; the round enters first, so two seeds would have to
@@ -73,7 +73,7 @@ def round_keys(seed: Any, epoch: Any, stream: Any) -> Any:
 
     - `seed`: `u32[2]`; `epoch`: `u32[]`; `stream`: `u32[k]`, what the keys are for (a purpose, a class).
     """
-    words = _FIRST_WORDS
+    words = _FIRST_WORDS[:count]
     for word in (seed[0], seed[1], epoch):
         words = finalise(words ^ word)
     return finalise(words[:, None] ^ stream[None, :])
@@ -105,7 +105,7 @@ def permute(x: Any, n: Any, a: Any, b: Any, *, keys: Any, xp: Any, while_loop: C
     """Where the keyed bijection of `0 .. n-1` sends each element of `x`.
 
     - `x`: `u32[k]` or `u64[k]`, below `n`. `n`, `a`, `b`: of the same type, one for all or one per element.
-    - `keys`: `u32[16, 1]` or `u32[16, k]` from `round_keys`.
+    - `keys`: from `round_keys`, one column for all or one per element; 8 of them for `u32`, 16 for `u64`.
     """
     words = _key_words(keys, x.dtype)
 

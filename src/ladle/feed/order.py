@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ladle.errors import ArgumentError, must
-from ladle.feed.bijection import NARROW, WIDE, host_while, keyed, permute, round_keys, seed_words, sides
+from ladle.feed.bijection import NARROW, ROUNDS, WIDE, host_while, keyed, permute, round_keys, seed_words, sides
 from ladle.feed.layout import interleave
 from ladle.protocols import Order
 from ladle.spec import require_count
@@ -118,7 +118,7 @@ class PermutedProgram:
         self, tables: Mapping[str, Any], epoch: Any, offset: Any, xp: Any, while_loop: Callable[..., Any]
     ) -> Any:
         n, a, b = (offset.dtype.type(number) for number in (self.epoch_size, *sides(self.epoch_size)))
-        keys = round_keys(tables["seed"], epoch, _PERMUTED)
+        keys = round_keys(tables["seed"], epoch, _PERMUTED, ROUNDS * offset.dtype.itemsize // 4)
         return permute(offset, n, a, b, keys=keys, xp=xp, while_loop=while_loop)
 
 
@@ -185,7 +185,7 @@ class WeightedProgram:
     def __call__(
         self, tables: Mapping[str, Any], epoch: Any, offset: Any, xp: Any, while_loop: Callable[..., Any]
     ) -> Any:
-        keys = round_keys(tables["seed"], epoch, _WEIGHTED)
+        keys = round_keys(tables["seed"], epoch, _WEIGHTED, 2)
         # Each hash alone is a bijection and would never repeat a number within a pass; their sum may.
         uniform = (keyed(offset, keys[0]) + keyed(offset, keys[1])) >> np.uint32(1)
         return xp.searchsorted(tables["ends"], uniform, side="right").astype(np.uint32)

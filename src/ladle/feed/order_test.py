@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from ladle.errors import ArgumentError
-from ladle.feed.bijection import finalise, host_while
+from ladle.feed.bijection import _add, finalise, host_while
 from ladle.feed.layout import interleave
 from ladle.feed.order import BLOCK, Permuted, Sequential, Stratified, Weighted
 
@@ -207,6 +207,15 @@ def test_bijection_at_every_small_size_and_around_powers_of_four(n):
     counts = np.bincount(one_pass(Permuted(n, 11), 5), minlength=n)
     assert len(counts) == n
     assert (counts == 1).all()
+
+
+@pytest.mark.parametrize("word", [np.uint32, np.uint64])
+@pytest.mark.parametrize("modulus", [1, 3, 46_341])
+def test_a_round_can_be_undone_whatever_the_hash(word, modulus):
+    """A sum that wrapped around the word for some halves only would send two of them to one place."""
+    for hashed in (0, 1, 2 ** (8 * word().itemsize) - 1):
+        moved = _add(np.arange(modulus, dtype=word), np.full(modulus, hashed, word), word(modulus))
+        assert sorted(moved) == list(range(modulus))
 
 
 def test_finaliser_avalanches():

@@ -324,14 +324,23 @@ def test_a_checkpoint_that_stepped_aside_is_read_and_comes_back(tmp_path: Path) 
     assert saved(tmp_path, NumpySaver(), 200).steps() == [100, 200]
 
 
-def test_the_checkpoint_just_written_stays_though_older_than_a_refused_one(tmp_path: Path) -> None:
+def test_the_checkpoint_just_written_stays_though_older_than_a_broken_one(tmp_path: Path) -> None:
+    saved(tmp_path, NumpySaver(), 100, 300)
+    flip(tmp_path / "000000000300" / "state" / "weights.npy", 2000)  # of the right size: only its digest tells
+    checkpoints = saved(tmp_path, NumpySaver(), 200, keep=1)
+    assert checkpoints.restore(LIKE).position == 200
+    assert not (tmp_path / "000000000100").exists()
+
+
+def test_a_refused_checkpoint_that_was_replaced_counts_again(tmp_path: Path) -> None:
     saved(tmp_path, NumpySaver(), 100, 300)
     flip(tmp_path / "000000000300" / "state" / "weights.npy", 2000)
     with Checkpoints(tmp_path, NumpySaver(), keep=1) as checkpoints:
         assert checkpoints.restore(LIKE).position == 100
         checkpoints.save(carry_at(200))
-    assert checkpoints.restore(LIKE).position == 200
-    assert not (tmp_path / "000000000100").exists()
+        checkpoints.save(carry_at(300))
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000300"]
+    assert checkpoints.restore(LIKE).refused == ()
 
 
 def test_broken_checkpoints_do_not_count_among_those_kept(tmp_path: Path) -> None:
@@ -430,6 +439,7 @@ def every_instant(folder: Path) -> int:
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         restored = Checkpoints(here, NumpySaver()).restore(LIKE)
         assert restored.refused == (), (touch, restored.refused)
+        assert len(Checkpoints(here, NumpySaver()).steps()) == len(list(here.glob("[0-9]*"))), touch
         assert restored.position in (200, 300) if killed else restored.position == 300
         assert_is(restored.carry, restored.position)
         saved(here, NumpySaver(), 400, keep=1)

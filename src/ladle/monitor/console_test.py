@@ -64,7 +64,7 @@ def test_missing_numbers_are_left_out() -> None:
     shown = console(stream=stream)
     shown.show({"examples": 5, "train_loss": None, "data_wait_fraction": 0.25, "reason": "noise grew"})
     shown.close()
-    assert stream.getvalue().split() == "epoch 0.00 data wait 25% noise grew".split()
+    assert stream.getvalue().split() == ["epoch", "0.00", "data", "wait", "25%", "noise", "grew"]
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_a_full_disk_names_the_file_and_keeps_whole_lines(tmp_path: Path, monkey
     with MetricsFile(path) as file:
         file.append({"examples": 1})
         monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:5]))
-        with pytest.raises(RunError, match="m.jsonl"):
+        with pytest.raises(RunError, match=r"m\.jsonl"):
             file.append({"examples": 2})
 
         def full(fd: int, data: bytes) -> int:

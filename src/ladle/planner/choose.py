@@ -41,6 +41,11 @@ def choose(
     6. Learning rate: `reference_lr * lr_factor(rule, size / reference_size)`, three digits; `rule` or the optimiser's.
 
     Raises `ArgumentError` where one example does not fit, and `RunError` where even a micro-batch of one dies.
+
+    >>> from ladle.planner.fake_probe import FakeProbe
+    >>> plan = choose(FakeProbe(), rows=2**20, optimizer="adam", reference_lr=1e-3, reference_size=128)
+    >>> plan.size, plan.lr, plan.bound
+    (512, 0.002, 'optimum')
     """
     require_count("rows", rows)
     require_count("reference_size", reference_size)
@@ -121,8 +126,8 @@ def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choi
 
 
 def _ladder(found: Findings, memory: Confirmed, micro: int, top: int) -> tuple[int, ...]:
-    """Rungs that fit: up to the confirmed one, and above it, up to `top`, where the corrected prediction fits."""
-    correction = max(memory.measured_bytes / max(memory.predicted_bytes, 1), 1.0)
+    """Rungs that fit: up to the confirmed one, and above it, up to `top`, where the prediction plus the gap does."""
+    missed = max(memory.measured_bytes - memory.predicted_bytes, 0)
     line, limit = found.memory, found.limit_bytes
-    above = (rung for rung in rungs(top) if line and line.at(rung) * correction <= limit)
+    above = (rung for rung in rungs(top) if line and line.at(rung) + missed <= limit)
     return tuple(sorted({*rungs(micro), *above}))

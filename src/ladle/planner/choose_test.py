@@ -14,7 +14,7 @@ from ladle.plan import Plan
 from ladle.planner.choose import choose
 from ladle.planner.decide import decide, fallback
 from ladle.planner.fake_probe import FakeProbe
-from ladle.planner.measure import measure_accumulation, measure_noise, pilot_spec
+from ladle.planner.measure import GOOD_SPREAD, measure_accumulation, measure_noise, pilot_spec
 from ladle.record import plain
 
 
@@ -121,6 +121,13 @@ def test_where_an_update_itself_costs_accumulation_goes_on():
     plan = chosen(FakeProbe(limit=10**6 + 1000 * 70, update_seconds=0.02, micro_seconds=0.0))
     assert plan.micro_size == 64 and plan.size in (256, 512) and plan.bound == "optimum"
     assert number(plan, "target_size") == pytest.approx(400, rel=0.2)
+
+
+def test_where_only_one_example_fits_accumulation_is_all_there_is():
+    plan = chosen(FakeProbe(limit=10**6 + 1000, update_seconds=0.02, micro_seconds=0.0), pilot_seconds=1e9)
+    assert plan.micro_size == 1 and plan.size in (256, 512) and plan.ladder == (1,)
+    alone = chosen(FakeProbe(limit=10**6 + 1000, update_seconds=0.0, micro_seconds=0.02))
+    assert (alone.size, alone.bound) == (1, "memory")
 
 
 def test_accumulation_is_told_apart_from_the_fixed_cost_of_an_update():
@@ -246,24 +253,15 @@ def test_wrong_arguments_are_refused(wrong):
         chosen(FakeProbe(), **wrong)
 
 
-def test_the_pilot_looks_at_its_later_half():
-    """|G|^2 falls tenfold over the first updates: a plan for the rest of the run must not average that in."""
-    probe = FakeProbe(settle=24)
+def test_the_pilot_finds_the_noise_scale_and_asks_for_no_more_than_it_needs():
+    probe = FakeProbe()
     pilot = measure_noise(probe, rows=2**20, top=1024)
-    assert "updates" in pilot.method and "finite data" in pilot.method
-    assert pilot.noise.value == pytest.approx(800, rel=0.35)
-    assert pilot.noise.low < 800 < pilot.noise.high
-
-
-def test_a_pilot_that_does_not_repeat_itself_is_still_used():
-    class Restless(FakeProbe):
-        def moments(self, spec, updates):
-            self.seed += 1
-            self.gradient_sq = 25.0 if self.seed == 1 else 0.25
-            return super().moments(spec, updates)
-
-    noise = measure_noise(Restless(), rows=2**20, top=1024).noise
-    assert noise.low < 800 < noise.high
+    assert "finite data" in pilot.method
+    assert pilot.noise.low < 800 < pilot.noise.high and pilot.noise.log_sd <= GOOD_SPREAD
+    hard = FakeProbe(gradient_sq=0.01)
+    measured = measure_noise(hard, rows=2**24, top=1024).noise
+    assert measured.low < 20_000 < measured.high and measured.updates > pilot.noise.updates
+    assert sum(what == "moments" for what, _ in hard.asked) <= 6
 
 
 def test_the_pilot_stays_within_its_budgets():

@@ -86,7 +86,7 @@ def _soonest(
         cost, reach = (cut, rows) if cut.best > top else (cost, top)
 
     def seconds(size: int) -> float:
-        return more.seconds(size) if more and size > top else speed.seconds(rung_for(size, top))
+        return more.seconds(size) if more and size >= top else speed.seconds(rung_for(size, top))
 
     curve = {size: (1 + noise.value / size) * seconds(size) for size in _sizes(reach)}
     size = min(curve, key=lambda candidate: (curve[candidate], candidate))

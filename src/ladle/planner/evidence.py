@@ -73,7 +73,7 @@ def evidence(
         *_memory(found, choice, memory),
         *_speed(found.speed),
         *_noise(found.pilot, choice),
-        *_size(choice),
+        *_size(found, choice),
         *_rate(rate, choice),
         *([] if joules is None else [Evidence("joules", joules, "J/update", "measured", "energy meter, chosen size")]),
     )
@@ -137,13 +137,13 @@ def _noise(pilot: Pilot, choice: Choice) -> list[Evidence]:
     return numbers
 
 
-def _size(choice: Choice) -> list[Evidence]:
+def _size(found: Findings, choice: Choice) -> list[Evidence]:
     numbers = []
     if math.isfinite(choice.target):
         low, high = ((v if math.isfinite(v) else None) for v in (choice.target_low, choice.target_high))
         how = "the ideal size before limits and rungs"
         numbers.append(Evidence("target_size", choice.target, "examples", "predicted", how, low, high))
-    if choice.seconds > 0:
+    if found.speed and choice.seconds > 0:
         how, speed = "size / (alpha + beta * rung)", choice.spec.size / choice.seconds
         numbers.append(Evidence("examples_per_second", speed, "examples/s", "predicted", how))
     return numbers

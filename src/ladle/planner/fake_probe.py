@@ -18,8 +18,7 @@ class FakeProbe:
     - Memory: `fixed_bytes + example_bytes * micro_size` predicted; measured is `measured_factor` times that, and a
       child with more than `dies_above` of micro-batch does not survive.
     - Time: `update_seconds + micro_steps * (micro_seconds + example_seconds * micro_size)`, times a spread of `jitter`.
-    - Gradients: `dimension` independent normal coordinates, |G|^2 = `gradient_sq` after `settle` updates in which it
-      falls from ten times that, covariance trace `trace`.
+    - Gradients: `dimension` independent normal coordinates, |G|^2 = `gradient_sq`, covariance trace `trace`.
     """
 
     fixed_bytes: int = 1_000_000
@@ -34,7 +33,6 @@ class FakeProbe:
     dimension: int = 200
     gradient_sq: float = 0.25
     trace: float = 200.0
-    settle: int = 0
     seed: int = 0
     watts: float | None = None
     asked: list[tuple[str, BatchSpec]] = field(default_factory=list)
@@ -63,9 +61,8 @@ class FakeProbe:
         rng = np.random.default_rng(self.seed)
         k, m, d = spec.micro_steps, spec.micro_size, self.dimension
         pairs = []
-        for update in range(updates):
-            early = 9 * max(1 - update / self.settle, 0.0) if self.settle else 0.0
-            mean = np.sqrt(self.gradient_sq * (1 + early) / d)
+        mean = np.sqrt(self.gradient_sq / d)
+        for _ in range(updates):
             g = mean + np.sqrt(self.trace / d / m) * rng.standard_normal((k, d))
             pairs.append(pair(m * (g**2).sum(), (g.mean(0) ** 2).sum(), k * m, k))
         trace, square = np.array(pairs).T

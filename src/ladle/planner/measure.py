@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.noise import Moments, NoiseScale, estimate
+from ladle.noise import NoiseScale, estimate
 from ladle.planner.throughput import ThroughputLine, fit_throughput
 from ladle.protocols import Probe
 from ladle.spec import BatchSpec, rung_for
@@ -18,14 +18,15 @@ SPEED_SIZES = 5
 
 LARGEST_TIMED = 8192
 SLOW_SECONDS = 1.0
-"""No larger size is timed once an update takes this long: the slope is known by then."""
+"""A size whose update would take longer is not timed, once two are."""
 
 MICRO_STEPS = 16
 """Micro-batches per pilot update: the trace then has 2/15 relative variance per effective dimension and update."""
 
 PILOT_SIZE = 512
-FEWEST_UPDATES = 16
-PILOT_EPOCHS = 16
+FEWEST_UPDATES = 8
+FIRST_UPDATES = 32
+PILOT_EPOCHS = 32
 GOOD_SPREAD = 0.15
 """Standard deviation of log(noise scale) at which the pilot stops. B* takes its square root, so 8 % of size."""
 
@@ -43,16 +44,16 @@ def speed_sizes(top: int) -> tuple[int, ...]:
 def measure_speed(
     probe: Probe, *, rows: int, top: int, sizes: Sequence[int] | None = None, repeats: int = 7
 ) -> ThroughputLine | None:
-    """The throughput line, from small to large until an update is slow. `None` where only one size exists.
+    """The throughput line, from small to large until an update would be slow. `None` where only one size exists.
 
     A size that is no rung is timed at the rung that holds it, because that is the work done.
     """
     wanted = sorted({rung_for(size, top) for size in sizes}) if sizes else speed_sizes(top)
     samples: dict[int, np.ndarray] = {}
     for micro in wanted:
-        samples[micro] = probe.seconds(BatchSpec(size=min(micro, rows), micro_size=micro), repeats)
-        if len(samples) > 1 and np.median(samples[micro]) > SLOW_SECONDS:
+        if len(samples) > 1 and fit_throughput(samples).seconds(micro) > SLOW_SECONDS:
             break
+        samples[micro] = probe.seconds(BatchSpec(size=min(micro, rows), micro_size=micro), repeats)
     return fit_throughput(samples) if len(samples) > 1 else None
 
 
@@ -107,42 +108,23 @@ def pilot_spec(rows: int, top: int) -> BatchSpec | None:
 def measure_noise(
     probe: Probe, *, rows: int, top: int, budget_seconds: float = 3.0, line: ThroughputLine | None = None
 ) -> Pilot:
-    """Run pilots of doubling length until the noise scale of their second half is known well enough.
+    """Pilots of growing length, until the noise scale is known to `GOOD_SPREAD` or the budget is spent.
 
-    The second half, because |G|^2 falls fastest in the first updates, which say little about the rest of a run. A
-    pilot starts afresh each time, so a longer one begins with the shorter one and their difference is the later part;
-    where a probe does not repeat itself, the whole pilot is used. Stops at `GOOD_SPREAD`, after `PILOT_EPOCHS`
-    passes over the data, or when the next pilot would by the `line` outlast `budget_seconds`.
+    A pilot starts afresh each time, so the next one is made as long as the last one says is needed. The budget:
+    `PILOT_EPOCHS` passes over the data, and `budget_seconds` by the throughput `line`; 8 updates are always run.
     """
     spec = pilot_spec(rows, top)
     if spec is None:
         return Pilot(NoiseScale.unknown(), "not measured: one row has no spread")
     seconds = line.seconds(spec.micro_size) * spec.micro_steps if line else 0.0
     affordable = min(PILOT_EPOCHS * rows / spec.size, budget_seconds / seconds if seconds > 0 else math.inf)
-    updates, first = FEWEST_UPDATES, probe.moments(spec, FEWEST_UPDATES)
+    updates = max(int(min(FIRST_UPDATES, affordable)), FEWEST_UPDATES)
     while True:
-        updates *= 2
-        whole = probe.moments(spec, updates)
-        later = _later(first, whole)
-        noise = estimate(later or whole, population=rows)
-        if noise.log_sd <= GOOD_SPREAD or 2 * updates > affordable:
+        noise = estimate(probe.moments(spec, updates), population=rows)
+        wanted = updates * min((noise.log_sd / GOOD_SPREAD) ** 2, 4.0)
+        longer = int(min(max(wanted, 1.5 * updates), affordable))
+        if noise.log_sd <= GOOD_SPREAD or longer < 1.5 * updates:
             break
-        first = whole
-    part = f"updates {updates // 2 + 1} to {updates}" if later else f"{updates} updates"
-    if later and noise.verdict != "resolved" and estimate(whole, population=rows).verdict == "resolved":
-        noise, part = estimate(whole, population=rows), f"all {updates} updates"
-    cut = f"{spec.size} examples in {spec.micro_steps} micro-batches"
-    return Pilot(noise, f"{part} of a pilot, {cut}; tr(Sigma)/{rows} added to |G|^2 for finite data")
-
-
-def _later(first: Moments, whole: Moments) -> Moments | None:
-    """What `whole` adds to `first`, or None if it cannot have begun with it (a sum of squares must not shrink)."""
-    names = Moments.__dataclass_fields__
-    rest = Moments(**{name: getattr(whole, name) - getattr(first, name) for name in names})
-    slack = 1 + 1e-5
-    possible = (
-        rest.count >= 2
-        and rest.trace_sq * rest.count * slack >= rest.trace**2
-        and rest.square_sq * rest.count * slack >= rest.square**2
-    )
-    return rest if possible else None
+        updates = longer
+    cut = f"{updates} updates of {spec.size} in {spec.micro_steps} micro-batches"
+    return Pilot(noise, f"pilot of {cut}; tr(Sigma)/{rows} added to |G|^2 for finite data")

@@ -159,7 +159,7 @@ def test_a_ramp_ends_at_the_configured_number_of_consumed_samples() -> None:
     policy = GrowInsteadOfDecay(8, 2, (160, decay_at), largest=16, micro_size=16)
     made = updates(policy, end, epoch_size=10**6)
     factors = {position: policy.decide(None, Progress(position))[1].lr_factor for position, _ in made}
-    assert [position for position, factor in factors.items() if factor == 0.5][0] == decay_at
+    assert min(position for position, factor in factors.items() if factor == 0.5) == decay_at
     assert sum(size for _, size in made) == end
 
 

@@ -183,7 +183,7 @@ def variance(compare: Mapping[str, Any]) -> Answer:
     low, slope, high = _slope(rows, count)
     over = f"over sizes {rows[0]['size']:,} to {rows[-1]['size']:,}"
     told = f"variance goes as size^{slope:.2f} ({low:.2f} to {high:.2f}) {over}."
-    if -1 - SLOPE_MARGIN <= low and high <= -1 + SLOPE_MARGIN:
+    if low >= -1 - SLOPE_MARGIN and high <= -1 + SLOPE_MARGIN:
         return "holds", f"The {told}"
     if high < -1 - SLOPE_MARGIN or low > -1 + SLOPE_MARGIN:
         return "does not", f"The {told} Each size was measured at its own parameters, which may differ."

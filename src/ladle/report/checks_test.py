@@ -15,9 +15,14 @@ def verdict(code: str, rows: list[dict[str, Any]], **more: Any) -> Finding:
 def losses(**levels: tuple[float, float, float]) -> list[dict[str, Any]]:
     """Rows `b64=(low, mean, high)` of validation loss."""
     return [
-        row("full" if name == "full" else name[1:], 1437 if name == "full" else int(name[1:]), valid_loss=mean, spread={"valid_loss": [low, high]})
+        row(
+            "full" if name == "full" else name[1:],
+            1437 if name == "full" else int(name[1:]),
+            valid_loss=mean,
+            spread={"valid_loss": [low, high]},
+        )
         for name, (low, mean, high) in levels.items()
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +104,15 @@ def test_smaller_rate(rates: tuple[float, ...], expected: str) -> None:
 def gaps(*levels: tuple[int, float, float]) -> list[dict[str, Any]]:
     """Rows `(size, validation loss, gap)` with seeds 1 % apart."""
     return [
-        row(str(size), size, valid_loss=loss, generalisation_gap=gap, spread={"valid_loss": [0.99 * loss, 1.01 * loss], "generalisation_gap": [0.99 * gap, 1.01 * gap]})
+        row(
+            str(size),
+            size,
+            valid_loss=loss,
+            generalisation_gap=gap,
+            spread={"valid_loss": [0.99 * loss, 1.01 * loss], "generalisation_gap": [0.99 * gap, 1.01 * gap]},
+        )
         for size, loss, gap in levels
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,22 @@ def write_run(
         valid = level * (1 + 0.05 * seed) + (2.3 - level) * rest + 0.005 * random.standard_normal()
         lines.append(
             {
-                "examples": examples, "updates": -(-examples // size), "epoch": examples / ROWS, "size": size,
-                "seconds": examples * (1e-6 + 2e-5 / size) * (1 + 0.02 * seed), "micro_size": min(size, 1024), "lr": 0.01,
-                "train_loss": max(valid - 0.02, 1e-4), "valid_loss": valid, "grad_norm": 1.0, "noise_scale": 60.0,
-                "valid_accuracy": 1 - 0.3 * valid, "train_accuracy": 1 - 0.25 * valid, "memory_bytes": 3_000_000 + 4000 * size,
+                "examples": examples,
+                "updates": -(-examples // size),
+                "epoch": examples / ROWS,
+                "size": size,
+                "seconds": examples * (1e-6 + 2e-5 / size) * (1 + 0.02 * seed),
+                "micro_size": min(size, 1024),
+                "lr": 0.01,
+                "train_loss": max(valid - 0.02, 1e-4),
+                "valid_loss": valid,
+                "grad_norm": 1.0,
+                "noise_scale": 60.0,
+                "valid_accuracy": 1 - 0.3 * valid,
+                "train_accuracy": 1 - 0.25 * valid,
+                "memory_bytes": 3_000_000 + 4000 * size,
             }
-        )  # fmt: skip
+        )
     if status == "diverged":
         lines = [*lines[:10], {**lines[10], "train_loss": 30.0, "valid_loss": float("nan"), "valid_accuracy": None}]
     write_lines(folder / METRICS_FILE, lines)
@@ -70,12 +80,26 @@ def row(name: str, size: int, *, seeds: int = 3, **more: Any) -> dict[str, Any]:
     level = LEVEL.get(name, 0.12)
     speed, variance = 1 / (1e-6 + 2e-5 / size), 40.0 / size * (1 - min(size, ROWS) / ROWS)
     made: dict[str, Any] = {
-        "name": name, "size": size, "micro_size": min(size, 1024), "lr": 0.001 * size**0.5, "updates": 30 * ROWS // size,
-        "examples": 30 * ROWS, "seconds": 30 * ROWS / speed, "train_loss": level - 0.02, "valid_loss": level,
-        "valid_metric": 1 - 0.3 * level, "metric": "valid_accuracy", "peak_memory_bytes": 3e6 + 4000 * size,
-        "examples_per_second": speed, "gradient_variance": variance, "sharpness": 30.0 - 3 * np.log(size),
-        "generalisation_gap": 0.02, "device_use": 0.9, "diverged": False, "seed_count": seeds,
-    }  # fmt: skip
+        "name": name,
+        "size": size,
+        "micro_size": min(size, 1024),
+        "lr": 0.001 * size**0.5,
+        "updates": 30 * ROWS // size,
+        "examples": 30 * ROWS,
+        "seconds": 30 * ROWS / speed,
+        "train_loss": level - 0.02,
+        "valid_loss": level,
+        "valid_metric": 1 - 0.3 * level,
+        "metric": "valid_accuracy",
+        "peak_memory_bytes": 3e6 + 4000 * size,
+        "examples_per_second": speed,
+        "gradient_variance": variance,
+        "sharpness": 30.0 - 3 * np.log(size),
+        "generalisation_gap": 0.02,
+        "device_use": 0.9,
+        "diverged": False,
+        "seed_count": seeds,
+    }
     made |= more
     fields = (
         "valid_loss",
@@ -92,11 +116,24 @@ def row(name: str, size: int, *, seeds: int = 3, **more: Any) -> dict[str, Any]:
 def compare_json(rows: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
     """A `compare.json` around `rows`."""
     value = {
-        "folder": "runs/digits-1", "status": "finished", "command": ["ladle", "compare", "digits", "--seeds", "3"],
-        "data": {"name": "digits", "rows": ROWS, "valid_rows": 360, "kind": "classification", "notes": ["Nothing was missing."]},
-        "model": "mlp 64-128-10", "optimizer": "adam", "budget": "30 epochs", "lr": "square-root rule from 0.001 at size 1",
-        "plan": plan_json(), "findings": [],
-    }  # fmt: skip
+        "folder": "runs/digits-1",
+        "status": "finished",
+        "command": ["ladle", "compare", "digits", "--seeds", "3"],
+        "data": {
+            "name": "digits",
+            "rows": ROWS,
+            "valid_rows": 360,
+            "kind": "classification",
+            "digest": "3f2a" * 16,
+            "notes": ["Nothing was missing."],
+        },
+        "model": "mlp 64-128-10",
+        "optimizer": "adam",
+        "budget": "30 epochs",
+        "lr": "square-root rule from 0.001 at size 1",
+        "plan": plan_json(),
+        "findings": [],
+    }
     return {**value, "runs": list(rows), **more}
 
 
@@ -119,20 +156,35 @@ def plan_json(**more: Any) -> dict[str, Any]:
     seconds = [2e-5 + 1e-6 * b for b in sizes]
     target = [(1 + 60 / b) * s / 1.0 for b, s in zip(sizes, seconds, strict=True)]
     plan = {
-        "size": 64, "micro_size": 64, "lr": 0.008, "bound": "optimum", "within_5_percent": [24, 130], "minimize": "time",
-        "noise": {"value": 60.0, "low": 45.0, "high": 80.0, "verdict": "resolved"}, "lr_rule": "sqrt", "reference_size": 1,
-        "reference_lr": 0.001, "hyper": {}, "ladder": [1, 4, 16, 64, 256, 1024], "notes": ["The curve is flat near its optimum."],
+        "size": 64,
+        "micro_size": 64,
+        "lr": 0.008,
+        "bound": "optimum",
+        "within_5_percent": [24, 130],
+        "minimize": "time",
+        "noise": {"value": 60.0, "low": 45.0, "high": 80.0, "verdict": "resolved"},
+        "lr_rule": "sqrt",
+        "reference_size": 1,
+        "reference_lr": 0.001,
+        "hyper": {},
+        "ladder": [1, 4, 16, 64, 256, 1024],
+        "notes": ["The curve is flat near its optimum."],
         "evidence": [
-            {"name": "memory_limit_bytes", "value": 8e6, "unit": "bytes", "source": "given", "method": "--memory", "low": None, "high": None},
-            {"name": "memory_measured_bytes", "value": 3.4e6, "unit": "bytes", "source": "measured", "method": "peak of a child process"},
-            {"name": "step_fixed_seconds", "value": 2e-5, "unit": "seconds", "source": "measured", "method": "line through 6 sizes", "low": 1.8e-5, "high": 2.3e-5},
-            {"name": "noise_scale", "value": 60.0, "unit": "examples", "source": "measured", "method": "pilot of 40 updates", "low": 45.0, "high": 80.0},
-            {"name": "relative_time", "value": 1.0, "unit": "", "source": "predicted", "method": "closed form"},
+            _evidence("memory_limit_bytes", 8e6, "bytes", "given", "--memory"),
+            _evidence("memory_measured_bytes", 3.4e6, "bytes", "measured", "peak of a child process"),
+            _evidence("fixed_seconds", 2e-5, "s/update", "measured", "line through 6 sizes", 1.8e-5, 2.3e-5),
+            _evidence("noise_scale", 60.0, "examples", "measured", "pilot of 40 updates", 45.0, 80.0),
+            _evidence("relative_time", 1.0, "", "predicted", "closed form"),
         ],
         "curves": {
             "memory": [[b, 3e6 + 4000 * b] for b in sizes],
             "throughput": [[b, s, 0.9 * s, 1.15 * s] for b, s in zip(sizes, seconds, strict=True)],
             "target": [[b, t / min(target)] for b, t in zip(sizes, target, strict=True)],
         },
-    }  # fmt: skip
+    }
     return plan | more
+
+
+def _evidence(*fields: Any) -> dict[str, Any]:
+    names = ("name", "value", "unit", "source", "method", "low", "high")
+    return dict(zip(names, (*fields, None, None), strict=False))

@@ -98,7 +98,7 @@ def test_plan_marks_choice_limit_and_flat_region() -> None:
         {"evidence": [], "within_5_percent": [None, None], "lr": None, "size": None, "micro_size": None},
         {
             "curves": {
-                "throughput": [[1, 1e-3, None, None], [64, 2e-3, 1e-3, 3e-3]],
+                "throughput": [[1, 1e-3, None, None], [2, 1e-3, 0.0, 2e-3], [64, 2e-3, 1e-3, 3e-3]],
                 "target": [[8, 1.0]],
                 "memory": [[8, 1e6]],
             }

@@ -161,8 +161,8 @@ def _evidence_table(plan: Mapping[str, Any]) -> str:
 
 
 def _evidence_name(evidence: Mapping[str, Any]) -> str:
-    """The name in words, without the unit that its value shows."""
-    return str(evidence.get("name")).removesuffix("_bytes").removesuffix("_seconds").replace("_", " ")
+    """The name in words."""
+    return str(evidence.get("name")).removesuffix("_bytes").replace("_", " ")
 
 
 def _interval(evidence: Mapping[str, Any]) -> str:

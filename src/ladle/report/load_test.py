@@ -87,7 +87,7 @@ def test_what_is_no_run_is_one_clear_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", '{"runs": 3}', '{"runs": [{}]}'])
 def test_a_broken_comparison_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / COMPARE_FILE).write_text(content)
-    with pytest.raises(ArgumentError, match="compare.json|readable"):
+    with pytest.raises(ArgumentError, match=r"compare\.json|readable"):
         load_folders([tmp_path])
 
 
@@ -95,7 +95,7 @@ def test_a_broken_line_and_a_missing_seed_are_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", size=8)
     with open(folder / METRICS_FILE, "a") as file:
         file.write("not json\n")
-    with pytest.raises(ArgumentError, match="metrics.jsonl"):
+    with pytest.raises(ArgumentError, match=r"metrics\.jsonl"):
         load_run(folder)
     compared = write_compare(tmp_path / "c", seeds=1)
     (compared / "64-seed0" / RUN_FILE).unlink()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, TypeGuard
 
-NOTHING = "–"
+NOTHING = "-"
 """What stands where nothing was measured."""
 
 
 def count(value: Any) -> str:
     """
     >>> count(43110), count(None)
-    ('43,110', '–')
+    ('43,110', '-')
     """
     return NOTHING if not finite(value) else f"{value:,.0f}"
 
@@ -34,7 +34,7 @@ def short(value: Any) -> str:
 def loss(value: Any) -> str:
     """
     >>> loss(0.123456), loss(0.0000123), loss(float("nan"))
-    ('0.1235', '1.23e-05', '–')
+    ('0.1235', '1.23e-05', '-')
     """
     if not finite(value):
         return NOTHING
@@ -75,7 +75,7 @@ def duration(value: Any) -> str:
 def percent(value: Any) -> str:
     """
     >>> percent(0.876), percent(None)
-    ('88 %', '–')
+    ('88 %', '-')
     """
     return NOTHING if not finite(value) else f"{100 * value:.0f} %"
 

@@ -35,8 +35,8 @@ def test_a_diverged_run_wins_nothing_and_says_so() -> None:
     assert made.cells[0][fields.index("valid_loss")].best
     assert [made.cells[1][fields.index(f)].text for f in ("train_loss", "valid_loss", "sharpness")] == [
         "diverged",
-        "–",
-        "–",
+        "-",
+        "-",
     ]
     assert "Diverged: 1." in made.notes
 
