@@ -28,8 +28,9 @@ from ladle.task import Task
 
 if TYPE_CHECKING:
     from ladle import data, feed, models, policy
+    from ladle.bridge.nnx import from_nnx
     from ladle.comparing import Comparison, compare
-    from ladle.models import losses, metrics
+    from ladle.models import from_equinox, losses, metrics
     from ladle.planning import plan
     from ladle.training import Run, fit
 
@@ -38,7 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
     "Diverged", "Evidence", "LadleError", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Shard",
-    "Task", "Until", "compare", "data", "feed", "fit", "losses", "metrics", "models", "plan", "policy",
+    "Task", "Until", "compare", "data", "feed", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy",
 ]  # fmt: skip
 
 _LATER = {
@@ -47,6 +48,8 @@ _LATER = {
     "plan": ("ladle.planning", "plan"),
     "compare": ("ladle.comparing", "compare"),
     "Comparison": ("ladle.comparing", "Comparison"),
+    "from_equinox": ("ladle.models", "from_equinox"),
+    "from_nnx": ("ladle.bridge.nnx", "from_nnx"),
     "data": ("ladle.data", None),
     "feed": ("ladle.feed", None),
     "losses": ("ladle.models.losses", None),

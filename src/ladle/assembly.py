@@ -8,6 +8,7 @@ from typing import Any
 
 from ladle.engine.cache import use_compilation_cache
 from ladle.engine.evaluate import Evaluator
+from ladle.engine.landscape import Sharpness
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer, optimizer_named
 from ladle.engine.rate import Rate, constant_rate
@@ -36,6 +37,7 @@ class Assembly:
     optimizer: Optimizer
     step: CompiledStep
     evaluator: Evaluator
+    sharpness: Sharpness
     source: Arrays
     train: Any
     valid: Any | None
@@ -72,17 +74,16 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
     schedule = task.lr if callable(task.lr) else (rate or constant_rate)
     step = CompiledStep(objective, optimizer, rate=schedule, per_example=per_example, devices=devices)
     source = Arrays(dict(task.data.train))
-    valid = task.data.valid
-    has_valid = valid is not None and _count(valid) > 0
     return Assembly(
         task=task,
         objective=objective,
         optimizer=optimizer,
         step=step,
         evaluator=Evaluator(objective, step.layout),
+        sharpness=Sharpness(objective),
         source=source,
         train=step.place(source.tree),
-        valid=step.place(dict(valid)) if has_valid else None,
+        valid=step.place(dict(task.data.valid)) if _count(task.data.valid) else None,
     )
 
 
@@ -101,7 +102,13 @@ def resolve_size(size: int | str, rows: int) -> int:
         raise ArgumentError(must("size", "be at least 1", size, "an update needs an example", "--size 64"))
     if count > rows:
         raise ArgumentError(
-            must("size", f"be at most the {rows:,} training examples", count, "a batch never crosses an epoch", "--size full")
+            must(
+                "size",
+                f"be at most the {rows:,} training examples",
+                count,
+                "a batch never crosses an epoch",
+                "--size full",
+            )
         )
     return count
 
@@ -111,16 +118,25 @@ def resolve_micro(size: int, micro_size: int | None, largest: int = LARGEST_MICR
     if micro_size is None:
         return -(-size // -(-size // largest))
     if micro_size < 1:
-        raise ArgumentError(must("micro-size", "be at least 1", micro_size, "a forward pass needs an example", "--micro-size 64"))
+        raise ArgumentError(
+            must("micro-size", "be at least 1", micro_size, "a forward pass needs an example", "--micro-size 64")
+        )
     if micro_size > size:
         raise ArgumentError(
-            must("micro-size", f"be at most the batch size {size}", micro_size, "it is a part of the batch", f"--micro-size {rung_for(size, size)}")
+            must(
+                "micro-size",
+                f"be at most the batch size {size}",
+                micro_size,
+                "it is a part of the batch",
+                f"--micro-size {rung_for(size, size)}",
+            )
         )
     return micro_size
 
 
 def _count(tree: Any) -> int:
-    leaf = tree
+    """Examples in a part of the data; 0 for no such part."""
+    leaf = tree or ()
     while isinstance(leaf, Mapping):
         leaf = next(iter(leaf.values()))
     return len(leaf)

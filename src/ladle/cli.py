@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -72,7 +72,9 @@ class Compare(_Common):
 
         sizes = [size for size in self.sizes.replace(" ", "").split(",") if size]
         if self.epochs is not None and self.budget is not None:
-            raise ArgumentError(must("budget", "be given alone", self.budget, "--epochs is a budget too", "one of the two"))
+            raise ArgumentError(
+                must("budget", "be given alone", self.budget, "--epochs is a budget too", "one of the two")
+            )
         until = _budget(self.budget) if self.budget else f"{30 if self.epochs is None else self.epochs:g} epochs"
         rate = _rate(self.lr, words=("auto", "sweep"))
         options = self.options(self.data)
@@ -82,7 +84,7 @@ class Compare(_Common):
             sizes=sizes,
             seeds=self.seeds,
             until=until,
-            lr="rule" if rate is None else rate,
+            lr=rate if isinstance(rate, float) else ("sweep" if rate == "sweep" else "rule"),
             out=folder,
             memory=self.memory,
             show=not self.json,
@@ -121,7 +123,13 @@ class PlanVerb(_Common):
         options = self.options(self.data)
         folder = self.out or new_folder("plan", self.data)
         task = options.task()
-        made = plan(task, minimize=self.minimize, memory=self.memory, lr=rate if isinstance(rate, float) else None, seed=self.seed)
+        made = plan(
+            task,
+            minimize=self.minimize,
+            memory=self.memory,
+            lr=rate if isinstance(rate, float) else None,
+            seed=self.seed,
+        )
         _make(folder)
         record.write_json(folder / "plan.json", {**made.to_json(), "task": asdict(options)})
         report.write_plan_figure(made, folder / "plan.png")
@@ -147,7 +155,7 @@ class Train(_Common):
     micro_size: int | None = None
     """Examples per forward pass; chosen where left out."""
     until: str | None = None
-    """ "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by commas."""
+    """When to end: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5"."""
     schedule: str | None = None
     """Batch size over time: "0:64 10ep:128", "grow 64 x5 at 10ep 20ep max 2048", "warmup 8->64 over 1ep", ..."""
     lr: str = "auto"
@@ -174,17 +182,39 @@ class Train(_Common):
         options = self.options(self.data, rate if isinstance(rate, float) else None)
         folder = self.out or new_folder("train", self.data)
         verb = {
-            "options": asdict(options), "size": self.size or "auto", "micro_size": self.micro_size, "until": self.until or "30 epochs",
-            "schedule": self.schedule, "lr_schedule": self.lr_schedule, "memory": self.memory, "seed": self.seed,
-        }  # fmt: skip
+            "options": asdict(options),
+            "size": self.size or "auto",
+            "micro_size": self.micro_size,
+            "until": self.until or "30 epochs",
+            "schedule": self.schedule,
+            "lr_schedule": self.lr_schedule,
+            "memory": self.memory,
+            "seed": self.seed,
+        }
         return self._train(verb, options, folder, resume=False)
 
     def _resume(self, folder: Path) -> int:
         facts = record.read_json(folder / record.RUN_FILE)
         if "verb" not in facts:
-            raise ArgumentError(must("resume", "be the folder of a `ladle train` run", str(folder), "its task is not written there", "another folder"))
+            raise ArgumentError(
+                must(
+                    "resume",
+                    "be the folder of a `ladle train` run",
+                    str(folder),
+                    "its task is not written there",
+                    "another folder",
+                )
+            )
         if self.data is not None:
-            raise ArgumentError(must("DATA", "be left out with --resume", self.data, "the run's own data is used", f"ladle train --resume {folder}"))
+            raise ArgumentError(
+                must(
+                    "DATA",
+                    "be left out with --resume",
+                    self.data,
+                    "the run's own data is used",
+                    f"ladle train --resume {folder}",
+                )
+            )
         verb = facts["verb"]
         if self.size is not None:
             verb |= {"size": self.size, "schedule": None, "resized": True}
@@ -196,17 +226,26 @@ class Train(_Common):
             verb |= {"until": self.until}
         return self._train(verb, TaskOptions.from_json(verb["options"]), folder, resume=True, before=facts)
 
-    def _train(self, verb: dict[str, Any], options: TaskOptions, folder: Path, *, resume: bool, before: Any = None) -> int:
+    def _train(
+        self, verb: dict[str, Any], options: TaskOptions, folder: Path, *, resume: bool, before: Any = None
+    ) -> int:
         from ladle.resuming import train_from
 
         show = not (self.json or self.quiet)
         run = train_from(
-            options, verb, folder=folder, before=before if resume else None, show=show, every_seconds=self.checkpoint_every
+            options,
+            verb,
+            folder=folder,
+            before=before if resume else None,
+            show=show,
+            every_seconds=self.checkpoint_every,
         )
         final = {key: value for key, value in run.final.items() if key not in ("examples", "updates", "seconds")}
         if self.json:
             counts = {key: run.final.get(key, 0) for key in ("examples", "updates", "seconds")}
-            print_json({"folder": str(folder), "status": run.status, "size": run.final.get("size"), **counts, "final": final})
+            print_json(
+                {"folder": str(folder), "status": run.status, "size": run.final.get("size"), **counts, "final": final}
+            )
         else:
             print(summary(run))
             print(f"folder {folder}")
@@ -235,7 +274,9 @@ class Report:
         from ladle import report
 
         if not self.folders:
-            raise ArgumentError(must("DIR", "be given", "nothing", "a report is of a run", "ladle report runs/train-digits-1"))
+            raise ArgumentError(
+                must("DIR", "be given", "nothing", "a report is of a run", "ladle report runs/train-digits-1")
+            )
         page = report.write_report(list(self.folders), self.output)
         if self.json:
             print_json({"report": str(page)})
@@ -254,7 +295,7 @@ class DataVerb:
     def run(self) -> int:
         from ladle.data import known
 
-        sets = [asdict(one) for one in known()]
+        sets = [one._asdict() for one in known()]
         if self.json:
             print_json({"data": sets})
             return 0
@@ -295,8 +336,7 @@ def _parse(args: Sequence[str]) -> Any:
         raise ArgumentError(must("command", "be a known verb", verb, "ladle does these things", nearest(verb, VERBS)))
 
     def refuse(event: Any) -> None:
-        text = " ".join(str(getattr(event, "message", "") or type(event).__name__).split())
-        raise ArgumentError(f"{text}; try ladle {verb} --help")
+        raise ArgumentError(_refusal(event, verb))
 
     kinds = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in VERBS.items())
     with tyro._errors.on_parse_error(refuse):
@@ -304,6 +344,34 @@ def _parse(args: Sequence[str]) -> Any:
             Annotated[_union(kinds), tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff],  # type: ignore[arg-type]
             prog="ladle", description="Mini-batch training: plan, feed, train, show.", args=list(args),
         )  # fmt: skip
+
+
+def _refusal(event: Any, verb: str) -> str:
+    """What tyro could not read, in one line. Its kinds of event are told apart by what they carry."""
+    options = sorted(f"--{name.replace('_', '-')}" for name in _fields(VERBS.get(verb)))
+    helped = f"ladle {verb} --help"
+    if tokens := getattr(event, "tokens", None):
+        return must("option", f"be one of ladle {verb}", tokens[0], "there is no such one", nearest(tokens[0], options))
+    if choices := getattr(event, "choices", None):
+        return must(_flag(event), "be a known choice", event.value, "it has these", nearest(event.value, choices))
+    if missing := getattr(event, "missing_arguments", None):
+        names = ", ".join(str(one.arg.lowered.metavar or one.arg.field.extern_name) for one in missing)
+        return must(names, "be given", None, f"ladle {verb} needs it", helped)
+    if hasattr(event, "offending_value"):
+        return must(_flag(event), "be readable", event.offending_value, str(event.reason).rstrip("."), helped)
+    why = " ".join(str(getattr(event, "message", type(event).__name__)).split())
+    if getattr(event, "argument", None) is not None:
+        return f"{_flag(event)} must be readable; {why}; try {helped}"
+    return must("options", f"be what ladle {verb} takes", "something else", why, helped)
+
+
+def _flag(event: Any) -> str:
+    return "--" + str(event.argument.field.extern_name).replace("_", "-")
+
+
+def _fields(kind: type | None) -> list[str]:
+    """Names of a verb's options; its positional arguments are none."""
+    return [one.name for one in fields(kind) if one.name not in ("data", "folders")] if kind else []
 
 
 def _union(kinds: tuple[Any, ...]) -> Any:
@@ -328,7 +396,8 @@ def summary(run: Any) -> str:
         for name, value in run.final.items()
         if name.startswith(("train_", "valid_")) and isinstance(value, float)
     }
-    counts = f"{run.final['examples']:,} examples, {run.final['updates']:,} updates, {run.final['seconds']:.1f} s of training"
+    final = run.final
+    counts = f"{final['examples']:,} examples, {final['updates']:,} updates, {final['seconds']:.1f} s of training"
     return f"{run.status}: {run.why}; {counts}\n" + "  ".join(f"{name} {value}" for name, value in shown.items())
 
 
@@ -350,7 +419,11 @@ def _rate(text: str, *, words: tuple[str, ...]) -> float | str | None:
     except ValueError:
         rate = 0.0
     if not 0 < rate < float("inf"):
-        raise ArgumentError(must("lr", f"be a positive number or {' or '.join(words)}", text, "a rate says how far to step", "--lr auto"))
+        raise ArgumentError(
+            must(
+                "lr", f"be a positive number or {' or '.join(words)}", text, "a rate says how far to step", "--lr auto"
+            )
+        )
     return rate
 
 
@@ -362,10 +435,14 @@ def _budget(text: str) -> str:
 def _make(folder: Path) -> None:
     try:
         if folder.is_dir() and any(folder.iterdir()):
-            raise ArgumentError(must("out", "be a new folder", str(folder), "earlier results are there", "another --out"))
+            raise ArgumentError(
+                must("out", "be a new folder", str(folder), "earlier results are there", "another --out")
+            )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArgumentError(must("out", "be a folder that can be written", str(folder), str(error.strerror), "another --out")) from None
+        raise ArgumentError(
+            must("out", "be a folder that can be written", str(folder), str(error.strerror), "another --out")
+        ) from None
 
 
 if __name__ == "__main__":

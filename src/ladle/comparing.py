@@ -10,15 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-import numpy as np
-
 from ladle import record
 from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.duration import Until
-from ladle.engine.curvature import largest_eigenvalue
+from ladle.engine.devices import device_names, on_host
+from ladle.engine.landscape import gradient_variance
 from ladle.engine.probe import CompiledProbe
-from ladle.engine.rows import MicroBatch
 from ladle.engine.sweep import FACTORS, best_rate, sweep
 from ladle.errors import ArgumentError, RunError, must
 from ladle.monitor.console import Console, console
@@ -28,10 +25,6 @@ from ladle.report.table import text
 from ladle.spec import BatchSpec
 from ladle.task import Task
 from ladle.training import Run, fit
-
-SHARPNESS_EXAMPLES = 1024
-VARIANCE_MICRO = 32
-VARIANCE_EXAMPLES = 4096
 
 FIELDS = (
     "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
@@ -65,6 +58,10 @@ class _Entrant:
     lr: float | None
     hyper: Mapping[str, float]
     swept: Sequence[tuple[float, float]] = ()
+
+    def same(self, other: _Entrant) -> bool:
+        """Whether a run of one is a run of the other: a plan may choose what was asked for anyway."""
+        return (self.spec, self.lr, self.hyper) == (other.spec, other.lr, other.hyper)
 
 
 def compare(
@@ -106,14 +103,18 @@ def compare(
         chosen = make_plan(assembly, memory=memory, lr=lr if isinstance(lr, float) else None)
     entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
     runs: list[list[Run]] = []
-    for entrant in entrants:
+    for number, entrant in enumerate(entrants):
+        same = next((i for i in range(number) if entrants[i].same(entrant)), None)
+        if same is not None:
+            monitor.message(f"{entrant.name}: the same as {entrants[same].name}")
+            runs.append(runs[same])
+            continue
         monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}")
         runs.append([_train(assembly, entrant, until, seed, folder) for seed in range(seeds)])
     monitor.message("measuring memory, gradient variance and sharpness")
     peaks = _peaks(assembly, entrants)
     rows = [
-        _row(assembly, entrant, of_size, peak, folder)
-        for entrant, of_size, peak in zip(entrants, runs, peaks, strict=True)
+        _row(assembly, entrant, of_size, peak) for entrant, of_size, peak in zip(entrants, runs, peaks, strict=True)
     ]
     described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
     if folder is not None:
@@ -130,7 +131,9 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
         if name != "planned":
             resolve_size(name, rows)
     if not names:
-        raise ArgumentError(must("sizes", "name a batch size", "nothing", "there is nothing to compare", "--sizes full,64,1"))
+        raise ArgumentError(
+            must("sizes", "name a batch size", "nothing", "there is nothing to compare", "--sizes full,64,1")
+        )
     return list(dict.fromkeys(names))
 
 
@@ -140,7 +143,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArgumentError(must("out", "be a folder that can be written", str(folder), str(error.strerror), "another --out")) from None
+        raise ArgumentError(
+            must("out", "be a folder that can be written", str(folder), str(error.strerror), "another --out")
+        ) from None
 
 
 def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> _Entrant:
@@ -157,7 +162,9 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
     if lr != "sweep" or rate is None:
         return _Entrant(name, spec, rate, hyper)
     examples = max(2 * assembly.rows, 20 * spec.size)
-    found = sweep(assembly.step, assembly.feed(0), spec, [rate * factor for factor in FACTORS], examples=examples, hyper=hyper)
+    found = sweep(
+        assembly.step, assembly.feed(0), spec, [rate * factor for factor in FACTORS], examples=examples, hyper=hyper
+    )
     return _Entrant(name, spec, best_rate(found) or rate, hyper, found)
 
 
@@ -191,7 +198,7 @@ def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]
         return [None] * len(entrants)
 
 
-def _row(assembly: Assembly, entrant: _Entrant, runs: Sequence[Run], peak: int | None, folder: Path | None) -> dict[str, Any]:
+def _row(assembly: Assembly, entrant: _Entrant, runs: Sequence[Run], peak: int | None) -> dict[str, Any]:
     """One line of the table: means over seeds, with the span of the seeds beside."""
     measured = [_measure(assembly, entrant, run) for run in runs]
     row: dict[str, Any] = {
@@ -203,16 +210,18 @@ def _row(assembly: Assembly, entrant: _Entrant, runs: Sequence[Run], peak: int |
         "metric": _metric(assembly),
         "seed_count": len(runs),
         "diverged": any(run.status == "diverged" for run in runs),
-        "folders": [] if folder is None else [f"{entrant.name}-seed{seed}" for seed in range(len(runs))],
+        "folders": [run.folder.name for run in runs if run.folder is not None],
         "hyper": dict(entrant.hyper),
         "lr_sweep": [list(pair) for pair in entrant.swept],
         "spread": {},
     }
     for name in FIELDS:
-        values = [one[name] for one in measured if one.get(name) is not None and math.isfinite(one[name])]
+        values = [x for one in measured if (x := one.get(name)) is not None and math.isfinite(x)]
         row[name] = sum(values) / len(values) if values else None
         row["spread"][name] = [min(values), max(values)] if values else None
-    row["updates"], row["examples"] = (round(row[name]) if row[name] is not None else None for name in ("updates", "examples"))
+    row["updates"], row["examples"] = (
+        round(row[name]) if row[name] is not None else None for name in ("updates", "examples")
+    )
     return row
 
 
@@ -222,7 +231,7 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
     train = assembly.evaluator(run.state, assembly.train, prefix="train_")
     seconds = final["seconds"]
     gap = final["valid_loss"] - train["train_loss"] if "valid_loss" in final else None
-    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if jax.default_backend() == "cpu" else None
+    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if on_host() else None
     cores = record.hardware()["cores"] or 1
     return {
         "updates": final["updates"],
@@ -232,59 +241,11 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
         "valid_loss": final.get("valid_loss"),
         "valid_metric": final.get(f"valid_{metric}") if metric else None,
         "examples_per_second": final["examples"] / seconds if seconds else None,
-        "gradient_variance": gradient_variance(assembly, run.state, entrant.spec.size),
-        "sharpness": sharpness(assembly, run.state),
+        "gradient_variance": gradient_variance(assembly.step, assembly.feed(0), run.state, entrant.spec.size),
+        "sharpness": assembly.sharpness(run.state, assembly.train),
         "generalisation_gap": gap,
         "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
     }
-
-
-def gradient_variance(assembly: Assembly, state: Any, size: int) -> float | None:
-    """tr(Sigma) / size at the parameters of `state`: the expected |g_B - G|^2 of a batch of `size`.
-
-    tr(Sigma) is the unbiased estimate between micro-batches of 32 over up to 4096 training examples; where a batch is
-    the whole data set it has no variance.
-    """
-    rows = assembly.rows
-    micro = min(VARIANCE_MICRO, rows // 2)
-    if micro < 1 or size >= rows:
-        return 0.0 if size >= rows else None
-    spec = BatchSpec(min(rows, VARIANCE_EXAMPLES), micro)
-    feed = assembly.feed(0)
-    draw, _ = feed.draw(feed.start(), spec)
-    copy = jax.tree.map(lambda leaf: leaf.copy(), state)  # A step consumes what it is given.
-    _, observation = assembly.step(copy, draw, spec, 0.0)
-    moments = observation.moments()
-    # Drawn without replacement from `rows` examples: the variance of a batch mean shrinks as the batch nears the whole.
-    return moments.trace / moments.count / size * (1 - size / rows) if moments.count else None
-
-
-def sharpness(assembly: Assembly, state: Any) -> float:
-    """Largest eigenvalue of the Hessian of the training loss at `state`, over up to 1024 examples, in eval mode."""
-    return float(_sharpness(assembly)(state.params, state.model_state, assembly.train))
-
-
-_COMPILED: dict[int, tuple[Assembly, Any]] = {}
-
-
-def _sharpness(assembly: Assembly) -> Any:
-    """The compiled measurement of one assembly, kept while the process lives so that seeds share it."""
-    if id(assembly) not in _COMPILED:
-
-        def measure(params: Any, model_state: Any, data: Any) -> jax.Array:
-            part = jax.tree.map(lambda leaf: leaf[:SHARPNESS_EXAMPLES], data)
-            count = jax.tree.leaves(part)[0].shape[0]
-            keys = jax.random.split(jax.random.key(0), count)
-            rows = MicroBatch(part, np.ones(count, np.float32), keys)
-
-            def loss(params: Any) -> jax.Array:
-                losses, _, _ = assembly.objective.losses(params, model_state, rows, False)
-                return losses.mean()
-
-            return largest_eigenvalue(loss, params, key=jax.random.key(0))
-
-        _COMPILED[id(assembly)] = (assembly, jax.jit(measure))
-    return _COMPILED[id(assembly)][1]
 
 
 def _metric(assembly: Assembly) -> str | None:
@@ -292,7 +253,12 @@ def _metric(assembly: Assembly) -> str | None:
 
 
 def _budget(until: Until) -> str:
-    for value, unit in ((until.epochs, "epochs"), (until.examples, "examples"), (until.updates, "steps"), (until.seconds, "s")):
+    for value, unit in (
+        (until.epochs, "epochs"),
+        (until.examples, "examples"),
+        (until.updates, "steps"),
+        (until.seconds, "s"),
+    ):
         if value is not None:
             return f"{value:g} {unit} each"
     return ""
@@ -323,9 +289,15 @@ def _describe(
             "budget": _budget(until),
             "lr": rates,
             "seeds": seeds,
-            "data": {"name": data.name, "rows": data.rows, "digest": data.digest, "kind": data.kind, "notes": data.notes},
+            "data": {
+                "name": data.name,
+                "rows": data.rows,
+                "digest": data.digest,
+                "kind": data.kind,
+                "notes": data.notes,
+            },
             "versions": record.versions(),
-            "hardware": record.hardware(str(device) for device in jax.local_devices()),
+            "hardware": record.hardware(device_names()),
             "runs": rows,
             "plan": plan.to_json() if plan is not None else None,
             **(facts or {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,12 @@ from ladle.decision import Progress
 from ladle.errors import ArgumentError, must
 
 _AMOUNT = re.compile(r"^\s*(?P<number>[0-9.]+(?:e[+-]?[0-9]+)?)\s*(?P<unit>[a-z]+)\s*$", re.IGNORECASE)
-_TARGET = re.compile(r"^\s*(?P<metric>[a-z_][a-z0-9_]*)\s*(?P<sign><=|>=|<|>)\s*(?P<value>[-+0-9.e]+)\s*$", re.IGNORECASE)
-_PATIENCE = re.compile(r"^\s*patience\s+(?P<number>[0-9]+)(?:\s+(?:on\s+)?(?P<metric>[a-z_][a-z0-9_]*))?\s*$", re.IGNORECASE)
+_TARGET = re.compile(
+    r"^\s*(?P<metric>[a-z_][a-z0-9_]*)\s*(?P<sign><=|>=|<|>)\s*(?P<value>[-+0-9.e]+)\s*$", re.IGNORECASE
+)
+_PATIENCE = re.compile(
+    r"^\s*patience\s+(?P<number>[0-9]+)(?:\s+(?:on\s+)?(?P<metric>[a-z_][a-z0-9_]*))?\s*$", re.IGNORECASE
+)
 
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60}
 _SECONDS |= {"h": 3600, "hour": 3600, "hours": 3600}
@@ -70,7 +75,13 @@ class Until:
             until = _with_part(until, part)
         if until.epochs is until.examples is until.updates is until.seconds is None:
             raise ArgumentError(
-                must("until", "hold a bound", text, "a target or patience alone may never be reached", "'30 epochs, " + str(text) + "'")
+                must(
+                    "until",
+                    "hold a bound",
+                    text,
+                    "a target or patience alone may never be reached",
+                    "'30 epochs, " + str(text) + "'",
+                )
             )
         return until
 
@@ -78,7 +89,7 @@ class Until:
         """The position in examples at which the run ends, or None where only steps or seconds bound it."""
         bounds = [self.examples] if self.examples is not None else []
         if self.epochs is not None:
-            bounds.append(round(self.epochs * epoch_size))
+            bounds.append(_first_position(self.epochs, epoch_size))
         return min(bounds) if bounds else None
 
     def ended(self, progress: Progress, history: Sequence[float] = ()) -> str | None:
@@ -98,7 +109,8 @@ class Until:
                 return f"target reached: {self.target.metric} {reading:.6g} {sign} {self.target.value:g}"
         if self.patience is not None and len(history) > self.patience:
             sign = -1.0 if better_is_higher(self.patience_metric) else 1.0
-            best = min(range(len(history)), key=lambda i: sign * history[i])
+            # A reading that is no number is worse than any.
+            best = min(range(len(history)), key=lambda i: math.inf if math.isnan(history[i]) else sign * history[i])
             if len(history) - 1 - best >= self.patience:
                 return f"patience: {self.patience_metric} no better for {self.patience} evaluations"
         return None
@@ -113,24 +125,50 @@ def better_is_higher(metric: str) -> bool:
     return metric.endswith(HIGHER_IS_BETTER)
 
 
+def _first_position(epochs: float, epoch_size: int) -> int:
+    """The smallest position `k` with `k / epoch_size >= epochs`, in the very arithmetic of `Progress.epoch`."""
+    position = round(epochs * epoch_size)
+    while position / epoch_size < epochs:
+        position += 1
+    while (position - 1) / epoch_size >= epochs:
+        position -= 1
+    return position
+
+
 def _with_part(until: Until, part: str) -> Until:
     if match := _PATIENCE.match(part):
         metric = match["metric"] or until.patience_metric
+        if int(match["number"]) < 1:
+            raise ArgumentError(
+                must(
+                    "until", "have a patience of at least 1", part.strip(), "no first reading is better", "'patience 5'"
+                )
+            )
         return replace(until, patience=int(match["number"]), patience_metric=metric)
     if match := _TARGET.match(part):
-        return replace(until, target=Target(match["metric"], match["sign"].startswith(">"), _number(match["value"], part)))
+        return replace(
+            until, target=Target(match["metric"], match["sign"].startswith(">"), _number(match["value"], part))
+        )
     if match := _AMOUNT.match(part):
         number, unit = _number(match["number"], part), match["unit"].lower()
-        if number <= 0:
-            raise ArgumentError(must("until", "be more than nothing", part.strip(), "a run needs an update", "'30 epochs'"))
+        if not 0 < number < math.inf:
+            raise ArgumentError(
+                must(
+                    "until",
+                    "be more than nothing, and finite",
+                    part.strip(),
+                    "a run has an end",
+                    "'30 epochs'",
+                )
+            )
         if unit in _SECONDS:
             return replace(until, seconds=number * _SECONDS[unit])
         if unit in _EPOCHS:
             return replace(until, epochs=number)
         if unit in _EXAMPLES:
-            return replace(until, examples=round(number))
+            return replace(until, examples=math.ceil(number))
         if unit in _UPDATES:
-            return replace(until, updates=round(number))
+            return replace(until, updates=math.ceil(number))
     raise ArgumentError(
         must(
             "until",

@@ -52,6 +52,12 @@ class Observation:
         """The gradient moments in it."""
         return Moments.from_sums(self.sums())
 
+    @property
+    def begun(self) -> int:
+        """Updates begun: applied or refused. A step may end its window at a refused one."""
+        sums = self.sums()
+        return round(sums.get("updates", 0.0) + sums.get("refused", 0.0))
+
     def read(self) -> dict[str, float]:
         """Plain means. The one place where sums are divided; call it once a window."""
         sums = self.sums()

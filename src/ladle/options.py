@@ -74,14 +74,25 @@ def _from_file(text: str) -> Task:
     except Exception as error:
         # The user's file may fail in any way; where it did is what helps.
         line = _line_in(error, path)
-        raise ArgumentError(must(text, "run", f"{type(error).__name__}: {error}", f"it was raised {line}", "mending the file")) from error
+        raise ArgumentError(
+            must(text, "run", f"{type(error).__name__}: {error}", f"it was raised {line}", "mending the file")
+        ) from error
     finally:
         sys.path.pop(0)
     if found is None:
-        known = [key for key, value in vars(module).items() if isinstance(value, Task)] or ["task"]
-        raise ArgumentError(must(text, "name a task", name, f"{path.name} has none of that name", nearest(name, known)))
+        known = [key for key, value in vars(module).items() if isinstance(value, Task)]
+        remedy = nearest(name, known) if known else f"{name} = ladle.Task(...) in it"
+        raise ArgumentError(must(text, "name a task", name, f"{path.name} has none of that name", remedy))
     if not isinstance(task, Task):
-        raise ArgumentError(must(text, "be a ladle.Task", type(task).__name__, "nothing else says what to train", "task = ladle.Task(...)"))
+        raise ArgumentError(
+            must(
+                text,
+                "be a ladle.Task",
+                type(task).__name__,
+                "nothing else says what to train",
+                "task = ladle.Task(...)",
+            )
+        )
     return task
 
 

@@ -32,6 +32,11 @@ class Source(Protocol):
 class OrderProgram(Protocol):
     """The shape-dependent part of an order: hashable, equal for equal shapes, so compiled programs are shared."""
 
+    @property
+    def epoch_size(self) -> int:
+        """Positions in one pass."""
+        ...
+
     def __call__(
         self, tables: Mapping[str, Any], epoch: Any, offset: Any, xp: Any, while_loop: Callable[..., Any]
     ) -> Any:
@@ -63,6 +68,33 @@ class Order(Protocol):
         ...
 
 
+class ResidentDraw(Draw, Protocol):
+    """A draw whose rows are on the device already: the compiled program finds them from the position."""
+
+    @property
+    def data(self) -> Any:
+        """Tree of arrays, leading axis = examples."""
+        ...
+
+    @property
+    def weight(self) -> Any:
+        """`f32[examples]`, or None for all one."""
+        ...
+
+    @property
+    def order(self) -> Order: ...
+
+    @property
+    def epoch(self) -> int:
+        """Pass of the first example."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Place of the first example in its pass."""
+        ...
+
+
 class Feed(Protocol):
     """Draws batches. Has no state of its own: the cursor is the state."""
 
@@ -90,9 +122,7 @@ class Step(Protocol):
         """Compile what `spec` needs. Consumes the state and returns it unchanged."""
         ...
 
-    def __call__(
-        self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float
-    ) -> tuple[State, Observation]: ...
+    def __call__(self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float) -> tuple[State, Observation]: ...
 
 
 class Policy(Protocol):

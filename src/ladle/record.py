@@ -1,9 +1,9 @@
 """The run folder: `run.json` (what and where) and `metrics.jsonl` (what happened), plain text, read by everything.
 
-    runs/digits-1/
-      run.json            status, command, seed, plan, versions, hardware, data
-      metrics.jsonl       one line a window, append-only while the run goes on
-      checkpoints/        exactly the Carry, one folder a position
+runs/digits-1/
+  run.json            status, command, seed, plan, versions, hardware, data
+  metrics.jsonl       one line a window, append-only while the run goes on
+  checkpoints/        exactly the Carry, one folder a position
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def plain(value: Any) -> Any:
     >>> plain({"a": float("nan"), "b": (1, 2)})
     {'a': None, 'b': [1, 2]}
     """
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool | int):
@@ -68,22 +71,38 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArgumentError(must("folder", "hold a run", str(path.parent), f"{path.name} is missing", "a folder that a run printed")) from None
+        raise ArgumentError(
+            must("folder", "hold a run", str(path.parent), f"{path.name} is missing", "a folder that a run printed")
+        ) from None
     except (ValueError, OSError) as error:
-        raise ArgumentError(must("folder", "hold a readable run", str(path), str(error), "another run folder")) from None
+        raise ArgumentError(
+            must("folder", "hold a readable run", str(path), str(error), "another run folder")
+        ) from None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a metrics file, oldest first. A line cut off by a kill is left out."""
+    """All whole lines of a metrics file, oldest first. A line cut off by a kill is left out.
+
+    Raises `ArgumentError` naming the line where a whole one is no record.
+    """
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if text.endswith("\n"):
-            lines.append(json.loads(text))
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            line = error
+        if not isinstance(line, dict):
+            remedy = "another run folder, or remove that line"
+            raise ArgumentError(
+                must("metrics file", "hold one record a line", f"{path}, line {number}", str(line), remedy)
+            )
+        lines.append(line)
     return lines
 
 
+@lru_cache(1)
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     names = ("ladle", "jax", "jaxlib", "numpy", "optax", "equinox", "flax", "orbax-checkpoint", "torch")

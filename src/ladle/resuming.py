@@ -37,10 +37,14 @@ def train_from(
     task = options.task()
     if before is not None and before["data"]["digest"] != task.data.digest:
         why = "another order of other examples would follow, and nothing would say so"
-        raise ArgumentError(must("data", "be what the run began with", f"digest {task.data.digest[:12]}", why, "the same files"))
+        raise ArgumentError(
+            must("data", "be what the run began with", f"digest {task.data.digest[:12]}", why, "the same files")
+        )
     total = until.stop(task.data.rows)
     if verb["lr_schedule"] != "constant" and total is None:
-        raise ArgumentError(must("until", "count epochs or examples", verb["until"], "the rate's schedule ends with it", "'30 epochs'"))
+        raise ArgumentError(
+            must("until", "count epochs or examples", verb["until"], "the rate's schedule ends with it", "'30 epochs'")
+        )
     rate = rate_from_text(verb["lr_schedule"], total=total or 1, epoch_size=task.data.rows)
     assembly = assemble(task, rate=rate)
     plan = _plan(assembly, verb, before)
@@ -84,7 +88,9 @@ def _policy(assembly: Assembly, verb: Mapping[str, Any], plan: Plan | None) -> P
     return Constant(size, resolve_micro(size, verb["micro_size"]))
 
 
-def _lr(assembly: Assembly, options: TaskOptions, verb: Mapping[str, Any], before: Mapping[str, Any] | None) -> float | None:
+def _lr(
+    assembly: Assembly, options: TaskOptions, verb: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> float | None:
     """The rate of a first sitting is the task's; a run resumed at another size moves its own by the rule."""
     if before is None:
         return options.lr

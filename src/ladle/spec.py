@@ -32,7 +32,9 @@ class BatchSpec:
 
     def __post_init__(self) -> None:
         for name in ("size", "micro_size", "updates"):
-            require_count(name, getattr(self, name))
+            object.__setattr__(self, name, require_count(name, getattr(self, name)))
+        if self.length is not None:
+            object.__setattr__(self, "length", require_count("length", self.length))
 
     @property
     def micro_steps(self) -> int:
@@ -81,5 +83,5 @@ def rung_for(size: int, largest: int) -> int:
     >>> rung_for(1000, 4096), rung_for(60_000, 4096), rung_for(1, 4096)
     (1024, 4096, 1)
     """
-    whole = 1 << (size - 1).bit_length()
+    whole = 1 << (int(size) - 1).bit_length()
     return min(whole, largest)

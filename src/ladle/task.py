@@ -42,7 +42,13 @@ class Task:
     def __post_init__(self) -> None:
         if isinstance(self.lr, bool) or not (self.lr == "auto" or callable(self.lr) or _positive(self.lr)):
             raise ArgumentError(
-                must("lr", "be a positive number, a schedule or 'auto'", self.lr, "a rate of zero learns nothing", "lr='auto'")
+                must(
+                    "lr",
+                    "be a positive number, a schedule or 'auto'",
+                    self.lr,
+                    "a rate of zero learns nothing",
+                    "lr='auto'",
+                )
             )
 
     @classmethod
@@ -64,9 +70,7 @@ class Task:
         """
         from ladle.engine.objective import of_functions
 
-        objective = of_functions(
-            init, loss, predict=predict, metrics=metrics, has_state=has_state, additive=additive
-        )
+        objective = of_functions(init, loss, predict=predict, metrics=metrics, has_state=has_state, additive=additive)
         return cls(objective, None, data, **rest)
 
     @property
@@ -112,7 +116,7 @@ def as_model(model: Any) -> Any:
             "be one of ladle.models, an Equinox module or a Flax NNX module",
             type(model).__name__,
             "it has no init and apply",
-            "ladle.models.from_equinox(factory), ladle.models.from_nnx(factory) or Task.functions(init, loss, data)",
+            "ladle.models.from_equinox(factory), ladle.from_nnx(factory) or Task.functions(init, loss, data)",
         )
     )
 

@@ -1,4 +1,4 @@
-"""`fit`: one training run, from a task and a size or plan to a `Run`. The consumer of the loop in `ladle.loop.train`."""
+"""`fit`: one training run, from a task and a size or plan to a `Run`. Consumes the loop of `ladle.loop.train`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ladle import record
@@ -20,6 +19,7 @@ from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.carry import Carry
 from ladle.decision import Progress
 from ladle.duration import Until
+from ladle.engine.devices import device_names, memory_bytes
 from ladle.engine.save import OrbaxSaver
 from ladle.errors import ArgumentError, CheckpointError, must
 from ladle.loop.checkpoint import Checkpoints
@@ -66,17 +66,17 @@ class Run:
     def predict(self, x: Any) -> np.ndarray:
         """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`."""
         if self.assembly.objective.predict is None:
-            raise ArgumentError(must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)"))
+            raise ArgumentError(
+                must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)")
+            )
         data = self.assembly.task.data
         outputs = self.assembly.evaluator.predict(self.state, x)
         scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
         return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(f'{value:.6g}' if isinstance(value, float) else str(value))}</td></tr>"
-            for name, value in self.final.items()
-        )
+        cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}
+        rows = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in cells.items())
         return f"<p>{html.escape(self.status)}: {html.escape(self.why)}</p><table>{rows}</table>"
 
 
@@ -169,7 +169,12 @@ class _Session:
     refused: tuple[tuple[str, str], ...] = ()
 
     def run(
-        self, plan: Plan | None, resume: bool, every_seconds: float | None, show: Console | bool, facts: Mapping[str, Any] | None
+        self,
+        plan: Plan | None,
+        resume: bool,
+        every_seconds: float | None,
+        show: Console | bool,
+        facts: Mapping[str, Any] | None,
     ) -> Run:
         total = self.until.stop(self.assembly.rows)
         monitor = show if not isinstance(show, bool) else console(total, quiet=not show)
@@ -184,15 +189,21 @@ class _Session:
             self.file = self.stack.enter_context(MetricsFile(self.folder / record.METRICS_FILE))
             kept = self.file.truncate_after(carry.progress.examples)
             if kept < carry.progress.examples:
-                reason = f"{record.METRICS_FILE} ends at {kept:,} examples, the checkpoint is of {carry.progress.examples:,}"
-                raise CheckpointError(must("resume", "find the whole record", str(self.folder), reason, "an earlier copy of the folder"))
+                reason = (
+                    f"{record.METRICS_FILE} ends at {kept:,} examples, the checkpoint is of {carry.progress.examples:,}"
+                )
+                raise CheckpointError(
+                    must("resume", "find the whole record", str(self.folder), reason, "an earlier copy of the folder")
+                )
         if resume:
             assert self.folder is not None
             self.lines = record.read_lines(self.folder / record.METRICS_FILE)
             self.first_loss = _first_loss(self.lines)
             self.describe("running", plan=plan, facts=facts)
         else:
-            carry = self._record(carry, {"examples": 0, "updates": 0, "epoch": 0.0, "seconds": 0.0}, monitor, evaluate=True)
+            carry = self._record(
+                carry, {"examples": 0, "updates": 0, "epoch": 0.0, "seconds": 0.0}, monitor, evaluate=True
+            )
             self._save(carry)
         with interrupts() as signal:
             carry, status, why = self._go(carry, monitor, signal, every_seconds)
@@ -207,9 +218,8 @@ class _Session:
             rows = self.assembly.rows
             stop = (carry.progress.examples // rows + 1) * rows
             feed = self.assembly.feed(self.seed)
-            for line, carry in train(
-                carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window
-            ):
+            windows = train(carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window)
+            for line, carry in windows:
                 ended = carry.progress.examples >= stop or self.until.ended(carry.progress) is not None
                 bad = self._diverged(line)
                 carry = self._record(carry, line, monitor, evaluate=ended and not bad)
@@ -243,7 +253,7 @@ class _Session:
         if self.assembly.optimizer.lr is None and not callable(self.assembly.task.lr) and "lr" not in self.constants:
             return None
         base = self.constants.get("lr", 1.0 if callable(self.assembly.task.lr) else self.assembly.optimizer.lr or 1.0)
-        return float(base * factor * np.asarray(self.assembly.step.rate(np.float32(carry.progress.examples))))
+        return base * factor * self.assembly.step.rate_at(carry.progress.examples)
 
     def _diverged(self, line: Mapping[str, Any]) -> str | None:
         loss = line.get("train_loss", 0.0)
@@ -264,10 +274,7 @@ class _Session:
 
     def _resumed(self) -> Carry:
         assert self.checkpoints is not None
-        like = jax.eval_shape(lambda: self.assembly.step.init(self.seed, self.constants))
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.assembly.step.layout.replicated), like
-        )
+        like = self.assembly.step.abstract_state(self.constants)
         restored = self.checkpoints.restore(like)
         self.refused, self.last_good = restored.refused, restored.position
         # Constants given for this sitting win over those in the checkpoint: another size brings another rate.
@@ -301,7 +308,12 @@ class _Session:
         return Run(status, why, final, self.lines, carry.state, self.assembly, self.folder, checkpoint)
 
     def describe(
-        self, status: str, *, plan: Plan | None, facts: Mapping[str, Any] | None, ending: Mapping[str, Any] | None = None
+        self,
+        status: str,
+        *,
+        plan: Plan | None,
+        facts: Mapping[str, Any] | None,
+        ending: Mapping[str, Any] | None = None,
     ) -> None:
         """Write `run.json`."""
         assert self.folder is not None
@@ -315,33 +327,30 @@ class _Session:
                 "size": self.size,
                 "until": self.until,
                 "window": self.window,
+                "refused": self.refused,
                 "optimizer": {"name": self.assembly.optimizer.name, **self.constants},
                 "model": self.assembly.objective.name,
                 "plan": plan.to_json() if plan is not None else None,
-                "data": {"name": data.name, "rows": data.rows, "digest": data.digest, "kind": data.kind, "notes": data.notes},
+                "data": {
+                    "name": data.name,
+                    "rows": data.rows,
+                    "digest": data.digest,
+                    "kind": data.kind,
+                    "notes": data.notes,
+                },
                 "versions": record.versions(),
-                "hardware": record.hardware(str(device) for device in jax.local_devices()),
+                "hardware": record.hardware(device_names()),
                 **(ending or {}),
                 **(facts or {}),
             },
         )
 
 
-def memory_bytes() -> int | None:
-    """Memory in use now: the device's own count where it has one, else this process's resident memory."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_in_use" in stats:
-        return int(stats["bytes_in_use"])
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
-
-
 def _constant(assembly: Assembly, plan: Plan | None, size: int | str | None, micro_size: int | None) -> Constant:
     if size is None and plan is None:
-        raise ArgumentError(must("size", "be given, or a plan", None, "a run needs a batch size", "size=64 or plan=ladle.plan(task)"))
+        raise ArgumentError(
+            must("size", "be given, or a plan", None, "a run needs a batch size", "size=64 or plan=ladle.plan(task)")
+        )
     if size is None:
         assert plan is not None
         return Constant(min(plan.size, assembly.rows), micro_size or min(plan.micro_size, assembly.rows))
@@ -362,13 +371,21 @@ def _make_folder(folder: Path, resume: bool) -> None:
         return
     if (folder / record.RUN_FILE).exists() or (folder.is_dir() and any(folder.iterdir())):
         raise ArgumentError(
-            must("out", "be a new folder", str(folder), "what an earlier run wrote there would be mixed up", "another --out, or --resume")
+            must(
+                "out",
+                "be a new folder",
+                str(folder),
+                "what an earlier run wrote there would be mixed up",
+                "another --out, or --resume",
+            )
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / record.METRICS_FILE).touch()
     except OSError as error:
-        raise ArgumentError(must("out", "be a folder that can be written", str(folder), error.strerror or str(error), "another --out")) from None
+        raise ArgumentError(
+            must("out", "be a folder that can be written", str(folder), error.strerror or str(error), "another --out")
+        ) from None
 
 
 def _first_loss(lines: list[dict[str, Any]]) -> float | None:

@@ -21,7 +21,9 @@ def split(target: Target, *, valid: float = 0.2, seed: int = 0) -> dict[str, np.
 
     (largest remainders first). So every class keeps a row to train on, and a class with a single row only trains.
 
-    Raises `ArgumentError` unless 0 < valid < 1 and `seed` is a whole number >= 0; `DataError` where no row is left.
+    With `valid=0` all rows train and none validates.
+
+    Raises `ArgumentError` unless 0 <= valid < 1 and `seed` is a whole number >= 0; `DataError` where no row is left.
 
     >>> from ladle.data.target import infer
     >>> parts = split(infer([0, 1, 0, 1, 0, 1, 0, 1, 0, 1]), valid=0.2)
@@ -31,6 +33,8 @@ def split(target: Target, *, valid: float = 0.2, seed: int = 0) -> dict[str, np.
     _require_share(valid)
     _require_seed(seed)
     rows = len(target.values)
+    if valid == 0:
+        return {"train": np.arange(rows), "valid": np.arange(0)}
     strata = target.values if target.kind == "classification" else np.zeros(rows, np.int32)
     counts = np.bincount(strata)
     take = _shares(counts, valid)
@@ -53,6 +57,8 @@ def describe_split(target: Target, parts: Mapping[str, np.ndarray], *, valid: fl
     train, held = len(parts["train"]), len(parts["valid"])
     how = "each class in proportion" if target.kind == "classification" else "drawn at random"
     test = f"; {len(parts['test']):,} rows to test come with the data" if "test" in parts else ""
+    if not held:
+        return (f"No split: all {train:,} rows train{test}.",)
     note = f"Split: {train:,} rows to train on, {held:,} to validate ({100 * valid:.3g} %, seed {seed}, {how}){test}."
     seen = np.bincount(target.values[parts["valid"]], minlength=len(target.classes)) if target.classes else np.ones(1)
     unseen = [target.classes[index] for index in np.flatnonzero(seen == 0)]
@@ -71,9 +77,9 @@ def _shares(counts: np.ndarray, valid: float) -> np.ndarray:
 
 
 def _require_share(valid: object) -> None:
-    if isinstance(valid, bool) or not isinstance(valid, int | float) or not 0 < valid < 1:
-        because = "both parts need rows"
-        raise ArgumentError(must("valid", "be a share between 0 and 1", valid, because, "valid=0.2"))
+    if isinstance(valid, bool) or not isinstance(valid, int | float) or not 0 <= valid < 1:
+        because = "training needs rows"
+        raise ArgumentError(must("valid", "be a share of at least 0 and below 1", valid, because, "valid=0.2"))
 
 
 def _require_seed(seed: object) -> None:

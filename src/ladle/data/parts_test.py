@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.data.parts import split
+from ladle.data.parts import describe_split, split
 from ladle.data.target import Target, infer
 from ladle.errors import ArgumentError, DataError
 
@@ -66,10 +66,16 @@ def test_split_draws_every_row_equally_often() -> None:
     assert (np.abs(times - expected) < 5 * np.sqrt(draws * 0.2 * 0.8)).all()
 
 
-@pytest.mark.parametrize("valid", [0, 1, -0.1, 1.5, float("nan"), True, "0.2"])
-def test_share_must_leave_both_parts_rows(valid: object) -> None:
-    with pytest.raises(ArgumentError, match=r"valid must be a share between 0 and 1"):
+@pytest.mark.parametrize("valid", [1, -0.1, 1.5, float("nan"), True, "0.2"])
+def test_share_must_leave_rows_to_train_on(valid: object) -> None:
+    with pytest.raises(ArgumentError, match=r"valid must be a share of at least 0 and below 1"):
         split(_target([0, 0, 1, 1]), valid=valid)  # type: ignore[arg-type]
+
+
+def test_no_share_is_no_validation_part() -> None:
+    parts = split(_target([0, 0, 1]), valid=0)
+    assert parts["train"].tolist() == [0, 1, 2] and len(parts["valid"]) == 0
+    assert describe_split(_target([0, 0, 1]), parts, valid=0, seed=0) == ("No split: all 3 rows train.",)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])

@@ -28,7 +28,7 @@ def use_compilation_cache(folder: Path | None = None) -> Path | None:
 
     `LADLE_CACHE=off` switches it off. Raises `ArgumentError` where the folder is open to others.
     """
-    if os.environ.get("LADLE_CACHE") == "off" or jax.config.jax_compilation_cache_dir is not None:
+    if os.environ.get("LADLE_CACHE") == "off" or jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
         return None
     folder = folder or cache_folder()
     try:
@@ -44,7 +44,8 @@ def use_compilation_cache(folder: Path | None = None) -> Path | None:
 
 def private_folder(folder: Path) -> Path:
     """Make `folder` for this user alone, or refuse it where somebody else owns it or may write it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for part in (folder.parent, folder):  # mkdir gives its mode to the last folder alone.
+        part.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     open_to_others = bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
     if stat.S_ISLNK(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()) or open_to_others:

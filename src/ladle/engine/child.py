@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax import export
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ladle.engine.cache import use_compilation_cache
 
@@ -25,14 +26,20 @@ def peak_bytes(folder: Path) -> int:
     facts = json.loads((folder / "facts.json").read_text())
     program = export.deserialize((folder / "program").read_bytes())  # type: ignore[arg-type]
     shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in facts["leaves"]]
-    run = jax.jit(program.call, donate_argnums=range(facts["donated"])).lower(*shapes).compile()
+    # On as many devices as it was written for, with a copy of every input on each, as the step has it.
+    mesh = jax.make_mesh((program.nr_devices,), ("data",), axis_types=(AxisType.Auto,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=everywhere)
+    run = call.lower(*shapes).compile()
     before = _reset_peak()
     index, numbers = facts["numbers"]
-    inputs = [jax.device_put(_filler(shape.shape, shape.dtype)) for shape in shapes]
-    inputs[index] = jax.device_put(np.array(numbers, np.uint32))
+    inputs = [jax.device_put(_filler(shape.shape, shape.dtype), everywhere) for shape in shapes]
+    inputs[index] = jax.device_put(np.array(numbers, np.uint32), everywhere)
+    jax.block_until_ready(inputs)
+    _reset_peak()  # The host's copies of the inputs, made one by one, are no part of the update.
     outputs = run(*inputs)
     jax.block_until_ready(outputs)
-    return _peak() - before
+    return _peak(program.nr_devices, before)
 
 
 def _filler(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -52,9 +59,10 @@ def _reset_peak() -> int:
     return _status("VmRSS")
 
 
-def _peak() -> int:
+def _peak(devices: int, before: int) -> int:
+    """Of one device. Devices without a count of their own share the host's memory evenly."""
     stats = jax.local_devices()[0].memory_stats()
-    return int(stats["peak_bytes_in_use"]) if stats else _status("VmHWM")
+    return int(stats["peak_bytes_in_use"]) if stats else (_status("VmHWM") - before) // devices
 
 
 def _status(name: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from ladle.engine.mesh import Layout
 from ladle.engine.objective import Objective, checked_losses
 from ladle.engine.rows import MicroBatch
 from ladle.engine.state import State
+from ladle.errors import ArgumentError, must
 
 
 class Evaluator:
@@ -31,18 +31,25 @@ class Evaluator:
 
     def __call__(self, state: State, data: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
-        count = jax.tree.leaves(data)[0].shape[0]
-        sums = np.asarray(self._sums(state.params, state.model_state, data, rows=min(self.rows, self.layout.rows(count))))
+        count = _count(data)
+        sums = np.asarray(
+            self._sums(state.params, state.model_state, data, rows=min(self.rows, self.layout.rows(count)))
+        )
         names = ("loss", *self.objective.metrics)
         return {prefix + name: float(value) / count for name, value in zip(names, sums, strict=True)}
 
     def predict(self, state: State, x: Any) -> np.ndarray:
-        """Outputs for every row of `x`, in order; at most `rows` of them on the device at a time."""
-        assert self.objective.predict is not None
-        count = jax.tree.leaves(x)[0].shape[0]
-        rows, parts = min(self.rows, max(count, 1)), []
+        """Outputs for every row of `x`, in order; at most `rows` of them on the device at a time.
+
+        Raises `ArgumentError` where there is no row, or the objective has no `predict`.
+        """
+        if self.objective.predict is None:
+            raise ArgumentError(must("predict", "be given", None, "outputs are asked for", "predict=..."))
+        x = jax.tree.map(np.asarray, x)
+        count = _count(x)
+        rows, parts = min(self.rows, count), []
         for first in range(0, count, rows):
-            part = jax.tree.map(lambda leaf: _padded(np.asarray(leaf[first : first + rows]), rows), x)  # noqa: B023
+            part = jax.tree.map(lambda leaf: _padded(leaf[first : first + rows], rows), x)  # noqa: B023
             parts.append(np.asarray(self._predict(state.params, state.model_state, part))[: count - first])
         return np.concatenate(parts)
 
@@ -72,3 +79,10 @@ class Evaluator:
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     """`rows` repeated at the end up to `count` rows."""
     return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), 0)])
+
+
+def _count(tree: Any) -> int:
+    count = jax.tree.leaves(tree)[0].shape[0]
+    if count < 1:
+        raise ArgumentError(must("rows", "be at least 1", count, "a mean of nothing is no number", "more rows"))
+    return count

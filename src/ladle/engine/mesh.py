@@ -10,6 +10,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from ladle.errors import ArgumentError, must
+from ladle.spec import require_count
+
 AXIS = "data"
 
 
@@ -54,13 +57,23 @@ class Layout:
         return jax.device_put(tree, self.split)
 
 
-def layout(devices: Sequence[jax.Device] | int | None = None) -> Layout:
-    """The layout over `devices`: a list, a number of local ones, or all local ones."""
+def layout(devices: Sequence[Any] | int | None = None) -> Layout:
+    """The layout over `devices`: a list, a number of local ones, or all local ones.
+
+    Raises `ArgumentError` for more devices than there are, or none.
+    """
     local = jax.local_devices()
     if devices is None:
         chosen = local
     elif isinstance(devices, int):
+        if require_count("devices", devices) > len(local):
+            why = "no more are visible to JAX on this host"
+            raise ArgumentError(must("devices", f"be at most {len(local)}", devices, why, f"devices={len(local)}"))
         chosen = local[:devices]
     else:
         chosen = list(devices)
+    if not chosen:
+        raise ArgumentError(
+            must("devices", "hold at least one", chosen, "a batch needs a device", "jax.local_devices()")
+        )
     return Layout(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))

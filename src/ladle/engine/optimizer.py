@@ -99,7 +99,9 @@ BY_NAME: Mapping[str, Optimizer] = {
 """Optimisers by name. `lr` is a usual starting point at batches of about 64, not a recommendation for your data."""
 
 
-def optimizer_named(optimizer: str | optax.GradientTransformation, hyper: Mapping[str, float] | None = None) -> Optimizer:
+def optimizer_named(
+    optimizer: str | optax.GradientTransformation, hyper: Mapping[str, float] | None = None
+) -> Optimizer:
     """The optimiser of that name with `hyper` over its defaults, or a wrapper around any optax transformation.
 
     A transformation of the user's keeps its own learning rate; ladle then multiplies its updates by the
@@ -111,18 +113,32 @@ def optimizer_named(optimizer: str | optax.GradientTransformation, hyper: Mappin
     if not isinstance(optimizer, str):
         if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
             raise ArgumentError(
-                must("optimizer", "be a name or an optax transformation", optimizer, "it has no init and update", "'adam'")
+                must(
+                    "optimizer",
+                    "be a name or an optax transformation",
+                    optimizer,
+                    "it has no init and update",
+                    "'adam'",
+                )
             )
         return Optimizer("custom", _Constant(optimizer), dict(hyper or {}), None)
     if optimizer not in BY_NAME:
         raise ArgumentError(
-            must("optimizer", "be a known name", optimizer, "ladle knows optax's usual ones", nearest(optimizer, BY_NAME))
+            must(
+                "optimizer", "be a known name", optimizer, "ladle knows optax's usual ones", nearest(optimizer, BY_NAME)
+            )
         )
     known = BY_NAME[optimizer]
     for name in hyper or {}:
         if name not in known.hyper:
             raise ArgumentError(
-                must(f"hyper[{name!r}]", f"be a constant of {optimizer}", name, "it has no such one", nearest(name, known.hyper))
+                must(
+                    f"hyper[{name!r}]",
+                    f"be a constant of {optimizer}",
+                    name,
+                    "it has no such one",
+                    nearest(name, known.hyper),
+                )
             )
     return Optimizer(known.name, known.make, {**known.hyper, **(hyper or {})}, known.lr)
 

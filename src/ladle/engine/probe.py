@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import jax
 import numpy as np
 from jax import export
 
-from ladle.engine.step import CompiledStep
 from ladle.cursor import Cursor
+from ladle.engine.step import CompiledStep, on_device
 from ladle.errors import RunError
 from ladle.noise import Moments
 from ladle.observation import Observation
-from ladle.protocols import Feed
+from ladle.protocols import Feed, ResidentDraw
 from ladle.spec import BatchSpec
 
 MARGIN = 0.9
@@ -69,10 +69,17 @@ class CompiledProbe:
             command = [sys.executable, "-m", "ladle.engine.child", folder]
             try:
                 done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=CHILD_TIMEOUT_SECONDS, check=False, env=_environment()
+                    command,
+                    capture_output=True,
+                    text=True,
+                    timeout=CHILD_TIMEOUT_SECONDS,
+                    check=False,
+                    env=_environment(),
                 )
             except subprocess.TimeoutExpired:
-                raise RunError(f"the confirming child process took over {CHILD_TIMEOUT_SECONDS} s; nothing was confirmed") from None
+                raise RunError(
+                    f"the confirming child process took over {CHILD_TIMEOUT_SECONDS} s; nothing was confirmed"
+                ) from None
             peaks = [int(line) for line in done.stdout.split()] if done.returncode == 0 else []
         if len(peaks) != len(specs):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -84,7 +91,9 @@ class CompiledProbe:
         if stats and "bytes_limit" in stats:
             return int(MARGIN * stats["bytes_limit"]), f"{MARGIN:.0%} of the device's memory"
         free, where = _host_free_bytes()
-        return int(MARGIN * free), f"{MARGIN:.0%} of the {where}"
+        devices = self.step.layout.devices
+        shared = f", shared by {devices} devices" if devices > 1 else ""
+        return max(int(MARGIN * free / devices), 1), f"{MARGIN:.0%} of the {where}{shared}"
 
     def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
         state = self.step.init(self.seed, self.hyper)
@@ -118,43 +127,52 @@ class CompiledProbe:
         part = BatchSpec(spec.size, spec.micro_size, updates=updates)
         self._compiled(part)
         started = time.perf_counter()
-        state, _, observation = self._window(state, self.feed.start(), part, 1.0)
+        # At a learning rate of zero: the same work, and it cannot diverge, which would end the window early.
+        state, _, observation = self._window(state, self.feed.start(), part, 0.0)
         observation.sums()
         return state, time.perf_counter() - started
 
     def _window(self, state: Any, cursor: Cursor, spec: BatchSpec, lr_factor: float) -> tuple[Any, Cursor, Observation]:
         """What the step does with a draw, through the programs compiled here."""
-        draw, cursor = self.feed.draw(cursor, spec)
+        draw, cursor = self._draw(cursor, spec)
         state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor))
         return state, cursor, Observation(self.step.names, sums)
 
+    def _draw(self, cursor: Cursor, spec: BatchSpec) -> tuple[ResidentDraw, Cursor]:
+        draw, cursor = self.feed.draw(cursor, spec)
+        resident = on_device(draw)
+        assert resident is not None, "a probe measures the resident lane"
+        return resident, cursor
+
     def _shapes(self, spec: BatchSpec) -> tuple[Any, ...]:
         """What the compiled window takes, as shapes."""
-        draw, _ = self.feed.draw(self.feed.start(), spec)
+        draw, _ = self._draw(self.feed.start(), spec)
         operands = self.step.window_operands(draw, spec, 1.0)
         state = jax.eval_shape(lambda: self.step.init(self.seed, self.hyper))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, *operands))
 
     def _compiled(self, spec: BatchSpec) -> Any:
+        # Rows beyond the data set would never be used: the largest rung is the data set itself.
+        spec = replace(spec, micro_size=min(spec.micro_size, self.feed.epoch_size))
         rung = (spec.micro_size, spec.micro_steps > 1)
         if rung not in self.programs:
-            draw, _ = self.feed.draw(self.feed.start(), spec)
-            self.programs[rung] = self.step.lower(self._shapes(spec), draw.order.program, spec).compile()  # type: ignore[attr-defined]
+            program = self._draw(self.feed.start(), spec)[0].order.program
+            self.programs[rung] = self.step.lower(self._shapes(spec), program, spec).compile()
         return self.programs[rung]
 
     def _export(self, spec: BatchSpec, folder: Path) -> None:
         """Write the update at `spec` as a portable program over flat leaves, and the shapes to feed it."""
-        draw, _ = self.feed.draw(self.feed.start(), spec)
+        program = self._draw(self.feed.start(), spec)[0].order.program
         shapes = self._shapes(spec)
         leaves, tree = jax.tree.flatten(shapes)
 
         def flat(*leaves: Any) -> list[Any]:
-            window = self.step.window(draw.order.program, spec)  # type: ignore[attr-defined]
+            window = self.step.window(program, spec)
             return jax.tree.leaves(window(*jax.tree.unflatten(tree, leaves)))
 
-        program = export.export(jax.jit(flat))(*leaves)
+        exported = export.export(jax.jit(flat))(*leaves)
         folder.mkdir()
-        (folder / "program").write_bytes(program.serialize())
+        (folder / "program").write_bytes(exported.serialize())
         # The counts are the only operand whose values matter: they say how many rows are really used.
         numbers = np.array([0, 0, spec.size, 2], np.uint32)
         facts = {
@@ -166,9 +184,14 @@ class CompiledProbe:
 
 
 def _environment() -> dict[str, str]:
-    """The child's environment: ours, with this very ladle first on the path."""
+    """The child's environment: ours, with this very ladle first on the path.
+
+    The child takes device memory as it needs it, since we hold most already; and its last words are its error.
+    """
     here = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
+    return {**os.environ, **memory, "PYTHONPATH": path}
 
 
 def _host_free_bytes() -> tuple[int, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ import optax
 from ladle.duration import Until
 from ladle.errors import ArgumentError, must
 
-Rate = Callable[[jax.Array], jax.Array]
+Rate = Callable[[Any], Any]
 
 _FORMS = "'constant', 'cosine', 'linear' or 'x0.1 at 10 epochs, 20 epochs', each with an optional ', warmup 1 epoch'"
 
@@ -35,8 +36,8 @@ def rate_from_text(text: str, *, total: int, epoch_size: int) -> Rate:
 
     Raises `ArgumentError` for any other text.
     """
-    body, _, warmup = text.partition("warmup")
-    over = _examples(warmup, epoch_size, text) if warmup else 0
+    body, found, warmup = text.partition("warmup")
+    over = _examples(warmup, epoch_size, text) if found else 0
     body = body.strip().rstrip(",").strip() or "constant"
     if body == "constant":
         return constant_rate if not over else optax.linear_schedule(0.0, 1.0, over)
@@ -47,10 +48,20 @@ def rate_from_text(text: str, *, total: int, epoch_size: int) -> Rate:
         main = optax.linear_schedule(1.0, 0.0, left)
     elif match := re.fullmatch(r"x([0-9.e-]+)\s+at\s+(.+)", body):
         places = [_examples(part, epoch_size, text) - over for part in match[2].split(",")]
-        main = optax.piecewise_constant_schedule(1.0, dict.fromkeys(places, float(match[1])))
+        main = optax.piecewise_constant_schedule(1.0, dict.fromkeys(places, _factor(match[1], text)))
     else:
         raise ArgumentError(must("lr schedule", "be a known form", text, "it is none", _FORMS))
     return main if not over else optax.join_schedules([optax.linear_schedule(0.0, 1.0, over), main], [over])
+
+
+def _factor(text: str, whole: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if factor <= 0:
+        raise ArgumentError(must("lr schedule", "multiply by a positive number", whole, f"{text!r} is none", _FORMS))
+    return factor
 
 
 def _examples(text: str, epoch_size: int, whole: str) -> int:
@@ -59,5 +70,7 @@ def _examples(text: str, epoch_size: int, whole: str) -> int:
     except ArgumentError:
         stop = None
     if stop is None:
-        raise ArgumentError(must("lr schedule", "count in epochs or examples", whole, f"{text.strip()!r} is neither", _FORMS))
+        raise ArgumentError(
+            must("lr schedule", "count in epochs or examples", whole, f"{text.strip()!r} is neither", _FORMS)
+        )
     return stop

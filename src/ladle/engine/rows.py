@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+from ladle.batch import Batch
 from ladle.engine.mesh import Layout
 from ladle.protocols import OrderProgram
 
@@ -21,7 +23,7 @@ class Resident(NamedTuple):
 
     data: Any
     weight: jax.Array | None
-    tables: dict[str, jax.Array]
+    tables: dict[str, Any]
 
 
 class MicroBatch(NamedTuple):
@@ -66,3 +68,13 @@ def gather(
     if resident.weight is not None:
         weight = weight * resident.weight.at[ids].get(mode="promise_in_bounds")
     return MicroBatch(rows, layout.spread(weight), keys_at(key, epoch, place))
+
+
+def filled(batch: Batch, rows: int) -> Batch:
+    """`batch` with exactly `rows` rows: where some are lacking, its own again with weight zero, as `gather` does."""
+    real = len(batch.weight)
+    if real == rows:
+        return batch
+    lane = np.arange(rows)
+    data = jax.tree.map(lambda leaf: leaf[lane % real], batch.data)
+    return Batch(data, np.where(lane < real, batch.weight[lane % real], np.float32(0)), batch.position[lane % real])

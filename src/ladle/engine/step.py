@@ -9,24 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from itertools import accumulate
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ladle.batch import Draw
+from ladle.batch import Batch, Draw
 from ladle.engine import update as updates_
 from ladle.engine.mesh import Layout, layout
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer
 from ladle.engine.rate import Rate, constant_rate
-from ladle.engine.rows import MicroBatch, Resident, gather, keys_at
-from ladle.engine.state import State, init_state
+from ladle.engine.rows import MicroBatch, Resident, filled, gather, keys_at
+from ladle.engine.state import State, init_state, seed_words
 from ladle.observation import Observation
-from ladle.protocols import OrderProgram
+from ladle.protocols import OrderProgram, ResidentDraw
 from ladle.spec import BatchSpec
+
+
+def on_device(draw: Draw) -> ResidentDraw | None:
+    """`draw` as one of resident data, or None where its rows travel from the host."""
+    return cast(ResidentDraw, draw) if hasattr(draw, "order") else None
+
 
 class CompiledStep:
     """The training step on JAX; implements `ladle.protocols.Step`.
@@ -57,15 +64,23 @@ class CompiledStep:
         self.rate = rate
         self._gradient = updates_.per_example_gradient if per_example else updates_.micro_gradient
         self._init = jax.jit(partial(init_state, objective, optimizer), out_shardings=self.layout.replicated)
-        self._window = jax.jit(self._trace_window, static_argnames=("micro_size", "accumulate", "program"), donate_argnums=0)
+        self._window = jax.jit(
+            self._trace_window, static_argnames=("micro_size", "accumulate", "program"), donate_argnums=0
+        )
         self._accumulate = jax.jit(self._trace_accumulate, donate_argnums=0)
-        self._apply = jax.jit(self._trace_apply, donate_argnums=(0, 1))
+        self._apply = jax.jit(self._trace_apply, donate_argnums=0)
         self._zero = jax.jit(self._trace_zero)
         self._prepared: set[Any] = set()
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
-        """A fresh state. `hyper` overrides optimiser constants and `lr`."""
-        return self._init(self.hyper(hyper), np.uint32(seed))
+        """A fresh state. `hyper` overrides optimiser constants and `lr`; `seed`: `0 .. 2**64 - 1`."""
+        return self._init(self.hyper(hyper), seed_words(seed))
+
+    def abstract_state(self, hyper: Mapping[str, float] | None = None) -> State:
+        """The state as shapes with their place: what a checkpoint is read into. Nothing is allocated."""
+        state = jax.eval_shape(self._init, self.hyper(hyper), seed_words(0))
+        place = self.layout.replicated
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
 
     def hyper(self, over: Mapping[str, float] | None = None) -> dict[str, np.ndarray]:
         """The optimiser's constants with `lr`, as arrays of the program."""
@@ -73,34 +88,46 @@ class CompiledStep:
         values = {**self.optimizer.hyper, "lr": lr, **(over or {})}
         return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
+    def rate_at(self, examples: int) -> float:
+        """The schedule's factor at a position."""
+        return 1.0 if self.rate is constant_rate else float(self.rate(jnp.float32(examples)))
+
     def place(self, tree: Any) -> Any:
         """A data set on every device, once, for many runs."""
         return self.layout.everywhere(tree)
 
     def __call__(self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float = 1.0) -> tuple[State, Observation]:
-        if hasattr(draw, "order"):
-            state, sums = self._window(
-                state, *self.window_operands(draw, spec, lr_factor), **self.window_statics(draw.order.program, spec)
-            )
+        if (resident := on_device(draw)) is not None:
+            operands = self.window_operands(resident, spec, lr_factor)
+            state, sums = self._window(state, *operands, **self.window_statics(resident.order.program, spec))
             return state, Observation(self.names, sums)
         observation = Observation()
-        for update in range(len(draw.counts)):
-            state, sums = self._host_update(state, draw, update, spec, lr_factor)
+        starts = accumulate(draw.counts, initial=draw.start)
+        for update, start in zip(range(len(draw.counts)), starts, strict=False):
+            state, sums = self._host_update(state, draw, update, start, spec, lr_factor)
             observation = observation.merge(Observation(self.names, sums))
         return state, observation
 
     def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
-        """Compile the rung of `spec`: a window of no updates, which returns the state as it was."""
-        if not hasattr(draw, "order"):
-            return state
-        rung = (spec.micro_size, spec.micro_steps > 1, draw.order.program, jax.tree.structure(draw.data))
+        """Compile the rung of `spec`: a window of no updates, which returns the state as it was.
+
+        For rows that travel from the host: one update by a loss that is not finite, which is not applied.
+        """
+        resident, rung = on_device(draw), (spec.micro_size,)
+        if resident is not None:
+            structure = jax.tree.structure((resident.data, resident.weight))
+            rung = (*rung, spec.micro_steps > 1, resident.order.program, structure)
         if rung in self._prepared:
             return state
         self._prepared.add(rung)
-        operands = self.window_operands(draw, spec, 1.0, updates=0)
-        return self._window(state, *operands, **self.window_statics(draw.order.program, spec))[0]
+        if resident is None:
+            return self._prepare_host(state, draw, spec)
+        operands = self.window_operands(resident, spec, 1.0, updates=0)
+        return self._window(state, *operands, **self.window_statics(resident.order.program, spec))[0]
 
-    def window_operands(self, draw: Any, spec: BatchSpec, lr_factor: float, updates: int | None = None) -> tuple[Any, ...]:
+    def window_operands(
+        self, draw: ResidentDraw, spec: BatchSpec, lr_factor: float, updates: int | None = None
+    ) -> tuple[Any, ...]:
         """The traced arguments of the compiled window after the state."""
         resident = Resident(draw.data, draw.weight, dict(draw.order.tables()))
         count = spec.updates if updates is None else updates
@@ -131,8 +158,11 @@ class CompiledStep:
         accumulate: bool,
         program: OrderProgram,
     ) -> tuple[State, jax.Array]:
-        """Updates `numbers[3]` batches of `numbers[1]`... from the position on; stops early at a refused one."""
-        epoch_size = jax.tree.leaves(resident.data)[0].shape[0]
+        """`updates` batches of `size` from place `offset` of pass `epoch` on; stops early at a refused one.
+
+        - `numbers`: `u32[4]`, these four in the order epoch, offset, size, updates.
+        """
+        epoch_size = program.epoch_size
         epoch, offset, size, updates = (numbers[i] for i in range(4))
 
         def rows(state: State, epoch: jax.Array, first: jax.Array, count: jax.Array) -> MicroBatch:
@@ -168,17 +198,25 @@ class CompiledStep:
         return state, sums
 
     def _host_update(
-        self, state: State, draw: Draw, update: int, spec: BatchSpec, lr_factor: float
+        self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, lr_factor: float
     ) -> tuple[State, jax.Array]:
-        """One update whose rows travel from the host, micro-batch by micro-batch."""
+        """One update from position `start` on, whose rows travel from the host, micro-batch by micro-batch."""
         done = self._zero(state)
-        position = 0
-        for batch in draw.micro_batches(update, self.layout.rows(spec.micro_size)):
-            position = position or int(batch.position[0])
-            epoch, place = np.divmod(batch.position, np.int64(draw.epoch_size))
-            data = self.layout.in_parts((batch.data, batch.weight, place.astype(np.uint32)))
-            done = self._accumulate(done, state, *data, np.uint32(epoch[0]))
-        return self._apply(state, done, np.float32(lr_factor), np.float32(position))
+        for batch in draw.micro_batches(update, spec.micro_size):
+            done = self._accumulate(done, state, *self._sent(batch, spec, draw.epoch_size))
+        return self._apply(state, done, np.float32(lr_factor), np.float32(start))
+
+    def _prepare_host(self, state: State, draw: Draw, spec: BatchSpec) -> State:
+        batch = next(iter(draw.micro_batches(0, spec.micro_size)))
+        done = self._accumulate(self._zero(state), state, *self._sent(batch, spec, draw.epoch_size))
+        refused = done._replace(loss=self.layout.everywhere(np.float32(np.nan)))
+        return self._apply(state, refused, np.float32(0), np.float32(0))[0]
+
+    def _sent(self, batch: Batch, spec: BatchSpec, epoch_size: int) -> tuple[Any, ...]:
+        """A micro-batch on the devices: data, weight, places in the pass, and which pass (one: none crosses)."""
+        batch = filled(batch, self.layout.rows(spec.micro_size))
+        epoch, place = np.divmod(batch.position, np.int64(epoch_size))
+        return *self.layout.in_parts((batch.data, batch.weight, place.astype(np.uint32))), np.uint32(epoch[0])
 
     def _trace_zero(self, state: State) -> updates_.Accumulated:
         return updates_.zero(state.params, state.model_state, len(self.objective.metrics))

@@ -1,7 +1,7 @@
 """One update as pure functions: add up micro-batch gradients, then apply their weighted mean.
 
-    G = sum_i w_i grad l_i        (over the examples of all micro-batches)
-    g = G / sum_i w_i             (one division, at the end: never an average of averages)
+G = sum_i w_i grad l_i        (over the examples of all micro-batches)
+g = G / sum_i w_i             (one division, at the end: never an average of averages)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ladle.engine.objective import Objective, checked_losses
 from ladle.engine.optimizer import Optimizer
 from ladle.engine.rows import MicroBatch
 from ladle.engine.state import State
+from ladle.errors import ArgumentError, must
 from ladle.noise import pair
 from ladle.observation import METRIC
 
@@ -65,11 +66,11 @@ def micro_gradient(objective: Objective, params: Any, model_state: Any, rows: Mi
 
     def total(params: Any):
         losses, metrics, new_state = checked_losses(objective, params, model_state, rows, True)
-        return jnp.sum(losses * rows.weight), (metrics, new_state)
+        return jnp.sum(losses.astype(jnp.float32) * rows.weight), (metrics, new_state)
 
     (loss, (metrics, model_state)), gradient = jax.value_and_grad(total, has_aux=True)(params)
     weight = jnp.sum(rows.weight)
-    sums = tuple(jnp.sum(metrics[name] * rows.weight) for name in objective.metrics)
+    sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
     micro_sq = squared_norm(gradient) / jnp.maximum(weight, TINY)
     micro_steps = (weight > 0).astype(jnp.float32)
     return Accumulated(gradient, loss, weight, sums, micro_sq, micro_steps, model_state)
@@ -80,7 +81,19 @@ def per_example_gradient(objective: Objective, params: Any, model_state: Any, ro
 
     The noise scale then has one term per example instead of one per micro-batch: up to (micro-batches - 1) times
     less variance in its trace. Costs `rows` copies of the parameters' memory.
+
+    Raises `ArgumentError` for a model whose examples are not independent: alone, each would have another loss.
     """
+    if not objective.additive or jax.tree.leaves(model_state):
+        raise ArgumentError(
+            must(
+                "per_example",
+                "be False for a model with a state or with batch statistics",
+                True,
+                "one gradient per example needs a loss that depends on that example alone",
+                "per_example=False, which measures noise from micro-batches",
+            )
+        )
 
     def alone(row: MicroBatch) -> Accumulated:
         return micro_gradient(objective, params, model_state, jax.tree.map(lambda leaf: leaf[None], row))
@@ -118,7 +131,8 @@ def apply(
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss)
 
     def update(state: State) -> State:
-        updates, opt_state = optimizer.make(state.hyper).update(gradient, state.opt_state, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
+            updates, opt_state = optimizer.make(state.hyper).update(gradient, state.opt_state, state.params)
         lr = state.hyper["lr"] * rate(examples) * lr_factor
         params = jax.tree.map(lambda leaf, step: leaf + (lr * step).astype(leaf.dtype), state.params, updates)
         return state._replace(params=params, opt_state=opt_state, model_state=done.model_state)

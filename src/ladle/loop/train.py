@@ -1,8 +1,8 @@
 """The loop, written once, as a generator. Everything else about a run is ordinary code in the `for` that consumes it.
 
-    for line, carry in train(carry, feed, step, policy, until, stop=next_evaluation):
-        ...show, checkpoint, stop...
-    carry = carry.read(evaluate(carry.state))      # and round again
+for line, carry in train(carry, feed, step, policy, until, stop=next_evaluation):
+    ...show, checkpoint, stop...
+carry = carry.read(evaluate(carry.state))      # and round again
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ladle.carry import Carry
 from ladle.cursor import Shard
 from ladle.decision import Decision, Progress
 from ladle.duration import Until
-from ladle.errors import RunError
+from ladle.errors import RunError, must
 from ladle.observation import Observation
 from ladle.protocols import Feed, Policy, Step
 
@@ -31,22 +31,23 @@ def train(
     *,
     stop: int | None = None,
     window: int | None = None,
-    shard: Shard = Shard(),  # noqa: B008 (a frozen value)
+    shard: Shard = Shard(),
 ) -> Iterator[tuple[dict[str, Any], Carry]]:
     """Train until `until`'s bounds on examples, updates or seconds; yield one record line and the carry per window.
 
     It also returns once position `stop` is reached: there the consumer evaluates, and calls again.
 
-    A window ends at the next multiple of `window` examples (one epoch by default), at an epoch's end, where the
-    decision ends, or where the run ends, whichever comes first: a function of position alone, so that a resumed run
-    has the same windows.
+    A window ends at the next multiple of `window` examples (one epoch by default), at an epoch's end, at `stop`, where
+    the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a resumed
+    run has the same windows. It also ends behind a refused update, where the step stopped there.
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.
     """
     window = window or feed.epoch_size
     while until.ended(carry.progress) is None and (stop is None or carry.progress.examples < stop):
         memory, decision = policy.decide(carry.memory, carry.progress)
         spec = replace(decision.spec, updates=1)
-        updates = _updates(carry.progress, decision, until, feed.epoch_size, window)
+        ends = (stop, decision.stop, until.stop(feed.epoch_size))
+        updates = _updates(carry.progress, decision, until, ends=ends, every=(window, feed.epoch_size))
         # Compilation is no training time.
         state = step.prepare(carry.state, feed.draw(carry.cursor, spec, shard)[0], spec)
 
@@ -59,6 +60,9 @@ def train(
             observation, left = observation.merge(new), left - part.updates
         reading = observation.read()  # The one read of the device.
         seconds = time.perf_counter() - started
+        if reading["refused"] > 0:
+            updates = observation.begun
+            cursor = feed.draw(carry.cursor, replace(spec, updates=updates), shard)[1]
 
         progress = _advance(carry.progress, cursor.drawn, updates, feed.epoch_size, seconds, reading)
         line = _line(carry.progress, progress, decision, seconds, wait.seconds)
@@ -98,14 +102,16 @@ class _TimedDraw:
             yield batch
 
 
-def _updates(progress: Progress, decision: Decision, until: Until, epoch_size: int, window: int) -> int:
-    """How many updates the next window holds."""
-    ends = [(progress.examples // every + 1) * every for every in (window, epoch_size)]
-    ends += [decision.stop, until.stop(epoch_size)]
-    stop = min(end for end in ends if end is not None)
-    updates = updates_until(progress.examples, stop, decision.spec.size, epoch_size)
+def _updates(
+    progress: Progress, decision: Decision, until: Until, *, ends: tuple[int | None, ...], every: tuple[int, int]
+) -> int:
+    """How many updates the next window holds: up to the first of `ends` and of the multiples of `every`."""
+    multiples = [(progress.examples // length + 1) * length for length in every]
+    stop = min(end for end in (*ends, *multiples) if end is not None)
+    updates = updates_until(progress.examples, stop, decision.spec.size, every[1])
     if updates < 1:
-        raise RunError(f"policy must decide past position {progress.examples}; got stop={decision.stop}; because a window needs an update")
+        because, remedy = "a window needs an update", "stop=None"
+        raise RunError(must("policy", f"decide past position {progress.examples}", decision, because, remedy))
     return updates if until.updates is None else min(updates, until.updates - progress.updates)
 
 

@@ -1,17 +1,81 @@
+"""Models, losses and metrics. Nothing is imported before it is used, so that no JAX is loaded.
+
+    ladle.models.mlp(64, 128, 10)      ladle.models.convnet((28, 28), 10)      ladle.models.from_equinox(factory)
+
+Read `protocol.py` first (what a model is), then `perceptron.py` (the simplest one). Losses are in `losses.py`.
+"""
+
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-def __getattr__(name):
-    if name == "mlp":
-        from ladle.models.mlp import mlp
+from ladle.errors import ArgumentError, must, nearest
 
-        return mlp
-    raise AttributeError(name)
+if TYPE_CHECKING:
+    from ladle.models.functions import FunctionModel
+    from ladle.models.images import convnet
+    from ladle.models.module import from_equinox
+    from ladle.models.perceptron import linear, mlp
+    from ladle.models.protocol import Model
+    from ladle.models.table import tabular
+
+__all__ = ["FunctionModel", "Model", "convnet", "default_for", "from_equinox", "linear", "mlp", "tabular"]
+
+# No file bears the name of what it holds: loading it would hide the function behind the module.
+_HOMES = {
+    "FunctionModel": "functions",
+    "Model": "protocol",
+    "convnet": "images",
+    "from_equinox": "module",
+    "linear": "perceptron",
+    "mlp": "perceptron",
+    "tabular": "table",
+}
+
+KINDS = ("linear", "mlp", "convnet")
 
 
-def default_for(name, *, input_shape, outputs, cardinalities=()):
-    import math
+def default_for(name: str, *, input_shape: Sequence[int], outputs: int, cardinalities: Sequence[int] = ()) -> Model:
+    """The built-in model of that name for data of these shapes: what `--model` means.
 
-    from ladle.models.mlp import mlp
+    - "linear": no hidden layer. "mlp": one of 128 units, or two of 64 where a row is a list of columns.
+    - "convnet": images only, `input_shape` `(h, w)` or `(h, w, c)`.
+    - `cardinalities`: levels of embedded category columns, beside the numbers of `input_shape`.
 
-    return mlp(math.prod(input_shape), 128, outputs)
+    **Raises** `ArgumentError` for an unknown name, and for a convnet over table rows.
+
+    >>> default_for("mlp", input_shape=(28, 28), outputs=10).name
+    'mlp 784-128-10'
+    >>> default_for("mlp", input_shape=(13,), outputs=1).name
+    'mlp 13-64-64-1'
+    """
+    if name not in KINDS:
+        raise ArgumentError(must("model", "be a known name", name, "there is no such model", nearest(str(name), KINDS)))
+    from ladle.models.images import convnet
+    from ladle.models.perceptron import mlp
+    from ladle.models.table import tabular
+
+    is_table = len(input_shape) < 2
+    if name == "convnet" and is_table:
+        because = "a table row has no neighbouring pixels"
+        raise ArgumentError(must("model", "be linear or mlp for table rows", name, because, "--model mlp"))
+    if name == "convnet":
+        return convnet(input_shape, outputs)
+    hidden = () if name == "linear" else (64, 64) if is_table else (128,)
+    inputs = math.prod(input_shape)
+    if cardinalities:
+        return tabular(inputs, cardinalities, outputs=outputs, hidden=hidden)
+    return mlp(inputs, *hidden, outputs)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

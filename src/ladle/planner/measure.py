@@ -13,15 +13,15 @@ from ladle.planner.throughput import ThroughputLine, fit_throughput
 from ladle.protocols import Probe
 from ladle.spec import BatchSpec, rung_for
 
-SPEED_SIZES = 5
-"""Sizes that are timed. Each costs a compilation; two would do for a line, five show whether it is one."""
-
 LARGEST_TIMED = 8192
 SLOW_SECONDS = 1.0
 """A size whose update would take longer is not timed, once two are."""
 
 MICRO_STEPS = 16
-"""Micro-batches per pilot update: the trace then has 2/15 relative variance per effective dimension and update."""
+"""Micro-batches per pilot update, at least: the trace then has 2/15 relative variance per effective dimension."""
+
+PILOT_MICRO = 16
+"""Rows per micro-batch of the pilot, at most. Small, so that an update has many; one size, so that one program serves."""
 
 PILOT_SIZE = 512
 FEWEST_UPDATES = 8
@@ -32,13 +32,15 @@ GOOD_SPREAD = 0.15
 
 
 def speed_sizes(top: int) -> tuple[int, ...]:
-    """Powers of two from 1 to `top` (at most `LARGEST_TIMED`), evenly spread on a logarithmic scale.
+    """Powers of eight from 1, and `top` (at most `LARGEST_TIMED`); never two closer than a factor of eight.
 
-    >>> speed_sizes(2048)
-    (1, 8, 64, 256, 2048)
+    Each size costs a compilation. 1 and 64 are sizes that people compare, so theirs are rarely for the plan alone.
+
+    >>> speed_sizes(2048), speed_sizes(65536)
+    ((1, 8, 64, 2048), (1, 8, 64, 512, 8192))
     """
-    last = min(top, LARGEST_TIMED).bit_length() - 1
-    return tuple(sorted({1 << round(power) for power in np.linspace(0, last, SPEED_SIZES)}))
+    last = min(top, LARGEST_TIMED)
+    return (*(8**power for power in range(8) if 8 * 8**power <= last), last)
 
 
 def measure_speed(
@@ -91,7 +93,7 @@ class Pilot:
 
 
 def pilot_spec(rows: int, top: int) -> BatchSpec | None:
-    """The spec of the pilot: a power of two near a quarter of the data, in up to 16 micro-batches. None for one row.
+    """The spec of the pilot: a power of two near a quarter of the data, in 16 micro-batches or more. None for one row.
 
     Large, because the error of |G|^2 falls faster with the size of an update than with their number; never the whole
     data, so that updates differ.
@@ -102,7 +104,7 @@ def pilot_spec(rows: int, top: int) -> BatchSpec | None:
     if rows < 2:
         return None
     size = 1 << (max(min(PILOT_SIZE, rows // 4), 2).bit_length() - 1)
-    return BatchSpec(size=size, micro_size=min(max(size // MICRO_STEPS, 1), top))
+    return BatchSpec(size=size, micro_size=min(max(size // MICRO_STEPS, 1), PILOT_MICRO, top))
 
 
 def measure_noise(

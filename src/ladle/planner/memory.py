@@ -60,6 +60,10 @@ def fit_memory(points: Mapping[int, int]) -> MemoryLine:
     return MemoryLine(float(fixed), float(slope), tuple(sorted(points.items())), worst)
 
 
+SMALL = 64
+"""The smaller of the two sizes that the memory line goes through; its program is also timed."""
+
+
 def largest_fitting(limit_bytes: float, predict: Callable[[int], int], *, most: int) -> tuple[int, MemoryLine | None]:
     """The largest power of two, at most `most`, whose predicted memory is within `limit_bytes`, and the line.
 
@@ -70,7 +74,7 @@ def largest_fitting(limit_bytes: float, predict: Callable[[int], int], *, most: 
     256
     """
     top = 1 << (most.bit_length() - 1)
-    points = {rung: predict(rung) for rung in sorted({max(top // 8, 1), top})}
+    points = {rung: predict(rung) for rung in sorted({min(SMALL, max(top // 8, 1)), top})}
     too_large = 2 * top
     while points[top] > limit_bytes:
         if top == 1:

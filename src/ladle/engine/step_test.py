@@ -1,0 +1,385 @@
+"""What one update promises, for rows that live on the device and for rows that travel from the host."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from ladle.cursor import Cursor
+from ladle.engine import fakes_test as fakes
+from ladle.engine.fakes_test import LANES, OBJECTIVE, N, feed_of, flat, gradient, reference, relative, run, same, sgd
+from ladle.engine.objective import Objective, of_functions
+from ladle.engine.optimizer import optimizer_named
+from ladle.engine.step import CompiledStep
+from ladle.errors import ArgumentError
+from ladle.feed.arrays import Arrays
+from ladle.noise import pair
+from ladle.spec import BatchSpec
+
+lanes = pytest.mark.parametrize("lane", LANES)
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+weights = st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.0, 3.5]), min_size=N, max_size=N).filter(any).map(np.float32)
+EXACT = 1e-5
+
+
+@pytest.fixture(scope="module")
+def step() -> CompiledStep:
+    return sgd()
+
+
+@lanes
+@given(
+    size=st.integers(1, N + 3), micro_size=st.sampled_from([1, 4, 8]), weight=weights, start=st.integers(0, 2 * N)
+)
+@example(size=10, micro_size=4, weight=np.ones(N, np.float32), start=0)
+@example(size=N, micro_size=8, weight=np.ones(N, np.float32), start=N)
+@few
+def test_the_update_is_the_gradient_of_the_whole_batch(step, lane, size, micro_size, weight, start):
+    """For any size, cut, weights and position, the ragged last batch of an epoch included."""
+    state, observation, draw = run(step, feed_of(lane, weight), BatchSpec(size, micro_size), start=start)
+    (ids,) = draw.ids()
+    assume(weight[ids].sum() > 0)
+    expected, mean = reference(ids, weight)
+    assert relative(gradient(state), expected) < EXACT
+    reading, sums = observation.read(), observation.sums()
+    assert reading["train_loss"] == pytest.approx(mean, rel=EXACT)
+    assert reading["grad_norm"] == pytest.approx(np.linalg.norm(expected), rel=EXACT)
+    assert sums["weight"] == pytest.approx(weight[ids].sum(), rel=1e-6)
+    hits = np.argmax(np.asarray(fakes.predict(fakes.init(None), fakes.X)), 1) == fakes.Y
+    assert sums["metric/accuracy"] == pytest.approx((hits * weight)[ids].sum(), abs=1e-4)
+
+
+@lanes
+def test_a_batch_without_any_weight_changes_nothing(step, lane):
+    weight = np.zeros(N, np.float32)
+    weight[feed_of(lane).order.ids(20, 1)] = 1
+    state, observation, _ = run(step, feed_of(lane, weight), BatchSpec(8, 4))
+    assert not gradient(state).any()
+    assert "train_loss" not in observation.read()
+
+
+def test_an_average_of_averages_is_another_gradient(step):
+    """Ten examples cut 4 + 4 + 2: the mean of the three means is off by 28 % here; the update is not.
+
+    The last two examples then count 1/6 each instead of 1/10.
+    """
+    state, _, draw = run(step, feed_of("resident"), BatchSpec(10, 4))
+    (ids,) = draw.ids()
+    parts = [reference(part)[0] for part in (ids[:4], ids[4:8], ids[8:])]
+    expected = reference(ids)[0]
+    assert relative(np.mean(parts, 0), expected) == pytest.approx(0.28, abs=0.01)
+    assert relative(gradient(state), expected) < EXACT
+
+
+CHILD = """
+import json, jax, numpy as np
+from ladle.engine.fakes_test import *
+from ladle.engine.evaluate import Evaluator
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda name, seconds, **facts: compiled.append(facts.get("fun_name")) if "backend_compile" in name else None)
+weight = np.arange(N) % 3 / np.float32(2)
+found = {"devices": jax.device_count()}
+for lane, per_example in (("resident", False), ("host", False), ("resident", True)):
+    step, feed = sgd(per_example=per_example), feed_of(lane, weight)
+    for size, start in ((10, 0), (37, 0), (3, 36)) if per_example else ((37, 0), (10, 0), (5, 2), (40, 35), (1, 36)):
+        state, observation, _ = run(step, feed, BatchSpec(size, 5 if per_example else 8), start=start)
+        sums = observation.sums()
+        sums = [sums[name] for name in ("loss", "weight", "metric/accuracy", "noise/trace")]
+        found[f"{lane} {per_example} {size}"] = [*gradient(state).tolist(), *sums]
+    if per_example:
+        continue
+    cursor, before = Cursor(), len(compiled)
+    for size in (9, 30, 37, 11):
+        spec = BatchSpec(size, 8, updates=5)
+        draw, cursor = feed.draw(cursor, spec)
+        state, observation = step(step.prepare(state, draw, spec), draw, spec, 0.1)
+    if lane == "resident":
+        assert len(compiled) == before, compiled[before:]
+    found[f"{lane} run"] = [*flat(state.params).tolist(), observation.read()["train_loss"]]
+found["evaluate"] = list(Evaluator(OBJECTIVE, step.layout, rows=10)(step.init(0), SOURCE.tree).values())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_any_number_of_devices_gives_the_same_gradients_and_losses(on_devices: Callable[[int, str], str]):
+    one, *others = (json.loads(on_devices(count, CHILD)) for count in (1, 2, 4, 8))
+    assert [found.pop("devices") for found in (one, *others)] == [1, 2, 4, 8]
+    for found in others:
+        for name, numbers in one.items():
+            np.testing.assert_allclose(found[name], numbers, rtol=EXACT, atol=1e-5, err_msg=name)
+
+
+SIZES = (8, 3, 16, 30, 8, 1, 37, 9, 12, 64, 5, 16, 31, 2)
+
+
+def test_compilations_are_the_rungs_used(compilations: Counter[str]):
+    """Fourteen sizes on two micro-batch sizes, each once whole and once accumulated: four programs."""
+    step, feed = sgd(), feed_of("resident")
+    cursor, used = Cursor(), set()
+    state = step.init(0)
+    for number, size in enumerate(SIZES):
+        spec = BatchSpec(size, 8 if size < 10 else 16, updates=1 + number % 3)
+        used.add((spec.micro_size, spec.micro_steps > 1))
+        draw, cursor = feed.draw(cursor, spec)
+        state = step.prepare(state, draw, spec)
+        state, _ = step(state, draw, spec, 1 / (1 + number))
+    assert sum(a != b for a, b in pairwise(SIZES)) >= 12
+    assert len(used) == 4
+    assert compilations["_trace_window"] == len(used)
+
+
+def test_new_numbers_compile_nothing(compilations: Counter[str]):
+    """Learning rate, its factor, betas, seed, position and number of updates are data."""
+    step = CompiledStep(OBJECTIVE, optimizer_named("adam"))
+    runs = [{"lr": 0.1}, {"lr": 0.3, "b1": 0.5}, {"b2": 0.9}, {"eps": 1e-3}]
+    run(step, feed_of("resident"), BatchSpec(8, 8))
+    before = compilations.total()
+    results = [
+        run(step, feed_of("resident", seed=7 + n), BatchSpec(5, 8, updates=1 + n), start=n, seed=n, **hyper)[0]
+        for n, hyper in enumerate(runs)
+    ]
+    draw, _ = feed_of("resident").draw(Cursor(3), BatchSpec(8, 8))
+    step(results[0], draw, BatchSpec(8, 8), 0.25)
+    assert compilations.total() == before
+
+
+@lanes
+def test_prepare_compiles_and_changes_nothing(lane, compilations: Counter[str]):
+    step, spec = CompiledStep(OBJECTIVE, optimizer_named("adam")), BatchSpec(8, 4, updates=1)
+    draw, _ = feed_of(lane).draw(Cursor(5), spec)
+    state = step.prepare(step.init(1), draw, spec)
+    assert same(state, step.init(1))
+    before = compilations.total()
+    step(state, draw, spec, 1.0)
+    assert compilations.total() == before
+
+
+def test_prepare_tells_weighted_data_apart(compilations: Counter[str]):
+    step, spec = sgd(), BatchSpec(8, 4)
+    for weight in (None, np.ones(N, np.float32)):
+        draw, _ = feed_of("resident", weight).draw(Cursor(), spec)
+        state = step.prepare(step.init(0), draw, spec)
+        before = compilations["_trace_window"]
+        step(state, draw, spec, 1.0)
+        assert compilations["_trace_window"] == before
+
+
+@lanes
+@pytest.mark.parametrize("micro_size", [4, 16])
+def test_many_updates_in_one_call_are_those_updates_one_by_one(step, lane, micro_size):
+    """Bit for bit, over the end of an epoch."""
+    feed, spec = feed_of(lane), BatchSpec(9, micro_size)
+    together, observation, _ = run(step, feed, BatchSpec(9, micro_size, updates=11), lr=0.1)
+    state, cursor = step.init(0, {"lr": 0.1}), Cursor()
+    for _ in range(11):
+        draw, cursor = feed.draw(cursor, spec)
+        state, _ = step(state, draw, spec, 1.0)
+    assert same(together, state)
+    assert observation.sums()["updates"] == 11
+    assert observation.sums()["weight"] == cursor.drawn
+
+
+@given(size=st.integers(1, N), micro_size=st.sampled_from([4, 8]), start=st.integers(0, 2 * N))
+@few
+def test_both_lanes_take_the_same_examples_and_give_the_same_losses(step, size, micro_size, start):
+    spec = BatchSpec(size, micro_size, updates=3)
+    (one, seen, draw), (other, also_seen, also) = (run(step, feed_of(lane), spec, start=start) for lane in LANES)
+    assert [ids.tolist() for ids in draw.ids()] == [ids.tolist() for ids in also.ids()]
+    np.testing.assert_allclose(flat(one.params), flat(other.params), rtol=0, atol=1e-5)
+    first, second = seen.sums(), also_seen.sums()
+    assert first == pytest.approx(second, rel=1e-4, abs=1e-4)
+
+
+def noisy(params: Any, model_state: Any, rows: Any, train: bool):
+    mask = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (fakes.FEATURES,)))(rows.keys)
+    batch = {**rows.data, "x": rows.data["x"] * mask.astype(jnp.float32)}
+    return fakes.loss(params, batch), {}, model_state
+
+
+NOISY = Objective(lambda key: (fakes.init(key), ()), noisy, None)
+
+
+def test_random_masks_do_not_depend_on_the_cut_or_the_lane():
+    step = sgd(NOISY)
+    found = [
+        gradient(run(step, feed_of(lane), BatchSpec(20, micro_size), start=5)[0])
+        for lane in LANES
+        for micro_size in (3, 20)
+    ]
+    assert all(relative(other, found[0]) < EXACT for other in found[1:])
+
+
+def test_random_masks_are_new_for_each_example_pass_and_seed():
+    step, ones = sgd(NOISY), Arrays({"x": np.ones_like(fakes.X), "y": np.zeros_like(fakes.Y)})
+    found = [
+        run(step, feed_of("resident", source=ones), BatchSpec(1, 1), start=start, seed=seed)[0]
+        for start, seed in ((0, 0), (1, 0), (2, 0), (3, 0), (N, 0), (2 * N, 0), (0, 1), (0, 2), (0, 2**32))
+    ]
+    rows = {tuple((gradient(state) != 0).tolist()) for state in found}
+    assert len(rows) >= 6, "masks of five bits may meet by chance, but hardly so often"
+
+
+def counting(params: Any, model_state: Any, batch: Any):
+    mean = 0.5 * model_state["mean"] + 0.5 * batch["x"].mean(0)
+    return fakes.loss(params, batch), {"batches": model_state["batches"] + 1, "mean": mean}
+
+
+def start_counting(key: Any) -> Any:
+    return fakes.init(key), {"batches": jnp.zeros((), jnp.int32), "mean": jnp.zeros(fakes.FEATURES)}
+
+
+@lanes
+def test_model_state_passes_through_every_micro_batch(lane):
+    step = sgd(of_functions(start_counting, counting, has_state=True))
+    state, _, draw = run(step, feed_of(lane), BatchSpec(12, 4, updates=4))  # 12, 12, 12 and 1
+    assert int(state.model_state["batches"]) == 3 + 3 + 3 + 1
+    mean = np.zeros(fakes.FEATURES, np.float32)
+    for ids in draw.ids():
+        for first in range(0, len(ids), 4):
+            mean = 0.5 * mean + 0.5 * fakes.X[ids[first : first + 4]].mean(0)
+    np.testing.assert_allclose(state.model_state["mean"], mean, rtol=1e-5, atol=1e-6)
+
+
+@lanes
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_is_not_applied(lane, bad):
+    """State as it was, optimiser and model included; counted; a resident window ends there."""
+    poisoned = Arrays({"x": fakes.X.copy(), "y": fakes.Y})
+    feed, spec = feed_of(lane, source=poisoned), BatchSpec(6, 4, updates=5)
+    poisoned.tree["x"][feed.order.ids(13, 1)] = bad  # In the third update.
+    step = CompiledStep(of_functions(start_counting, counting, has_state=True), optimizer_named("adam"))
+    good = run(step, feed, BatchSpec(6, 4, updates=2), lr=0.1)[0]
+    third, observation, _ = run(step, feed, BatchSpec(6, 4, updates=3), lr=0.1)
+    assert same(third, good)
+    sums = observation.sums()
+    assert (sums["updates"], sums["refused"], observation.begun) == (2, 1, 3)
+    after, observation, _ = run(step, feed, spec, lr=0.1)
+    if lane == "resident":
+        assert same(after, good) and observation.begun == 3
+    else:
+        assert np.isfinite(flat(after.params)).all() and observation.begun == 5
+
+
+def test_one_gradient_per_example_is_the_same_update():
+    """And the sum of |g_i|^2 is that of an explicit loop."""
+    spec, whole = BatchSpec(11, 4), run(sgd(), feed_of("resident"), BatchSpec(11, 4))
+    state, observation, draw = run(sgd(per_example=True), feed_of("resident"), spec)
+    assert relative(gradient(state), gradient(whole[0])) < EXACT
+    (ids,) = draw.ids()
+    squares = sum(float(np.sum(reference(np.array([i]))[0] ** 2)) for i in ids)
+    trace, square = pair(squares, float(np.sum(reference(ids)[0] ** 2)), 11, 11)
+    sums = observation.sums()
+    assert (sums["noise/count"], sums["noise/examples"]) == (1, 11)
+    assert sums["noise/trace"] == pytest.approx(trace, rel=1e-4)
+    assert sums["noise/square"] == pytest.approx(square, rel=1e-4)
+    assert sums["loss"] == pytest.approx(whole[1].sums()["loss"], rel=EXACT)
+
+
+def test_one_gradient_per_example_is_refused_where_examples_are_not_independent():
+    for objective in (
+        of_functions(start_counting, counting, has_state=True),
+        of_functions(fakes.init, fakes.loss, additive=False),
+    ):
+        with pytest.raises(ArgumentError, match="per_example must be False"):
+            run(sgd(objective, per_example=True), feed_of("resident"), BatchSpec(4, 4))
+
+
+@lanes
+def test_the_noise_pair_is_that_of_the_micro_batch_gradients(step, lane):
+    """Three updates of 10 = 4 + 4 + 2 examples, each against the unbiased pair computed by hand."""
+    _, observation, draw = run(step, feed_of(lane), BatchSpec(10, 4, updates=3), lr=0.0)
+    pairs = []
+    for ids in draw.ids():
+        parts = [ids[first : first + 4] for first in range(0, len(ids), 4)]
+        micro = sum(len(part) * np.sum(reference(part)[0] ** 2) for part in parts)
+        pairs.append(pair(micro, np.sum(reference(ids)[0] ** 2), len(ids), len(parts)))
+    trace, square = np.array(pairs).T
+    moments = observation.moments()
+    assert (moments.count, moments.examples) == (3, 30)
+    assert moments.trace == pytest.approx(trace.sum(), rel=1e-4)
+    assert moments.square == pytest.approx(square.sum(), rel=1e-4)
+    assert moments.trace_sq == pytest.approx((trace**2).sum(), rel=1e-4)
+    assert moments.square_sq == pytest.approx((square**2).sum(), rel=1e-4)
+    assert moments.cross == pytest.approx((trace * square).sum(), rel=1e-4)
+
+
+def test_one_micro_batch_says_nothing_about_noise(step):
+    assert run(step, feed_of("resident"), BatchSpec(8, 8, updates=3))[1].moments().count == 0
+
+
+@lanes
+def test_a_schedule_sees_the_examples_drawn_before_the_update(lane):
+    """Also at position 0, where an update of several micro-batches begins."""
+    step = sgd(rate=lambda examples: jnp.where(examples == 0, 0.5, examples))
+    plain = sgd()
+    for start, factor in ((0, 0.5), (7, 7.0), (N - 1, N - 1.0), (2 * N, 2.0 * N)):
+        spec = BatchSpec(10, 4)
+        scheduled = run(step, feed_of(lane), spec, start=start)[0]
+        expected = run(plain, feed_of(lane), spec, start=start)[0]
+        np.testing.assert_allclose(flat(scheduled.params), factor * flat(expected.params), rtol=1e-5)
+
+
+@lanes
+def test_the_old_state_is_given_up(step, lane):
+    feed, spec = feed_of(lane), BatchSpec(8, 4)
+    old = step.init(0)
+    new, _ = step(old, feed.draw(Cursor(), spec)[0], spec, 1.0)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new))
+
+
+def test_leaves_that_are_one_array_can_still_be_given_up():
+    def tied(key: Any) -> Any:
+        w = jnp.ones(fakes.FEATURES)
+        return ({"one": w, "two": w}, {"seen": w})
+
+    def loss(params: Any, model_state: Any, batch: Any) -> Any:
+        return batch["x"] @ (params["one"] + params["two"]), model_state
+
+    step = sgd(of_functions(tied, loss, has_state=True))
+    state, _, _ = run(step, feed_of("resident"), BatchSpec(8, 8, updates=2))
+    assert np.array_equal(state.params["one"], state.params["two"])
+
+
+def test_data_on_the_device_stays_where_it_is():
+    step = sgd()
+    feed = feed_of("resident").placed(step.place)
+    with jax.transfer_guard_device_to_host("disallow"):
+        draw, _ = feed.draw(Cursor(), BatchSpec(8, 8, updates=4))
+        state, _ = step(step.init(0), draw, BatchSpec(8, 8, updates=4), 1.0)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(feed.data))
+    assert np.isfinite(flat(state.params)).all()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, True])
+def test_a_bad_seed_is_refused(step, seed):
+    with pytest.raises(ArgumentError, match="seed must be a whole number from 0"):
+        step.init(seed)
+
+
+def test_every_bit_of_the_seed_counts():
+    step = sgd(of_functions(lambda key: {"w": jax.random.normal(key, (3,))}, lambda params, batch: batch["x"][:, 0]))
+    found = {tuple(flat(step.init(seed).params).tolist()) for seed in (0, 1, 2**32, 2**32 + 1, 2**63)}
+    assert len(found) == 5
+    assert same(step.init(2**40), step.init(2**40))
+
+
+def test_the_abstract_state_is_the_state(step):
+    abstract, state = step.abstract_state(), step.init(0)
+    assert jax.tree.structure(abstract) == jax.tree.structure(state)
+    assert all(
+        (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding)
+        for a, b in zip(jax.tree.leaves(abstract), jax.tree.leaves(state), strict=True)
+    )

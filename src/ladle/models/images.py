@@ -1,0 +1,148 @@
+"""A small convolutional network for images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ladle.errors import ArgumentError, must
+from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he
+from ladle.models.norm import batch_norm, batch_norm_init
+
+LEAST_SIDE = 4
+THREE_BLOCKS_FROM = 16
+"""Sides from here on are halved three times instead of twice."""
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """Blocks of 3x3 convolution, batch norm if asked for, 2x2 max pooling, ReLU; then a linear head. See `convnet`.
+
+    `params`: `{"blocks": ({"weight": f32[3, 3, in, out], "bias": f32[out]}, ...), "head": {...}}`; with batch norm
+    a block also has "scale", and its "bias" is added after the norm.
+    """
+
+    shape: tuple[int, int, int]
+    outputs: int
+    width: int = 16
+    batch_norm: bool = False
+    dropout: float = 0.0
+
+    @property
+    def name(self) -> str:
+        norm = " batch norm" if self.batch_norm else ""
+        widths = "-".join(map(str, (*self.channels, self.outputs)))
+        return f"convnet {'x'.join(map(str, self.shape))} {widths}{norm}"
+
+    @property
+    def additive(self) -> bool:
+        return not self.batch_norm
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels after each block: `width`, doubled from block to block."""
+        blocks = 3 if min(self.shape[:2]) >= THREE_BLOCKS_FROM else 2
+        return tuple(self.width * 2**block for block in range(blocks))
+
+    @property
+    def features(self) -> int:
+        """Values that reach the head; a side is halved in each block, an odd one rounded down."""
+        halvings = len(self.channels)
+        return (self.shape[0] >> halvings) * (self.shape[1] >> halvings) * self.channels[-1]
+
+    def init(self, key: jax.Array) -> tuple[Any, Any]:
+        """Convolutions `he`, head `glorot`, scales one, biases zero."""
+        ins = (self.shape[2], *self.channels[:-1])
+        *keys, head = jax.random.split(key, 1 + len(ins))
+        blocks = []
+        for block_key, inputs, outputs in zip(keys, ins, self.channels, strict=True):
+            scale = {"scale": jnp.ones(outputs, jnp.float32)} if self.batch_norm else {}
+            blocks.append({**dense_init(he(block_key, (3, 3, inputs, outputs))), **scale})
+        params = {"blocks": tuple(blocks), "head": dense_init(glorot(head, (self.features, self.outputs)))}
+        return params, tuple(map(batch_norm_init, self.channels)) if self.batch_norm else ()
+
+    def apply(
+        self, params: Any, model_state: Any, x: Any, *, keys: jax.Array | None, weight: jax.Array, train: bool
+    ) -> tuple[jax.Array, Any]:
+        """`[examples, h, w]` or `[examples, h, w, c] -> [examples, outputs]`. Raises `ArgumentError` for other shapes."""
+        h = self._images(x).astype(params["head"]["weight"].dtype)
+        states = []
+        for number, block in enumerate(params["blocks"]):
+            h = convolve(h, block["weight"])
+            if self.batch_norm:
+                h, running = batch_norm(h, model_state[number], weight, train=train)
+                states.append(running)
+                h = h * block["scale"][None, None, None]
+            # Both are monotone, so pooling may come before ReLU, which then runs on a quarter of the values.
+            h = jax.nn.relu(pool(h + block["bias"][None, None, None]))
+        h = h.reshape(h.shape[0], self.features)
+        if train:
+            h = dropped(h, keys, rate=self.dropout, layer=0)
+        return dense(params["head"], h), tuple(states) if self.batch_norm else model_state
+
+    def _images(self, x: Any) -> jax.Array:
+        x = jnp.asarray(x)
+        known = (self.shape, self.shape[:2]) if self.shape[2] == 1 else (self.shape,)
+        if x.shape[1:] not in known:
+            raise ArgumentError(
+                must("x", f"be images of shape {known[-1]}", x.shape[1:], "the head was made for them", "a model for yours")
+            )
+        return x.reshape(x.shape[0], *self.shape)
+
+
+def convolve(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """3x3 convolution with zeros around: `[n, h, w, in], [3, 3, in, out] -> [n, h, w, out]`."""
+    return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def pool(x: jax.Array) -> jax.Array:
+    """2x2 max pooling, `[n, h, w, c] -> [n, h // 2, w // 2, c]`; an odd last row or column is left out.
+
+    A maximum over a reshaped window: on CPU, XLA runs its gradient much faster than that of `lax.reduce_window`.
+    """
+    n, h, w, c = x.shape
+    x = x[:, : h // 2 * 2, : w // 2 * 2]
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+
+
+def convnet(
+    input_shape: Sequence[int], outputs: int, *, width: int = 16, batch_norm: bool = False, dropout: float = 0.0
+) -> ConvNet:
+    """A small convolutional network: two blocks, three from 16 pixels a side on.
+
+    **Arguments**
+
+    - `input_shape`: `(h, w)` or `(h, w, c)`, each side at least 4.
+    - `outputs`: numbers per image; `width`: channels after the first block, doubled in each further one.
+    - `batch_norm`: normalise with the statistics of the micro-batch's real rows. The model is then not `additive`.
+    - `dropout`: share of the head's inputs left out in training, in [0, 1).
+
+    **Raises** `ArgumentError`.
+
+    >>> import jax, numpy as np
+    >>> model = convnet((28, 28), 10)
+    >>> params, state = model.init(jax.random.key(0))
+    >>> outputs, _ = model.apply(params, state, np.ones((5, 28, 28)), keys=None, weight=np.ones(5), train=False)
+    >>> model.name, outputs.shape
+    ('convnet 28x28x1 16-32-64-10', (5, 10))
+    """
+    shape = checked_counts("input_shape", tuple(input_shape))
+    if len(shape) not in (2, 3) or min(shape[:2]) < LEAST_SIDE:
+        raise ArgumentError(
+            must(
+                "input_shape",
+                f"be (h, w) or (h, w, c) with sides of at least {LEAST_SIDE}",
+                shape,
+                "a convnet slides over images and halves them twice",
+                f"mlp({math.prod(shape)}, 128, {outputs})",
+            )
+        )
+    height, breadth, depth = (*shape, 1)[:3]
+    outputs, width = checked_counts("outputs and width", (outputs, width))
+    return ConvNet((height, breadth, depth), outputs, width, bool(batch_norm), checked_rate(dropout))

@@ -1,0 +1,113 @@
+"""Layers that the built-in models share: a dense layer, dropout with one key per example, checks of what comes in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ladle.errors import ArgumentError, must, nearest
+
+Params = Any
+
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
+    {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
+)
+
+
+def activation_named(name: str) -> Callable[[jax.Array], jax.Array]:
+    """The activation of that name. Raises `ArgumentError` with the nearest known one.
+
+    >>> activation_named("rellu")
+    Traceback (most recent call last):
+        ...
+    ladle.errors.ArgumentError: activation must be a known name; got 'rellu'; because there is no such activation; \
+try 'relu' (known: gelu, relu, silu, tanh)
+    """
+    if name not in ACTIVATIONS:
+        remedy = nearest(str(name), ACTIVATIONS)
+        raise ArgumentError(must("activation", "be a known name", name, "there is no such activation", remedy))
+    return ACTIVATIONS[name]
+
+
+def he(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Weights before a rectifier: N(0, 2 / fan_in), fan_in = all axes but the last.
+
+    Keeps the variance of activations through layers that drop half of them. He et al. 2015, equation 10.
+    """
+    return jax.random.normal(key, shape, jnp.float32) * math.sqrt(2 / max(math.prod(shape[:-1]), 1))
+
+
+def glorot(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Weights before the output, or before tanh: N(0, 2 / (fan_in + fan_out)). Glorot and Bengio 2010, equation 12."""
+    return jax.random.normal(key, shape, jnp.float32) * math.sqrt(2 / sum(shape))
+
+
+def dense_init(weight: jax.Array) -> Params:
+    """`{"weight": f32[inputs, outputs], "bias": f32[outputs]}`; biases start at zero."""
+    return {"weight": weight, "bias": jnp.zeros(weight.shape[-1], jnp.float32)}
+
+
+def dense(layer: Params, x: jax.Array) -> jax.Array:
+    """`x @ weight + bias`: `[examples, inputs] -> [examples, outputs]`."""
+    return x @ layer["weight"] + layer["bias"][None]
+
+
+def dropped(x: jax.Array, keys: jax.Array | None, *, rate: float, layer: int) -> jax.Array:
+    """Zeroes each value with probability `rate` and divides the others by `1 - rate`.
+
+    The mask of an example follows from its own key and the layer's number alone, so it is the same however the batch
+    is cut. Srivastava et al. 2014, section 10 (scaled in training instead of in evaluation).
+    """
+    if rate == 0:
+        return x
+    if keys is None:
+        raise ArgumentError(
+            must("keys", "be given in training", None, "dropout draws one mask per example", "train=False, or one key each")
+        )
+    keep = 1 - rate
+
+    def mask(key: jax.Array) -> jax.Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, layer), keep, x.shape[1:])
+
+    return jnp.where(jax.vmap(mask)(keys), x / keep, 0)
+
+
+def checked_counts(name: str, values: tuple[Any, ...]) -> tuple[int, ...]:
+    """`values` as whole numbers of at least 1. Raises `ArgumentError`."""
+    for value in values:
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+            raise ArgumentError(must(name, "be whole numbers, each at least 1", value, "it counts values or units", "64"))
+    return tuple(int(value) for value in values)
+
+
+def checked_rate(rate: float) -> float:
+    """A dropout rate in [0, 1). Raises `ArgumentError`."""
+    if not 0 <= rate < 1:
+        raise ArgumentError(must("dropout", "be at least 0 and below 1", rate, "it is a share of units", "dropout=0.1"))
+    return float(rate)
+
+
+def flat(x: Any, features: int) -> jax.Array:
+    """`[examples, ...]` as `[examples, features]`. Raises `ArgumentError` when a row has another number of values."""
+    if isinstance(x, Mapping):
+        raise ArgumentError(
+            must("x", "be one array", sorted(x), "this model has no embeddings for codes", "ladle.models.tabular(...)")
+        )
+    x = jnp.asarray(x)
+    found = math.prod(x.shape[1:])
+    if x.ndim < 1 or found != features:
+        raise ArgumentError(
+            must(
+                "x",
+                f"have {features} values a row",
+                f"shape {x.shape}, {found} a row",
+                "the first layer was made for that number",
+                f"a model with {found} inputs",
+            )
+        )
+    return x.reshape(x.shape[0], features)

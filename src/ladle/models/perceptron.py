@@ -1,0 +1,101 @@
+"""Linear models and multi-layer perceptrons: matrix products over the whole micro-batch, nothing per example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import jax
+
+from ladle.errors import ArgumentError, must
+from ladle.models.layers import (
+    activation_named,
+    checked_counts,
+    checked_rate,
+    dense,
+    dense_init,
+    dropped,
+    flat,
+    glorot,
+    he,
+)
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Dense layers of the given widths; see `mlp`. Equal values are equal models.
+
+        h_0 = x flattened;  h_k = activation(h_{k-1} @ W_k + b_k);  outputs = h_{n-1} @ W_n + b_n
+
+    `params`: a tuple with `{"weight": f32[in, out], "bias": f32[out]}` per layer.
+    """
+
+    widths: tuple[int, ...]
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{'mlp' if len(self.widths) > 2 else 'linear'} {'-'.join(map(str, self.widths))}"
+
+    @property
+    def additive(self) -> bool:
+        return True
+
+    def init(self, key: jax.Array) -> tuple[Any, Any]:
+        """Hidden layers `he` (`glorot` under tanh), the last `glorot`, biases zero."""
+        *hidden, last = pairwise(self.widths)
+        *keys, last_key = jax.random.split(key, len(hidden) + 1)
+        start = glorot if self.activation == "tanh" else he
+        weights = [*(start(k, shape) for k, shape in zip(keys, hidden, strict=True)), glorot(last_key, last)]
+        return tuple(dense_init(weight) for weight in weights), ()
+
+    def apply(
+        self, params: Any, model_state: Any, x: Any, *, keys: jax.Array | None, weight: jax.Array, train: bool
+    ) -> tuple[jax.Array, Any]:
+        """`[examples, ...] -> [examples, outputs]`. Raises `ArgumentError` for rows of another size."""
+        activation = activation_named(self.activation)
+        h = flat(x, self.widths[0]).astype(params[0]["weight"].dtype)
+        for number, layer in enumerate(params[:-1]):
+            h = activation(dense(layer, h))
+            if train:
+                h = dropped(h, keys, rate=self.dropout, layer=number)
+        return dense(params[-1], h), model_state
+
+
+def mlp(*widths: int, activation: str = "relu", dropout: float = 0.0) -> Mlp:
+    """A multi-layer perceptron: inputs, hidden widths, outputs. Rows of any shape are flattened.
+
+    **Arguments**
+
+    - `widths`: values in a row, hidden units ..., outputs. Two numbers make a linear model.
+    - `activation`: "relu", "gelu", "silu" or "tanh".
+    - `dropout`: share of hidden units left out in training, in [0, 1).
+
+    Weights start as N(0, 2 / inputs) in hidden layers (He et al. 2015), and as N(0, 2 / (inputs + outputs)) in the
+    last one and under tanh (Glorot and Bengio 2010); biases at zero.
+
+    **Raises** `ArgumentError`.
+
+    >>> import jax, numpy as np
+    >>> model = mlp(64, 128, 10)
+    >>> params, state = model.init(jax.random.key(0))
+    >>> outputs, _ = model.apply(params, state, np.ones((5, 8, 8)), keys=None, weight=np.ones(5), train=False)
+    >>> model.name, outputs.shape
+    ('mlp 64-128-10', (5, 10))
+    """
+    if len(widths) < 2:
+        because = "a model has inputs and outputs"
+        raise ArgumentError(must("widths", "be at least two numbers", widths, because, "mlp(64, 128, 10)"))
+    activation_named(activation)
+    return Mlp(checked_counts("widths", widths), activation, checked_rate(dropout))
+
+
+def linear(inputs: int, outputs: int) -> Mlp:
+    """`outputs = x @ W + b`: linear or, under a cross-entropy, logistic regression.
+
+    >>> linear(64, 10).name
+    'linear 64-10'
+    """
+    return mlp(inputs, outputs)
