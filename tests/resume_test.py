@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from ladle.record import CHECKPOINTS, METRICS_FILE, RUN_FILE, read_json, read_lines
 
 TIMES = ("seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "memory_bytes")
-RUN = ["train", "digits", "--size", "16", "--lr", "0.001", "--until", "60 epochs", "--checkpoint-every", "0.02"]
+RUN = ["train", "digits", "--size", "16", "--lr", "0.001", "--until", "100 epochs", "--checkpoint-every", "0.02"]
 KILLS = 20
 
 
@@ -53,6 +54,10 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
         time.sleep(0.002)
 
 
+def _longer(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size > size
+
+
 def record_of(folder: Path) -> list[dict[str, Any]]:
     return [{name: x for name, x in line.items() if name not in TIMES} for line in read_lines(folder / METRICS_FILE)]
 
@@ -61,10 +66,10 @@ def parameters(folder: Path) -> list[np.ndarray]:
     """The leaves of the newest checkpoint, through the reader that resuming uses."""
     import jax
 
-    from ladle.engine.save import OrbaxSaver
-    from ladle.options import TaskOptions
     from ladle.assembly import assemble
+    from ladle.engine.save import OrbaxSaver
     from ladle.loop.checkpoint import Checkpoints
+    from ladle.options import TaskOptions
 
     options = TaskOptions.from_json(read_json(folder / RUN_FILE)["verb"]["options"])
     like = assemble(options.task()).step.abstract_state()
@@ -81,9 +86,9 @@ def test_killed_twenty_times_and_resumed_it_is_the_unbroken_run(tmp_path: Path, 
     while kills < KILLS:
         before = metrics.stat().st_size if metrics.exists() else 0
         # Somewhere in this sitting: as soon as it writes, or some windows or milliseconds later.
-        grown = before + chance.choice([1, 1, 400, 1500])
-        wait_for(lambda: metrics.exists() and metrics.stat().st_size > grown, process)
-        time.sleep(chance.random() * 0.05)
+        grown = before + chance.choice([1, 1, 1, 300, 800])
+        wait_for(partial(_longer, metrics, grown), process)
+        time.sleep(chance.random() * 0.03)
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)

@@ -240,6 +240,8 @@ class Train(_Common):
             show=show,
             every_seconds=self.checkpoint_every,
         )
+        for name, reason in run.refused:
+            print(f"ladle: checkpoint {name} refused: {reason}; an older one was used", file=sys.stderr)
         final = {key: value for key, value in run.final.items() if key not in ("examples", "updates", "seconds")}
         if self.json:
             counts = {key: run.final.get(key, 0) for key in ("examples", "updates", "seconds")}

@@ -46,7 +46,8 @@ class Run:
     - `status`: "finished", "stopped" (a target or patience), "interrupted" or "diverged"; `why` in words.
     - `final`: the last record line and the last evaluation as one mapping.
     - `metrics`: every record line, oldest first. `params`: the trained parameters.
-    - `folder`: the run folder, or None for a run in memory.
+    - `folder`: the run folder, or None for a run in memory. `checkpoint`: the newest in it.
+    - `refused`: checkpoints passed over on resume, as (name, reason).
     """
 
     status: str
@@ -57,7 +58,7 @@ class Run:
     assembly: Assembly = field(repr=False)
     folder: Path | None = None
     checkpoint: Path | None = None
-    compile_seconds: float = 0.0
+    refused: tuple[tuple[str, str], ...] = ()
 
     @property
     def params(self) -> Any:
@@ -183,8 +184,6 @@ class _Session:
         if self.folder is not None and self.keep:
             self.checkpoints = self.stack.enter_context(Checkpoints(self.folder / record.CHECKPOINTS, OrbaxSaver()))
         carry = self._resumed() if resume else self._fresh(plan)
-        for name, reason in self.refused:
-            monitor.message(f"checkpoint {name} refused: {reason}")
         if self.folder is not None:
             self.file = self.stack.enter_context(MetricsFile(self.folder / record.METRICS_FILE))
             kept = self.file.truncate_after(carry.progress.examples)
@@ -305,7 +304,7 @@ class _Session:
         if status == "diverged":
             kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
             monitor.message(f"diverged: {why}{kept}; try a smaller --lr")
-        return Run(status, why, final, self.lines, carry.state, self.assembly, self.folder, checkpoint)
+        return Run(status, why, final, self.lines, carry.state, self.assembly, self.folder, checkpoint, self.refused)
 
     def describe(
         self,

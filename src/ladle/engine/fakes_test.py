@@ -24,6 +24,7 @@ Y = _RANDOM.integers(0, CLASSES, N).astype(np.int32)
 SOURCE = Arrays({"x": X, "y": Y})
 OFFSET = _RANDOM.normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
+ONES = np.ones(N, np.float32)
 LANES: dict[str, Any] = {"resident": ResidentFeed, "host": ArrayFeed}
 
 
@@ -52,7 +53,7 @@ def sgd(objective: Objective = OBJECTIVE, **options: Any) -> CompiledStep:
     return CompiledStep(objective, optimizer_named("sgd"), **options)
 
 
-def feed_of(lane: str, weight: Any = None, *, seed: int = 3, source: Arrays = SOURCE) -> Any:
+def feed_of(lane: str, weight: Any = ONES, *, seed: int = 3, source: Arrays = SOURCE) -> Any:
     return LANES[lane](source, Permuted(len(source), seed), weight)
 
 

@@ -65,7 +65,7 @@ def layout(devices: Sequence[Any] | int | None = None) -> Layout:
     local = jax.local_devices()
     if devices is None:
         chosen = local
-    elif isinstance(devices, int):
+    elif not isinstance(devices, Sequence):
         if require_count("devices", devices) > len(local):
             why = "no more are visible to JAX on this host"
             raise ArgumentError(must("devices", f"be at most {len(local)}", devices, why, f"devices={len(local)}"))

@@ -63,13 +63,14 @@ class CompiledStep:
         self.names = updates_.sum_names(objective)
         self.rate = rate
         self._gradient = updates_.per_example_gradient if per_example else updates_.micro_gradient
-        self._init = jax.jit(partial(init_state, objective, optimizer), out_shardings=self.layout.replicated)
-        self._window = jax.jit(
-            self._trace_window, static_argnames=("micro_size", "accumulate", "program"), donate_argnums=0
-        )
-        self._accumulate = jax.jit(self._trace_accumulate, donate_argnums=0)
-        self._apply = jax.jit(self._trace_apply, donate_argnums=0)
-        self._zero = jax.jit(self._trace_zero)
+        # Results are placed as the inputs are: left to the compiler, a first call could differ from the second.
+        compiled = partial(jax.jit, out_shardings=self.layout.replicated)
+        self._init = compiled(partial(init_state, objective, optimizer))
+        static = ("micro_size", "accumulate", "program")
+        self._window = compiled(self._trace_window, static_argnames=static, donate_argnums=0)
+        self._accumulate = compiled(self._trace_accumulate, donate_argnums=0)
+        self._apply = compiled(self._trace_apply, donate_argnums=0)
+        self._zero = compiled(self._trace_zero)
         self._prepared: set[Any] = set()
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:

@@ -39,10 +39,11 @@ def step() -> CompiledStep:
 
 @lanes
 @given(
-    size=st.integers(1, N + 3), micro_size=st.sampled_from([1, 4, 8]), weight=weights, start=st.integers(0, 2 * N)
+    size=st.integers(1, N + 3), micro_size=st.sampled_from([4, 8]), weight=weights, start=st.integers(0, 2 * N)
 )
-@example(size=10, micro_size=4, weight=np.ones(N, np.float32), start=0)
-@example(size=N, micro_size=8, weight=np.ones(N, np.float32), start=N)
+@example(size=10, micro_size=4, weight=fakes.ONES, start=0)
+@example(size=1, micro_size=8, weight=fakes.ONES, start=N - 1)
+@example(size=N, micro_size=8, weight=fakes.ONES, start=N)
 @few
 def test_the_update_is_the_gradient_of_the_whole_batch(step, lane, size, micro_size, weight, start):
     """For any size, cut, weights and position, the ragged last batch of an epoch included."""
@@ -69,7 +70,7 @@ def test_a_batch_without_any_weight_changes_nothing(step, lane):
 
 
 def test_an_average_of_averages_is_another_gradient(step):
-    """Ten examples cut 4 + 4 + 2: the mean of the three means is off by 28 % here; the update is not.
+    """Ten examples cut 4 + 4 + 2: the mean of the three means is off by 52 % here; the update is not.
 
     The last two examples then count 1/6 each instead of 1/10.
     """
@@ -77,7 +78,7 @@ def test_an_average_of_averages_is_another_gradient(step):
     (ids,) = draw.ids()
     parts = [reference(part)[0] for part in (ids[:4], ids[4:8], ids[8:])]
     expected = reference(ids)[0]
-    assert relative(np.mean(parts, 0), expected) == pytest.approx(0.28, abs=0.01)
+    assert relative(np.mean(parts, 0), expected) == pytest.approx(0.52, abs=0.01)
     assert relative(gradient(state), expected) < EXACT
 
 
@@ -168,7 +169,7 @@ def test_prepare_compiles_and_changes_nothing(lane, compilations: Counter[str]):
 
 def test_prepare_tells_weighted_data_apart(compilations: Counter[str]):
     step, spec = sgd(), BatchSpec(8, 4)
-    for weight in (None, np.ones(N, np.float32)):
+    for weight in (None, fakes.ONES):
         draw, _ = feed_of("resident", weight).draw(Cursor(), spec)
         state = step.prepare(step.init(0), draw, spec)
         before = compilations["_trace_window"]
@@ -177,11 +178,11 @@ def test_prepare_tells_weighted_data_apart(compilations: Counter[str]):
 
 
 @lanes
-@pytest.mark.parametrize("micro_size", [4, 16])
+@pytest.mark.parametrize("micro_size", [4, 8])
 def test_many_updates_in_one_call_are_those_updates_one_by_one(step, lane, micro_size):
     """Bit for bit, over the end of an epoch."""
-    feed, spec = feed_of(lane), BatchSpec(9, micro_size)
-    together, observation, _ = run(step, feed, BatchSpec(9, micro_size, updates=11), lr=0.1)
+    feed, spec = feed_of(lane), BatchSpec(7, micro_size)
+    together, observation, _ = run(step, feed, BatchSpec(7, micro_size, updates=11), lr=0.1)
     state, cursor = step.init(0, {"lr": 0.1}), Cursor()
     for _ in range(11):
         draw, cursor = feed.draw(cursor, spec)
@@ -215,8 +216,7 @@ def test_random_masks_do_not_depend_on_the_cut_or_the_lane():
     step = sgd(NOISY)
     found = [
         gradient(run(step, feed_of(lane), BatchSpec(20, micro_size), start=5)[0])
-        for lane in LANES
-        for micro_size in (3, 20)
+        for lane, micro_size in (("resident", 20), ("resident", 3), ("host", 8))
     ]
     assert all(relative(other, found[0]) < EXACT for other in found[1:])
 
@@ -241,9 +241,8 @@ def start_counting(key: Any) -> Any:
 
 
 @lanes
-def test_model_state_passes_through_every_micro_batch(lane):
-    step = sgd(of_functions(start_counting, counting, has_state=True))
-    state, _, draw = run(step, feed_of(lane), BatchSpec(12, 4, updates=4))  # 12, 12, 12 and 1
+def test_model_state_passes_through_every_micro_batch(counter, lane):
+    state, _, draw = run(counter, feed_of(lane), BatchSpec(12, 4, updates=4))  # 12, 12, 12 and 1
     assert int(state.model_state["batches"]) == 3 + 3 + 3 + 1
     mean = np.zeros(fakes.FEATURES, np.float32)
     for ids in draw.ids():
@@ -252,14 +251,18 @@ def test_model_state_passes_through_every_micro_batch(lane):
     np.testing.assert_allclose(state.model_state["mean"], mean, rtol=1e-5, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def counter() -> CompiledStep:
+    return CompiledStep(of_functions(start_counting, counting, has_state=True), optimizer_named("momentum"))
+
+
 @lanes
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_loss_that_is_not_finite_is_not_applied(lane, bad):
+def test_a_loss_that_is_not_finite_is_not_applied(counter, lane, bad):
     """State as it was, optimiser and model included; counted; a resident window ends there."""
-    poisoned = Arrays({"x": fakes.X.copy(), "y": fakes.Y})
+    step, poisoned = counter, Arrays({"x": fakes.X.copy(), "y": fakes.Y})
     feed, spec = feed_of(lane, source=poisoned), BatchSpec(6, 4, updates=5)
     poisoned.tree["x"][feed.order.ids(13, 1)] = bad  # In the third update.
-    step = CompiledStep(of_functions(start_counting, counting, has_state=True), optimizer_named("adam"))
     good = run(step, feed, BatchSpec(6, 4, updates=2), lr=0.1)[0]
     third, observation, _ = run(step, feed, BatchSpec(6, 4, updates=3), lr=0.1)
     assert same(third, good)
@@ -320,10 +323,9 @@ def test_one_micro_batch_says_nothing_about_noise(step):
 
 
 @lanes
-def test_a_schedule_sees_the_examples_drawn_before_the_update(lane):
+def test_a_schedule_sees_the_examples_drawn_before_the_update(step, lane):
     """Also at position 0, where an update of several micro-batches begins."""
-    step = sgd(rate=lambda examples: jnp.where(examples == 0, 0.5, examples))
-    plain = sgd()
+    plain, step = step, sgd(rate=lambda examples: jnp.where(examples == 0, 0.5, examples))
     for start, factor in ((0, 0.5), (7, 7.0), (N - 1, N - 1.0), (2 * N, 2.0 * N)):
         spec = BatchSpec(10, 4)
         scheduled = run(step, feed_of(lane), spec, start=start)[0]

@@ -91,7 +91,13 @@ class ConvNet:
         known = (self.shape, self.shape[:2]) if self.shape[2] == 1 else (self.shape,)
         if x.shape[1:] not in known:
             raise ArgumentError(
-                must("x", f"be images of shape {known[-1]}", x.shape[1:], "the head was made for them", "a model for yours")
+                must(
+                    "x",
+                    f"be images of shape {known[-1]}",
+                    x.shape[1:],
+                    "the head was made for them",
+                    "a model for yours",
+                )
             )
         return x.reshape(x.shape[0], *self.shape)
 

@@ -36,7 +36,13 @@ def test_pooling_and_its_gradient_equal_a_window_reduction(shape: tuple[int, ...
 
 @pytest.mark.parametrize(
     ("shape", "features"),
-    [((4, 4), 1 * 1 * 8), ((8, 8), 2 * 2 * 8), ((15, 30), 3 * 7 * 8), ((28, 28, 1), 3 * 3 * 16), ((32, 16, 3), 4 * 2 * 16)],
+    [
+        ((4, 4), 1 * 1 * 8),
+        ((8, 8), 2 * 2 * 8),
+        ((15, 30), 3 * 7 * 8),
+        ((28, 28, 1), 3 * 3 * 16),
+        ((32, 16, 3), 4 * 2 * 16),
+    ],
 )
 def test_head_fits_what_the_blocks_leave(shape: tuple[int, ...], features: int) -> None:
     model = convnet(shape, 5, width=4)
@@ -50,7 +56,9 @@ def test_a_last_axis_of_one_channel_may_be_left_out() -> None:
     model = convnet((8, 8), 3, width=2)
     params, state = model.init(jax.random.key(0))
     x = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
-    flat, deep = (model.apply(params, state, v, keys=None, weight=jnp.ones(4), train=False)[0] for v in (x, x[..., None]))
+    flat, deep = (
+        model.apply(params, state, v, keys=None, weight=jnp.ones(4), train=False)[0] for v in (x, x[..., None])
+    )
     np.testing.assert_array_equal(flat, deep)
     assert convnet((8, 8, 1), 3, width=2) == model
 

@@ -67,7 +67,13 @@ def dropped(x: jax.Array, keys: jax.Array | None, *, rate: float, layer: int) ->
         return x
     if keys is None:
         raise ArgumentError(
-            must("keys", "be given in training", None, "dropout draws one mask per example", "train=False, or one key each")
+            must(
+                "keys",
+                "be given in training",
+                None,
+                "dropout draws one mask per example",
+                "train=False, or one key each",
+            )
         )
     keep = 1 - rate
 
@@ -81,7 +87,9 @@ def checked_counts(name: str, values: tuple[Any, ...]) -> tuple[int, ...]:
     """`values` as whole numbers of at least 1. Raises `ArgumentError`."""
     for value in values:
         if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-            raise ArgumentError(must(name, "be whole numbers, each at least 1", value, "it counts values or units", "64"))
+            raise ArgumentError(
+                must(name, "be whole numbers, each at least 1", value, "it counts values or units", "64")
+            )
     return tuple(int(value) for value in values)
 
 

@@ -33,7 +33,13 @@ def as_binary(outputs: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     outputs, y = jnp.asarray(outputs), jnp.asarray(y)
     if outputs.ndim != 1 and outputs.shape[1:] != (1,):
         raise ArgumentError(
-            must("outputs", "be [examples] or [examples, 1]", outputs.shape, "there is one log odds each", "cross_entropy")
+            must(
+                "outputs",
+                "be [examples] or [examples, 1]",
+                outputs.shape,
+                "there is one log odds each",
+                "cross_entropy",
+            )
         )
     outputs, y = as_numbers(outputs, y)
     return outputs[:, 0], y[:, 0]

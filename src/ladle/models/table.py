@@ -91,7 +91,9 @@ class Tabular:
             x = {"numbers": x}
         missing = [name for name in ("numbers", "codes") if name not in x and (name == "numbers" or self.cardinalities)]
         if missing:
-            raise ArgumentError(must("x", "hold 'numbers' and 'codes'", sorted(x), f"{missing[0]!r} is missing", "both"))
+            raise ArgumentError(
+                must("x", "hold 'numbers' and 'codes'", sorted(x), f"{missing[0]!r} is missing", "both")
+            )
         numbers = flat(x["numbers"], self.numbers)
         codes = flat(x["codes"], len(self.cardinalities)) if "codes" in x else jnp.zeros((len(numbers), 0), jnp.int32)
         return numbers, codes

@@ -1,0 +1,204 @@
+"""The command line's contract: what it prints, what it writes, how it ends; and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ladle.cli import run
+from ladle.record import METRICS_FILE, RUN_FILE, read_json, read_lines
+
+COMPARE_KEYS = {
+    "name", "size", "micro_size", "lr", "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric",
+    "peak_memory_bytes", "examples_per_second", "gradient_variance", "sharpness",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with a few good and bad files."""
+    monkeypatch.chdir(tmp_path)
+    rows = range(60)
+    write = {
+        "ok.csv": "a,b,y\n" + "".join(f"{i},{i % 7},{'u' if i % 2 else 'v'}\n" for i in rows),
+        "amounts.csv": "a,b,y\n" + "".join(f"{i},{i % 7},{i * 0.5 + 0.25}\n" for i in rows),
+        "empty.csv": "",
+        "one.csv": "a,y\n" + "".join(f"{i},same\n" for i in rows),
+        "missing.csv": "a,b,y\n" + "".join(f"{i},,{i % 2}\n" for i in rows),
+        "nan.csv": "a,y\n" + "".join(f"{i},{'nan' if i == 3 else i * 1.5}\n" for i in rows),
+        "inf.csv": "a,y\n" + "".join(f"{i},{'inf' if i == 3 else i * 1.5}\n" for i in rows),
+        "text.csv": "a,t,y\n" + "".join(f"{i},a long sentence that nobody wrote twice {i},{i % 2}\n" for i in rows),
+        "raises.py": "import ladle\nraise RuntimeError('boom')\n",
+        "notask.py": "x = 1\n",
+    }
+    for name, text in write.items():
+        Path(name).write_text(text)
+    np.savez("whole.npz", x=np.zeros((10, 3)), y=np.arange(10))
+    Path("cut.npz").write_bytes(Path("whole.npz").read_bytes()[:150])
+    Path("used").mkdir()
+    Path("used/something").write_text("here first")
+    return tmp_path
+
+
+MISTAKES = {
+    "train nosuch.csv": "nosuch.csv",
+    "train empty.csv": "empty",
+    "train cut.npz": "cut.npz",
+    "train digitz": "try 'digits'",
+    "train ok.csv --target z": "known: a, b, y",
+    "train missing.csv": "column b",
+    "train nan.csv": "row 4",
+    "train inf.csv": "row 4",
+    "train one.csv": "at least two classes",
+    "train text.csv": "column t",
+    "train digits --size 0": "at least 1",
+    "train digits --size -3": "at least 1",
+    "train digits --size 1.5": "whole number",
+    "train digits --size 99999": "at most the 1,438",
+    "train digits --size 64 --micro-size 128": "at most the batch size 64",
+    "train digits --size 64 --micro-size 0": "at least 1",
+    "train digits --size 64 --out /proc/nowhere": "can be written",
+    "train digits --size 64 --out used": "be a new folder",
+    "compare digits --out used": "be a new folder",
+    "plan digits --memory 1KB": "micro-batch of one example",
+    "plan digits --memory lots": "--memory 2GB",
+    "train raises.py:task": "raises.py, line 2",
+    "train notask.py:task": "none of that name",
+    "train nofile.py:task": "nofile.py",
+    "train": "DATA",
+    "train --resume used": "run.json is missing",
+    "train digits --sizee 3": "try '--size'",
+    "train digits --model cnn": "convnet",
+    "train digits --seed x": "--seed",
+    "train digits --optimizer adamm": "try 'adam'",
+    "train digits --lr 0": "positive",
+    "train digits --until forever --size 4": "'30 epochs'",
+    "train digits --until 'valid_loss < 0.1' --size 4": "hold a bound",
+    "train digits --schedule 0:64,0:3": "given twice",
+    "train ok.csv --model convnet --size 4": "table rows",
+    "compare digits --sizes 64,0": "at least 1",
+    "compare digits --sizes ,": "nothing to compare",
+    "compare digits --seeds 0": "at least 1",
+    "compare digits --epochs 2 --budget 5s": "alone",
+    "report nosuch": "no such folder",
+    "frain digits": "try 'train'",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(folder.rglob("*"))
+    assert run(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("ladle: "), err
+    assert MISTAKES[command] in lines[0], err
+    assert "Traceback" not in err
+    written = [path for path in folder.rglob("*") if path not in before and "__pycache__" not in path.parts]
+    assert not written, "nothing is written for a run that cannot be"
+
+
+def test_train_writes_its_folder_and_says_where(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "ok.csv", "--size", "16", "--until", "3 epochs", "--json"]) == 0
+    out, _ = capsys.readouterr()
+    said = json.loads(out)
+    assert set(said) == {"folder", "status", "size", "examples", "updates", "seconds", "final"}
+    assert (said["status"], said["size"], said["examples"], said["updates"]) == ("finished", 16, 3 * 48, 3 * 3)
+    info = read_json(folder / said["folder"] / RUN_FILE)
+    for key in ("status", "command", "seed", "plan", "versions", "hardware", "data", "checkpoint"):
+        assert key in info
+    assert info["data"]["rows"] == 48 and len(info["data"]["digest"]) == 64
+    lines = read_lines(folder / said["folder"] / METRICS_FILE)
+    assert [line["examples"] for line in lines] == [0, 48, 96, 144]
+    expected = {"updates", "epoch", "seconds", "size", "micro_size", "lr", "train_loss", "valid_loss", "grad_norm"}
+    assert expected | {"examples_per_second", "data_wait_fraction", "memory_bytes"} <= set(lines[-1])
+    assert run(["train", "--resume", said["folder"], "--until", "5 epochs", "--size", "12", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["size"], again["examples"]) == (12, 5 * 48)
+    assert run(["report", said["folder"], "--json"]) == 0
+    page = json.loads(capsys.readouterr().out)["report"]
+    assert "<html" in (folder / page).read_text()
+
+
+def test_a_schedule_is_in_the_record_with_its_reason(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "ok.csv", "--schedule", "0:8 2ep:24", "--until", "3 epochs", "--out", "run", "--quiet"]
+    assert run(command) == 0
+    lines = read_lines(folder / "run" / METRICS_FILE)
+    assert [line["size"] for line in lines[1:]] == [8, 8, 24]
+    assert lines[-1]["reason"] and "reason" not in lines[2]
+
+
+def test_a_diverging_run_fails_and_names_the_last_good_checkpoint(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "train amounts.csv --optimizer sgd --lr 1e6 --size 4 --until '5 epochs' --out run --quiet"
+    assert run(shlex.split(command)) == 1
+    err = capsys.readouterr().err
+    assert "000000000000" in err and "--lr" in err
+    info = read_json(folder / "run" / RUN_FILE)
+    assert info["status"] == "diverged" and info["checkpoint"] == "000000000000"
+
+
+@pytest.mark.slow
+def test_compare_writes_table_picture_and_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "ok.csv", "--sizes", "full,8,1", "--epochs", "3", "--seeds", "2", "--out", "c", "--json"]
+    assert run(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == {"folder", "runs"} and [row["name"] for row in said["runs"]] == ["full", "8", "1"]
+    for row in said["runs"]:
+        assert set(row) >= COMPARE_KEYS
+        assert row["examples"] == 3 * 48
+        assert row["peak_memory_bytes"] > 0
+        assert row["sharpness"] is not None
+    assert [row["updates"] for row in said["runs"]] == [3, 18, 144]
+    assert {"curves.png", "report.html", "compare.json"} <= {path.name for path in (folder / "c").iterdir()}
+    one, eight = (read_lines(folder / "c" / name / METRICS_FILE)[0] for name in ("1-seed0", "8-seed0"))
+    assert one["valid_loss"] == eight["valid_loss"], "all sizes start from the same parameters"
+
+
+@pytest.mark.slow
+def test_plan_says_what_it_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "digits", "--memory", "1GB", "--out", "p", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) >= {"size", "micro_size", "lr", "within_5_percent", "bound", "noise_scale", "evidence"}
+    assert set(said["noise_scale"]) == {"value", "low", "high", "verdict"}
+    assert {one["source"] for one in said["evidence"]} <= {"predicted", "measured", "given", "assumed"}
+    assert (folder / "p" / "plan.png").stat().st_size > 10_000
+    low, high = said["within_5_percent"]
+    assert 1 <= low <= high <= 1438
+
+
+def test_data_lists_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data"]) == 0
+    assert "digits" in capsys.readouterr().out
+
+
+def test_a_users_own_task(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(
+        "import jax.numpy as jnp, numpy as np, ladle\n"
+        "data = ladle.data.arrays(np.arange(40.0)[:, None], np.arange(40.0) * 2 + 1.5)\n"
+        "def init(key):\n    return {'w': jnp.zeros((1, 1)), 'b': jnp.zeros(1)}\n"
+        "def loss(params, batch):\n"
+        "    out = (batch['x'] / 40) @ params['w'] + params['b'][None]\n"
+        "    return (out[:, 0] - batch['y']) ** 2\n"
+        "task = ladle.Task.functions(init, loss, data, optimizer='sgd', lr=0.1)\n"
+    )
+    assert run(["train", "mine.py:task", "--size", "8", "--until", "20 epochs", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["final"]["valid_loss"] < 0.5
+
+
+def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ([], ["compare"], ["plan"], ["train"], ["report"], ["data"]):
+        with pytest.raises(SystemExit) as ended:
+            run([*verb, "--help"])
+        assert ended.value.code == 0
+    assert "--sizes" in capsys.readouterr().out or os.environ.get("COLUMNS")
