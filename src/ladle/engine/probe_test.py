@@ -24,7 +24,7 @@ from ladle.feed.order import Sequential
 from ladle.feed.resident import ResidentFeed
 from ladle.spec import BatchSpec
 
-ROWS, INPUTS, HIDDEN = 4096, 32, 256
+ROWS, INPUTS, HIDDEN = 4096, 32, 1024
 
 
 def init(key: Any) -> Any:

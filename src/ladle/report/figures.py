@@ -62,7 +62,7 @@ def draw_curves(groups: Sequence[Group]) -> Figure:
             _panel(axes, groups, made, axis=axis, solid=solid)
             _crosses(axes, groups, axis=axis, name=dashed)
             if far_apart(list(made.values()), axis):
-                axes.set_xscale("log")
+                axes.set_xscale("log", nonpositive="mask")
         _scale_values(line[0], [value for one in made.values() for value in (one.mean, one.low)], title)
         line[0].set_ylabel(title, fontsize=13)
     for axes, axis in zip(grid[-1], AXES, strict=True):
@@ -304,7 +304,7 @@ def _choose(axes: Axes, x: Any, y: float | None, text: str = "") -> None:
             axes.annotate(
                 text,
                 (x, y),
-                xytext=(0, -24),
+                xytext=(0, 14),
                 textcoords="offset points",
                 ha="center",
                 color=WARN,
