@@ -112,6 +112,8 @@ class PlanVerb(_Common):
     """What to minimise on the way to a target."""
     lr: str = "auto"
     """auto, or the rate at batches of 64 that the rule starts from."""
+    rule: Literal["none", "linear", "square root", "sde", "half-life"] | None = None
+    """How the rate (and decay rates) follow the batch size; the optimiser's usual rule where left out."""
     seed: int = 0
     """Seed of the pilot."""
 
@@ -128,6 +130,7 @@ class PlanVerb(_Common):
             minimize=self.minimize,
             memory=self.memory,
             lr=rate if isinstance(rate, float) else None,
+            rule=self.rule,
             seed=self.seed,
         )
         _make(folder)

@@ -45,7 +45,7 @@ def test_a_full_plan_line_by_line():
         "Any size from 250 to 640 costs at most 5 % more time (predicted).",
         "Memory: 1 MB + 1 kB per example in a micro-batch (predicted).",
         "The limit is 2 GB (given).",
-        "The largest micro-batch that fits is 1,024 (predicted).",
+        "The largest micro-batch that fits: 1,024 (predicted).",
         "The chosen size needs 1.26 MB (predicted); run in a child process it used 1.3 MB (measured).",
         "An update takes 20 ms + 100 us per example (measured).",
         "Half of the highest speed is reached at 200 examples, 95 % interval 190 to 211 (measured).",

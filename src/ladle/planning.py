@@ -10,6 +10,7 @@ from ladle.engine.probe import CompiledProbe
 from ladle.errors import ArgumentError, must
 from ladle.plan import Plan
 from ladle.planner.choose import choose
+from ladle.scaling import Rule
 from ladle.spec import BatchSpec
 from ladle.task import Task
 
@@ -22,6 +23,7 @@ def plan(
     minimize: Literal["time", "examples"] = "time",
     memory: int | str | None = None,
     lr: float | None = None,
+    rule: Rule | None = None,
     seed: int = 0,
 ) -> Plan:
     """The batch size for `task`: memory line, throughput line, noise scale and the size they lead to.
@@ -29,6 +31,8 @@ def plan(
     - `minimize`: "time" to a target, or "examples" to it.
     - `memory`: a limit over the one found on the machine, in bytes or as "2GB".
     - `lr`: the learning rate at batches of 64 that the rule starts from; the task's own where left out.
+    - `rule`: how the rate (and, for "sde" and "half-life", the decay rates) follow the size: "none", "linear", "square
+      root", "sde" or "half-life"; the optimiser's usual rule where left out.
 
     Takes a few seconds: two or three compilations, probes of a fraction of a second each, one child process. Runs and
     states that exist are not touched.
@@ -56,6 +60,7 @@ def plan(
         reference_lr=rate,
         reference_size=reference,
         hyper=hyper,
+        rule=rule,
         minimize=minimize,
         memory_bytes=None if memory is None else bytes_from(memory),
     )

@@ -39,7 +39,7 @@ def peak_bytes(folder: Path) -> int:
     _reset_peak()  # The host's copies of the inputs, made one by one, are no part of the update.
     outputs = run(*inputs)
     jax.block_until_ready(outputs)
-    return _peak(program.nr_devices, before)
+    return (_peak() - before) // program.nr_devices
 
 
 def _filler(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -48,7 +48,7 @@ def _filler(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def _reset_peak() -> int:
-    """Give freed memory back to the system, forget the peak so far, and return what is resident now."""
+    """Give freed memory back to the system, forget the peak so far, and return what is in use now."""
     if jax.local_devices()[0].memory_stats():
         return 0
     try:
@@ -56,13 +56,15 @@ def _reset_peak() -> int:
         Path("/proc/self/clear_refs").write_text("5")
     except (OSError, AttributeError):
         pass  # Then the peak includes the compiler's, and the confirmation errs on the safe side.
-    return _status("VmRSS")
+    return _status("VmRSS") - _status("RssFile")
 
 
-def _peak(devices: int, before: int) -> int:
-    """Of one device. Devices without a count of their own share the host's memory evenly."""
+def _peak() -> int:
+    """All devices together. On the host without the pages of libraries: the first run reads megabytes of code."""
     stats = jax.local_devices()[0].memory_stats()
-    return int(stats["peak_bytes_in_use"]) if stats else (_status("VmHWM") - before) // devices
+    if stats:
+        return jax.local_device_count() * int(stats["peak_bytes_in_use"])
+    return _status("VmHWM") - _status("RssFile")
 
 
 def _status(name: str) -> int:
@@ -72,6 +74,5 @@ def _status(name: str) -> int:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    jax.block_until_ready(jax.jit(lambda x: x @ x)(np.ones((512, 512), np.float32)))  # The runtime's own first use.
     for part in sorted(Path(sys.argv[1]).iterdir(), key=lambda path: int(path.name)):
         print(peak_bytes(part), flush=True)

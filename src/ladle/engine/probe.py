@@ -183,6 +183,14 @@ class CompiledProbe:
         (folder / "facts.json").write_text(json.dumps(facts))
 
 
+_FOR_CHILD = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "JAX_TRACEBACK_FILTERING": "off",
+    # Blocks of 64 KiB and more come from the system and go back to it: what is resident is what is in use.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+}
+
+
 def _environment() -> dict[str, str]:
     """The child's environment: ours, with this very ladle first on the path.
 
@@ -190,8 +198,7 @@ def _environment() -> dict[str, str]:
     """
     here = str(Path(__file__).parents[2])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
-    return {**os.environ, **memory, "PYTHONPATH": path}
+    return {**os.environ, **_FOR_CHILD, "PYTHONPATH": path}
 
 
 def _host_free_bytes() -> tuple[int, str]:

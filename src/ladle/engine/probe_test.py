@@ -79,20 +79,25 @@ def test_memory_of_an_accumulated_batch_does_not_depend_on_its_size(small: Compi
     assert one == other > small.memory_bytes(BatchSpec(4, 4)) - 1
 
 
-def test_data_and_state_are_counted_once(small: CompiledProbe):
-    """Adam holds two numbers more for each parameter and one count; the state is donated, so not twice as many."""
-    adam = CompiledProbe(CompiledStep(OBJECTIVE, optimizer_named("adam")), feed_of("resident"), BatchSpec(4, 4))
-    more = adam.memory_bytes(BatchSpec(4, 4)) - small.memory_bytes(BatchSpec(4, 4))
-    parameters = 4 * 18
-    assert 2 * parameters <= more < 4 * parameters
+def test_data_and_state_are_counted_once():
+    """Momentum holds one number more for each parameter: once in the argument, which the result takes over."""
+
+    def held(name: str, rows: int) -> int:
+        feed = feed_of("resident", None, source=Arrays({"x": np.ones((rows, 50), np.float32)}))
+        objective = of_functions(lambda key: {"w": jnp.ones(50)}, lambda params, batch: batch["x"] @ params["w"])
+        probe = CompiledProbe(CompiledStep(objective, optimizer_named(name)), feed, BatchSpec(1, 1))
+        return probe.memory_bytes(BatchSpec(1, 1))
+
+    assert held("sgd", 1000) - held("sgd", 100) == 900 * 50 * 4
+    assert 50 * 4 <= held("momentum", 100) - held("sgd", 100) < 2 * 50 * 4
 
 
 @pytest.mark.slow
 def test_a_child_confirms_the_prediction(wide: CompiledProbe):
-    """Two batches of some tens of megabytes: what the system gave the child is what the compiler said."""
-    specs = [BatchSpec(4096, 4096), BatchSpec(4096, 2048)]
+    """Batches of some tens of megabytes: what the system gave the child is what the compiler said, to 20 %."""
+    specs = [BatchSpec(4096, 4096), BatchSpec(4096, 2048), BatchSpec(4096, 4096)]
     predicted = [wide.memory_bytes(spec) for spec in specs]
-    assert wide.confirm_all(specs) == pytest.approx(predicted, rel=0.35)
+    assert wide.confirm_all(specs) == pytest.approx(predicted, rel=0.2)
 
 
 @pytest.mark.slow

@@ -89,11 +89,13 @@ def _memory(found: Findings, choice: Choice, memory: Confirmed) -> list[Evidence
             Evidence("memory_fixed_bytes", found.memory.fixed_bytes, "bytes", "predicted", how),
             Evidence("memory_per_example_bytes", found.memory.per_example_bytes, "bytes/example", "predicted", how),
         ]
-    largest = "largest power of two whose compiled program is within the limit"
+    everything = found.top >= found.rows
+    largest = "all rows" if everything else "largest power of two"
+    largest += ", whose compiled program is within the limit"
     compiled, ran = "compiled shapes, chosen micro-batch", "peak of a child process, chosen size"
     return [
         *numbers,
-        Evidence("largest_micro_size", found.top, "examples", "predicted", largest),
+        Evidence("largest_micro_size", min(found.top, found.rows), "examples", "predicted", largest),
         Evidence("memory_predicted_bytes", memory.predicted_bytes, "bytes", "predicted", compiled),
         Evidence("memory_measured_bytes", memory.measured_bytes, "bytes", "measured", ran),
     ]
