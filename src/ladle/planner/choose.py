@@ -42,7 +42,7 @@ def choose(
 
     Raises `ArgumentError` where one example does not fit, and `RunError` where even a micro-batch of one dies.
 
-    >>> from ladle.planner.fake_probe import FakeProbe
+    >>> from ladle.planner.fakes_test import FakeProbe
     >>> plan = choose(FakeProbe(), rows=2**20, optimizer="adam", reference_lr=1e-3, reference_size=128)
     >>> plan.size, plan.lr, plan.bound
     (512, 0.002, 'optimum')

@@ -13,7 +13,7 @@ from ladle.errors import ArgumentError, RunError
 from ladle.plan import Plan
 from ladle.planner.choose import choose
 from ladle.planner.decide import decide, fallback
-from ladle.planner.fake_probe import FakeProbe
+from ladle.planner.fakes_test import FakeProbe
 from ladle.planner.measure import GOOD_SPREAD, measure_accumulation, measure_noise, pilot_spec
 from ladle.record import plain
 
