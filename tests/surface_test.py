@@ -33,6 +33,8 @@ PUBLIC = [
     "data",
     "feed",
     "fit",
+    "from_equinox",
+    "from_nnx",
     "losses",
     "metrics",
     "models",
