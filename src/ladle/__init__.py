@@ -39,7 +39,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
     "Diverged", "Evidence", "LadleError", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Shard",
-    "Task", "Until", "compare", "data", "feed", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy",
+    "Task", "Until", "compare", "data", "feed", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models",
+    "plan", "policy",
 ]  # fmt: skip
 
 _LATER = {

@@ -70,7 +70,8 @@ def _memory(plan: Plan) -> list[str]:
         how = "" if limit.method == limit.source else f", {limit.method}"
         lines.append(f"The limit is {bytes_text(limit.value)} ({limit.source}{how}).")
     if largest:
-        what = "All rows fit at once: " if largest.method.startswith("all rows") else "The largest micro-batch that fits: "
+        everything = largest.method.startswith("all rows")
+        what = "All rows fit at once: " if everything else "The largest micro-batch that fits: "
         lines.append(f"{what}{largest.value:,.0f} ({largest.source}).")
     if used and predicted:
         lines.append(

@@ -134,7 +134,8 @@ def _no_module(got: Any) -> ArgumentError:
 
 def _split(module: nnx.Module) -> tuple[Any, Any, Any, Any]:
     """`(graph, parameters, random streams, other variables)`."""
-    return nnx.split(module, nnx.Param, nnx.RngState, ...)
+    graph, params, streams, rest = nnx.split(module, nnx.Param, nnx.RngState, ...)
+    return graph, params, streams, rest
 
 
 def _named(variables: Any) -> dict[str, jax.Array]:

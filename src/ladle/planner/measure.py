@@ -21,7 +21,7 @@ MICRO_STEPS = 16
 """Micro-batches per pilot update, at least: the trace then has 2/15 relative variance per effective dimension."""
 
 PILOT_MICRO = 16
-"""Rows per micro-batch of the pilot, at most. Small, so that an update has many; one size, so that one program serves."""
+"""Rows per micro-batch of the pilot, at most: few, so that an update has many; the same, so that one program serves."""
 
 PILOT_SIZE = 512
 FEWEST_UPDATES = 8
