@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ladle.engine.cache import use_compilation_cache
@@ -55,11 +55,19 @@ class Assembly:
         """The training part in a new order each epoch."""
         return ResidentFeed(self.source, Permuted(self.rows, seed), resident=(self.train, None))
 
+    @property
+    def reference_lr(self) -> float | None:
+        """The rate at batches of 64: the task's number, or the optimiser's usual one; 1 where the task has a schedule.
+
+        None where a transformation of the user's brings its own.
+        """
+        return float(self.task.lr) if isinstance(self.task.lr, int | float) else self.optimizer.lr
+
     def lr(self, size: int) -> float | None:
-        """The learning rate at `size`: the task's own, or the rule from the optimiser's usual one at 64."""
-        if self.task.lr != "auto":
-            return float(self.task.lr) if not callable(self.task.lr) else None
-        return None if self.optimizer.lr is None else self.optimizer.lr * self.lr_ratio(size)
+        """The rate of a single run at `size`: the task's number as it is; "auto" is moved there by the rule."""
+        if self.task.lr != "auto" or self.reference_lr is None:
+            return self.reference_lr
+        return self.reference_lr * self.lr_ratio(size)
 
     def lr_ratio(self, size: int) -> float:
         """What the rule multiplies the rate at batches of 64 by for batches of `size`."""
@@ -71,7 +79,9 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
     use_compilation_cache()
     objective = task.objective()
     optimizer = optimizer_named(task.optimizer, task.hyper)
-    schedule = task.lr if callable(task.lr) else (rate or constant_rate)
+    schedule = rate or constant_rate
+    if callable(task.lr):  # A schedule holds the rates themselves: what multiplies it begins at one.
+        schedule, optimizer = task.lr, replace(optimizer, lr=1.0)
     step = CompiledStep(objective, optimizer, rate=schedule, per_example=per_example, devices=devices)
     source = Arrays(dict(task.data.train))
     return Assembly(

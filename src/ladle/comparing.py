@@ -156,9 +156,8 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
     else:
         size = resolve_size(name, assembly.rows)
         spec = BatchSpec(size, resolve_micro(size, None))
-        rate, hyper = assembly.lr(size), {}
-        if isinstance(lr, float):
-            rate = lr * assembly.lr_ratio(size)
+        reference, hyper = lr if isinstance(lr, float) else assembly.reference_lr, {}
+        rate = None if reference is None else reference * assembly.lr_ratio(size)
     if lr != "sweep" or rate is None:
         return _Entrant(name, spec, rate, hyper)
     examples = max(2 * assembly.rows, 20 * spec.size)

@@ -44,7 +44,8 @@ def plan(
     """
     assembly = task if isinstance(task, Assembly) else assemble(task)
     reference = min(REFERENCE_SIZE, assembly.rows)
-    rate = lr if lr is not None else assembly.lr(reference)
+    base = lr if lr is not None else assembly.reference_lr
+    rate = None if base is None else base * assembly.lr_ratio(reference)
     hyper = dict(assembly.optimizer.hyper)
     probe = CompiledProbe(
         step=assembly.step,

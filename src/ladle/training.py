@@ -210,13 +210,12 @@ class _Session:
 
     def _go(self, carry: Carry, monitor: Console, signal: Any, every_seconds: float | None) -> tuple[Carry, str, str]:
         """Windows and evaluations until something ends the run: `(carry, status, why)`."""
-        saved = time.monotonic()
+        saved, feed = time.monotonic(), self.assembly.feed(self.seed)
         while True:
             if why := self.until.ended(carry.progress, self._history()):
                 return carry, _ending(why), why
             rows = self.assembly.rows
             stop = (carry.progress.examples // rows + 1) * rows
-            feed = self.assembly.feed(self.seed)
             windows = train(carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window)
             for line, carry in windows:
                 ended = carry.progress.examples >= stop or self.until.ended(carry.progress) is not None
@@ -249,10 +248,8 @@ class _Session:
 
     def _lr(self, carry: Carry, factor: float) -> float | None:
         """The learning rate in force after a window; None where the user's own transformation holds it."""
-        if self.assembly.optimizer.lr is None and not callable(self.assembly.task.lr) and "lr" not in self.constants:
-            return None
-        base = self.constants.get("lr", 1.0 if callable(self.assembly.task.lr) else self.assembly.optimizer.lr or 1.0)
-        return base * factor * self.assembly.step.rate_at(carry.progress.examples)
+        base = self.constants.get("lr", self.assembly.optimizer.lr)
+        return None if base is None else base * factor * self.assembly.step.rate_at(carry.progress.examples)
 
     def _diverged(self, line: Mapping[str, Any]) -> str | None:
         loss = line.get("train_loss", 0.0)
@@ -264,7 +261,10 @@ class _Session:
         return None
 
     def _history(self) -> list[float]:
+        """All evaluations of the metric that patience watches; none where there is no patience."""
         name = self.until.patience_metric
+        if self.until.patience is None:
+            return []
         return [line[name] for line in self.lines if line.get(name) is not None and line["examples"] > 0]
 
     def _fresh(self, plan: Plan | None) -> Carry:

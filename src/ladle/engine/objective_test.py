@@ -26,7 +26,9 @@ def losses_of(loss, rows=ROWS, **options):
 
 
 def test_a_loss_that_returns_a_mean_is_refused_with_the_way_out():
-    with pytest.raises(ArgumentError, match="loss must return one number per example, shape .4,.; got .*; because a mean"):
+    with pytest.raises(
+        ArgumentError, match="loss must return one number per example, shape .4,.; got .*; because a mean"
+    ):
         losses_of(lambda params, batch: batch["x"].mean())
 
 

@@ -98,7 +98,7 @@ def test_an_update_that_remembers_the_parameters_can_still_be_given_up():
     found = ours(optimizer_named(mine), {"lr": 1.0})
     assert np.isfinite(flat(found)).all()
     step = CompiledStep(OBJECTIVE, optimizer_named(mine))
-    state, observation, _ = run(step, feed_of("resident"), BatchSpec(8, 8, updates=3))
+    _, observation, _ = run(step, feed_of("resident"), BatchSpec(8, 8, updates=3))
     assert observation.begun == 3
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -38,9 +40,7 @@ def step() -> CompiledStep:
 
 
 @lanes
-@given(
-    size=st.integers(1, N + 3), micro_size=st.sampled_from([4, 8]), weight=weights, start=st.integers(0, 2 * N)
-)
+@given(size=st.integers(1, N + 3), micro_size=st.sampled_from([4, 8]), weight=weights, start=st.integers(0, 2 * N))
 @example(size=10, micro_size=4, weight=fakes.ONES, start=0)
 @example(size=1, micro_size=8, weight=fakes.ONES, start=N - 1)
 @example(size=N, micro_size=8, weight=fakes.ONES, start=N)
@@ -93,7 +93,7 @@ weight = np.arange(N) % 3 / np.float32(2)
 found = {"devices": jax.device_count()}
 for lane, per_example in (("resident", False), ("host", False), ("resident", True)):
     step, feed = sgd(per_example=per_example), feed_of(lane, weight)
-    for size, start in ((10, 0), (37, 0), (3, 36)) if per_example else ((37, 0), (10, 0), (5, 2), (40, 35), (1, 36)):
+    for size, start in ((10, 0), (37, 0)) if per_example else ((37, 0), (10, 0), (5, 2), (40, 35), (1, 36)):
         state, observation, _ = run(step, feed, BatchSpec(size, 5 if per_example else 8), start=start)
         sums = observation.sums()
         sums = [sums[name] for name in ("loss", "weight", "metric/accuracy", "noise/trace")]
@@ -115,7 +115,8 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_any_number_of_devices_gives_the_same_gradients_and_losses(on_devices: Callable[[int, str], str]):
-    one, *others = (json.loads(on_devices(count, CHILD)) for count in (1, 2, 4, 8))
+    with ThreadPoolExecutor(2) as children:
+        one, *others = (json.loads(text) for text in children.map(partial(on_devices, code=CHILD), (1, 2, 4, 8)))
     assert [found.pop("devices") for found in (one, *others)] == [1, 2, 4, 8]
     for found in others:
         for name, numbers in one.items():

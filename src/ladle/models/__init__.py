@@ -2,7 +2,8 @@
 
     ladle.models.mlp(64, 128, 10)      ladle.models.convnet((28, 28), 10)      ladle.models.from_equinox(factory)
 
-Read `protocol.py` first (what a model is), then `perceptron.py` (the simplest one). Losses are in `losses.py`.
+Read `protocol.py` first (what a model is), then `perceptron.py` (the simplest one). Losses and
+metrics, one number per example, are in `losses.py` and `metrics.py`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ladle.errors import ArgumentError, must
-from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he
+from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he, normals
 from ladle.models.norm import batch_norm, batch_norm_init
 
 LEAST_SIDE = 4
@@ -59,18 +59,19 @@ class ConvNet:
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Convolutions `he`, head `glorot`, scales one, biases zero."""
         ins = (self.shape[2], *self.channels[:-1])
-        *keys, head = jax.random.split(key, 1 + len(ins))
-        blocks = []
-        for block_key, inputs, outputs in zip(keys, ins, self.channels, strict=True):
-            scale = {"scale": jnp.ones(outputs, jnp.float32)} if self.batch_norm else {}
-            blocks.append({**dense_init(he(block_key, (3, 3, inputs, outputs))), **scale})
-        params = {"blocks": tuple(blocks), "head": dense_init(glorot(head, (self.features, self.outputs)))}
-        return params, tuple(map(batch_norm_init, self.channels)) if self.batch_norm else ()
+        kernels = [(3, 3, inputs, outputs) for inputs, outputs in zip(ins, self.channels, strict=True)]
+        head = (self.features, self.outputs)
+        *drawn, last = normals(key, [*kernels, head])
+        blocks = [dense_init(he(shape) * weight) for shape, weight in zip(kernels, drawn, strict=True)]
+        if self.batch_norm:
+            blocks = [{**block, "scale": jnp.ones_like(block["bias"])} for block in blocks]
+        state = tuple(map(batch_norm_init, self.channels)) if self.batch_norm else ()
+        return {"blocks": tuple(blocks), "head": dense_init(glorot(head) * last)}, state
 
     def apply(
         self, params: Any, model_state: Any, x: Any, *, keys: jax.Array | None, weight: jax.Array, train: bool
     ) -> tuple[jax.Array, Any]:
-        """`[examples, h, w]` or `[examples, h, w, c] -> [examples, outputs]`. Raises `ArgumentError` for other shapes."""
+        """`[examples, h, w(, c)] -> [examples, outputs]`. Raises `ArgumentError` for images of another shape."""
         h = self._images(x).astype(params["head"]["weight"].dtype)
         states = []
         for number, block in enumerate(params["blocks"]):

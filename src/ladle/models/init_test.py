@@ -42,4 +42,4 @@ def test_an_unknown_model_is_refused_with_the_nearest() -> None:
     with pytest.raises(ArgumentError, match="try 'convnet'"):
         models.default_for("convent", input_shape=(8, 8), outputs=10)
     with pytest.raises(AttributeError, match="resnet"):
-        models.resnet
+        _ = models.resnet

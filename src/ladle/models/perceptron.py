@@ -19,6 +19,7 @@ from ladle.models.layers import (
     flat,
     glorot,
     he,
+    normals,
 )
 
 
@@ -45,11 +46,11 @@ class Mlp:
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Hidden layers `he` (`glorot` under tanh), the last `glorot`, biases zero."""
-        *hidden, last = pairwise(self.widths)
-        *keys, last_key = jax.random.split(key, len(hidden) + 1)
-        start = glorot if self.activation == "tanh" else he
-        weights = [*(start(k, shape) for k, shape in zip(keys, hidden, strict=True)), glorot(last_key, last)]
-        return tuple(dense_init(weight) for weight in weights), ()
+        shapes = list(pairwise(self.widths))
+        hidden = glorot if self.activation == "tanh" else he
+        scales = [*(hidden(shape) for shape in shapes[:-1]), glorot(shapes[-1])]
+        drawn = normals(key, shapes)
+        return tuple(dense_init(scale * weight) for scale, weight in zip(scales, drawn, strict=True)), ()
 
     def apply(
         self, params: Any, model_state: Any, x: Any, *, keys: jax.Array | None, weight: jax.Array, train: bool

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ladle.errors import ArgumentError, must
-from ladle.models.layers import checked_counts, flat
+from ladle.models.layers import checked_counts, flat, normals
 from ladle.models.perceptron import Mlp, mlp
 
 MOST_WIDTH = 64
@@ -56,10 +56,10 @@ class Tabular:
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Embeddings N(0, 1), the scale of standardised numbers; dense layers as in `mlp`."""
-        key, *keys = jax.random.split(key, 1 + len(self.cardinalities))
+        table_key, mlp_key = jax.random.split(key)
         shapes = [(levels, embedding_width(levels)) for levels in self.cardinalities]
-        tables = tuple(jax.random.normal(k, s, jnp.float32) for k, s in zip(keys, shapes, strict=True))
-        return {"embeddings": tables, "mlp": self.mlp.init(key)[0]}, ()
+        tables = normals(table_key, shapes) if shapes else []
+        return {"embeddings": tuple(tables), "mlp": self.mlp.init(mlp_key)[0]}, ()
 
     def apply(
         self, params: Any, model_state: Any, x: Any, *, keys: jax.Array | None, weight: jax.Array, train: bool

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ladle
+from ladle.assembly import Assembly, assemble
+from ladle.errors import ArgumentError
+from ladle.record import METRICS_FILE, RUN_FILE, read_json, read_lines
+
+
+def small(**changes: Any) -> ladle.Task:
+    """A linear regression that is exact: y = 2 x0 - x1 + 3, standardised."""
+    x = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
+    data = ladle.data.arrays(x, 2 * x[:, 0] - x[:, 1] + 3.0, name="plane")
+    return ladle.Task(ladle.models.linear(2, 1), "mse", data, **{"optimizer": "sgd", "lr": 0.1, **changes})
+
+
+@pytest.fixture(scope="module")
+def plane() -> Assembly:
+    return assemble(small())
+
+
+def test_it_learns_and_predicts_in_the_units_of_the_data(plane: Assembly) -> None:
+    run = ladle.fit(plane, size=8, until="40 epochs")
+    assert run.status == "finished" and run.final["valid_loss"] < 1e-6
+    np.testing.assert_allclose(run.predict(np.array([[1.0, 1.0], [0.0, 0.0]]))[:, 0], [4.0, 3.0], atol=1e-2)
+    assert [line["epoch"] for line in run.metrics] == list(range(41))
+    assert "valid_loss" in run._repr_html_() and "finished" in run._repr_html_()
+
+
+def test_all_sizes_start_from_the_same_parameters_and_see_every_example(plane: Assembly) -> None:
+    runs = [ladle.fit(plane, size=size, until="3 epochs", seed=5) for size in (1, 7, "full")]
+    assert len({run.metrics[0]["valid_loss"] for run in runs}) == 1
+    assert [run.final["updates"] for run in runs] == [120, 18, 3]
+    assert {run.final["examples"] for run in runs} == {120}
+
+
+def test_until_targets_patience_and_steps(plane: Assembly) -> None:
+    reached = ladle.fit(plane, size=8, until="100 epochs, valid_loss < 0.01")
+    assert reached.status == "stopped" and "target reached" in reached.why and reached.final["epoch"] < 40
+    tired = ladle.fit(plane, size=8, until="400 epochs, patience 3")
+    assert tired.status == "stopped" and "patience" in tired.why
+    counted = ladle.fit(plane, size=8, until="13 steps")
+    assert counted.final["updates"] == 13 and "valid_loss" in counted.metrics[-1]
+
+
+def test_a_schedule_of_rates_is_in_examples_and_absolute() -> None:
+    assembly = assemble(small(lr=optax.linear_schedule(0.1, 0.0, 80)))
+    run = ladle.fit(assembly, size=10, until="3 epochs")
+    assert [line["lr"] for line in run.metrics[1:]] == pytest.approx([0.05, 0.0, 0.0])
+    assert run.metrics[2]["valid_loss"] == run.metrics[3]["valid_loss"], "a rate of zero moves nothing"
+    # Plain SGD by hand over the first epoch.
+    params, feed = assembly.step.init(0).params, assembly.feed(0)
+    weight, bias = (np.asarray(leaf, np.float64) for leaf in (params[0]["weight"], params[0]["bias"]))
+    train = assembly.task.data.train
+    for start in range(0, 40, 10):
+        ids = feed.order.ids(start, 10)
+        x, y = train["x"][ids], train["y"][ids]
+        error = (x @ weight + bias)[:, 0] - y
+        rate = 0.1 * (1 - start / 80)
+        weight, bias = weight - rate * 2 * x.T @ error[:, None] / 10, bias - rate * 2 * error.mean()
+    valid = assembly.task.data.valid
+    loss = np.mean(((valid["x"] @ weight + bias)[:, 0] - valid["y"]) ** 2)
+    assert run.metrics[1]["valid_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_auto_rates_follow_the_rule_and_numbers_stay(plane: Assembly) -> None:
+    auto = assemble(small(lr="auto", optimizer="adam"))
+    assert auto.lr(64) == pytest.approx(1e-3) and auto.lr(16) == pytest.approx(5e-4)
+    assert plane.lr(16) == plane.lr(64) == 0.1
+
+
+def test_resume_is_the_unbroken_run(tmp_path: Path, plane: Assembly) -> None:
+    whole = ladle.fit(plane, size=8, until="6 epochs", out=tmp_path / "whole")
+    ladle.fit(plane, size=8, until="2 epochs", out=tmp_path / "broken")
+    broken = ladle.fit(plane, size=8, until="6 epochs", out=tmp_path / "broken", resume=True)
+    for mine, theirs in zip(jax.tree.leaves(whole.params), jax.tree.leaves(broken.params), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    names = ("examples", "updates", "train_loss", "valid_loss", "grad_norm", "lr")
+    lines = [
+        [[line.get(n) for n in names] for line in read_lines(tmp_path / f / METRICS_FILE)] for f in ("whole", "broken")
+    ]
+    assert lines[0] == lines[1]
+    assert read_json(tmp_path / "broken" / RUN_FILE)["status"] == "finished"
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    run = ladle.fit(small(lr=1e5), size=4, until="5 epochs", out=tmp_path / "run")
+    assert run.status == "diverged" and run.checkpoint is not None and run.checkpoint.name == "0" * 12
+    assert read_json(tmp_path / "run" / RUN_FILE)["checkpoint"] == "0" * 12
+
+
+def test_a_loss_that_is_not_a_number_is_not_applied() -> None:
+    data = small().data
+
+    def loss(params: Any, batch: Any) -> jax.Array:
+        return jnp.log(params["w"] - 1) + 0 * batch["y"]
+
+    task = ladle.Task.functions(lambda key: {"w": jnp.zeros(())}, loss, data, optimizer="sgd", lr=0.1)
+    run = ladle.fit(task, size=8, until="5 epochs")
+    assert run.status == "diverged" and float(run.params["w"]) == 0.0
+
+
+def test_models_of_other_libraries_are_taken_as_they_are() -> None:
+    import equinox as eqx
+    from flax import nnx
+
+    for model in (eqx.nn.MLP(2, 1, 4, 1, key=jax.random.key(0)), nnx.Linear(2, 1, rngs=nnx.Rngs(0))):
+        run = ladle.fit(ladle.Task(model, "mse", small().data, lr=0.01), size=8, until="2 epochs")
+        assert run.metrics[-1]["train_loss"] < run.metrics[1]["train_loss"]
+    with pytest.raises(ArgumentError, match="model must be one of"):
+        ladle.fit(ladle.Task(object(), "mse", small().data), size=8)
+
+
+def test_no_validation_part_is_fine() -> None:
+    data = ladle.data.arrays(np.arange(20.0)[:, None] / 20, np.arange(20.0), valid=0)
+    run = ladle.fit(
+        ladle.Task(ladle.models.linear(1, 1), "mse", data, optimizer="sgd", lr=0.1), size=5, until="3 epochs"
+    )
+    assert len(run.metrics) == 4 and "valid_loss" not in run.final
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "size must be given"),
+        ({"size": 0}, "at least 1"),
+        ({"size": 2.5}, "whole number"),
+        ({"size": 41}, "at most the 40"),
+        ({"size": 8, "micro_size": 9}, "at most the batch size 8"),
+        ({"size": 8, "until": "soon"}, "until must"),
+    ],
+)
+def test_what_cannot_be_right_is_said_before_work(plane: Assembly, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        ladle.fit(plane, **arguments)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, plane: Assembly) -> None:
+    ladle.fit(plane, size=8, until="1 epochs", out=tmp_path / "run", checkpoints=False)
+    with pytest.raises(ArgumentError, match="out must be a new folder"):
+        ladle.fit(plane, size=8, until="1 epochs", out=tmp_path / "run")
