@@ -44,7 +44,7 @@ def tasks() -> dict[str, tuple[ladle.Task, tuple[int, ...]]]:
             ladle.Task(ladle.models.mlp(INPUTS, 1024, 1024, CLASSES), loss, flat),
             (256, 1024, 4096, 16_384),
         ),
-        "convnet 28x28": (ladle.Task(ladle.models.convnet((28, 28), CLASSES), loss, images), (64, 256, 1024, 4096)),
+        "convnet 28x28": (ladle.Task(ladle.models.convnet((28, 28), CLASSES), loss, images), (16, 64, 256, 1024)),
     }
 
 

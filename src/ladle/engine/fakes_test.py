@@ -13,7 +13,7 @@ from ladle.engine.objective import Objective, of_functions
 from ladle.engine.optimizer import optimizer_named
 from ladle.engine.step import CompiledStep
 from ladle.feed.arrays import ArrayFeed, Arrays
-from ladle.feed.order import Permuted
+from ladle.feed.order import Sequential
 from ladle.feed.resident import ResidentFeed
 from ladle.spec import BatchSpec
 
@@ -53,8 +53,9 @@ def sgd(objective: Objective = OBJECTIVE, **options: Any) -> CompiledStep:
     return CompiledStep(objective, optimizer_named("sgd"), **options)
 
 
-def feed_of(lane: str, weight: Any = ONES, *, seed: int = 3, source: Arrays = SOURCE) -> Any:
-    return LANES[lane](source, Permuted(len(source), seed), weight)
+def feed_of(lane: str, weight: Any = ONES, *, source: Arrays = SOURCE, order: Any = None) -> Any:
+    """Examples as they are stored, unless told otherwise: the order that compiles fastest."""
+    return LANES[lane](source, order or Sequential(len(source)), weight)
 
 
 def run(step: CompiledStep, feed: Any, spec: BatchSpec, *, start: int = 0, seed: int = 0, **hyper: float) -> Any:

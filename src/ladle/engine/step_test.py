@@ -25,6 +25,7 @@ from ladle.engine.optimizer import optimizer_named
 from ladle.engine.step import CompiledStep
 from ladle.errors import ArgumentError
 from ladle.feed.arrays import Arrays
+from ladle.feed.order import Permuted
 from ladle.noise import pair
 from ladle.spec import BatchSpec
 
@@ -70,7 +71,7 @@ def test_a_batch_without_any_weight_changes_nothing(step, lane):
 
 
 def test_an_average_of_averages_is_another_gradient(step):
-    """Ten examples cut 4 + 4 + 2: the mean of the three means is off by 52 % here; the update is not.
+    """Ten examples cut 4 + 4 + 2: the mean of the three means is off by 43 % here; the update is not.
 
     The last two examples then count 1/6 each instead of 1/10.
     """
@@ -78,7 +79,7 @@ def test_an_average_of_averages_is_another_gradient(step):
     (ids,) = draw.ids()
     parts = [reference(part)[0] for part in (ids[:4], ids[4:8], ids[8:])]
     expected = reference(ids)[0]
-    assert relative(np.mean(parts, 0), expected) == pytest.approx(0.52, abs=0.01)
+    assert relative(np.mean(parts, 0), expected) == pytest.approx(0.43, abs=0.01)
     assert relative(gradient(state), expected) < EXACT
 
 
@@ -146,14 +147,13 @@ def test_new_numbers_compile_nothing(compilations: Counter[str]):
     """Learning rate, its factor, betas, seed, position and number of updates are data."""
     step = CompiledStep(OBJECTIVE, optimizer_named("adam"))
     runs = [{"lr": 0.1}, {"lr": 0.3, "b1": 0.5}, {"b2": 0.9}, {"eps": 1e-3}]
-    run(step, feed_of("resident"), BatchSpec(8, 8))
+    run(step, feed_of("resident", order=Permuted(N, 9)), BatchSpec(8, 8))
     before = compilations.total()
-    results = [
-        run(step, feed_of("resident", seed=7 + n), BatchSpec(5, 8, updates=1 + n), start=n, seed=n, **hyper)[0]
-        for n, hyper in enumerate(runs)
-    ]
-    draw, _ = feed_of("resident").draw(Cursor(3), BatchSpec(8, 8))
-    step(results[0], draw, BatchSpec(8, 8), 0.25)
+    for n, hyper in enumerate(runs):
+        spec = BatchSpec(5, 8, updates=1 + n)
+        state, _, _ = run(step, feed_of("resident", order=Permuted(N, n)), spec, start=n, seed=n, **hyper)
+    draw, _ = feed_of("resident", order=Permuted(N, 9)).draw(Cursor(3), BatchSpec(8, 8))
+    step(state, draw, BatchSpec(8, 8), 0.25)
     assert compilations.total() == before
 
 
@@ -193,11 +193,13 @@ def test_many_updates_in_one_call_are_those_updates_one_by_one(step, lane, micro
     assert observation.sums()["weight"] == cursor.drawn
 
 
-@given(size=st.integers(1, N), micro_size=st.sampled_from([4, 8]), start=st.integers(0, 2 * N))
+@given(size=st.integers(1, N), seed=st.integers(0, 9), start=st.integers(0, 2 * N))
 @few
-def test_both_lanes_take_the_same_examples_and_give_the_same_losses(step, size, micro_size, start):
-    spec = BatchSpec(size, micro_size, updates=3)
-    (one, seen, draw), (other, also_seen, also) = (run(step, feed_of(lane), spec, start=start) for lane in LANES)
+def test_both_lanes_take_the_same_examples_and_give_the_same_losses(step, size, seed, start):
+    spec, order = BatchSpec(size, 8, updates=3), Permuted(N, seed)
+    (one, seen, draw), (other, also_seen, also) = (
+        run(step, feed_of(lane, order=order), spec, start=start) for lane in LANES
+    )
     assert [ids.tolist() for ids in draw.ids()] == [ids.tolist() for ids in also.ids()]
     np.testing.assert_allclose(flat(one.params), flat(other.params), rtol=0, atol=1e-5)
     first, second = seen.sums(), also_seen.sums()
@@ -205,8 +207,9 @@ def test_both_lanes_take_the_same_examples_and_give_the_same_losses(step, size, 
 
 
 def noisy(params: Any, model_state: Any, rows: Any, train: bool):
-    mask = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (fakes.FEATURES,)))(rows.keys)
-    batch = {**rows.data, "x": rows.data["x"] * mask.astype(jnp.float32)}
+    """Drops half of the inputs, by the first bits of each example's key."""
+    bits = jax.random.key_data(rows.keys)[:, :1] >> np.arange(fakes.FEATURES, dtype=np.uint32)[None, :]
+    batch = {**rows.data, "x": rows.data["x"] * (bits & np.uint32(1)).astype(jnp.float32)}
     return fakes.loss(params, batch), {}, model_state
 
 
