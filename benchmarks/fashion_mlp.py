@@ -11,7 +11,8 @@ Hardware and every sample: `results/fashion_mlp.json`. n = 5 interleaved repetit
 Each program lives in a process of its own (`peers/fashion.py`) and trains afresh in each repetition. The first epoch of
 each training is left out (it compiles, touches memory first); it is reported apart. A repetition's value is the mean of
 the epochs after the first: three of them for the fast programs, one for the slow ones. Everybody trains on all 60,000
-rows and nobody evaluates, so no row is held out for validation (`valid=0`).
+rows and nobody evaluates, so no row is held out for validation (`valid=0`). PyTorch is run as it comes and with one
+thread: on a machine with other work its thread pool can cost it a factor of ten.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from functools import partial
 from peers.fashion import PROGRAMS, accuracy
 from timing import arguments, headline, interleave, ratio, save, serve, show, spread, table, workers
 
-SLOW = ("torch_loader", "keras", "sklearn")
+SLOW = ("torch_loader", "torch_loader, 1 thread", "keras", "sklearn")
 EPOCHS, SEEDS = 10, 3
 
 
@@ -41,7 +42,11 @@ def main(quick: bool) -> None:
     first = {name: of[0][0] for name, of in laps.items()}
     ratios = {
         "ladle / jax_scan": ratio(epoch["ladle"], epoch["jax_scan"]),
-        **{f"{name} / ladle": ratio(of, epoch["ladle"]) for name, of in epoch.items() if name not in ("ladle", "jax_scan")},
+        **{
+            f"{name} / ladle": ratio(of, epoch["ladle"])
+            for name, of in epoch.items()
+            if name not in ("ladle", "jax_scan")
+        },
     }
     print(headline())
     rows = [[name, show(spread(of)), f"{first[name]:.3g}"] for name, of in epoch.items()]

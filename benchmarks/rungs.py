@@ -1,8 +1,8 @@
-"""What it costs to run a batch size on a shared rung, and to cut a batch into micro-batches; with the machine's limits.
+"""The price of running a batch size on a shared rung, and of cutting it into micro-batches; the machine's limits.
 
-Claims: none in advance; these are the prices a plan weighs. A size between two powers of two that runs on the rung above
-(no compilation of its own) computes up to twice the rows. A batch cut into micro-batches computes the same rows with
-more, smaller products, and adds up gradients.
+Claims: none in advance; these are the prices a plan weighs. A size between two powers of two that runs on the rung
+above (no compilation of its own) computes up to twice the rows. A batch cut into micro-batches computes the same rows
+in more and smaller products, and adds up gradients.
 
     python benchmarks/rungs.py [--quick]
 
@@ -88,16 +88,24 @@ def specs() -> dict[str, ladle.BatchSpec]:
     return {**exact, **shared, **{f"{CUT} as {CUT // cut} x {cut}": ladle.BatchSpec(CUT, cut) for cut in CUTS}}
 
 
+def seconds_once(probe: CompiledProbe, spec: ladle.BatchSpec) -> float:
+    return float(probe.seconds(spec, 1)[0])
+
+
 def main(quick: bool) -> None:
     repeats, assembly = (2 if quick else 9), assemble(task())
     probe = CompiledProbe(assembly.step, assembly.feed(0), ladle.BatchSpec(64, 64), {"lr": 1e-3})
     todo = specs()
-    seconds = interleave({name: partial(lambda spec: float(probe.seconds(spec, 1)[0]), spec) for name, spec in todo.items()}, repeats)
+    seconds = interleave({name: partial(seconds_once, probe, spec) for name, spec in todo.items()}, repeats)
     bounds = interleave(limits(), repeats)
     shared = {size: (f"{size} on {rung_for(size, LARGEST)}", f"{size} exact") for size in SIZES}
     ratios = {f"{on} / exact": ratio(seconds[on], seconds[exact]) for on, exact in shared.values()}
     whole = f"{CUT} as 1 x {CUT}"
-    ratios |= {f"{name} / whole": ratio(seconds[name], seconds[whole]) for name in todo if name.startswith(f"{CUT} as") and name != whole}
+    ratios |= {
+        f"{name} / whole": ratio(seconds[name], seconds[whole])
+        for name in todo
+        if name.startswith(f"{CUT} as") and name != whole
+    }
     print(headline())
     rows = [
         [name, f"{1e3 * spread(of)['median']:.3f}", f"{todo[name].size / spread(of)['median']:,.0f}",
@@ -109,7 +117,8 @@ def main(quick: bool) -> None:
     print(table(["limit", "10^9 per second"], [[n, show(spread([v / 1e9 for v in of]))] for n, of in bounds.items()]))
     floor = product_flops(60_000) / spread(bounds["products of 64 rows, FLOP/s"])["median"]
     print(f"\nproducts alone of an epoch of `fashion_mlp` at that last rate: {floor:.2f} s")
-    print(save("rungs", quick=quick, n=repeats, ratios=ratios, limits=bounds, epoch_floor_seconds=floor, samples=seconds))
+    found = {"ratios": ratios, "limits": bounds, "epoch_floor_seconds": floor, "samples": seconds}
+    print(save("rungs", quick=quick, n=repeats, **found))
 
 
 if __name__ == "__main__":

@@ -76,9 +76,12 @@ def measure(repeats: int) -> dict[str, list[dict[str, Any]]]:
 
 def main() -> None:
     quick = arguments(__doc__).quick
-    answers = measure(2 if quick else 5)
+    repeats = 2 if quick else 5
+    answers = measure(repeats)
     whole = {name: [a["process_seconds"] for a in answers[name]] for name in answers if name != "ladle, training"}
-    trained = {name: [a["train_seconds"] for a in answers[name]] for name in answers if "train_seconds" in answers[name][0]}
+    trained = {
+        name: [a["train_seconds"] for a in answers[name]] for name in answers if "train_seconds" in answers[name][0]
+    }
     trained["ladle, own clock"] = [a["own_clock_seconds"] for a in answers["ladle, training"]]
     ratios = {
         f"training: {peer} / {mine}": ratio(trained[peer], trained[mine])
@@ -90,12 +93,13 @@ def main() -> None:
         for mine in ("ladle, cold cache", "ladle, warm cache")
     }
     print(headline())
-    print(table(["training part, both sizes", "seconds"], [[n, show(spread(s))] for n, s in trained.items()]), end="\n\n")
-    print(table(["whole process", "seconds"], [[n, show(spread(s))] for n, s in whole.items()]), end="\n\n")
+    for name, part in (("training part, both sizes", trained), ("whole process", whole)):
+        print(table([name, "seconds"], [[n, show(spread(s))] for n, s in part.items()]), end="\n\n")
     print(table(["ratio", "median (low - high)"], [[n, show(r)] for n, r in ratios.items()]))
     last = {name: {size: answers[name][-1]["losses"][size][-1] for size in ("64", "full")} for name in whole}
     print(f"\nlast epoch's loss: {last}")
-    print(save("seed_job", quick=quick, n=2 if quick else 5, ratios=ratios, training=trained, whole=whole, samples=answers))
+    found = {"ratios": ratios, "training": trained, "whole": whole, "samples": answers}
+    print(save("seed_job", quick=quick, n=repeats, **found))
 
 
 if __name__ == "__main__":

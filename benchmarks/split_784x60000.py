@@ -12,6 +12,7 @@ column is not the same 10,000 examples in the next row.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from timing import RESULTS, arguments, headline, save, table
@@ -45,7 +46,9 @@ def draw(losses: list[float], epochs: int) -> str:
     axes.plot([PARTS * (e + 0.5) + 0.5 for e in range(epochs)], means, "k--", label="mean of an epoch's six")
     for e in range(1, epochs):
         axes.axvline(PARTS * e + 0.5, color="0.85", zorder=0)
-    axes.set(xlabel="update (six an epoch)", ylabel="training loss", yscale="log", title="784 x 60,000 in six mini-batches")
+    axes.set(
+        xlabel="update (six an epoch)", ylabel="training loss", yscale="log", title="784 x 60,000 in six mini-batches"
+    )
     axes.legend()
     path = RESULTS / "split_784x60000.png"
     RESULTS.mkdir(exist_ok=True)
@@ -55,7 +58,7 @@ def draw(losses: list[float], epochs: int) -> str:
 
 def trend(losses: list[float]) -> dict[str, Any]:
     """First and last epoch's mean, and at how many updates the loss rose."""
-    rises = sum(after > before for before, after in zip(losses, losses[1:], strict=False))
+    rises = sum(after > before for before, after in pairwise(losses))
     return {"first_epoch": sum(losses[:PARTS]) / PARTS, "last_epoch": sum(losses[-PARTS:]) / PARTS, "rises": rises}
 
 

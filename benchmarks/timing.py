@@ -72,7 +72,7 @@ def workers(program: str, names: Sequence[str], **environment: str) -> Iterator[
 
 
 def serve(answer: Callable[..., Any]) -> None:
-    """The worker's side: answer requests until standard input ends. Whatever a library prints goes to standard error."""
+    """The worker's side: answer requests until standard input ends. What a library prints goes to standard error."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for request in sys.stdin:
@@ -108,7 +108,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table with aligned columns."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 

@@ -1,4 +1,4 @@
-"""Seven programs that train one model: MLP 784-256-10 with ReLU, Adam 1e-3, batches of 64, a new order each epoch.
+"""Programs that train one model: MLP 784-256-10 with ReLU, Adam 1e-3, batches of 64, a new order each epoch.
 
 Each is a function `epochs -> seconds of each epoch`, which starts afresh. All keep the mean training loss of every
 epoch as a number. All train on the same 60,000 rows in float32 and none evaluates.
@@ -229,7 +229,7 @@ def keras(epochs: int) -> list[float]:
 
 
 def sklearn(epochs: int) -> list[float]:
-    """scikit-learn's `MLPClassifier.fit`, without its penalty and early end. It compiles nothing: an equal part each."""
+    """scikit-learn's `MLPClassifier.fit`, without its penalty and early end. Nothing to compile: an equal part each."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
@@ -255,6 +255,16 @@ def accuracy(seed: int, epochs: int) -> float:
     return float((run.predict(test["x"]).argmax(-1) == test["y"]).mean())
 
 
+def one_thread(program: Callable[[int], list[float]], epochs: int) -> list[float]:
+    """A PyTorch program without its thread pool, which waits for itself where other programs use the cores too."""
+    import torch
+
+    torch.set_num_threads(1)
+    return program(epochs)
+
+
 PROGRAMS: dict[str, Callable[[int], list[float]]] = {
-    program.__name__: program for program in (ladle, jax_scan, jax_loop, torch_tight, keras, torch_loader, sklearn)
+    **{program.__name__: program for program in (ladle, jax_scan, jax_loop, keras, torch_tight, torch_loader, sklearn)},
+    "torch_tight, 1 thread": partial(one_thread, torch_tight),
+    "torch_loader, 1 thread": partial(one_thread, torch_loader),
 }

@@ -69,7 +69,8 @@ def main(path: str, fits: int) -> None:
             train_seconds[name] = later.final["seconds"]
         again.append({"seconds": seconds, "train_seconds": train_seconds})
     first_seconds = {name: seconds for name, (_, seconds) in first.items()}
-    print(json.dumps({"first_seconds": first_seconds, "fits": again, "losses": {n: losses(r) for n, (r, _) in first.items()}}))
+    curves = {name: losses(run) for name, (run, _) in first.items()}
+    print(json.dumps({"first_seconds": first_seconds, "fits": again, "losses": curves}))
 
 
 if __name__ == "__main__":

@@ -185,16 +185,15 @@ def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folde
     return run
 
 
-def _probe(assembly: Assembly) -> CompiledProbe:
-    return CompiledProbe(assembly.step, assembly.feed(0), BatchSpec(1, 1))
-
-
 def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]:
     """Peak memory of an update at each size, measured in one child process; None where the child failed."""
+    specs = sorted({entrant.spec for entrant in entrants}, key=lambda spec: spec.micro_size)
+    probe = CompiledProbe(assembly.step, assembly.feed(0), BatchSpec(1, 1))
     try:
-        return list(_probe(assembly).confirm_all([entrant.spec for entrant in entrants]))
+        peaks = dict(zip(specs, probe.confirm_all(specs), strict=True))
     except RunError:
         return [None] * len(entrants)
+    return [peaks[entrant.spec] for entrant in entrants]
 
 
 def _row(assembly: Assembly, entrant: _Entrant, runs: Sequence[Run], peak: int | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -110,6 +111,14 @@ def as_model(model: Any) -> Any:
             from ladle.bridge.nnx import from_nnx
 
             return from_nnx(model)
+    if inspect.isfunction(model):  # a factory: Flax gives it `rngs`, Equinox a `key`
+        if "rngs" in inspect.signature(model).parameters:
+            from ladle.bridge.nnx import from_nnx
+
+            return from_nnx(model)
+        from ladle.models.module import from_equinox
+
+        return from_equinox(model)
     raise ArgumentError(
         must(
             "model",

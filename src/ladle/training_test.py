@@ -112,7 +112,13 @@ def test_models_of_other_libraries_are_taken_as_they_are() -> None:
     import equinox as eqx
     from flax import nnx
 
-    for model in (eqx.nn.MLP(2, 1, 4, 1, key=jax.random.key(0)), nnx.Linear(2, 1, rngs=nnx.Rngs(0))):
+    models: tuple[Any, ...] = (
+        eqx.nn.MLP(2, 1, 4, 1, key=jax.random.key(0)),
+        lambda key: eqx.nn.Linear(2, 1, key=key),
+        nnx.Linear(2, 1, rngs=nnx.Rngs(0)),
+        lambda rngs: nnx.Linear(2, 1, rngs=rngs),
+    )
+    for model in models:
         run = ladle.fit(ladle.Task(model, "mse", small().data, lr=0.01), size=8, until="2 epochs")
         assert run.metrics[-1]["train_loss"] < run.metrics[1]["train_loss"]
     with pytest.raises(ArgumentError, match="model must be one of"):
