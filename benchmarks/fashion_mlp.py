@@ -5,7 +5,7 @@ program takes (one compiled scan an epoch); it is at least 8 times faster than P
 than a tight PyTorch loop, Keras 3 on JAX and scikit-learn; its model is right on at least 88 % of the 10,000 test
 images within 10 epochs.
 
-    python benchmarks/fashion_mlp.py [--quick]        (LADLE_DATA names the folder of data sets)
+    python benchmarks/fashion_mlp.py [--quick] [--only NAME ...]        (LADLE_DATA names the folder of data sets)
 
 Hardware and every sample: `results/fashion_mlp.json`. n = 5 interleaved repetitions.
 Each program lives in a process of its own (`peers/fashion.py`) and trains afresh in each repetition. The first epoch of
@@ -19,46 +19,48 @@ from __future__ import annotations
 
 import statistics
 from functools import partial
+from typing import Any
 
 from peers.fashion import PROGRAMS, accuracy
 from timing import arguments, headline, interleave, ratio, save, serve, show, spread, table, workers
 
 SLOW = ("torch_loader", "torch_loader, 1 thread", "keras", "sklearn")
 EPOCHS, SEEDS = 10, 3
+NEEDED = ("ladle", "jax_scan")
 
 
 def answer(worker: str, epochs: int = 0, seed: int | None = None) -> list[float] | float:
     return PROGRAMS[worker](epochs) if seed is None else accuracy(seed, epochs)
 
 
-def main(quick: bool) -> None:
-    repeats, fast = (2, 1) if quick else (5, 3)
-    with workers(__file__, tuple(PROGRAMS), KERAS_BACKEND="jax") as alive:
-        laps = interleave(
-            {name: partial(alive[name], epochs=1 + (1 if name in SLOW else fast)) for name in alive}, repeats
-        )
-        right = [alive["ladle"](epochs=EPOCHS, seed=seed) for seed in range(1 if quick else SEEDS)]
+def measure(names: tuple[str, ...], *, repeats: int, fast: int, seeds: int) -> tuple[dict[str, list[Any]], list[float]]:
+    """Laps of every training, and ladle's test accuracy by seed."""
+    epochs = {name: 1 + (1 if name in SLOW else fast) for name in names}
+    with workers(__file__, names, KERAS_BACKEND="jax") as alive:
+        laps = interleave({name: partial(alive[name], epochs=epochs[name]) for name in names}, repeats)
+        return laps, [alive["ladle"](epochs=EPOCHS, seed=seed) for seed in range(seeds)]
+
+
+def compared(epoch: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """ladle over the hand-written scan; all others over ladle."""
+    others = [name for name in epoch if name not in ("ladle", "jax_scan")]
+    scan = {"ladle / jax_scan": ratio(epoch["ladle"], epoch["jax_scan"])}
+    return scan | {f"{name} / ladle": ratio(epoch[name], epoch["ladle"]) for name in others}
+
+
+def main(quick: bool, names: tuple[str, ...]) -> None:
+    repeats = 2 if quick else 5
+    laps, right = measure(names, repeats=repeats, fast=1 if quick else 3, seeds=1 if quick else SEEDS)
     epoch = {name: [statistics.fmean(lap[1:]) for lap in of] for name, of in laps.items()}
-    first = {name: of[0][0] for name, of in laps.items()}
-    ratios = {
-        "ladle / jax_scan": ratio(epoch["ladle"], epoch["jax_scan"]),
-        **{
-            f"{name} / ladle": ratio(of, epoch["ladle"])
-            for name, of in epoch.items()
-            if name not in ("ladle", "jax_scan")
-        },
-    }
+    first, ratios = {name: of[0][0] for name, of in laps.items()}, compared(epoch)
     print(headline())
     rows = [[name, show(spread(of)), f"{first[name]:.3g}"] for name, of in epoch.items()]
     print(table(["program", "seconds per epoch", "very first epoch"], rows), end="\n\n")
     print(table(["ratio", "median (low - high)"], [[name, show(of)] for name, of in ratios.items()]), end="\n\n")
     print(f"test accuracy of ladle after {EPOCHS} epochs: {', '.join(f'{value:.4f}' for value in right)}")
-    print(
-        save(
-            "fashion_mlp", quick=quick, n=repeats, ratios=ratios, seconds_per_epoch=epoch, first_epoch_seconds=first,
-            test_accuracy=right, samples=laps,
-        )
-    )  # fmt: skip
+    found = {"ratios": ratios, "seconds_per_epoch": epoch, "first_epoch_seconds": first, "test_accuracy": right}
+    partial_look = len(names) < len(PROGRAMS)
+    print(save("fashion_mlp", quick=quick or partial_look, n=repeats, **found, samples=laps))
 
 
 if __name__ == "__main__":
@@ -66,4 +68,4 @@ if __name__ == "__main__":
     if options.worker:
         serve(partial(answer, options.worker))
     else:
-        main(options.quick)
+        main(options.quick, tuple(name for name in PROGRAMS if not options.only or name in (*options.only, *NEEDED)))

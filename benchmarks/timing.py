@@ -31,9 +31,14 @@ PEERS = ("torch", "keras", "scikit-learn", "jax", "jaxlib", "optax", "numpy", "m
 
 
 def arguments(text: str | None) -> argparse.Namespace:
-    """`--quick`: few repetitions, for a look. `--worker NAME`: this process is one of the programs measured."""
+    """The command line of every benchmark.
+
+    `--quick`: few repetitions, for a look. `--only`: some of the programs, likewise. `--worker NAME`: this process is
+    one of the programs measured.
+    """
     parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few repetitions: a look, not a result")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these programs, where there are several")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
