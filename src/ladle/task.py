@@ -29,7 +29,7 @@ class Task:
     >>> data = ladle.data.load("digits")
     >>> task = ladle.Task(ladle.models.mlp(64, 32, 10), ladle.losses.cross_entropy, data, lr=1e-3)
     >>> task.optimizer, task.data.rows
-    ('adam', 1437)
+    ('adam', 1438)
     """
 
     model: Any

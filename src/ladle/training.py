@@ -142,7 +142,7 @@ def fit(
         _make_folder(folder, resume)
     with ExitStack() as stack:
         session = _Session(assembly, policy, until, seed, window, folder, constants, first_size, stack, checkpoints)
-        if folder is not None and not resume:
+        if folder is not None:
             session.describe("running", plan=plan, facts=facts)
         return session.run(plan, resume, checkpoint_every_seconds, show, facts)
 
@@ -183,11 +183,13 @@ class _Session:
         self.started = time.perf_counter()
         if self.folder is not None and self.keep:
             self.checkpoints = self.stack.enter_context(Checkpoints(self.folder / record.CHECKPOINTS, OrbaxSaver()))
+        # Killed before the first checkpoint was whole, a run begins again: the same seed gives the same run.
+        resume = resume and self.checkpoints is not None and self.checkpoints.begun()
         carry = self._resumed() if resume else self._fresh(plan)
         if self.folder is not None:
             self.file = self.stack.enter_context(MetricsFile(self.folder / record.METRICS_FILE))
-            kept = self.file.truncate_after(carry.progress.examples)
-            if kept < carry.progress.examples:
+            kept = self.file.truncate_after(carry.progress.examples if resume else -1)
+            if resume and kept < carry.progress.examples:
                 reason = (
                     f"{record.METRICS_FILE} ends at {kept:,} examples, the checkpoint is of {carry.progress.examples:,}"
                 )
@@ -198,7 +200,6 @@ class _Session:
             assert self.folder is not None
             self.lines = record.read_lines(self.folder / record.METRICS_FILE)
             self.first_loss = _first_loss(self.lines)
-            self.describe("running", plan=plan, facts=facts)
         else:
             carry = self._record(
                 carry, {"examples": 0, "updates": 0, "epoch": 0.0, "seconds": 0.0}, monitor, evaluate=True

@@ -145,6 +145,10 @@ class Checkpoints:
         """
         return [position for position, folder in self._candidates() if not _fault(folder, digests=False)]
 
+    def begun(self) -> bool:
+        """Whether a checkpoint was ever completed here, be it whole today or not."""
+        return bool(self._candidates())
+
     def restore(self, like_state: Any) -> Restored:
         """The newest checkpoint that is whole and fits `like_state` (arrays or shapes: what the saver's `load` takes).
 
