@@ -62,6 +62,7 @@ class CompiledStep:
         self.layout: Layout = layout(devices)
         self.names = updates_.sum_names(objective)
         self.rate = rate
+        self._per_example = per_example
         self._gradient = updates_.per_example_gradient if per_example else updates_.micro_gradient
         # Results are placed as the inputs are: left to the compiler, a first call could differ from the second.
         compiled = partial(jax.jit, out_shardings=self.layout.replicated)
@@ -188,7 +189,8 @@ class CompiledStep:
             count = jnp.minimum(size, np.uint32(epoch_size) - offset)
             done = gradient(state, epoch, offset, count)
             examples = epoch.astype(jnp.float32) * np.float32(epoch_size) + offset.astype(jnp.float32)
-            state, new = updates_.apply(self.optimizer, self.rate, state, done, lr_factor, examples)
+            noise = accumulate or self._per_example
+            state, new = updates_.apply(self.optimizer, self.rate, state, done, lr_factor, examples, noise=noise)
             ended = offset + count >= np.uint32(epoch_size)
             epoch, offset = epoch + ended.astype(jnp.uint32), jnp.where(ended, jnp.uint32(0), offset + count)
             refused = new[self.names.index("refused")] > 0

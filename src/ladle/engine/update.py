@@ -118,11 +118,14 @@ def apply(
     done: Accumulated,
     lr_factor: jax.Array,
     examples: jax.Array,
+    *,
+    noise: bool = True,
 ) -> tuple[State, jax.Array]:
     """One optimiser update by the weighted mean gradient, and its sums `f32[len(sum_names)]`.
 
     The learning rate is `hyper["lr"] * rate(examples) * lr_factor`. A gradient or loss that is not finite is not
-    applied: the state stays as it was and `refused` counts it.
+    applied: the state stays as it was and `refused` counts it. `noise=False` where there can be no second micro-batch:
+    the moments' sums are then zeros that cost nothing to compile.
     """
     scale = 1 / jnp.maximum(done.weight, TINY)
     gradient = jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), done.gradient)
@@ -139,12 +142,13 @@ def apply(
 
     state = lax.cond(finite, update, lambda state: state, state)
     applied = finite.astype(jnp.float32)
-    sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics, *_noise_sums(done, grad_sq))
-    return state, jnp.stack(sums)
+    sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)
+    moments = _noise_sums(done, grad_sq) if noise else jnp.zeros(len(NOISE_SUMS), jnp.float32)
+    return state, jnp.concatenate([jnp.stack(sums), moments])
 
 
-def _noise_sums(done: Accumulated, grad_sq: jax.Array) -> tuple[jax.Array, ...]:
+def _noise_sums(done: Accumulated, grad_sq: jax.Array) -> jax.Array:
     counts = (done.micro_steps >= 2).astype(jnp.float32)
     trace, square = pair(done.micro_sq, grad_sq, jnp.maximum(done.weight, TINY), jnp.maximum(done.micro_steps, 2))
     terms = (jnp.ones_like(trace), trace, square, trace * trace, square * square, trace * square, done.weight)
-    return tuple(jnp.where(counts > 0, term, 0) for term in terms)
+    return jnp.where(counts > 0, jnp.stack(terms), 0)
