@@ -33,7 +33,7 @@ def choose(
 
     1. Memory: predicted from compiled shapes at a few rungs; the largest rung within the limit (`memory_bytes`, or what
        the probe finds) is `top`.
-    2. Speed: t = alpha + beta B through a few timed sizes (`sizes`, or five from 1 to `top`).
+    2. Speed: t = alpha + beta B through a few timed sizes (`sizes`, or 1, 64 and `top`).
     3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`.
     4. Size: sqrt(knee * noise scale) for `minimize="time"`, noise scale / 20 for "examples", within rows and memory.
     5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung

@@ -244,7 +244,7 @@ def test_slow_updates_are_not_timed_any_larger():
     probe = FakeProbe(example_seconds=0.1)
     chosen(probe)
     timed = [spec.micro_size for what, spec in probe.asked if what == "seconds"]
-    assert timed == [1, 8] and len(probe.asked) > 2
+    assert timed == [1, 64] and len(probe.asked) > 2
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"minimize": "money"}, {"sizes": [0]}, {"reference_size": 0.5}])

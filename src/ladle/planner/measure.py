@@ -32,15 +32,16 @@ GOOD_SPREAD = 0.15
 
 
 def speed_sizes(top: int) -> tuple[int, ...]:
-    """Powers of eight from 1, and `top` (at most `LARGEST_TIMED`); never two closer than a factor of eight.
+    """1, 64 and `top` (at most `LARGEST_TIMED`): a line, and one point to see whether it is one.
 
-    Each size costs a compilation. 1 and 64 are sizes that people compare, so theirs are rarely for the plan alone.
+    Each size costs a compilation. 1 and 64 are sizes that people compare, so theirs are rarely for the plan alone. None
+    is closer than a factor of eight to the next.
 
-    >>> speed_sizes(2048), speed_sizes(65536)
-    ((1, 8, 64, 2048), (1, 8, 64, 512, 8192))
+    >>> speed_sizes(2048), speed_sizes(128), speed_sizes(4)
+    ((1, 64, 2048), (1, 128), (1, 4))
     """
     last = min(top, LARGEST_TIMED)
-    return (*(8**power for power in range(8) if 8 * 8**power <= last), last)
+    return tuple(sorted({1, *(size for size in (64,) if 8 * size <= last), last}))
 
 
 def measure_speed(
