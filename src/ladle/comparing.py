@@ -6,6 +6,7 @@ import html
 import math
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -112,10 +113,10 @@ def compare(
         monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}")
         runs.append([_train(assembly, entrant, until, seed, folder) for seed in range(seeds)])
     monitor.message("measuring memory, gradient variance and sharpness")
-    peaks = _peaks(assembly, entrants)
-    rows = [
-        _row(assembly, entrant, of_size, peak) for entrant, of_size, peak in zip(entrants, runs, peaks, strict=True)
-    ]
+    with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.
+        peaks = background.submit(_peaks, assembly, entrants)
+        measured = [[_measure(assembly, one, run) for run in of] for one, of in zip(entrants, runs, strict=True)]
+        rows = [_row(assembly, *of_size) for of_size in zip(entrants, runs, measured, peaks.result(), strict=True)]
     described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
     if folder is not None:
         _write(folder, described, chosen)
@@ -196,9 +197,14 @@ def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]
     return [peaks[entrant.spec] for entrant in entrants]
 
 
-def _row(assembly: Assembly, entrant: _Entrant, runs: Sequence[Run], peak: int | None) -> dict[str, Any]:
+def _row(
+    assembly: Assembly,
+    entrant: _Entrant,
+    runs: Sequence[Run],
+    measured: Sequence[Mapping[str, float | None]],
+    peak: int | None,
+) -> dict[str, Any]:
     """One line of the table: means over seeds, with the span of the seeds beside."""
-    measured = [_measure(assembly, entrant, run) for run in runs]
     row: dict[str, Any] = {
         "name": entrant.name,
         "size": entrant.spec.size,
