@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 from ladle.assembly import REFERENCE_SIZE, Assembly, assemble, resolve_micro
@@ -13,6 +14,11 @@ from ladle.planner.choose import choose
 from ladle.scaling import Rule
 from ladle.spec import BatchSpec
 from ladle.task import Task
+
+COUPLED = (
+    "The loss of an example depends on the others in its micro-batch (batch statistics). A batch cut into micro-batches is "
+    "then another loss than the whole, and the noise scale is that of micro-batches."
+)
 
 _SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)i?b?\s*$", re.IGNORECASE)
 
@@ -54,7 +60,7 @@ def plan(
         hyper=hyper if rate is None else {**hyper, "lr": rate},
         seed=seed,
     )
-    return choose(
+    made = choose(
         probe,
         rows=assembly.rows,
         optimizer=assembly.task.optimizer_name,
@@ -65,6 +71,7 @@ def plan(
         minimize=minimize,
         memory_bytes=None if memory is None else bytes_from(memory),
     )
+    return made if assembly.objective.additive else replace(made, notes=(*made.notes, COUPLED))
 
 
 def bytes_from(text: int | str) -> int:
