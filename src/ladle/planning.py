@@ -16,8 +16,8 @@ from ladle.spec import BatchSpec
 from ladle.task import Task
 
 COUPLED = (
-    "The loss of an example depends on the others in its micro-batch (batch statistics). A batch cut into micro-batches is "
-    "then another loss than the whole, and the noise scale is that of micro-batches."
+    "The loss of an example depends on the others in its micro-batch (batch statistics). A batch cut into "
+    "micro-batches is then another loss than the whole, and the noise scale is that of micro-batches."
 )
 
 _SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)i?b?\s*$", re.IGNORECASE)
