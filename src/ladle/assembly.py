@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ladle import record
 from ladle.engine.cache import use_compilation_cache
+from ladle.engine.devices import device_names
 from ladle.engine.evaluate import Evaluator
 from ladle.engine.landscape import Sharpness
 from ladle.engine.objective import Objective
@@ -50,6 +52,17 @@ class Assembly:
     def rule(self) -> Rule:
         """How the learning rate follows the batch size with this optimiser."""
         return rule_for(self.task.optimizer_name)
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of any run of it: command, model, data, versions, hardware."""
+        data = self.task.data
+        return {
+            "command": record.command(),
+            "model": self.objective.name,
+            "data": {name: getattr(data, name) for name in ("name", "rows", "digest", "kind", "notes")},
+            "versions": record.versions(),
+            "hardware": record.hardware(device_names()),
+        }
 
     def feed(self, seed: int) -> ResidentFeed:
         """The training part in a new order each epoch."""

@@ -75,7 +75,7 @@ class Compare(_Common):
             raise ArgumentError(
                 must("budget", "be given alone", self.budget, "--epochs is a budget too", "one of the two")
             )
-        until = _budget(self.budget) if self.budget else f"{30 if self.epochs is None else self.epochs:g} epochs"
+        until = self.budget if self.budget else f"{30 if self.epochs is None else self.epochs:g} epochs"
         rate = _rate(self.lr, words=("auto", "sweep"))
         options = self.options(self.data)
         folder = self.out or new_folder("compare", self.data)
@@ -430,11 +430,6 @@ def _rate(text: str, *, words: tuple[str, ...]) -> float | str | None:
             )
         )
     return rate
-
-
-def _budget(text: str) -> str:
-    """`60s` as the duration parser reads it."""
-    return text.strip()
 
 
 def _make(folder: Path) -> None:

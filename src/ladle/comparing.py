@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ladle import record
 from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.duration import Until
-from ladle.engine.devices import device_names, on_host
+from ladle.engine.devices import on_host
 from ladle.engine.landscape import gradient_variance
 from ladle.engine.probe import CompiledProbe
 from ladle.engine.sweep import FACTORS, best_rate, sweep
@@ -278,7 +278,6 @@ def _describe(
     folder: Path | None,
     facts: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    data = assembly.task.data
     rates = {
         "rule": f"{assembly.rule} rule from batches of 64",
         "sweep": "best of a short sweep of five rates at each size",
@@ -287,21 +286,11 @@ def _describe(
         {
             "folder": str(folder) if folder is not None else None,
             "status": "finished",
-            "command": record.command(),
-            "model": assembly.objective.name,
             "optimizer": assembly.optimizer.name,
             "budget": _budget(until),
             "lr": rates,
             "seeds": seeds,
-            "data": {
-                "name": data.name,
-                "rows": data.rows,
-                "digest": data.digest,
-                "kind": data.kind,
-                "notes": data.notes,
-            },
-            "versions": record.versions(),
-            "hardware": record.hardware(device_names()),
+            **assembly.facts(),
             "runs": rows,
             "plan": plan.to_json() if plan is not None else None,
             **(facts or {}),

@@ -19,7 +19,7 @@ from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.carry import Carry
 from ladle.decision import Progress
 from ladle.duration import Until
-from ladle.engine.devices import device_names, memory_bytes
+from ladle.engine.devices import memory_bytes
 from ladle.engine.save import OrbaxSaver
 from ladle.errors import ArgumentError, CheckpointError, must
 from ladle.loop.checkpoint import Checkpoints
@@ -164,7 +164,6 @@ class _Session:
     lines: list[dict[str, Any]] = field(default_factory=list)
     file: MetricsFile | None = None
     checkpoints: Checkpoints | None = None
-    started: float = 0.0
     first_loss: float | None = None
     last_good: int | None = None
     refused: tuple[tuple[str, str], ...] = ()
@@ -180,7 +179,6 @@ class _Session:
         total = self.until.stop(self.assembly.rows)
         monitor = show if not isinstance(show, bool) else console(total, quiet=not show)
         self.stack.callback(monitor.close)
-        self.started = time.perf_counter()
         if self.folder is not None and self.keep:
             self.checkpoints = self.stack.enter_context(Checkpoints(self.folder / record.CHECKPOINTS, OrbaxSaver()))
         # Killed before the first checkpoint was whole, a run begins again: the same seed gives the same run.
@@ -317,29 +315,18 @@ class _Session:
     ) -> None:
         """Write `run.json`."""
         assert self.folder is not None
-        data = self.assembly.task.data
         record.write_json(
             self.folder / record.RUN_FILE,
             {
                 "status": status,
-                "command": record.command(),
                 "seed": self.seed,
                 "size": self.size,
                 "until": self.until,
                 "window": self.window,
                 "refused": self.refused,
                 "optimizer": {"name": self.assembly.optimizer.name, **self.constants},
-                "model": self.assembly.objective.name,
                 "plan": plan.to_json() if plan is not None else None,
-                "data": {
-                    "name": data.name,
-                    "rows": data.rows,
-                    "digest": data.digest,
-                    "kind": data.kind,
-                    "notes": data.notes,
-                },
-                "versions": record.versions(),
-                "hardware": record.hardware(device_names()),
+                **self.assembly.facts(),
                 **(ending or {}),
                 **(facts or {}),
             },

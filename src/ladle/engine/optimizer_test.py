@@ -10,10 +10,11 @@ from optax import contrib
 from ladle.engine.fakes_test import OBJECTIVE, feed_of, flat, gradient, run, sgd
 from ladle.engine.optimizer import BY_NAME, optimizer_named
 from ladle.engine.rate import constant_rate
-from ladle.engine.state import init_state, seed_words
+from ladle.engine.state import init_state
 from ladle.engine.step import CompiledStep
 from ladle.engine.update import apply, zero
 from ladle.errors import ArgumentError
+from ladle.seed import seed_words
 from ladle.spec import BatchSpec
 
 RANDOM = np.random.default_rng(1)

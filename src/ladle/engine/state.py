@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer
-from ladle.errors import ArgumentError, must
 
 
 class State(NamedTuple):
@@ -29,7 +27,7 @@ class State(NamedTuple):
 
 
 def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
-    """A fresh state. Pure in `seed` (`u32[2]`, see `seed_words`), so it is compiled as one program."""
+    """A fresh state. Pure in `seed` (`u32[2]`, see `ladle.seed.seed_words`), so it is compiled as one program."""
     key = jax.random.fold_in(jax.random.key(seed[0]), seed[1])
     init_key, run_key = jax.random.split(key)
     params, model_state = objective.init(init_key)
@@ -38,15 +36,3 @@ def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.
     with jax.numpy_dtype_promotion("standard"):  # as in an update
         opt_state = optimizer.make(hyper).init(params)
     return State(params, model_state, opt_state, hyper, jax.random.key_data(run_key))
-
-
-def seed_words(seed: int) -> np.ndarray:
-    """`u32[2]`, low word first: the same seeds that an order takes. Raises `ArgumentError` for any other.
-
-    >>> seed_words(2**32 + 7).tolist()
-    [7, 1]
-    """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed.__index__() < 2**64:
-        why = "two 32-bit words hold it"
-        raise ArgumentError(must("seed", "be a whole number from 0 to 2**64 - 1", seed, why, "seed=0"))
-    return np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)

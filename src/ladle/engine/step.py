@@ -24,9 +24,10 @@ from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer
 from ladle.engine.rate import Rate, constant_rate
 from ladle.engine.rows import MicroBatch, Resident, filled, gather, keys_at
-from ladle.engine.state import State, init_state, seed_words
+from ladle.engine.state import State, init_state
 from ladle.observation import Observation
 from ladle.protocols import OrderProgram, ResidentDraw
+from ladle.seed import seed_words
 from ladle.spec import BatchSpec
 
 

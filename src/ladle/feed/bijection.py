@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
-
 NARROW = 2**31
 """Largest domain computed in `u32`, and so the largest that a device can order."""
 WIDE = 2**62
@@ -77,18 +75,6 @@ def round_keys(seed: Any, epoch: Any, stream: Any, count: int = ROUNDS) -> Any:
     for word in (seed[0], seed[1], epoch):
         words = finalise(words ^ word)
     return finalise(words[:, None] ^ stream[None, :])
-
-
-def seed_words(seed: int) -> np.ndarray:
-    """`u32[2]`, low word first. Raises `ArgumentError` unless `0 <= seed < 2**64`.
-
-    >>> seed_words(2**32 + 7).tolist()
-    [7, 1]
-    """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed.__index__() < 2**64:
-        why = "two 32-bit words hold it"
-        raise ArgumentError(must("seed", "be a whole number from 0 to 2**64 - 1", seed, why, "seed=0"))
-    return np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
 
 
 def sides(n: int) -> tuple[int, int]:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ladle.errors import ArgumentError, must
-from ladle.feed.bijection import NARROW, ROUNDS, WIDE, host_while, keyed, permute, round_keys, seed_words, sides
+from ladle.feed.bijection import NARROW, ROUNDS, WIDE, host_while, keyed, permute, round_keys, sides
 from ladle.feed.layout import interleave
 from ladle.protocols import Order
+from ladle.seed import seed_words
 from ladle.spec import require_count
 
 BLOCK = 16_384
