@@ -24,6 +24,20 @@ def test_convolution_against_a_slow_one() -> None:
     np.testing.assert_allclose(convolve(jnp.asarray(x), jnp.asarray(weight)), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_product_form_and_its_gradients_are_those_of_the_library() -> None:
+    x, weight = (jax.random.normal(jax.random.key(n), shape) for n, shape in enumerate([(2, 6, 5, 3), (3, 3, 3, 4)]))
+
+    def library(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(lambda x, w, f=f: jnp.sum(jnp.sin(f(x, w))), (0, 1)))(x, weight)
+        for f in (convolve, library)
+    )
+    for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 6, 3), (1, 5, 7, 2)])
 def test_pooling_and_its_gradient_equal_a_window_reduction(shape: tuple[int, ...]) -> None:
     x = jax.random.normal(jax.random.key(0), shape)
