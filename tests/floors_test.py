@@ -20,7 +20,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "ladle"
 
 ROOF = frozenset(
-    "__init__ __main__ assembly cli comparing config options planning resuming task training".split(),
+    "__init__ arguments assembly cli comparing options planning resuming task training verbs".split(),
 )
 """Files directly in the package that join the rooms. Every other file there belongs to the hall."""
 
@@ -33,7 +33,7 @@ PLACES = {
     "optax": ("engine/", "models/"),
     "equinox": ("engine/", "models/"),
     "torch": ("bridge/",),
-    "tyro": ("cli.py",),
+    "tyro": ("arguments.py",),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
@@ -217,7 +217,7 @@ def tree(folder: Path, **files: str) -> Path:
             "engine__step": "",
             "feed__order": "",
         },
-        {"cli": "import tyro\nfrom ladle.training import fit", "training": "import ladle.spec"},
+        {"arguments": "import tyro\nfrom ladle.training import fit", "training": "import ladle.spec"},
         {"feed__order_test": "import jax\nimport ladle.engine.step\nimport unheard_of", "engine__step": ""},
         {"feed__order": "from . import ids\nfrom ..spec import BatchSpec", "feed__ids": ""},
     ],
@@ -257,7 +257,7 @@ def test_lawful_trees_pass(tmp_path: Path, files: dict[str, str]):
         ),
         ({"feed__order": "import pandas"}, "feed/order.py:1", "not a library that ladle depends on"),
         ({"feed__a": "import pyarrow", "feed__b": "import pyarrow.csv"}, "feed/b.py:1", "already imported in feed/a"),
-        ({"engine__cli": "import tyro"}, "engine/cli.py:1", "only allowed in cli.py"),
+        ({"engine__cli": "import tyro"}, "engine/cli.py:1", "only allowed in arguments.py"),
         ({"feed__a": "from ladle.feed import b", "feed__b": "import ladle.feed.a"}, "feed/b.py:1", "import cycle"),
         ({"spec": "import ladle.errors", "errors": "def f():\n    import ladle.spec"}, "spec.py:1", "import cycle"),
     ],

@@ -96,13 +96,15 @@ def compare(
     wanted = _unique(sizes, assembly.rows)
     folder = Path(out) if out is not None else None
     if folder is not None:
-        _make_folder(folder)
+        record.require_new(folder)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
     chosen: Plan | None = None
     if "planned" in wanted:
         monitor.message("planning: memory, throughput, noise scale")
         chosen = make_plan(assembly, memory=memory, lr=lr if isinstance(lr, float) else None)
     entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
+    if folder is not None:
+        record.make_folder(folder)
     runs: list[list[Run]] = []
     for number, entrant in enumerate(entrants):
         same = next((i for i in range(number) if entrants[i].same(entrant)), None)
@@ -136,17 +138,6 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
             must("sizes", "name a batch size", "nothing", "there is nothing to compare", "--sizes full,64,1")
         )
     return list(dict.fromkeys(names))
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ArgumentError(must("out", "be a new folder", str(folder), "earlier results are there", "another --out"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(
-            must("out", "be a folder that can be written", str(folder), str(error.strerror), "another --out")
-        ) from None
 
 
 def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> _Entrant:

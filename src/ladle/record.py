@@ -16,7 +16,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import metadata
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from ladle.errors import ArgumentError, must
@@ -33,6 +35,31 @@ FIELDS = (
 """Fields of every line, besides `train_*` and `valid_*` metrics. `reason` only where a decision changed."""
 
 STATUSES = ("running", "finished", "stopped", "interrupted", "diverged", "failed")
+
+
+def require_new(folder: Path) -> None:
+    """Raises `ArgumentError` where earlier results are in `folder`, or it could not be written. Writes nothing."""
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            why = "what is already there would be mixed up with new results"
+            raise ArgumentError(must("out", "be a new folder", str(folder), why, "another --out, or --resume"))
+        nearest_there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        TemporaryFile(dir=nearest_there).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ArgumentError(must("out", "be a folder that can be written", str(folder), why, "another --out")) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of new results, see `require_new`."""
+    require_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def free_folder(verb: str, data: str, root: Path = Path("runs")) -> Path:
+    """The first free `runs/VERB-DATA-N`. `data`: what the command line called it."""
+    name = Path(data.partition(":")[0]).name.partition(".")[0] or "run"
+    return next(folder for n in count(1) if not (folder := root / f"{verb}-{name}-{n}").exists())
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.errors import ArgumentError
-from ladle.record import command, hardware, plain, read_json, read_lines, versions, write_json
+from ladle.record import (
+    command,
+    free_folder,
+    hardware,
+    make_folder,
+    plain,
+    read_json,
+    read_lines,
+    require_new,
+    versions,
+    write_json,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -75,3 +86,26 @@ def test_what_the_numbers_depend_on_is_written_down():
     found = hardware(["cpu:0"])
     assert found["cores"] >= 1 and found["memory_bytes"] > 0 and found["devices"] == ["cpu:0"]
     assert command()[0]
+
+
+def test_a_new_folder_is_made_whole_and_an_old_one_left_alone(tmp_path: Path):
+    make_folder(tmp_path / "runs" / "a")
+    make_folder(tmp_path / "runs" / "a")  # still empty
+    assert list((tmp_path / "runs").rglob("*")) == [tmp_path / "runs" / "a"]
+    (tmp_path / "runs" / "a" / "run.json").write_text("{}")
+    with pytest.raises(ArgumentError, match="out must be a new folder"):
+        make_folder(tmp_path / "runs" / "a")
+
+
+def test_whether_a_folder_could_be_made_is_known_without_making_it(tmp_path: Path):
+    require_new(tmp_path / "runs" / "a")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ArgumentError, match="out must be a folder that can be written"):
+        require_new(tmp_path / "file" / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_free_folders_are_numbered(tmp_path: Path):
+    assert free_folder("train", "data/a.csv", tmp_path).name == "train-a-1"
+    (tmp_path / "train-a-1").mkdir()
+    assert free_folder("train", "data/a.csv:task", tmp_path).name == "train-a-2"

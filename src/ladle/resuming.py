@@ -1,11 +1,13 @@
-"""A training run from what its folder says: the first sitting and every later one go through here."""
+"""A training run as the command line asks for it: the first sitting and, from its folder alone, every later one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ladle import record
 from ladle.assembly import LARGEST_MICRO, Assembly, assemble, resolve_micro, resolve_size
 from ladle.duration import Until
 from ladle.engine.rate import rate_from_text
@@ -19,83 +21,118 @@ from ladle.protocols import Policy
 from ladle.scaling import lr_factor
 from ladle.training import Run, fit
 
+REQUEST = "request"
+"""Its key in run.json."""
 
-def train_from(
-    options: TaskOptions,
-    verb: dict[str, Any],
-    *,
-    folder: Path,
-    before: Mapping[str, Any] | None,
-    show: bool,
-    every_seconds: float,
-) -> Run:
-    """Train what `options` and `verb` (the words of `ladle train`) say; `before` is the run.json to go on from.
 
-    Both are written into run.json, so that a folder alone says how to go on.
+@dataclass(frozen=True)
+class Request:
+    """What `ladle train` was asked for. Kept in run.json, so that a folder alone says how to go on.
+
+    - `size`: "auto", "full" or a number; the others as on the command line.
     """
-    until = Until.parse(verb["until"])
-    task = options.task()
+
+    task: TaskOptions
+    size: str = "auto"
+    micro_size: int | None = None
+    until: str = "30 epochs"
+    schedule: str | None = None
+    lr_schedule: str = "constant"
+    memory: str | None = None
+    seed: int = 0
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Request:
+        """The request of the run in `folder`. Raises `ArgumentError` where `ladle train` wrote none there."""
+        facts = record.read_json(folder / record.RUN_FILE)
+        if REQUEST not in facts:
+            why = "its task is not written there"
+            raise ArgumentError(must("resume", "be the folder of a `ladle train` run", str(folder), why, "another one"))
+        return cls(**{**facts[REQUEST], "task": TaskOptions.from_json(facts[REQUEST]["task"])})
+
+    def changed(self, size: str | None, micro_size: int | None, schedule: str | None, until: str | None) -> Request:
+        """The request for a later sitting; None leaves a word as it was. A new size ends a schedule of sizes."""
+        new = self if size is None else replace(self, size=size, micro_size=None, schedule=None)
+        return replace(
+            new,
+            micro_size=new.micro_size if micro_size is None else micro_size,
+            schedule=new.schedule if schedule is None else schedule,
+            until=new.until if until is None else until,
+        )
+
+
+def begin(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
+    """Train in a new folder."""
+    record.require_new(folder)
+    return _sit(request, folder, None, show=show, every_seconds=every_seconds)
+
+
+def resume(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
+    """Go on with the run in `folder` as `request` says: its own, or that one `changed`."""
+    before = record.read_json(folder / record.RUN_FILE)
+    return _sit(request, folder, before, show=show, every_seconds=every_seconds)
+
+
+def _sit(request: Request, folder: Path, before: Mapping[str, Any] | None, *, show: bool, every_seconds: float) -> Run:
+    """One sitting; `before` is the run.json to go on from."""
+    until = Until.parse(request.until)
+    task = request.task.task()
     if before is not None and before["data"]["digest"] != task.data.digest:
         why = "another order of other examples would follow, and nothing would say so"
         raise ArgumentError(
             must("data", "be what the run began with", f"digest {task.data.digest[:12]}", why, "the same files")
         )
     total = until.stop(task.data.rows)
-    if verb["lr_schedule"] != "constant" and total is None:
-        raise ArgumentError(
-            must("until", "count epochs or examples", verb["until"], "the rate's schedule ends with it", "'30 epochs'")
-        )
-    rate = rate_from_text(verb["lr_schedule"], total=total or 1, epoch_size=task.data.rows)
+    if request.lr_schedule != "constant" and total is None:
+        why = "the rate's schedule ends with it"
+        raise ArgumentError(must("until", "count epochs or examples", request.until, why, "'30 epochs'"))
+    rate = rate_from_text(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
     assembly = assemble(task, rate=rate)
-    plan = _plan(assembly, verb, before)
-    policy = _policy(assembly, verb, plan)
+    plan = _plan(assembly, request, before)
     return fit(
         assembly,
         plan,
-        policy=policy,
+        policy=_policy(assembly, request, plan),
         until=until,
-        lr=_lr(assembly, options, verb, before),
-        seed=verb["seed"],
+        lr=_lr(assembly, request, before),
+        seed=request.seed,
         out=folder,
         resume=before is not None,
         checkpoint_every_seconds=every_seconds,
         window=before["window"] if before else None,
         show=show,
-        facts={"verb": {**verb, "resized": False}},
+        facts={REQUEST: asdict(request)},
     )
 
 
-def _plan(assembly: Assembly, verb: Mapping[str, Any], before: Mapping[str, Any] | None) -> Plan | None:
+def _plan(assembly: Assembly, request: Request, before: Mapping[str, Any] | None) -> Plan | None:
     """The plan of a run whose size is "auto": made once, then read from run.json."""
-    if verb["size"] != "auto" or verb["schedule"]:
+    if request.size != "auto" or request.schedule:
         return None
     if before is not None and before.get("plan"):
         return Plan.from_json(before["plan"])
-    return make_plan(assembly, memory=verb["memory"], seed=verb["seed"])
+    return make_plan(assembly, memory=request.memory, seed=request.seed)
 
 
-def _policy(assembly: Assembly, verb: Mapping[str, Any], plan: Plan | None) -> Policy:
+def _policy(assembly: Assembly, request: Request, plan: Plan | None) -> Policy:
     rows = assembly.rows
-    if verb["schedule"]:
-        size = 1 if verb["size"] == "auto" else resolve_size(verb["size"], rows)
-        largest = verb["micro_size"] or LARGEST_MICRO
+    if request.schedule:
+        size = 1 if request.size == "auto" else resolve_size(request.size, rows)
+        largest = request.micro_size or LARGEST_MICRO
         return policy_from_text(
-            verb["schedule"], size=size, micro_size=largest, epoch_size=rows, coupling=assembly.rule
+            request.schedule, size=size, micro_size=largest, epoch_size=rows, coupling=assembly.rule
         )
     if plan is not None:
-        return Constant(min(plan.size, rows), verb["micro_size"] or plan.micro_size)
-    size = resolve_size(verb["size"], rows)
-    return Constant(size, resolve_micro(size, verb["micro_size"]))
+        return Constant(min(plan.size, rows), request.micro_size or plan.micro_size)
+    size = resolve_size(request.size, rows)
+    return Constant(size, resolve_micro(size, request.micro_size))
 
 
-def _lr(
-    assembly: Assembly, options: TaskOptions, verb: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> float | None:
+def _lr(assembly: Assembly, request: Request, before: Mapping[str, Any] | None) -> float | None:
     """The rate of a first sitting is the task's; a run resumed at another size moves its own by the rule."""
     if before is None:
-        return options.lr
+        return request.task.lr
     lr = before["optimizer"].get("lr")
-    if lr is None or not verb.get("resized"):
+    if lr is None or request.size in ("auto", before[REQUEST]["size"]):
         return lr
-    size = resolve_size(verb["size"], assembly.rows) if verb["size"] != "auto" else before["size"]
-    return lr * lr_factor(assembly.rule, size / before["size"])
+    return lr * lr_factor(assembly.rule, resolve_size(request.size, assembly.rows) / before["size"])

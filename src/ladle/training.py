@@ -139,7 +139,10 @@ def fit(
     folder = Path(out) if out is not None else None
     window = window or _window(first_size, assembly.rows)
     if folder is not None:
-        _make_folder(folder, resume)
+        if resume:
+            record.read_json(folder / record.RUN_FILE)
+        else:
+            record.make_folder(folder)
     with ExitStack() as stack:
         session = _Session(assembly, policy, until, seed, window, folder, constants, first_size, stack, checkpoints)
         if folder is not None:
@@ -350,29 +353,6 @@ def _window(size: int, rows: int) -> int:
     updates = -(-rows // size)
     parts = -(-updates // UPDATES_PER_WINDOW)
     return -(-updates // parts) * size if parts > 1 else rows
-
-
-def _make_folder(folder: Path, resume: bool) -> None:
-    if resume:
-        record.read_json(folder / record.RUN_FILE)
-        return
-    if (folder / record.RUN_FILE).exists() or (folder.is_dir() and any(folder.iterdir())):
-        raise ArgumentError(
-            must(
-                "out",
-                "be a new folder",
-                str(folder),
-                "what an earlier run wrote there would be mixed up",
-                "another --out, or --resume",
-            )
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / record.METRICS_FILE).touch()
-    except OSError as error:
-        raise ArgumentError(
-            must("out", "be a folder that can be written", str(folder), error.strerror or str(error), "another --out")
-        ) from None
 
 
 def _first_loss(lines: list[dict[str, Any]]) -> float | None:
