@@ -77,6 +77,8 @@ MISTAKES = {
     "train digits --seed x": "--seed",
     "train digits --optimizer adamm": "try 'adam'",
     "train digits --lr 0": "positive",
+    "train amounts.csv --order stratified --size 4": "no classes",
+    "train digits --order shuffled": "(known: permuted, sequential, stratified)",
     "train digits --until forever --size 4": "'30 epochs'",
     "train digits --until 'valid_loss < 0.1' --size 4": "hold a bound",
     "train digits --schedule 0:64,0:3": "given twice",

@@ -38,7 +38,7 @@ def _refusal(event: Any, verb: str, options: Sequence[str]) -> str:
     helped = f"ladle {verb} --help"
     if tokens := getattr(event, "tokens", None):
         return must("option", f"be one of ladle {verb}", tokens[0], "there is no such one", nearest(tokens[0], options))
-    if choices := getattr(event, "choices", None):
+    if choices := [one for one in getattr(event, "choices", ()) if one != "None"]:
         return must(_flag(event), "be a known choice", event.value, "it has these", nearest(event.value, choices))
     if missing := getattr(event, "missing_arguments", None):
         names = ", ".join(str(one.arg.lowered.metavar or one.arg.field.extern_name) for one in missing)

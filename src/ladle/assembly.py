@@ -17,7 +17,7 @@ from ladle.engine.rate import Rate, constant_rate
 from ladle.engine.step import CompiledStep
 from ladle.errors import ArgumentError, must
 from ladle.feed.arrays import Arrays
-from ladle.feed.order import Permuted
+from ladle.feed.order import order_named
 from ladle.feed.resident import ResidentFeed
 from ladle.scaling import Rule, lr_factor, rule_for
 from ladle.spec import rung_for
@@ -42,6 +42,7 @@ class Assembly:
     sharpness: Sharpness
     source: Arrays
     train: Any
+    weight: Any | None
     valid: Any | None
 
     @property
@@ -59,14 +60,17 @@ class Assembly:
         return {
             "command": record.command(),
             "model": self.objective.name,
+            "order": self.task.order if isinstance(self.task.order, str) else "custom",
             "data": {name: getattr(data, name) for name in ("name", "rows", "digest", "kind", "notes")},
             "versions": record.versions(),
             "hardware": record.hardware(device_names()),
         }
 
     def feed(self, seed: int) -> ResidentFeed:
-        """The training part in a new order each epoch."""
-        return ResidentFeed(self.source, Permuted(self.rows, seed), resident=(self.train, None))
+        """The training part in the task's order."""
+        data, order = self.task.data, self.task.order
+        made = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
+        return ResidentFeed(self.source, made, data.weight, resident=(self.train, self.weight))
 
     @property
     def reference_lr(self) -> float | None:
@@ -97,7 +101,7 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
         schedule, optimizer = task.lr, replace(optimizer, lr=1.0)
     step = CompiledStep(objective, optimizer, rate=schedule, per_example=per_example, devices=devices)
     source = Arrays(dict(task.data.train))
-    return Assembly(
+    assembly = Assembly(
         task=task,
         objective=objective,
         optimizer=optimizer,
@@ -106,8 +110,11 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
         sharpness=Sharpness(objective),
         source=source,
         train=step.place(source.tree),
+        weight=None if task.data.weight is None else step.place(task.data.weight),
         valid=step.place(dict(task.data.valid)) if _count(task.data.valid) else None,
     )
+    assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
+    return assembly
 
 
 def resolve_size(size: int | str, rows: int) -> int:

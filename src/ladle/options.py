@@ -28,6 +28,7 @@ class TaskOptions:
     model: Literal["linear", "mlp", "convnet"] = "mlp"
     optimizer: str = "adam"
     lr: float | None = None
+    order: Literal["permuted", "sequential", "stratified"] | None = None
 
     def task(self) -> Task:
         """Load the data and put the task together. Raises `ArgumentError` (or `DataError`)."""
@@ -42,7 +43,7 @@ class TaskOptions:
         model = default_for(
             self.model, input_shape=data.input_shape, outputs=data.outputs, cardinalities=data.cardinalities
         )
-        return Task(model, None, data, optimizer=self.optimizer, lr=self.lr or "auto")
+        return Task(model, None, data, optimizer=self.optimizer, lr=self.lr or "auto", order=self.order or "permuted")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TaskOptions:
@@ -51,7 +52,8 @@ class TaskOptions:
 
 def _changed(task: Task, options: TaskOptions) -> Task:
     """A user's task with what was asked for on the command line."""
-    return task if options.lr is None else task.with_(lr=options.lr)
+    asked = {"lr": options.lr, "order": options.order}
+    return task.with_(**{name: value for name, value in asked.items() if value is not None})
 
 
 def _from_file(text: str) -> Task:

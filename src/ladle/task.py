@@ -23,6 +23,8 @@ class Task:
     - `lr`: a number; a schedule `examples drawn -> rate` (any optax schedule, its lengths counted in examples); or
       "auto", the optimiser's usual rate at batches of 64, moved by its rule to the size in use.
     - `hyper`: constants of a named optimiser (`{"b2": 0.99}`).
+    - `order`: how rows are drawn. "permuted" (anew in each epoch), "sequential", "stratified" (permuted, the classes
+      in proportion in every batch), or a function `seed -> order`: `lambda seed: ladle.feed.Weighted(shares, seed)`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error.
 
     >>> import ladle
@@ -38,6 +40,7 @@ class Task:
     optimizer: Any = "adam"
     lr: float | Callable[[Any], Any] | Literal["auto"] = "auto"
     hyper: Mapping[str, float] = field(default_factory=dict)
+    order: str | Callable[[int], Any] = "permuted"
     metrics: Mapping[str, Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class Task:
     ) -> Task:
         """A task from plain functions; see `ladle.engine.objective.of_functions` for their signatures.
 
-        `rest`: `optimizer`, `lr`, `hyper`.
+        `rest`: `optimizer`, `lr`, `hyper`, `order`.
         """
         from ladle.engine.objective import of_functions
 

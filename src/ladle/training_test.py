@@ -42,6 +42,48 @@ def test_all_sizes_start_from_the_same_parameters_and_see_every_example(plane: A
     assert {run.final["examples"] for run in runs} == {120}
 
 
+def test_a_weight_of_two_is_a_row_twice() -> None:
+    rng = np.random.default_rng(1)
+    x, y, times = rng.standard_normal((30, 2)), np.arange(30) % 3, np.arange(30) % 4
+
+    def trained(data: ladle.data.Data) -> Any:
+        task = ladle.Task(ladle.models.linear(2, 3), "cross_entropy", data, optimizer="sgd", lr=0.5)
+        return ladle.fit(task, size="full", until="5 steps").params
+
+    weighted = trained(ladle.data.arrays(x, y, weight=times, valid=0))
+    repeated = trained(ladle.data.arrays(x.repeat(times, 0), y.repeat(times), valid=0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), weighted, repeated)
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        ("sequential", [[0, 1, 2, 3], [4, 5, 6, 7]]),
+        (lambda seed: ladle.feed.Weighted(np.arange(12) == 7, seed), [[7, 7, 7, 7], [7, 7, 7, 7]]),
+    ],
+)
+def test_rows_are_drawn_in_the_order_of_the_task(order: Any, first: list[list[int]]) -> None:
+    data = ladle.data.arrays(np.arange(12.0), np.arange(12) % 3, valid=0)
+    feed = assemble(ladle.Task(ladle.models.linear(1, 3), None, data, order=order)).feed(0)
+    draw, _ = feed.draw(feed.start(), ladle.BatchSpec(4, 4, updates=2))
+    assert [ids.tolist() for ids in draw.ids()] == first
+
+
+def test_a_stratified_order_holds_every_class_in_every_batch() -> None:
+    data = ladle.data.arrays(np.arange(12.0), np.arange(12) // 4, valid=0)
+    task = ladle.Task(ladle.models.linear(1, 3), None, data, order="stratified", optimizer="sgd")
+    feed = assemble(task).feed(3)
+    draw, _ = feed.draw(feed.start(), ladle.BatchSpec(3, 3, updates=8))
+    assert all(sorted(ids // 4) == [0, 1, 2] for ids in draw.ids())
+    assert ladle.fit(task, size=3, until="2 epochs").final["updates"] == 8
+
+
+@pytest.mark.parametrize(("order", "says"), [("random", "known: permuted"), ("stratified", "no classes to keep")])
+def test_orders_that_cannot_be_are_refused(order: str, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        ladle.fit(small(order=order), size=4)
+
+
 def test_until_targets_patience_and_steps(plane: Assembly) -> None:
     reached = ladle.fit(plane, size=8, until="100 epochs, valid_loss < 0.01")
     assert reached.status == "stopped" and "target reached" in reached.why and reached.final["epoch"] < 40

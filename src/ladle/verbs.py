@@ -30,13 +30,17 @@ class _Common:
     """Built-in model."""
     optimizer: str = "adam"
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars or muon."""
+    order: Literal["permuted", "sequential", "stratified"] | None = None
+    """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     out: Path | None = None
     """Folder to write; runs/... where left out."""
     json: bool = False
     """One JSON object on standard output and nothing else."""
 
     def options(self, data: str, lr: float | None = None) -> TaskOptions:
-        return TaskOptions(data, self.target, self.kind, tuple(self.drop), self.valid, self.model, self.optimizer, lr)
+        return TaskOptions(
+            data, self.target, self.kind, tuple(self.drop), self.valid, self.model, self.optimizer, lr, self.order
+        )
 
 
 @dataclass

@@ -32,7 +32,9 @@ class Data:
     - `outputs`: number of classes, or 1.
     - `cardinalities`: levels of each embedded category, code 0 = unknown included; `()` without such.
     - `notes`: what was inferred, filled in or dropped; one sentence each.
-    - `digest`: sha256 over names, types, shapes and bytes of `train` and `valid`.
+    - `digest`: sha256 over names, types, shapes and bytes of `train`, `valid` and `weight`.
+    - `weight`: `f32[rows]`, how much each training row counts in the loss, or `None` where all count one. Validation
+      and reported losses of a part count every row once.
     - `target_mean`, `target_sd`: of the training part, in the target's own unit; 0 and 1 for classification.
     """
 
@@ -46,6 +48,7 @@ class Data:
     notes: tuple[str, ...] = field(repr=False)
     digest: str
     test: Mapping[str, Any] | None = field(default=None, repr=False)
+    weight: np.ndarray | None = field(default=None, repr=False)
     cardinalities: tuple[int, ...] = ()
     target_mean: float = 0.0
     target_sd: float = 1.0
@@ -67,7 +70,16 @@ class Data:
         return f"{self.name}: {self.kind}, {', '.join(parts)}; {inputs} -> {answer}; digest {self.digest[:12]}"
 
 
-def arrays(X: Any, y: Any, *, valid: float = 0.2, seed: int = 0, kind: str | None = None, name: str = "arrays") -> Data:
+def arrays(
+    X: Any,
+    y: Any,
+    *,
+    weight: Any = None,
+    valid: float = 0.2,
+    seed: int = 0,
+    kind: str | None = None,
+    name: str = "arrays",
+) -> Data:
     """`Data` from two arrays.
 
     **Arguments**
@@ -76,6 +88,8 @@ def arrays(X: Any, y: Any, *, valid: float = 0.2, seed: int = 0, kind: str | Non
       but for uint8 that reaches above 127: these are pixels and are divided by 255.
     - `y`: `[rows]` numbers, booleans or strings. See `ladle.data.target` for the rule that tells classes from amounts;
       `kind` overrules it. Amounts are standardised with mean and standard deviation of the training part.
+    - `weight`: `[rows]` numbers, finite and not negative: how much each row counts when it trains. An update follows
+      the weighted mean, sum_i w_i grad l_i / sum_i w_i.
     - `valid`: share of the rows for the validation part. `seed`: which rows these are, see `split`.
 
     Raises `DataError` for NaN or infinity (with row and column), no rows, other lengths, text or objects.
@@ -84,7 +98,7 @@ def arrays(X: Any, y: Any, *, valid: float = 0.2, seed: int = 0, kind: str | Non
     >>> data.kind, data.classes, data.rows, data.input_shape
     ('classification', ('no', 'yes'), 4, (1,))
     """
-    return build(X, y, name=name, valid=valid, seed=seed, kind=kind)
+    return build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight)
 
 
 def build(
@@ -95,6 +109,7 @@ def build(
     valid: float,
     seed: int,
     kind: str | None,
+    weight: Any = None,
     test: tuple[Any, Any] | None = None,
     notes: tuple[str, ...] = (),
     why: str | None = None,
@@ -116,7 +131,10 @@ def build(
         inputs["test"] = _f32(test_x, scale)
     pixels = ("Pixels: bytes from 0 to 255, divided by 255.",) if scale > 1 else ()
     split_notes = describe_split(known, parts, valid=valid, seed=seed)
-    return assemble(name, target, parts, inputs, notes=(*notes, target.note, *pixels, *split_notes))
+    weights = None if weight is None else _weights(weight, len(x))[parts["train"]]
+    weighed = ("Rows count by weight when they train.",) if weight is not None else ()
+    notes = (*notes, target.note, *pixels, *split_notes, *weighed)
+    return assemble(name, target, parts, inputs, weight=weights, notes=notes)
 
 
 def assemble(
@@ -125,6 +143,7 @@ def assemble(
     parts: Mapping[str, np.ndarray],
     inputs: Mapping[str, Any],
     *,
+    weight: np.ndarray | None = None,
     cardinalities: tuple[int, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Data:
@@ -141,6 +160,7 @@ def assemble(
         notes = (*notes, f"Target standardised: (amount - {mean:,.6g}) / {sd:,.6g}, mean and sd of the training rows.")
     both = {part: {"x": inputs[part], "y": y[part]} for part in parts}
     row = both["train"]["x"]
+    weighed = {} if weight is None else {"weight": weight}
     return Data(
         name=name,
         train=both["train"],
@@ -150,9 +170,10 @@ def assemble(
         classes=target.classes,
         input_shape=tuple((row["numbers"] if isinstance(row, dict) else row).shape[1:]),
         outputs=len(target.classes) or 1,
+        weight=weight,
         cardinalities=cardinalities,
         notes=notes,
-        digest=digest({"train": both["train"], "valid": both["valid"]}),
+        digest=digest({"train": both["train"], "valid": both["valid"], **weighed}),
         target_mean=mean,
         target_sd=sd,
     )
@@ -227,6 +248,20 @@ def _joined(y: Any, test_y: Any) -> np.ndarray:
 def _f32(x: np.ndarray, scale: float) -> np.ndarray:
     result = x.astype(np.float32)
     return result if scale == 1 else np.divide(result, np.float32(scale), out=result)
+
+
+def _weights(weight: Any, rows: int) -> np.ndarray:
+    try:
+        values = np.asarray(weight, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(must("weight", "be numbers", type(weight).__name__, one_line(error), "a flat array")) from None
+    if values.shape != (rows,):
+        raise DataError(must("weight", f"have shape ({rows},)", values.shape, "each row has one", "one per row"))
+    bad = np.flatnonzero(~(representable(values) & (values >= 0)))
+    if bad.size:
+        got = f"{values[bad[0]]} for row {bad[0]} (counted from 0)"
+        raise DataError(must("weight", "be finite and not negative", got, "means divide by its sum", "0 or more"))
+    return values.astype(np.float32)
 
 
 def _require_rows(of_x: int, of_y: int) -> None:

@@ -102,3 +102,25 @@ def test_bad_arrays_are_one_clear_line(x: object, y: object, message: str) -> No
     with pytest.raises(DataError, match=message) as caught:
         arrays(x, y)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_go_with_their_rows_and_into_the_digest() -> None:
+    x, weight = np.arange(20.0), np.arange(20.0)
+    data = arrays(x, np.arange(20) % 2, weight=weight)
+    assert data.weight is not None and data.weight.dtype == np.float32
+    np.testing.assert_array_equal(data.weight, data.train["x"][:, 0])
+    assert data.digest != arrays(x, np.arange(20) % 2).digest
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0, 2.0], r"have shape \(4,\)"),
+        ([1.0, 1.0, -1.0, 1.0], "-1.0 for row 2"),
+        ([1.0, 1.0, 1.0, np.nan], "nan for row 3"),
+        (["a", "b", "c", "d"], "be numbers"),
+    ],
+)
+def test_bad_weights_are_one_clear_line(weight: list[object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        arrays([0.0, 1.0, 2.0, 3.0], [0, 1, 0, 1], weight=weight)

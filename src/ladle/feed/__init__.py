@@ -1,1 +1,7 @@
 """Data in, batches out: orders of examples, and feeds that draw from them. A position is the whole state."""
+
+from ladle.feed.arrays import ArrayFeed, Arrays
+from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
+from ladle.feed.resident import ResidentFeed
+
+__all__ = ["ArrayFeed", "Arrays", "Permuted", "ResidentFeed", "Sequential", "Stratified", "Weighted"]

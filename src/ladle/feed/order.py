@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.errors import ArgumentError, must, nearest
 from ladle.feed.bijection import NARROW, ROUNDS, WIDE, host_while, keyed, permute, round_keys, sides
 from ladle.feed.layout import interleave
 from ladle.protocols import Order
@@ -269,6 +269,27 @@ class StratifiedProgram:
         keys = round_keys(table["seed"], epoch, own + _STRATIFIED)
         rank = permute(table["rank"][offset], n, a, b, keys=keys, xp=xp, while_loop=while_loop)
         return table["member"][table["first"][own] + rank]
+
+
+ORDERS = ("permuted", "sequential", "stratified")
+"""Orders that need no more than the data. `Weighted` also needs weights, so it has no name."""
+
+
+def order_named(name: str, labels: np.ndarray, seed: int) -> Order:
+    """The order of that name over as many examples as there are `labels`. Raises `ArgumentError`.
+
+    >>> order_named("sequential", np.zeros(4), seed=0).ids(3, 3).tolist()
+    [3, 0, 1]
+    """
+    if name not in ORDERS:
+        why = "ladle knows these (a function `seed -> order` may be any other)"
+        raise ArgumentError(must("order", "be a known name", name, why, nearest(str(name), ORDERS)))
+    if name == "stratified":
+        if labels.dtype.kind == "f":
+            why = "amounts have no classes to keep in proportion"
+            raise ArgumentError(must("order", "be of classes", name, why, "'permuted'"))
+        return Stratified(labels, seed)
+    return Sequential(len(labels)) if name == "sequential" else Permuted(len(labels), seed)
 
 
 def _ids(order: Order, start: int, count: int) -> np.ndarray:
