@@ -236,7 +236,7 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
         "valid_loss": final.get("valid_loss"),
         "valid_metric": final.get(f"valid_{metric}") if metric else None,
         "examples_per_second": final["examples"] / seconds if seconds else None,
-        "gradient_variance": gradient_variance(assembly.step, assembly.feed(0), run.state, entrant.spec.size),
+        "gradient_variance": gradient_variance(assembly.step, assembly.feed(0), run.state, entrant.spec),
         "sharpness": assembly.sharpness(run.state, assembly.train),
         "generalisation_gap": gap,
         "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),

@@ -30,7 +30,7 @@ TARGET_SPREAD = 0.10
 """Relative standard deviation at which a noise scale counts as well known; sets `examples_needed`."""
 
 
-def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any) -> tuple[Any, Any]:
+def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any, whole: Any = 1.0) -> tuple[Any, Any]:
     """Unbiased `(trace, square)` = estimates of `(tr Sigma, |G|^2)` from one update cut into micro-batches.
 
     - `micro_sq_weighted`: sum_j m_j |g_j|^2, g_j the mean gradient of micro-batch j, m_j its count of examples.
@@ -41,7 +41,15 @@ def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any) ->
 
     Why it is exact for unequal m_j too: E|g_j|^2 = |G|^2 + tr(Sigma)/m_j, so the sum has mean M |G|^2 + k tr(Sigma);
     M |g_B|^2 has mean M |G|^2 + tr(Sigma); their difference is (k - 1) tr(Sigma). With equal m_j this is
-    eq. A.2 of McCandlish et al. 2018. Weights of examples must be 0 or 1.
+    eq. A.2 of McCandlish et al. 2018.
+
+    Weights w_i other than 0 and 1: m_j = sum_i w_i and M = sum_j m_j, and with q_j = sum_i w_i^2 the mean gradient g_j
+    has variance tr(Sigma) q_j / m_j^2. So give `micro_steps` = sum_j q_j / m_j and `whole` = sum_j q_j / M, which are k
+    and 1 for weights of 0 and 1:
+
+    trace = (sum_j m_j |g_j|^2 - M |g_B|^2) / (micro_steps - whole),   square = |g_B|^2 - trace whole / M
+
+    The unit is then an effective example: a batch counts (sum w)^2 / sum w^2 of them (Kish 1965).
 
     Plain operators only: works on floats, NumPy arrays and inside a compiled program. k = 1 divides by zero: the
     caller masks it. Gradients must be as computed, before any clipping.
@@ -49,8 +57,8 @@ def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any) ->
     >>> pair(10.0, 1.0, 4, 2)
     (6.0, -0.5)
     """
-    trace = (micro_sq_weighted - batch * batch_sq) / (micro_steps - 1)
-    return trace, batch_sq - trace / batch
+    trace = (micro_sq_weighted - batch * batch_sq) / (micro_steps - whole)
+    return trace, batch_sq - trace * whole / batch
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,16 @@ def test_unequal_micro_batches_are_unbiased_to_the_last_bit():
     assert expected == pytest.approx((trace, signal), rel=1e-14)
 
 
+def test_weighted_examples_are_unbiased_to_the_last_bit():
+    """The same with weights: micro-batch j has mass m_j, squared mass q_j and mean gradient of variance q_j / m_j^2."""
+    weight, signal, trace = np.array([[2.0, 0.5, 1.0], [0.25, 3.0, 0.0], [1.0, 1.0, 1.0]]), 0.3, 11.0
+    mass, squared = weight.sum(1), (weight**2).sum(1)
+    batch, whole = mass.sum(), squared.sum() / mass.sum()
+    micro = (mass * (signal + trace * squared / mass**2)).sum()
+    found = pair(micro, signal + trace * squared.sum() / batch**2, batch, (squared / mass).sum(), whole)
+    assert found == pytest.approx((trace, signal), rel=1e-14)
+
+
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=6), st.integers(0, 99))
 def test_micro_batches_of_one_point_have_no_noise(counts, seed):
     g = np.random.default_rng(seed).standard_normal(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,33 +13,50 @@ from ladle.engine.objective import Objective
 from ladle.engine.rows import MicroBatch
 from ladle.engine.state import State
 from ladle.engine.step import CompiledStep
+from ladle.observation import Observation
 from ladle.protocols import Feed
 from ladle.spec import BatchSpec
 
-VARIANCE_MICRO = 16
+MICRO_SIZE = 16
+"""Rows per micro-batch where many batches are taken as one: the planner's pilot has compiled that program."""
+
 VARIANCE_EXAMPLES = 4096
 SHARPNESS_EXAMPLES = 1024
 
 
-def gradient_variance(step: CompiledStep, feed: Feed, state: State, size: int) -> float | None:
-    """E|g_B - G|^2 of a batch of `size` at the parameters of `state`; None for a single example.
+def gradient_variance(step: CompiledStep, feed: Feed, state: State, spec: BatchSpec) -> float | None:
+    """E|g_B - G|^2 of batches of `spec.size` at the parameters of `state`; None where there is one example in all.
 
-        (tr Sigma / size) * (1 - size / examples)
+    Measured on K batches as training draws them, up to 4096 examples but two batches at least:
 
-    tr Sigma is the unbiased estimate between micro-batches of 16 over up to 4096 training examples. The second factor
-    is that of drawing without replacement: the whole data set as one batch has no variance. `state` is left as it is.
+        K / (K - 1) (mean_k |g_k|^2 - |mean_k g_k|^2) (1 - size / examples)
+
+    The last factor is that of drawing without replacement: the whole data set as one batch has no variance. Between
+    half of the data and all of it there are no two batches; the variance is then that between micro-batches of 16,
+    divided by `size / 16`. `state` is left as it is.
     """
-    rows = feed.epoch_size
+    rows, size = feed.epoch_size, spec.size
     if rows < 2:
         return None
     if size >= rows:
         return 0.0
-    spec = BatchSpec(min(rows, VARIANCE_EXAMPLES), min(VARIANCE_MICRO, rows // 2))
+    batches = min(rows // size, max(VARIANCE_EXAMPLES // size, 2))
+    together = BatchSpec(size * batches if batches > 1 else rows, min(MICRO_SIZE, rows // 2))
+    whole = _standing(step, feed, state, together)
+    if batches > 1:
+        each = _standing(step, feed, state, replace(spec, updates=batches)).sums()
+        apart = each["grad_sq"] / batches - whole.sums()["grad_sq"]
+        variance = max(apart, 0.0) * batches / (batches - 1)
+    else:
+        variance = whole.moments().trace / size
+    return variance * (1 - size / rows)
+
+
+def _standing(step: CompiledStep, feed: Feed, state: State, spec: BatchSpec) -> Observation:
+    """What is observed over the first batches of `spec` at a learning rate of zero."""
     draw, _ = feed.draw(feed.start(), spec)
     copy = jax.tree.map(jnp.copy, state)  # A step consumes what it is given.
-    _, observation = step(copy, draw, spec, 0.0)
-    moments = observation.moments()
-    return moments.trace / moments.count / size * (1 - size / rows) if moments.count else None
+    return step(copy, draw, spec, 0.0)[1]
 
 
 class Sharpness:

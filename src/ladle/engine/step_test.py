@@ -304,17 +304,24 @@ def test_one_gradient_per_example_is_refused_where_examples_are_not_independent(
 
 
 @lanes
-def test_the_noise_pair_is_that_of_the_micro_batch_gradients(step, lane):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_noise_pair_is_that_of_the_micro_batch_gradients(step, lane, weighted):
     """Three updates of 10 = 4 + 4 + 2 examples, each against the unbiased pair computed by hand."""
-    _, observation, draw = run(step, feed_of(lane), BatchSpec(10, 4, updates=3), lr=0.0)
+    weight = np.arange(N) % 4 / np.float32(2) if weighted else fakes.ONES
+    _, observation, draw = run(step, feed_of(lane, weight), BatchSpec(10, 4, updates=3), lr=0.0)
     pairs = []
     for ids in draw.ids():
         parts = [ids[first : first + 4] for first in range(0, len(ids), 4)]
-        micro = sum(len(part) * np.sum(reference(part)[0] ** 2) for part in parts)
-        pairs.append(pair(micro, np.sum(reference(ids)[0] ** 2), len(ids), len(parts)))
+        masses = [weight[part].sum() for part in parts]
+        micro = sum(
+            mass * np.sum(reference(part, weight)[0] ** 2) for part, mass in zip(parts, masses, strict=True) if mass
+        )
+        spread = sum((weight[part] ** 2).sum() / mass for part, mass in zip(parts, masses, strict=True) if mass)
+        whole = (weight[ids] ** 2).sum() / weight[ids].sum()
+        pairs.append(pair(micro, np.sum(reference(ids, weight)[0] ** 2), weight[ids].sum(), spread, whole))
     trace, square = np.array(pairs).T
     moments = observation.moments()
-    assert (moments.count, moments.examples) == (3, 30)
+    assert (moments.count, moments.examples) == (3, weight[np.concatenate(draw.ids())].sum())
     assert moments.trace == pytest.approx(trace.sum(), rel=1e-4)
     assert moments.square == pytest.approx(square.sum(), rel=1e-4)
     assert moments.trace_sq == pytest.approx((trace**2).sum(), rel=1e-4)

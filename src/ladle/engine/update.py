@@ -30,6 +30,8 @@ class Accumulated(NamedTuple):
 
     - `micro_sq`: sum over micro-batches j of |G_j|^2 / m_j, m_j their weight: what the noise scale is made of.
     - `micro_steps`: micro-batches (or, with per-example gradients, examples) with any weight.
+    - `weight_sq`: sum of squared weights; `spread`: sum over micro-batches of their squared weights over m_j. With
+      weights of 0 and 1 these are `weight` and `micro_steps`.
     """
 
     gradient: Any
@@ -38,6 +40,8 @@ class Accumulated(NamedTuple):
     metrics: tuple[jax.Array, ...]
     micro_sq: jax.Array
     micro_steps: jax.Array
+    weight_sq: jax.Array
+    spread: jax.Array
     model_state: Any
 
     def add(self, later: Accumulated) -> Accumulated:
@@ -49,7 +53,8 @@ class Accumulated(NamedTuple):
 def zero(params: Any, model_state: Any, num_metrics: int) -> Accumulated:
     """Nothing accumulated yet."""
     none = jnp.zeros((), jnp.float32)
-    return Accumulated(jax.tree.map(jnp.zeros_like, params), none, none, (none,) * num_metrics, none, none, model_state)
+    metrics = (none,) * num_metrics
+    return Accumulated(jax.tree.map(jnp.zeros_like, params), none, none, metrics, none, none, none, none, model_state)
 
 
 def squared_norm(tree: Any) -> jax.Array:
@@ -73,7 +78,9 @@ def micro_gradient(objective: Objective, params: Any, model_state: Any, rows: Mi
     sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
     micro_sq = squared_norm(gradient) / jnp.maximum(weight, TINY)
     micro_steps = (weight > 0).astype(jnp.float32)
-    return Accumulated(gradient, loss, weight, sums, micro_sq, micro_steps, model_state)
+    weight_sq = jnp.sum(rows.weight * rows.weight)
+    spread = weight_sq / jnp.maximum(weight, TINY)
+    return Accumulated(gradient, loss, weight, sums, micro_sq, micro_steps, weight_sq, spread, model_state)
 
 
 def per_example_gradient(objective: Objective, params: Any, model_state: Any, rows: MicroBatch) -> Accumulated:
@@ -149,6 +156,9 @@ def apply(
 
 def _noise_sums(done: Accumulated, grad_sq: jax.Array) -> jax.Array:
     counts = (done.micro_steps >= 2).astype(jnp.float32)
-    trace, square = pair(done.micro_sq, grad_sq, jnp.maximum(done.weight, TINY), jnp.maximum(done.micro_steps, 2))
+    weight = jnp.maximum(done.weight, TINY)
+    whole = done.weight_sq / weight
+    spread = jnp.where(counts > 0, done.spread, whole + 1)  # What is masked below must not divide by zero.
+    trace, square = pair(done.micro_sq, grad_sq, weight, spread, whole)
     terms = (jnp.ones_like(trace), trace, square, trace * trace, square * square, trace * square, done.weight)
     return jnp.where(counts > 0, jnp.stack(terms), 0)

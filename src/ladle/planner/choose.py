@@ -75,7 +75,7 @@ def choose(
         ladder=_ladder(found, memory, choice.spec.micro_size, top),
         evidence=evidence(found, choice, memory, rate, joules=probe.joules(choice.spec)),
         curves=curves(found, choice),
-        notes=(*remarks, *notes(found, choice, rate)),
+        notes=(*remarks, *notes(found, choice, memory, rate)),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ladle.explain import bytes_text
 from ladle.plan import Evidence
 from ladle.planner.decide import Choice
 from ladle.planner.measure import Pilot
@@ -15,6 +16,9 @@ from ladle.scaling import Rule, lr_factor
 
 CROOKED = 0.25
 """Relative gap between a line and a point that is worth a note."""
+
+MISSED = 0.2
+"""Share of the predicted memory that a child process may use beyond it without a note."""
 
 FAR = 64
 """Change of size over which no rate rule should be trusted without a sweep."""
@@ -173,7 +177,7 @@ def curves(found: Findings, choice: Choice) -> dict[str, Any]:
     }
 
 
-def notes(found: Findings, choice: Choice, rate: Rate) -> tuple[str, ...]:
+def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tuple[str, ...]:
     """What a careful reader would want to be told, one sentence each."""
     noise, kappa = found.pilot.noise, choice.spec.size / rate.reference_size
     said = []
@@ -187,6 +191,9 @@ def notes(found: Findings, choice: Choice, rate: Rate) -> tuple[str, ...]:
         said.append(f"Time per update is not quite a line in the size: off by {found.speed.worst:.0%} at worst.")
     if found.memory and found.memory.worst > CROOKED:
         said.append(f"Memory is not quite a line in the micro-batch: off by {found.memory.worst:.0%} at worst.")
+    if memory.measured_bytes > (1 + MISSED) * memory.predicted_bytes:
+        more = bytes_text(memory.measured_bytes - memory.predicted_bytes)
+        said.append(f"The child process used {more} more than predicted: some memory is the runtime's own.")
     if rate.rule == "none" and rate.reference_lr is not None and kappa != 1:
         said.append(f"No rate rule is known for {rate.optimizer or 'this optimiser'}: the rate is kept as given.")
     if rate.rule == "linear" and noise.verdict == "resolved" and kappa > 1 and choice.spec.size > noise.value:

@@ -181,12 +181,12 @@ def variance(compare: Mapping[str, Any]) -> Answer:
     if len({row["size"] for row in rows}) < 2:
         return "not resolved", "It takes two sizes below the full batch with a measured variance."
     low, slope, high = _slope(rows, count)
-    over = f"over sizes {rows[0]['size']:,} to {rows[-1]['size']:,}"
+    over = f"over sizes {rows[0]['size']:,} to {rows[-1]['size']:,}, each at the parameters that its runs ended with"
     told = f"variance goes as size^{slope:.2f} ({low:.2f} to {high:.2f}) {over}."
     if low >= -1 - SLOPE_MARGIN and high <= -1 + SLOPE_MARGIN:
         return "holds", f"The {told}"
     if high < -1 - SLOPE_MARGIN or low > -1 + SLOPE_MARGIN:
-        return "does not", f"The {told} Each size was measured at its own parameters, which may differ."
+        return "does not", f"The {told}"
     return "not resolved", f"The {told}"
 
 
@@ -196,8 +196,13 @@ def _data_rows(compare: Mapping[str, Any]) -> int | None:
 
 
 def _rows(compare: Mapping[str, Any], field: str) -> list[Row]:
-    """Runs with a finite `field` that did not diverge, by size."""
-    runs = [row for row in compare.get("runs") or () if not row.get("diverged")]
+    """Runs with a finite `field` that did not diverge, by size. The same runs under a second name count once."""
+    runs, seen = [], set()
+    for row in compare.get("runs") or ():
+        folders = tuple(row.get("folders") or ())
+        if not row.get("diverged") and (not folders or folders not in seen):
+            runs.append(row)
+        seen.add(folders)
     known = [row for row in runs if numbers.finite(row.get(field)) and numbers.finite(row.get("size"))]
     return sorted(known, key=lambda row: row["size"])
 

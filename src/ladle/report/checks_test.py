@@ -152,6 +152,13 @@ def test_throughput(pairs: Any, expected: str, word: str) -> None:
         assert found.verdict == expected and word in found.sentence
 
 
+def test_the_same_runs_under_two_names_count_once() -> None:
+    rows = speeds((1, 100.0), (64, 900.0), seeds=1)
+    rows = [{**one, "folders": [f"{one['size']}-seed0"]} for one in rows]
+    found = verdict("throughput", [*rows, {**rows[-1], "name": "planned"}])
+    assert found.sentence.count(" at 64") == 1
+
+
 def variances(power: float, wide: float = 1.01) -> list[dict[str, Any]]:
     rows = []
     for size in (1, 8, 64):

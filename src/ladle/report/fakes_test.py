@@ -172,6 +172,11 @@ def plan_json(**more: Any) -> dict[str, Any]:
         "evidence": [
             _evidence("memory_limit_bytes", 8e6, "bytes", "given", "--memory"),
             _evidence("memory_measured_bytes", 3.4e6, "bytes", "measured", "peak of a child process"),
+            _evidence("memory_fixed_bytes", 3e6, "bytes", "predicted", "line through compiled programs"),
+            _evidence(
+                "memory_per_example_bytes", 4000.0, "bytes/example", "predicted", "line through compiled programs"
+            ),
+            _evidence("per_example_seconds", 1e-6, "s/example", "measured", "line through 6 sizes", 0.9e-6, 1.1e-6),
             _evidence("fixed_seconds", 2e-5, "s/update", "measured", "line through 6 sizes", 1.8e-5, 2.3e-5),
             _evidence("noise_scale", 60.0, "examples", "measured", "pilot of 40 updates", 45.0, 80.0),
             _evidence("relative_time", 1.0, "", "predicted", "closed form"),

@@ -152,12 +152,12 @@ def _memory_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     if not points.size:
         return _missing(axes, "no memory figures in this plan")
     micro, used = points[:, 0], points[:, 1]
-    if len(points) > 1:
-        slope, fixed = np.polyfit(micro, used, 1)
-        line = np.linspace(0, micro.max() * 1.05, 50)
-        axes.plot(line, fixed + slope * line, color=ACCENT, linewidth=1.5, gid="memory line")
+    if line := _evidence(plan, "memory_fixed_bytes", "memory_per_example_bytes"):
+        ends = np.array([0, micro.max() * 1.05])
+        axes.plot(ends, line[0] + line[1] * ends, color=ACCENT, linewidth=1.5, gid="memory line")
     axes.plot(micro, used, "o", markersize=8, markeredgecolor=ACCENT, markerfacecolor="white", gid="memory predicted")
-    limit, confirmed = _evidence_bytes(plan, limit=True), _evidence_bytes(plan, limit=False)
+    (limit,) = _evidence(plan, "memory_limit_bytes") or (None,)
+    (confirmed,) = _evidence(plan, "memory_measured_bytes") or (None,)
     if limit is not None and limit < 20 * used.max():
         axes.axhline(limit, color=INK, linewidth=1.2, linestyle="--", gid="memory limit")
         note = f"limit {numbers.data_bytes(limit)}"
@@ -190,8 +190,8 @@ def _speed_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
         errors = np.where(np.isfinite(errors), np.clip(errors, 0, None), 0)
         axes.errorbar(size, speed, yerr=errors, fmt="none", ecolor=ACCENT, elinewidth=1.5, capsize=4)
     axes.plot(size, speed, "o", color=ACCENT, markersize=8, gid="throughput measured")
-    if len(points) > 1:
-        fixed, each = line_fit(size, seconds)
+    if line := _evidence(plan, "fixed_seconds", "per_example_seconds"):
+        fixed, each = line
         grid = np.geomspace(size.min(), size.max(), 100)
         label = f"t = {numbers.duration(fixed)} + {numbers.duration(each)} x size"
         axes.plot(grid, grid / (fixed + each * grid), color=ACCENT, linewidth=1.5, gid="throughput line", label=label)
@@ -248,18 +248,11 @@ def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     _plain(axes)
 
 
-def line_fit(size: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
-    """`(a, b)` of t = a + b B by least squares on relative errors, both at least 0.
-
-    >>> a, b = line_fit(np.array([1.0, 10.0, 100.0]), np.array([3.0, 12.0, 102.0]))
-    >>> round(a, 6), round(b, 6)
-    (2.0, 1.0)
-    """
-    design = np.stack([1 / seconds, size / seconds], axis=1)
-    (fixed, each), *_ = np.linalg.lstsq(design, np.ones_like(size), rcond=None)
-    if fixed < 0:
-        return 0.0, float(np.mean(seconds / size))
-    return (float(np.mean(seconds)), 0.0) if each < 0 else (float(fixed), float(each))
+def _evidence(plan: Mapping[str, Any], *names: str) -> list[float] | None:
+    """The values of these numbers among the evidence, or None where one of them is not there."""
+    known = {one.get("name"): one.get("value") for one in plan.get("evidence") or ()}
+    values = [known.get(name) for name in names]
+    return [float(value) for value in values] if all(map(numbers.finite, values)) else None  # type: ignore[arg-type]
 
 
 def _points(plan: Mapping[str, Any], name: str, width: int) -> np.ndarray:
@@ -270,19 +263,6 @@ def _points(plan: Mapping[str, Any], name: str, width: int) -> np.ndarray:
         return np.empty((0, width))
     table = table[np.isfinite(table[:, :width]).all(axis=1)]
     return table[np.argsort(table[:, 0])]
-
-
-def _evidence_bytes(plan: Mapping[str, Any], *, limit: bool) -> float | None:
-    """The memory limit among the evidence, or else the measured peak."""
-    for one in plan.get("evidence") or ():
-        fits = (
-            "limit" in str(one.get("name"))
-            if limit
-            else one.get("source") == "measured" and "limit" not in str(one.get("name"))
-        )
-        if fits and one.get("unit") in ("bytes", "B") and numbers.finite(one.get("value")):
-            return float(one["value"])
-    return None
 
 
 def _at(points: np.ndarray, x: Any, log: bool = False) -> float | None:

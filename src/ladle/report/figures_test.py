@@ -86,6 +86,8 @@ def test_plan_marks_choice_limit_and_flat_region() -> None:
         (chosen,) = by_id(axes, "chosen")
         assert list(chosen.get_xdata()) == [64]
     (fitted,) = by_id(speed, "throughput line")
+    (line,) = by_id(memory, "memory line")
+    np.testing.assert_allclose(line.get_ydata(), 3e6 + 4000 * np.asarray(line.get_xdata()))
     sizes, speeds = fitted.get_xdata(), fitted.get_ydata()
     np.testing.assert_allclose(speeds, sizes / (2e-5 + 1e-6 * sizes), rtol=1e-6)
 

@@ -27,7 +27,10 @@ def headline(study: Study) -> str:
     info = study_info(study)
     data = _mapping(info.get("data")).get("name")
     if study.compare:
-        title, names = f"Batch sizes on {data or 'this data'}", ", ".join(group.name for group in study.groups)
+        title, names = (
+            f"Batch sizes on {data or 'this data'}",
+            ", ".join(" = ".join((group.name, *group.also)) for group in study.groups),
+        )
         return (
             f"<h1>{text(title)}</h1><p class='lead'>Compared: {text(names)}. Same data, seeds and budget for each.</p>"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +46,29 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ only in their seed: one curve. `name` is what the user called it, `size` its batch size."""
+    """Runs that differ only in their seed: one curve. `name` is what the user called it, `size` its batch size.
+
+    `also`: other names of the same runs: a plan may choose a size that was asked for anyway.
+    """
 
     name: str
     size: int
     runs: tuple[RunRecord, ...]
+    also: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """`name`, with the size where the name does not say it: `full (1,437)`."""
-        return (
-            self.name
-            if not self.size or self.name.replace(",", "") == str(self.size)
-            else f"{self.name} ({self.size:,})"
-        )
+        """All names, with the size where none says it: `full (1,437)`, `64 = planned`."""
+        names = " = ".join((self.name, *self.also))
+        said = str(self.size) in (name.replace(",", "") for name in (self.name, *self.also))
+        return names if not self.size or said else f"{names} ({self.size:,})"
 
 
 @dataclass(frozen=True)
 class Study:
     """What one report section is about: a compare folder, or run folders side by side.
 
-    - `rows`: one mapping per group with the fields of `compare.json`'s "runs", see `ladle.report.table`.
+    - `rows`: one mapping per name with the fields of `compare.json`'s "runs", see `ladle.report.table`.
     - `compare`: the content of `compare.json`; empty for plain run folders.
     """
 
@@ -74,6 +76,10 @@ class Study:
     groups: tuple[Group, ...]
     rows: tuple[Mapping[str, Any], ...]
     compare: Mapping[str, Any] = field(default_factory=dict)
+
+    def group_of(self, row: Mapping[str, Any]) -> int:
+        """Which group the runs of `row` are in."""
+        return next(i for i, group in enumerate(self.groups) if row["name"] in (group.name, *group.also))
 
     @property
     def plan(self) -> Mapping[str, Any] | None:
@@ -126,15 +132,16 @@ def load_compare(folder: str | os.PathLike[str]) -> Study:
     rows = compare.get("runs")
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
         raise _unreadable(folder / COMPARE_FILE, "it lists no runs")
-    groups = tuple(
-        Group(
-            str(row["name"]),
-            int(row.get("size") or 0),
-            tuple(load_run(folder / run) for run in row.get("folders") or ()),
-        )
-        for row in rows
-    )
-    return Study(folder, groups, tuple(rows), compare)
+    distinct: dict[Any, Group] = {}
+    for row in rows:
+        name, folders = str(row["name"]), tuple(row.get("folders") or ())
+        place = folders or name
+        if place in distinct:
+            distinct[place] = replace(distinct[place], also=(*distinct[place].also, name))
+        else:
+            runs = tuple(load_run(folder / run) for run in folders)
+            distinct[place] = Group(name, int(row.get("size") or 0), runs)
+    return Study(folder, tuple(distinct.values()), tuple(rows), compare)
 
 
 def _runs_study(folders: Sequence[Path]) -> Study:

@@ -106,3 +106,13 @@ def test_a_broken_line_and_a_missing_seed_are_named(tmp_path: Path) -> None:
 def test_a_label_says_the_size_once() -> None:
     assert Group("1,024", 1024, ()).label == "1,024"
     assert Group("planned", 96, ()).label == "planned (96)"
+
+
+def test_the_same_runs_under_two_names_are_one_group(tmp_path: Path) -> None:
+    folder = write_compare(tmp_path / "c", sizes={"full": 1437, "64": 64, "planned": 64})
+    compare = json.loads((folder / COMPARE_FILE).read_text())
+    compare["runs"][2]["folders"] = compare["runs"][1]["folders"]
+    (folder / COMPARE_FILE).write_text(json.dumps(compare))
+    (study,) = load_folders([folder])
+    assert [group.label for group in study.groups] == ["full (1,437)", "64 = planned"]
+    assert [study.group_of(row) for row in study.rows] == [0, 1, 1]

@@ -85,10 +85,11 @@ def page(studies: Sequence[Study]) -> str:
 def section(study: Study) -> str:
     """Everything about one study."""
     parts = [fragments.headline(study), fragments.facts(study)]
+    palette = colors(len(study.groups))
     each = "each batch size" if study.compare else "each run" if len(study.groups) > 1 else "the run"
     parts += [
         f"<h2>What {each} cost and brought</h2>",
-        fragments.size_table(table(study.rows), colors(len(study.rows))),
+        fragments.size_table(table(study.rows), [palette[study.group_of(row)] for row in study.rows]),
     ]
     parts += ["<h2>Loss against examples, updates and seconds</h2>", curves(study.groups)]
     if study.compare:
