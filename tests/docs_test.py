@@ -1,0 +1,46 @@
+"""The Python that the documentation shows, run as it stands: every block of a page in order, in one namespace."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ladle
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
+    if "```python" in path.read_text(encoding="utf-8")
+)
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def known(folder: Path) -> dict[str, Any]:
+    """What a reader has by the time a page speaks of it: data of their own, a task, a table."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((200, 3)).astype(np.float32), np.arange(200) % 2
+    rows = "".join(f"{area:.1f},{3000 * area:.0f}\n" for area in rng.uniform(30, 200, 200))
+    (folder / "houses.csv").write_text("area,price\n" + rows)
+    data = ladle.data.arrays(X, y)
+    model, loss = ladle.models.linear(3, 2), ladle.losses.cross_entropy
+    names = {"X": X, "y": y, "w": np.ones(200), "shares": np.arange(1.0, data.rows + 1)}
+    task = ladle.Task(model, loss, data, optimizer="sgd", lr=0.1)
+    return {"ladle": ladle, "np": np, "data": data, "model": model, "loss": loss, "task": task, **names}
+
+
+def test_there_are_pages_with_code():
+    assert {"README.md", "docs/tour.md", "docs/own-model.md", "docs/schedules.md"} <= set(PAGES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = known(tmp_path)
+    for number, code in enumerate(BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))):
+        exec(compile(code, f"{page}, block {number}", "exec"), namespace)
