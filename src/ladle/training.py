@@ -140,9 +140,11 @@ def fit(
     window = window or _window(first_size, assembly.rows)
     if folder is not None:
         if resume:
-            record.read_json(folder / record.RUN_FILE)
+            _require_same(record.read_json(folder / record.RUN_FILE), assembly, seed)
         else:
             record.make_folder(folder)
+    elif resume:
+        raise ArgumentError(must("out", "be given", None, "a run is resumed from its folder", "out='runs/a'"))
     with ExitStack() as stack:
         session = _Session(assembly, policy, until, seed, window, folder, constants, first_size, stack, checkpoints)
         if folder is not None:
@@ -353,6 +355,21 @@ def _window(size: int, rows: int) -> int:
     updates = -(-rows // size)
     parts = -(-updates // UPDATES_PER_WINDOW)
     return -(-updates // parts) * size if parts > 1 else rows
+
+
+def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> None:
+    """Refuse to go on with another task than the one that `before`, a run.json, tells of. Size and rate may change."""
+    now = assembly.facts()
+    for name, was, found in (
+        ("data", before["data"]["digest"][:12], now["data"]["digest"][:12]),
+        ("order", before["order"], now["order"]),
+        ("model", before["model"], now["model"]),
+        ("optimizer", before["optimizer"]["name"], assembly.optimizer.name),
+        ("seed", before["seed"], seed),
+    ):
+        if was != found:
+            why = "another run would follow from the checkpoint, and nothing would say so"
+            raise ArgumentError(must(name, "be what the run began with", found, why, repr(was)))
 
 
 def _first_loss(lines: list[dict[str, Any]]) -> float | None:

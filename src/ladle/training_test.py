@@ -119,6 +119,19 @@ def test_auto_rates_follow_the_rule_and_numbers_stay(plane: Assembly) -> None:
     assert plane.lr(16) == plane.lr(64) == 0.1
 
 
+def test_only_the_run_that_was_begun_is_resumed(tmp_path: Path, plane: Assembly) -> None:
+    ladle.fit(plane, size=8, until="1 epochs", out=tmp_path / "run")
+    others = {"order": small(order="sequential"), "optimizer": small(optimizer="momentum")}
+    others["data"] = plane.task.with_(data=ladle.data.arrays(np.arange(50.0), np.arange(50.0) ** 2))
+    for name, other in others.items():
+        with pytest.raises(ArgumentError, match=f"{name} must be what the run began with"):
+            ladle.fit(other, size=8, until="2 epochs", out=tmp_path / "run", resume=True)
+    with pytest.raises(ArgumentError, match="seed must be what the run began with; got 1"):
+        ladle.fit(plane, size=8, until="2 epochs", out=tmp_path / "run", resume=True, seed=1)
+    with pytest.raises(ArgumentError, match="out must be given"):
+        ladle.fit(plane, size=8, until="2 epochs", resume=True)
+
+
 def test_resume_is_the_unbroken_run(tmp_path: Path, plane: Assembly) -> None:
     whole = ladle.fit(plane, size=8, until="6 epochs", out=tmp_path / "whole")
     ladle.fit(plane, size=8, until="2 epochs", out=tmp_path / "broken")
