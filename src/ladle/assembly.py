@@ -93,6 +93,9 @@ class Assembly:
 
 def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False, devices: Any = None) -> Assembly:
     """Put `task` together: trace nothing yet, place the data once. `rate`: a schedule over the task's own."""
+    if not isinstance(task, Task):
+        why, remedy = "it says what to train on which data", "ladle.Task(model, loss, data)"
+        raise ArgumentError(must("task", "be a ladle.Task", type(task).__name__, why, remedy))
     use_compilation_cache()
     objective = task.objective()
     optimizer = optimizer_named(task.optimizer, task.hyper)

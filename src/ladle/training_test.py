@@ -84,6 +84,11 @@ def test_orders_that_cannot_be_are_refused(order: str, says: str) -> None:
         ladle.fit(small(order=order), size=4)
 
 
+def test_only_a_task_is_trained() -> None:
+    with pytest.raises(ArgumentError, match="task must be a ladle.Task; got 'str'"):
+        ladle.fit("digits", size=4)  # type: ignore[arg-type]
+
+
 def test_until_targets_patience_and_steps(plane: Assembly) -> None:
     reached = ladle.fit(plane, size=8, until="100 epochs, valid_loss < 0.01")
     assert reached.status == "stopped" and "target reached" in reached.why and reached.final["epoch"] < 40
