@@ -25,7 +25,7 @@ from ladle.engine.probe import CompiledProbe
 
 ROWS, INPUTS, CLASSES = 16_384, 784, 10
 WITHIN = 0.2
-CAPS = ("84MB", "96MB", "160MB")
+CAPS = ("84MiB", "96MiB", "160MiB")
 """For mlp 784-1024-1024-10; the first is below what a plan without a cap takes."""
 
 

@@ -20,7 +20,7 @@ COUPLED = (
     "micro-batches is then another loss than the whole, and the noise scale is that of micro-batches."
 )
 
-_SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)i?b?\s*$", re.IGNORECASE)
+_SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*$", re.IGNORECASE)
 
 
 def plan(
@@ -75,14 +75,15 @@ def plan(
 
 
 def bytes_from(text: int | str) -> int:
-    """A memory size in bytes: a number, or text such as "2GB", "512 MiB", "1.5g" (powers of 1024).
+    """A memory size in bytes: a number, or text such as "2GB" and "1.5g" (powers of 1000), "512 MiB" (of 1024).
 
     >>> bytes_from("2GB"), bytes_from("512 MiB")
-    (2147483648, 536870912)
+    (2000000000, 536870912)
     """
     if isinstance(text, int) and not isinstance(text, bool) and text > 0:
         return text
     match = _SIZE.match(str(text))
     if match is None or float(match[1]) <= 0:
         raise ArgumentError(must("memory", "be a size", text, "it is read as a number with a unit", "--memory 2GB"))
-    return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
+    thousand = 1024 if match[3] else 1000
+    return int(float(match[1]) * thousand ** " kmgt".index(match[2].lower() or " "))
