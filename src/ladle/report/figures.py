@@ -161,7 +161,8 @@ def _memory_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     if limit is not None and limit < 20 * used.max():
         axes.axhline(limit, color=INK, linewidth=1.2, linestyle="--", gid="memory limit")
         note = f"limit {numbers.data_bytes(limit)}"
-        axes.annotate(note, (0.02, limit), xycoords=("axes fraction", "data"), va="bottom", fontsize=11)
+        place, side = (0.98, "right") if limit < 0.7 * used.max() else (0.02, "left")  # Away from the line.
+        axes.annotate(note, (place, limit), xycoords=("axes fraction", "data"), ha=side, va="bottom", fontsize=11)
     elif limit is not None:
         axes.text(
             0.02, 0.97, f"limit {numbers.data_bytes(limit)}, far above", transform=axes.transAxes, va="top", fontsize=11
