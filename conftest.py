@@ -7,6 +7,7 @@ of it is said through the environment, before JAX is imported, so that child pro
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +22,10 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["LADLE_CACHE"] = "off"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# A shell's background job ignores Ctrl-C, and so would the tests and every child they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines measure the machine, not the code. In continuous integration the same examples are tried every time.
 settings.register_profile("ladle", deadline=None, derandomize=bool(os.environ.get("CI")))
