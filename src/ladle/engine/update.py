@@ -135,12 +135,12 @@ def apply(
     the moments' sums are then zeros that cost nothing to compile.
     """
     scale = 1 / jnp.maximum(done.weight, TINY)
-    gradient = jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), done.gradient)
-    # From the sum, not the mean: the mean is then never written to memory, only used inside the update's own loop.
     grad_sq = squared_norm(done.gradient) * scale * scale
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss)
 
     def update(state: State) -> State:
+        # In here, where the optimiser uses it: the mean of a condition's operand would be written to memory first.
+        gradient = jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), done.gradient)
         with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
             updates, opt_state = optimizer.make(state.hyper).update(gradient, state.opt_state, state.params)
         lr = state.hyper["lr"] * rate(examples) * lr_factor
