@@ -361,11 +361,11 @@ def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> N
     """Refuse to go on with another task than the one that `before`, a run.json, tells of. Size and rate may change."""
     now = assembly.facts()
     for name, was, found in (
-        ("data", before["data"]["digest"][:12], now["data"]["digest"][:12]),
-        ("order", before["order"], now["order"]),
-        ("model", before["model"], now["model"]),
-        ("optimizer", before["optimizer"]["name"], assembly.optimizer.name),
-        ("seed", before["seed"], seed),
+        ("data", before.get("data", {}).get("digest", "unknown")[:12], now["data"]["digest"][:12]),
+        ("order", before.get("order"), now["order"]),
+        ("model", before.get("model"), now["model"]),
+        ("optimizer", before.get("optimizer", {}).get("name"), assembly.optimizer.name),
+        ("seed", before.get("seed"), seed),
     ):
         if was != found:
             why = "another run would follow from the checkpoint, and nothing would say so"

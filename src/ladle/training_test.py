@@ -12,7 +12,7 @@ import pytest
 import ladle
 from ladle.assembly import Assembly, assemble
 from ladle.errors import ArgumentError
-from ladle.record import METRICS_FILE, RUN_FILE, read_json, read_lines
+from ladle.record import METRICS_FILE, RUN_FILE, read_json, read_lines, write_json
 
 
 def small(**changes: Any) -> ladle.Task:
@@ -133,6 +133,9 @@ def test_only_the_run_that_was_begun_is_resumed(tmp_path: Path, plane: Assembly)
             ladle.fit(other, size=8, until="2 epochs", out=tmp_path / "run", resume=True)
     with pytest.raises(ArgumentError, match="seed must be what the run began with; got 1"):
         ladle.fit(plane, size=8, until="2 epochs", out=tmp_path / "run", resume=True, seed=1)
+    write_json(tmp_path / "run" / RUN_FILE, {"status": "finished"})
+    with pytest.raises(ArgumentError, match="data must be what the run began with"):
+        ladle.fit(plane, size=8, until="2 epochs", out=tmp_path / "run", resume=True)
     with pytest.raises(ArgumentError, match="out must be given"):
         ladle.fit(plane, size=8, until="2 epochs", resume=True)
 

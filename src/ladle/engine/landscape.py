@@ -33,7 +33,8 @@ def gradient_variance(step: CompiledStep, feed: Feed, state: State, spec: BatchS
 
     The last factor is that of drawing without replacement: the whole data set as one batch has no variance. Between
     half of the data and all of it there are no two batches; the variance is then that between micro-batches of 16,
-    divided by `size / 16`. `state` is left as it is.
+    divided by `size / 16`. With weighted examples mean_k g_k is weighted by the batches' weights, and so the answer is
+    approximate. `state` is left as it is.
     """
     rows, size = feed.epoch_size, spec.size
     if rows < 2:
@@ -47,8 +48,10 @@ def gradient_variance(step: CompiledStep, feed: Feed, state: State, spec: BatchS
         each = _standing(step, feed, state, replace(spec, updates=batches)).sums()
         apart = each["grad_sq"] / batches - whole.sums()["grad_sq"]
         variance = max(apart, 0.0) * batches / (batches - 1)
+    elif (moments := whole.moments()).count:
+        variance = moments.trace / size
     else:
-        variance = whole.moments().trace / size
+        return None  # Nothing finite was observed.
     return variance * (1 - size / rows)
 
 
