@@ -19,7 +19,8 @@ from ladle.engine.objective import of_functions
 from ladle.engine.optimizer import optimizer_named
 from ladle.engine.rate import rate_from_text
 from ladle.engine.step import CompiledStep
-from ladle.feed.arrays import ArrayFeed, Arrays
+from ladle.feed.arrays import Arrays
+from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Stratified, Weighted
 from ladle.feed.resident import ResidentFeed
 from ladle.loop.train import train
@@ -47,7 +48,7 @@ def loss(params: Any, batch: Any, key: Any) -> Any:
     return (jnp.tanh(batch["x"] @ params["in"]) @ params["out"] - batch["y"]) ** 2
 
 
-@pytest.mark.parametrize("feed", [ResidentFeed, ArrayFeed])
+@pytest.mark.parametrize("feed", [ResidentFeed, HostFeed])
 def test_losses(feed: Any):
     rate = rate_from_text("cosine, warmup 1 epoch", total=4 * N, epoch_size=N)
     step = CompiledStep(of_functions(init, loss), optimizer_named("adam"), rate=rate)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,11 +17,32 @@ class Batch:
     - `weight`: `f32[examples]`; 0 marks padding, which then has no say in any sum.
     - `position`: `i64[examples]`, each example's place in the order of the whole run: what its random numbers
       (dropout) are derived from, so that they do not depend on how the batch was cut.
+    - `ids`: `i64[examples]`, which examples of the source they are. `real`: how many rows, from the first on, are
+      examples of this batch; the others are padding.
+    - `sums`: what was counted in making it, to be added up: `tokens` and `token_slots` (their ratio is what padding
+      wastes), `bad` (examples left out), sizes of sampled layers.
+    - `bad`: ids of examples that could not be read and were left out (their rows have weight 0).
     """
 
     data: Any
     weight: np.ndarray
     position: np.ndarray
+    ids: np.ndarray
+    real: int
+    sums: Mapping[str, float] = field(default_factory=dict)
+    bad: tuple[int, ...] = ()
+
+
+class Rows(NamedTuple):
+    """What a collate makes of some examples: arrays of one shape, perhaps a weight for each, and what it counted.
+
+    - `data`: tree of arrays with leading axis `rows`. `weight`: `f32[rows]` or None for all one.
+    - `sums`: see `Batch.sums`.
+    """
+
+    data: Any
+    weight: np.ndarray | None = None
+    sums: Mapping[str, float] = {}
 
 
 class Draw(Protocol):

@@ -3,6 +3,7 @@
     LadleError
     ├── ArgumentError (ValueError)     the user can mend it; command line: one line, exit 2
     │   └── DataError                  a file, table or array cannot be used as it is
+    │       └── ExampleError           some examples of a source cannot; `ids` says which
     ├── RunError                       a run that had started failed; exit 1
     │   └── Diverged                   loss or gradient stopped being finite, or exploded
     └── CheckpointError                no usable checkpoint; names every refused one and why; exit 2
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LadleError(Exception):
@@ -27,6 +29,20 @@ class ArgumentError(LadleError, ValueError):
 
 class DataError(ArgumentError):
     """Data that cannot be used as it is: missing, truncated, empty, not finite, of the wrong type."""
+
+
+class ExampleError(DataError):
+    """Examples that cannot be read: a damaged image, a row that is not finite. A feed may be told to leave them out.
+
+    - `ids`: which examples of the source they are; all that were found bad at once.
+    """
+
+    def __init__(self, message: str, ids: Iterable[int]) -> None:
+        super().__init__(message)
+        self.ids = tuple(int(id) for id in ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Exceptions with arguments of their own do not travel between processes.
+        return type(self), (str(self), self.ids)
 
 
 class RunError(LadleError, RuntimeError):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ladle.batch import Draw
+from ladle.batch import Draw, Rows
 from ladle.cursor import Cursor, Shard
 from ladle.decision import Decision, Progress
 from ladle.noise import Moments
@@ -20,12 +20,75 @@ State = Any
 
 
 class Source(Protocol):
-    """Examples by number."""
+    """Examples by number.
+
+    May be asked from several threads at once. A source with natural runs (row groups, shards) also has
+    `blocks: i64[k]`, their sizes in order; one that keeps bytes in memory while it is read has `memory_bytes`.
+    """
 
     def __len__(self) -> int: ...
 
     def take(self, ids: np.ndarray) -> Any:
-        """The rows `ids` of every array, as a tree with leading axis `len(ids)`."""
+        """The rows `ids` (`i64[k]`) of every array, in that order, as a tree with leading axis `k`.
+
+        Raises `ExampleError`, with all bad ids among those asked for, where examples cannot be read.
+        """
+        ...
+
+
+class Collate(Protocol):
+    """Makes arrays of one shape of examples that may have many shapes. A frozen value."""
+
+    def extent(self, source: Any, ids: np.ndarray, position: np.ndarray) -> tuple[int, ...]:
+        """How large the arrays must be to hold these rows, rounded up to rungs; `()` where all rows are alike.
+
+        Known from ids alone (lengths, not bytes): every host asks it for every host's rows and takes the largest.
+        """
+        ...
+
+    def __call__(
+        self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int
+    ) -> Rows:
+        """The rows `ids`, in arrays whose shape depends on `len(ids)` and `extent` alone.
+
+        - `position`: `i64[k]`, places in the order of the run: what random choices are a function of.
+        - `real`: how many of the rows count; the others repeat them as padding.
+        """
+        ...
+
+
+class Stream(Protocol):
+    """Events of a log. Reading changes nothing: after the same position come the same events, as often as asked."""
+
+    def start(self) -> Any:
+        """The position before the first event to use; a small JSON value."""
+        ...
+
+    def read(self, position: Any, count: int, wait_seconds: float) -> tuple[list[Any], Any]:
+        """The next events after `position`, at most `count`, and the position after the last of them.
+
+        Fewer than `count`, perhaps none, where no more came within `wait_seconds`. Raises `DataError` where events
+        after `position` are no longer on the log: they would be lost in silence.
+        """
+        ...
+
+
+class Cut(Protocol):
+    """Where batches end, and how one is cut into micro-batches. A frozen value; a function of positions alone."""
+
+    def stop(self, order: Order, start: int, spec: BatchSpec) -> int:
+        """Where the last of the next `spec.updates` batches ends, as fast for many as for one where that can be."""
+        ...
+
+    def ends(self, order: Order, start: int, spec: BatchSpec) -> np.ndarray:
+        """`i64[spec.updates]` positions at which the next batches end; none crosses a pass."""
+        ...
+
+    def pieces(self, order: Order, start: int, count: int, spec: BatchSpec, shards: int) -> list[tuple[int, int, int]]:
+        """`(start, count, rows)` of each micro-batch of the update at positions `start .. start + count`.
+
+        `count` examples of all shards together; `rows` is the compiled number of rows on each shard.
+        """
         ...
 
 
@@ -49,22 +112,26 @@ class OrderProgram(Protocol):
 
 
 class Order(Protocol):
-    """Position is a number, order is a function."""
+    """Position is a number, order is a function. `examples`, where it has that, is what ids are below."""
 
     @property
     def epoch_size(self) -> int:
         """Positions in one pass."""
         ...
 
+    def ids(self, start: int, count: int) -> np.ndarray:
+        """`i64[count]` example ids at positions `start .. start + count`. Pure; any thread may ask."""
+        ...
+
+
+class DeviceOrder(Order, Protocol):
+    """An order that a compiled program can compute as well."""
+
     @property
     def program(self) -> OrderProgram: ...
 
     def tables(self) -> Mapping[str, np.ndarray]:
         """Numbers that the program reads: seed words, class layout. Data for the compiled program, not constants."""
-        ...
-
-    def ids(self, start: int, count: int) -> np.ndarray:
-        """`i64[count]` example ids at positions `start .. start + count`. Pure."""
         ...
 
 
@@ -82,7 +149,7 @@ class ResidentDraw(Draw, Protocol):
         ...
 
     @property
-    def order(self) -> Order: ...
+    def order(self) -> DeviceOrder: ...
 
     @property
     def epoch(self) -> int:

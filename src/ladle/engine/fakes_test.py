@@ -12,7 +12,8 @@ from ladle.cursor import Cursor
 from ladle.engine.objective import Objective, of_functions
 from ladle.engine.optimizer import optimizer_named
 from ladle.engine.step import CompiledStep
-from ladle.feed.arrays import ArrayFeed, Arrays
+from ladle.feed.arrays import Arrays
+from ladle.feed.host import HostFeed
 from ladle.feed.order import Sequential
 from ladle.feed.resident import ResidentFeed
 from ladle.spec import BatchSpec
@@ -25,7 +26,7 @@ SOURCE = Arrays({"x": X, "y": Y})
 OFFSET = _RANDOM.normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
 ONES = np.ones(N, np.float32)
-LANES: dict[str, Any] = {"resident": ResidentFeed, "host": ArrayFeed}
+LANES: dict[str, Any] = {"resident": ResidentFeed, "host": HostFeed}
 
 
 def init(key: Any) -> Any:

@@ -43,7 +43,7 @@ print([three.rows(n) for n in (1, 3, 4, 6, 7)], len(three.in_parts(jax.numpy.one
 @given(real=st.integers(1, 9), more=st.integers(0, 20))
 def test_missing_rows_are_filled_up_with_the_batchs_own_at_weight_zero(real, more):
     values = np.arange(1, real + 1)
-    batch = filled(Batch({"x": values}, values.astype(np.float32), values + 100), real + more)
+    batch = filled(Batch({"x": values}, values.astype(np.float32), values + 100, values, real), real + more)
     assert batch.data["x"].tolist() == [1 + i % real for i in range(real + more)]
     assert batch.weight.tolist() == [*range(1, real + 1), *[0] * more]
     assert batch.weight.dtype == np.float32

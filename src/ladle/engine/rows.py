@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -72,9 +73,11 @@ def gather(
 
 def filled(batch: Batch, rows: int) -> Batch:
     """`batch` with exactly `rows` rows: where some are lacking, its own again with weight zero, as `gather` does."""
-    real = len(batch.weight)
-    if real == rows:
+    held = len(batch.weight)
+    if held == rows:
         return batch
     lane = np.arange(rows)
-    data = jax.tree.map(lambda leaf: leaf[lane % real], batch.data)
-    return Batch(data, np.where(lane < real, batch.weight[lane % real], np.float32(0)), batch.position[lane % real])
+    again = lane % held
+    data = jax.tree.map(lambda leaf: leaf[again], batch.data)
+    weight = np.where(lane < held, batch.weight[again], np.float32(0))
+    return replace(batch, data=data, weight=weight, position=batch.position[again], ids=batch.ids[again])

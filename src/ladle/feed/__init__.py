@@ -1,7 +1,8 @@
 """Data in, batches out: orders of examples, and feeds that draw from them. A position is the whole state."""
 
-from ladle.feed.arrays import ArrayFeed, Arrays
+from ladle.feed.arrays import Arrays
+from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
 from ladle.feed.resident import ResidentFeed
 
-__all__ = ["ArrayFeed", "Arrays", "Permuted", "ResidentFeed", "Sequential", "Stratified", "Weighted"]
+__all__ = ["Arrays", "HostFeed", "Permuted", "ResidentFeed", "Sequential", "Stratified", "Weighted"]

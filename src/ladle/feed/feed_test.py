@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from jax import lax
 
 from ladle.cursor import Cursor, Shard
 from ladle.errors import ArgumentError, DataError
-from ladle.feed.arrays import ArrayFeed, Arrays
+from ladle.feed.arrays import Arrays
+from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
 from ladle.feed.resident import ResidentFeed
 from ladle.spec import BatchSpec
@@ -32,7 +31,7 @@ ORDERS: dict[str, Any] = {
     "weighted": Weighted(np.arange(1.0, N + 1), 5),
     "stratified": Stratified(np.arange(N) % 7 // 3, 5),
 }
-FEEDS: dict[str, Any] = {"array": ArrayFeed, "resident": ResidentFeed}
+FEEDS: dict[str, Any] = {"array": HostFeed, "resident": ResidentFeed}
 
 MATRIX = {f"{lane}-{name}": feed(SOURCE, order) for lane, feed in FEEDS.items() for name, order in ORDERS.items()}
 laws = pytest.mark.parametrize("feed", MATRIX.values(), ids=MATRIX)
@@ -63,80 +62,6 @@ def together(feed: Any, cursor: Cursor, spec: BatchSpec, shards: int) -> tuple[l
         assert len({position for position, _ in placed}) == len(placed) == parts[0][0].counts[update]
         updates.append([id for _, id in placed])
     return updates, parts[0][1]
-
-
-@laws
-@given(data=st.data())
-@few
-def test_the_shards_together_are_the_global_batch(feed, data):
-    spec, shards = data.draw(specs), data.draw(shard_counts)
-    cursor = Cursor(data.draw(st.integers(0, 3 * N)))
-    updates, after = together(feed, cursor, spec, shards)
-    assert list(itertools.chain(*updates)) == feed.order.ids(cursor.drawn, after.drawn - cursor.drawn).tolist()
-
-
-@laws
-@given(data=st.data())
-@few
-def test_stopping_anywhere_is_as_if_it_had_never_happened(feed, data):
-    """Any sizes, any number of shards, the cursor through JSON each time: one unbroken sequence of positions."""
-    seen, cursor = [], feed.start()
-    for _ in range(data.draw(st.integers(1, 5))):
-        updates, cursor = together(feed, cursor, data.draw(specs), data.draw(shard_counts))
-        cursor = Cursor.from_json(json.loads(json.dumps(cursor.to_json())))
-        seen += list(itertools.chain(*updates))
-    assert cursor.drawn == len(seen)
-    assert seen == feed.order.ids(0, len(seen)).tolist()
-
-
-@laws
-@given(sizes=st.lists(st.integers(1, 150), min_size=1, max_size=12), shards=shard_counts)
-@few
-def test_no_batch_crosses_a_pass_and_every_pass_is_whole(feed, sizes, shards):
-    seen, cursor = [], feed.start()
-    for size in sizes:
-        (ids,), after = together(feed, cursor, BatchSpec(size=size, micro_size=32), shards)
-        assert cursor.drawn // N == (after.drawn - 1) // N
-        assert len(ids) == min(size, N - cursor.drawn % N)
-        seen, cursor = seen + ids, after
-    if not isinstance(feed.order, Weighted):
-        for first in range(0, len(seen) - N + 1, N):
-            assert sorted(seen[first : first + N]) == list(range(N))
-        last = seen[len(seen) // N * N :]
-        assert len(set(last)) == len(last)
-
-
-@laws
-@given(spec=specs, shards=shard_counts, start=st.integers(0, 300))
-@few
-def test_every_host_has_as_many_micro_batches(feed, spec, shards, start):
-    draws = [feed.draw(Cursor(start), spec, Shard(index, shards))[0] for index in range(shards)]
-    for update, count in enumerate(draws[0].counts):
-        steps = [len(list(draw.micro_batches(update, spec.micro_size))) for draw in draws]
-        largest_part = math.ceil(count / shards)
-        assert steps == [math.ceil(largest_part / spec.micro_size)] * shards
-
-
-@laws
-@given(spec=specs, shards=shard_counts, start=st.integers(0, 300), data=st.data())
-@few
-def test_micro_batches_have_one_shape_and_padding_is_made_of_real_rows(feed, spec, shards, start, data):
-    rows, index = spec.micro_size, data.draw(st.integers(0, shards - 1))
-    draw, _ = feed.draw(Cursor(start), spec, Shard(index, shards))
-    every = feed.order.ids(0, start + spec.size * spec.updates)
-    for update, own in enumerate(draw.ids()):
-        batches = list(draw.micro_batches(update, rows))
-        for batch in batches:
-            ids, real = batch.data["id"], batch.weight > 0
-            assert batch.weight.shape == batch.position.shape == ids.shape == (rows,)
-            assert (batch.weight.dtype, batch.position.dtype) == (np.float32, np.int64)
-            assert batch.data["x"][0].shape == (rows, 2)
-            np.testing.assert_array_equal(ids, every[batch.position])
-            if real.any():
-                padding = np.resize(batch.position[real], rows)
-                np.testing.assert_array_equal(batch.position, padding)
-        seen = np.concatenate([batch.data["id"][batch.weight > 0] for batch in batches])
-        np.testing.assert_array_equal(seen, own)
 
 
 @laws
@@ -183,7 +108,7 @@ def test_the_middle_of_a_large_batch_is_never_in_memory_at_once(feed):
             asked.append(len(ids))
             return SOURCE.take(ids)
 
-    draw, _ = ArrayFeed(Counting(), feed.order).draw(Cursor(), BatchSpec(size=100, micro_size=8))
+    draw, _ = HostFeed(Counting(), feed.order).draw(Cursor(), BatchSpec(size=100, micro_size=8))
     batches = draw.micro_batches(0, 8)
     assert asked == []
     next(batches)
@@ -254,7 +179,7 @@ def test_a_pass_too_long_for_the_device_is_refused():
 
 def test_a_pass_of_another_length_than_the_data_stays_on_the_host():
     order = Weighted(np.ones(N), draws=10)
-    assert ArrayFeed(SOURCE, order).epoch_size == 10
+    assert HostFeed(SOURCE, order).epoch_size == 10
     with pytest.raises(ArgumentError, match="order must have 101 places in a pass; got 10"):
         ResidentFeed(SOURCE, order)
 

@@ -12,9 +12,10 @@ import numpy as np
 from ladle.batch import Batch
 from ladle.cursor import Cursor, Shard
 from ladle.errors import ArgumentError, must
-from ladle.feed.arrays import ArrayDraw, ArrayFeed, Arrays
+from ladle.feed.arrays import Arrays
 from ladle.feed.bijection import NARROW
-from ladle.protocols import Order
+from ladle.feed.host import HostDraw, HostFeed
+from ladle.protocols import DeviceOrder
 from ladle.spec import BatchSpec
 
 
@@ -22,7 +23,7 @@ from ladle.spec import BatchSpec
 class ResidentFeed:
     """Many updates in one draw, gathered on the device; implements `ladle.protocols.Feed`.
 
-    Same arguments, same ids and same errors as `ArrayFeed`. Raises `ArgumentError` besides for an order of more than
+    Same arguments, same ids and same errors as `HostFeed`. Raises `ArgumentError` besides for an order of more than
     2**31 places, or of another number of places than there are examples.
 
     - `resident`: `(data, weight)` as the compiled program will be given them; those of the host until `placed`.
@@ -35,25 +36,28 @@ class ResidentFeed:
     """
 
     source: Arrays
-    order: Order
+    order: DeviceOrder
     weight: Any = None
     resident: tuple[Any, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", self._host.weight)
+        if not hasattr(self.order, "program"):
+            why = "the device has no program for it"
+            raise ArgumentError(must("order", "be one that a device can compute", self.order, why, "HostFeed"))
         if self.epoch_size > NARROW:
-            why, remedy = "the device counts places in 32 bits", "ArrayFeed"
+            why, remedy = "the device counts places in 32 bits", "HostFeed"
             raise ArgumentError(must("order", f"have at most {NARROW} places in a pass", self.epoch_size, why, remedy))
         if self.epoch_size != len(self.source):
             be = f"have {len(self.source)} places in a pass"
             why = "the compiled program takes the number of examples for the length of a pass"
-            raise ArgumentError(must("order", be, self.epoch_size, why, "ArrayFeed"))
+            raise ArgumentError(must("order", be, self.epoch_size, why, "HostFeed"))
         if self.resident is None:
             object.__setattr__(self, "resident", (self.source.tree, self.weight))
 
     @cached_property
-    def _host(self) -> ArrayFeed:
-        return ArrayFeed(self.source, self.order, self.weight)
+    def _host(self) -> HostFeed:
+        return HostFeed(self.source, self.order, self.weight)
 
     @property
     def epoch_size(self) -> int:
@@ -92,8 +96,8 @@ class ResidentDraw:
     - `order`: what turns places into ids, on the device through `order.program` and `order.tables()`.
     """
 
-    host: ArrayDraw
-    order: Order
+    host: HostDraw
+    order: DeviceOrder
     data: Any
     weight: Any
 
@@ -125,5 +129,5 @@ class ResidentDraw:
         return self.host.ids()
 
     def micro_batches(self, update: int, micro_size: int) -> Iterator[Batch]:
-        """The rows of one update on the host; see `ArrayDraw.micro_batches`."""
+        """The rows of one update on the host; see `HostDraw.micro_batches`."""
         return self.host.micro_batches(update, micro_size)

@@ -16,7 +16,8 @@ from ladle.carry import Carry
 from ladle.decision import Decision, Progress
 from ladle.duration import Until
 from ladle.errors import RunError
-from ladle.feed.arrays import ArrayFeed, Arrays
+from ladle.feed.arrays import Arrays
+from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted
 from ladle.feed.resident import ResidentFeed
 from ladle.loop.train import train
@@ -29,7 +30,7 @@ X = RANDOM.normal(size=(N, FEATURES))
 TRUTH = np.array([1.0, -2.0, 0.5])
 SOURCE = Arrays({"x": X, "y": X @ TRUTH})
 FEEDS: dict[str, Any] = {
-    lane: feed(SOURCE, Permuted(N, 4)) for lane, feed in (("host", ArrayFeed), ("on device", ResidentFeed))
+    lane: feed(SOURCE, Permuted(N, 4)) for lane, feed in (("host", HostFeed), ("on device", ResidentFeed))
 }
 feeds = pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
 few = settings(max_examples=60)
