@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ladle import record
 from ladle.engine.cache import use_compilation_cache
 from ladle.engine.devices import device_names
 from ladle.engine.evaluate import Evaluator
+from ladle.engine.free import device_free_bytes
 from ladle.engine.landscape import Sharpness
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer, optimizer_named
 from ladle.engine.rate import Rate, constant_rate
 from ladle.engine.step import CompiledStep
 from ladle.errors import ArgumentError, must
-from ladle.feed.arrays import Arrays
-from ladle.feed.order import order_named
+from ladle.feed.arrays import Arrays, leaves
+from ladle.feed.host import HostFeed
+from ladle.feed.order import Sequential, order_named
+from ladle.feed.orders import order_of
+from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
+from ladle.protocols import Feed
 from ladle.scaling import Rule, lr_factor, rule_for
-from ladle.spec import rung_for
+from ladle.spec import BatchSpec, rung_for
 from ladle.task import Task
 
 REFERENCE_SIZE = 64
@@ -28,6 +34,9 @@ REFERENCE_SIZE = 64
 
 LARGEST_MICRO = 4096
 """Without a plan, no forward pass holds more examples than this."""
+
+SAMPLE = 8192
+"""Examples that probes run on where the training part is not on the device."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +49,14 @@ class Assembly:
     step: CompiledStep
     evaluator: Evaluator
     sharpness: Sharpness
-    source: Arrays
-    train: Any
-    weight: Any | None
     valid: Any | None
+    placed: tuple[Any, Any] | None
+    """`(data, weight)` of the training part on the devices; None where rows travel from the host as they are needed."""
 
-    @property
+    @cached_property
     def rows(self) -> int:
-        return self.task.data.rows
+        """Examples in a pass."""
+        return self.task.data.rows if self.placed else self.feed(0).epoch_size
 
     @property
     def rule(self) -> Rule:
@@ -60,17 +69,42 @@ class Assembly:
         return {
             "command": record.command(),
             "model": self.objective.name,
-            "order": self.task.order if isinstance(self.task.order, str) else "custom",
-            "data": {name: getattr(data, name) for name in ("name", "rows", "digest", "kind", "notes")},
+            "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
+            "data": {
+                **{name: getattr(data, name) for name in ("name", "digest", "kind", "notes")},
+                "rows": self.rows,
+                "lane": "device" if self.placed else "host",
+            },
             "versions": record.versions(),
             "hardware": record.hardware(device_names()),
         }
 
-    def feed(self, seed: int) -> ResidentFeed:
+    def feed(self, seed: int) -> Feed:
         """The training part in the task's order."""
         data, order = self.task.data, self.task.order
+        if self.task.feed is not None:
+            return self.task.feed(seed)
+        if self.placed is None:
+            source = data.train if not data.resident else Arrays(dict(data.train))
+            labels = data.train["y"] if data.resident else None
+            made = order_of("auto" if order == "permuted" else order, source, seed, labels)
+            return PrefetchedFeed(HostFeed(source, made, data.weight))
         made = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
-        return ResidentFeed(self.source, made, data.weight, resident=(self.train, self.weight))
+        return ResidentFeed(Arrays(dict(data.train)), made, data.weight, resident=self.placed)
+
+    def measured_feed(self, seed: int) -> ResidentFeed:
+        """What probes and short sweeps run on: the training part where it is on the devices, else a sample of it there.
+
+        The sample is the first examples of the feed, as one micro-batch: reading is not part of what is measured.
+        """
+        feed = self.feed(seed)
+        if isinstance(feed, ResidentFeed):
+            return feed
+        count = min(SAMPLE, feed.epoch_size)
+        draw, _ = feed.draw(feed.start(), BatchSpec(count, count))
+        batch = next(iter(draw.micro_batches(0, count)))
+        source = Arrays(batch.data)
+        return ResidentFeed(source, Sequential(len(source)), batch.weight).placed(self.step.place)
 
     @property
     def reference_lr(self) -> float | None:
@@ -103,7 +137,10 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
     if callable(task.lr):  # A schedule holds the rates themselves: what multiplies it begins at one.
         schedule, optimizer = task.lr, replace(optimizer, lr=1.0)
     step = CompiledStep(objective, optimizer, rate=schedule, per_example=per_example, devices=devices)
-    source = Arrays(dict(task.data.train))
+    placed = None
+    if _on_device(task):
+        weight = None if task.data.weight is None else step.place(task.data.weight)
+        placed = step.place(Arrays(dict(task.data.train)).tree), weight
     assembly = Assembly(
         task=task,
         objective=objective,
@@ -111,13 +148,25 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
         step=step,
         evaluator=Evaluator(objective, step.layout),
         sharpness=Sharpness(objective),
-        source=source,
-        train=step.place(source.tree),
-        weight=None if task.data.weight is None else step.place(task.data.weight),
+        placed=placed,
         valid=step.place(dict(task.data.valid)) if _count(task.data.valid) else None,
     )
     assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
     return assembly
+
+
+def _on_device(task: Task) -> bool:
+    """Whether the training part goes to the device as a whole."""
+    if task.feed is not None or not task.data.resident:
+        if task.lane == "device":
+            why = "its rows are read as they are needed"
+            raise ArgumentError(must("lane", "be 'auto' or 'host' for this data", task.lane, why, "lane='auto'"))
+        return False
+    if task.lane != "auto":
+        return task.lane == "device"
+    computable = not callable(task.order) or hasattr(task.order(0), "program")
+    arrays = [leaf for _, leaf in leaves(dict(task.data.train))]
+    return computable and 2 * sum(leaf.nbytes for leaf in arrays) <= device_free_bytes()
 
 
 def resolve_size(size: int | str, rows: int) -> int:

@@ -154,7 +154,12 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
         return _Entrant(name, spec, rate, hyper)
     examples = max(2 * assembly.rows, 20 * spec.size)
     found = sweep(
-        assembly.step, assembly.feed(0), spec, [rate * factor for factor in FACTORS], examples=examples, hyper=hyper
+        assembly.step,
+        assembly.measured_feed(0),
+        spec,
+        [rate * factor for factor in FACTORS],
+        examples=examples,
+        hyper=hyper,
     )
     return _Entrant(name, spec, best_rate(found) or rate, hyper, found)
 
@@ -180,7 +185,7 @@ def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folde
 def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]:
     """Peak memory of an update at each size, measured in one child process; None where the child failed."""
     specs = sorted({entrant.spec for entrant in entrants}, key=lambda spec: spec.micro_size)
-    probe = CompiledProbe(assembly.step, assembly.feed(0), BatchSpec(1, 1))
+    probe = CompiledProbe(assembly.step, assembly.measured_feed(0), BatchSpec(1, 1))
     try:
         peaks = dict(zip(specs, probe.confirm_all(specs), strict=True))
     except RunError:
@@ -223,7 +228,8 @@ def _row(
 def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float | None]:
     """What is measured of one run."""
     final, metric = run.final, _metric(assembly)
-    train = assembly.evaluator(run.state, assembly.train, prefix="train_")
+    measured = assembly.measured_feed(0)
+    train = assembly.evaluator(run.state, measured.data, prefix="train_")
     seconds = final["seconds"]
     gap = final["valid_loss"] - train["train_loss"] if "valid_loss" in final else None
     busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if on_host() else None
@@ -236,8 +242,8 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
         "valid_loss": final.get("valid_loss"),
         "valid_metric": final.get(f"valid_{metric}") if metric else None,
         "examples_per_second": final["examples"] / seconds if seconds else None,
-        "gradient_variance": gradient_variance(assembly.step, assembly.feed(0), run.state, entrant.spec),
-        "sharpness": assembly.sharpness(run.state, assembly.train),
+        "gradient_variance": gradient_variance(assembly.step, measured, run.state, entrant.spec),
+        "sharpness": assembly.sharpness(run.state, measured.data),
         "generalisation_gap": gap,
         "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
     }

@@ -6,6 +6,7 @@
     │       └── ExampleError           some examples of a source cannot; `ids` says which
     ├── RunError                       a run that had started failed; exit 1
     │   └── Diverged                   loss or gradient stopped being finite, or exploded
+    ├── EndOfStream                    no more events came in time; a run ends there as if it had finished
     └── CheckpointError                no usable checkpoint; names every refused one and why; exit 2
 
 Every message has the same four parts, written by `must`: the argument, what it must be, what it was,
@@ -51,6 +52,10 @@ class RunError(LadleError, RuntimeError):
 
 class Diverged(RunError):
     """The loss or the gradient is no longer finite, or the loss exploded."""
+
+
+class EndOfStream(LadleError):
+    """A stream has no further event, or none came within the time to wait for one."""
 
 
 class CheckpointError(LadleError):

@@ -20,6 +20,11 @@ COUPLED = (
     "micro-batches is then another loss than the whole, and the noise scale is that of micro-batches."
 )
 
+SAMPLED = (
+    "Measured on {:,} examples that were read beforehand: reading is not in these times, nor in the memory "
+    "(ladle feed-check measures it), and no size above that number was considered."
+)
+
 _SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*$", re.IGNORECASE)
 
 
@@ -49,20 +54,22 @@ def plan(
     >>> print(ladle.plan(task).explain())  # doctest: +SKIP
     """
     assembly = task if isinstance(task, Assembly) else assemble(task)
-    reference = min(REFERENCE_SIZE, assembly.rows)
+    feed = assembly.measured_feed(seed)
+    rows = feed.epoch_size
+    reference = min(REFERENCE_SIZE, rows)
     base = lr if lr is not None else assembly.reference_lr
     rate = None if base is None else base * assembly.lr_ratio(reference)
     hyper = dict(assembly.optimizer.hyper)
     probe = CompiledProbe(
         step=assembly.step,
-        feed=assembly.feed(seed),
+        feed=feed,
         pilot=BatchSpec(reference, resolve_micro(reference, None)),
         hyper=hyper if rate is None else {**hyper, "lr": rate},
         seed=seed,
     )
     made = choose(
         probe,
-        rows=assembly.rows,
+        rows=rows,
         optimizer=assembly.task.optimizer_name,
         reference_lr=rate,
         reference_size=reference,
@@ -71,7 +78,10 @@ def plan(
         minimize=minimize,
         memory_bytes=None if memory is None else bytes_from(memory),
     )
-    return made if assembly.objective.additive else replace(made, notes=(*made.notes, COUPLED))
+    notes = () if assembly.objective.additive else (COUPLED,)
+    if assembly.placed is None:
+        notes = (*notes, SAMPLED.format(rows))
+    return replace(made, notes=(*made.notes, *notes)) if notes else made
 
 
 def bytes_from(text: int | str) -> int:

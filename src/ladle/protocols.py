@@ -46,9 +46,7 @@ class Collate(Protocol):
         """
         ...
 
-    def __call__(
-        self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int
-    ) -> Rows:
+    def __call__(self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int) -> Rows:
         """The rows `ids`, in arrays whose shape depends on `len(ids)` and `extent` alone.
 
         - `position`: `i64[k]`, places in the order of the run: what random choices are a function of.

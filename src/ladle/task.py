@@ -25,6 +25,11 @@ class Task:
     - `hyper`: constants of a named optimiser (`{"b2": 0.99}`).
     - `order`: how rows are drawn. "permuted" (anew in each epoch), "sequential", "stratified" (permuted, the classes
       in proportion in every batch), or a function `seed -> order`: `lambda seed: ladle.feed.Weighted(shares, seed)`.
+    - `feed`: a function `seed -> feed` in place of the data's rows in `order`: sequences that are padded or packed,
+      sampled graphs, streams. `lambda seed: ladle.feed.HostFeed(source, ladle.feed.Permuted(n, seed), collate=...)`.
+      The data then holds the validation part alone.
+    - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
+      the device where they take at most half of its free memory.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error.
 
     >>> import ladle
@@ -41,6 +46,8 @@ class Task:
     lr: float | Callable[[Any], Any] | Literal["auto"] = "auto"
     hyper: Mapping[str, float] = field(default_factory=dict)
     order: str | Callable[[int], Any] = "permuted"
+    feed: Callable[[int], Any] | None = None
+    lane: Literal["auto", "device", "host"] = "auto"
     metrics: Mapping[str, Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +61,10 @@ class Task:
                     "lr='auto'",
                 )
             )
+
+        if self.lane not in ("auto", "device", "host"):
+            why = "rows either live on the device or travel there"
+            raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
 
     @classmethod
     def functions(
@@ -70,7 +81,7 @@ class Task:
     ) -> Task:
         """A task from plain functions; see `ladle.engine.objective.of_functions` for their signatures.
 
-        `rest`: `optimizer`, `lr`, `hyper`, `order`.
+        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`.
         """
         from ladle.engine.objective import of_functions
 

@@ -30,10 +30,14 @@ from ladle.monitor.jsonl import MetricsFile
 from ladle.plan import Plan
 from ladle.policy.constant import Constant
 from ladle.protocols import Policy
+from ladle.spec import require_count
 from ladle.task import Task
 
 UPDATES_PER_WINDOW = 500
 """A window of the record holds about so many updates at most: what ctrl-C and a progress bar wait for."""
+
+LONG = 1_000_000
+"""Where a pass is longer than so many examples, evaluations do not wait for its end."""
 
 EXPLODED = 10.0
 """A loss this many times the untrained model's ends the run as diverged."""
@@ -97,6 +101,7 @@ def fit(
     checkpoints: bool = True,
     checkpoint_every_seconds: float | None = 30.0,
     window: int | None = None,
+    evaluate_every: int | None = None,
     show: Console | bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> Run:
@@ -113,6 +118,7 @@ def fit(
       in `out`.
     - `checkpoints`: write them into `out`; `checkpoint_every_seconds`: None for the first and the last alone.
     - `window`: examples between two record lines; an epoch, or about 500 updates, where left out.
+    - `evaluate_every`: examples between two evaluations; an epoch, but at most a million, where left out.
     - `show`: True for progress on the terminal.
     - `facts`: more for `run.json`.
 
@@ -137,7 +143,8 @@ def fit(
     if rate is not None:
         constants["lr"] = rate
     folder = Path(out) if out is not None else None
-    window = window or _window(first_size, assembly.rows)
+    window = window or _window(first_size, min(assembly.rows, LONG))
+    every = require_count("evaluate_every", evaluate_every or min(assembly.rows, LONG))
     if folder is not None:
         if resume:
             _require_same(record.read_json(folder / record.RUN_FILE), assembly, seed)
@@ -146,7 +153,8 @@ def fit(
     elif resume:
         raise ArgumentError(must("out", "be given", None, "a run is resumed from its folder", "out='runs/a'"))
     with ExitStack() as stack:
-        session = _Session(assembly, policy, until, seed, window, folder, constants, first_size, stack, checkpoints)
+        how = (seed, window, every, folder, constants, first_size, stack, checkpoints)
+        session = _Session(assembly, policy, until, *how)
         if folder is not None:
             session.describe("running", plan=plan, facts=facts)
         return session.run(plan, resume, checkpoint_every_seconds, show, facts)
@@ -161,6 +169,7 @@ class _Session:
     until: Until
     seed: int
     window: int
+    evaluate_every: int
     folder: Path | None
     constants: dict[str, float]
     size: int
@@ -215,11 +224,12 @@ class _Session:
     def _go(self, carry: Carry, monitor: Console, signal: Any, every_seconds: float | None) -> tuple[Carry, str, str]:
         """Windows and evaluations until something ends the run: `(carry, status, why)`."""
         saved, feed = time.monotonic(), self.assembly.feed(self.seed)
+        self.stack.callback(getattr(feed, "close", lambda: None))
         while True:
             if why := self.until.ended(carry.progress, self._history()):
                 return carry, _ending(why), why
-            rows = self.assembly.rows
-            stop = (carry.progress.examples // rows + 1) * rows
+            begun = carry.progress.examples
+            stop = min((begun // length + 1) * length for length in (self.assembly.rows, self.evaluate_every))
             windows = train(carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window)
             for line, carry in windows:
                 ended = carry.progress.examples >= stop or self.until.ended(carry.progress) is not None
@@ -232,6 +242,8 @@ class _Session:
                 if every_seconds is not None and time.monotonic() - saved >= every_seconds:
                     self._save(carry)
                     saved = time.monotonic()
+            if carry.progress.examples == begun:
+                return carry, "finished", f"the stream ended after {begun:,} examples"
 
     def _record(self, carry: Carry, line: dict[str, Any], monitor: Console, *, evaluate: bool) -> Carry:
         """Write one line, with an evaluation where one is due; the carry then knows it too."""

@@ -1,6 +1,7 @@
 """Data in: a name, a file or two arrays become one frozen `Data`. Nothing is imported before it is used.
 
     ladle.data.load("digits")      ladle.data.load("housing.csv", target="price")      ladle.data.arrays(X, y)
+    ladle.data.streamed(source)    data that stays on the disk and is read as it is needed
 
 Read `dataset.py` first (what `Data` is), then `loader.py` (which reader opens what).
 """
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from ladle.data.dataset import Data, arrays
     from ladle.data.loader import load
     from ladle.data.names import known
+    from ladle.data.streaming import streamed
 
-__all__ = ["Data", "arrays", "known", "load"]
+__all__ = ["Data", "arrays", "known", "load", "streamed"]
 
-_HOMES = {"Data": "dataset", "arrays": "dataset", "known": "names", "load": "loader"}
+_HOMES = {"Data": "dataset", "arrays": "dataset", "known": "names", "load": "loader", "streamed": "streaming"}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ class Data:
     - `train`, `valid`: `{"x": ..., "y": ...}`, leading axis = examples. `x` is `f32[n, ...]`, or for tables with
       embedded categories `{"numbers": f32[n, k], "codes": i32[n, c]}`. `y` is `i32[n]` (class) or `f32[n]`
       (amount, standardised: `(amount - target_mean) / target_sd`).
+      `train` may instead be a source of such rows, which is read as it is needed: see `ladle.data.streamed`.
     - `test`: the same, where the source has a test part of its own (mnist, fashion-mnist), else `None`.
     - `kind`: "classification" or "regression".
     - `classes`: names of the classes by class number, sorted unless the set has its own; `()` for regression.
@@ -56,11 +57,16 @@ class Data:
     @property
     def rows(self) -> int:
         """Rows of the training part."""
-        return len(self.train["y"])
+        return len(self.train["y"] if isinstance(self.train, Mapping) else self.train)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the training part is arrays in memory; if not, it is a source (see `ladle.data.streamed`)."""
+        return isinstance(self.train, Mapping)
 
     def describe(self) -> str:
         """The data in one line."""
-        parts = [f"{self.rows:,} rows to train on", f"{len(self.valid['y']):,} to validate"]
+        parts = [f"{self.rows:,} rows to train on", f"{len(next(iter(self.valid.values()))):,} to validate"]
         if self.test is not None:
             parts.append(f"{len(self.test['y']):,} to test")
         inputs = " x ".join(str(n) for n in self.input_shape) + (" input" if self.input_shape == (1,) else " inputs")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from ladle.data.idx import DEFLATE_LIMIT
 from ladle.data.refuse import damaged, one_line, require_file
-from ladle.errors import DataError, must
+from ladle.errors import DataError
+from ladle.header import npy_header
 
 _FAILURES = (
     ValueError,
@@ -28,7 +27,6 @@ _FAILURES = (
     SyntaxError,
     tokenize.TokenError,
 )
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -40,7 +38,7 @@ def read_npy(path: Path) -> np.ndarray:
     require_file(path)
     try:
         with open(path, "rb") as file:
-            _check(file, path.stat().st_size, path, path.name)
+            npy_header(file, path.stat().st_size, path, path.name)
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
     except DataError:
@@ -65,26 +63,6 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.n
     if info.file_size > DEFLATE_LIMIT * info.compress_size + 64:
         raise damaged(path, f"{info.filename} claims {info.file_size:,} bytes, more than its packed bytes can hold")
     with archive.open(info) as file:
-        _check(file, info.file_size, path, info.filename)
+        npy_header(file, info.file_size, path, info.filename)
     with archive.open(info) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _check(file: IO[bytes], length_bytes: int, path: Path, name: str) -> None:
-    """Read the header only, and hold its claim against the number of bytes that are there."""
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
-        raise damaged(path, f"{name} has .npy version {version}, which only named fields need", remedy="a plain array")
-    shape, _, dtype = _HEADERS[version](file)
-    if dtype.hasobject or dtype.names:
-        what = (
-            "Python objects, which only pickle can read and pickle can run code" if dtype.hasobject else "named fields"
-        )
-        remedy = "saving it as a plain array, X.astype(float)"
-        raise DataError(
-            must("data", "hold plain arrays", f"{path.name}: {name} of {dtype}", f"it holds {what}", remedy)
-        )
-    claimed_bytes = file.tell() + math.prod(shape) * dtype.itemsize
-    if claimed_bytes != length_bytes:
-        because = f"the header of {name} claims {claimed_bytes:,} bytes, but {length_bytes:,} are there"
-        raise damaged(path, because)

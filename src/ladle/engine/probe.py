@@ -18,6 +18,7 @@ import numpy as np
 from jax import export
 
 from ladle.cursor import Cursor
+from ladle.engine.free import host_free_bytes
 from ladle.engine.step import CompiledStep, on_device
 from ladle.errors import RunError
 from ladle.noise import Moments
@@ -90,7 +91,7 @@ class CompiledProbe:
         stats = self.step.layout.mesh.devices.flat[0].memory_stats()
         if stats and "bytes_limit" in stats:
             return int(MARGIN * stats["bytes_limit"]), f"{MARGIN:.0%} of the device's memory"
-        free, where = _host_free_bytes()
+        free, where = host_free_bytes()
         devices = self.step.layout.devices
         shared = f", shared by {devices} devices" if devices > 1 else ""
         return max(int(MARGIN * free / devices), 1), f"{MARGIN:.0%} of the {where}{shared}"
@@ -199,33 +200,3 @@ def _environment() -> dict[str, str]:
     here = str(Path(__file__).parents[2])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, **_FOR_CHILD, "PYTHONPATH": path}
-
-
-def _host_free_bytes() -> tuple[int, str]:
-    """Host memory this process may still take: free memory, or what a control group leaves, whichever is less."""
-    found = [(_meminfo("MemAvailable"), "available host memory")]
-    for folder, limit, used, idle in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            left = _group_left_bytes(Path(folder), limit, used, idle)
-        except (OSError, ValueError):
-            continue
-        found.append((left, "memory left to this container"))
-    return min((item for item in found if item[0] is not None), default=(4 << 30, "assumed 4 GiB"))  # type: ignore[type-var,return-value]
-
-
-def _group_left_bytes(folder: Path, limit: str, used: str, idle: str) -> int:
-    """What a control group leaves. Files that the system merely keeps in memory count as used, but give way."""
-    left = int((folder / limit).read_text()) - int((folder / used).read_text())
-    lines = (folder / "memory.stat").read_text().splitlines()
-    return left + sum(int(line.split()[1]) for line in lines if line.split()[0] == idle)
-
-
-def _meminfo(name: str) -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":")), None)

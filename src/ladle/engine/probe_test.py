@@ -169,12 +169,3 @@ def test_the_limit_is_found_and_says_how(small: CompiledProbe):
     limit, how = small.limit_bytes()
     assert 0 < limit < math.inf
     assert how.startswith("90% of the ")
-
-
-def test_a_control_group_leaves_what_it_has_not_used_and_idle_files(tmp_path: Path):
-    for name, text in (("max", "1000\n"), ("current", "700\n"), ("stat", "anon 300\ninactive_file 250\n")):
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert module._group_left_bytes(tmp_path, "memory.max", "memory.current", "inactive_file") == 550
-    (tmp_path / "memory.max").write_text("max\n")
-    with pytest.raises(ValueError):
-        module._group_left_bytes(tmp_path, "memory.max", "memory.current", "inactive_file")

@@ -35,6 +35,11 @@ class Arrays:
     def __len__(self) -> int:
         return len(next(leaf for _, leaf in leaves(self.tree)))
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether no array is mapped from a file: rows are then gathered faster than a thread could hand them over."""
+        return not any(_mapped(leaf) for _, leaf in leaves(self.tree))
+
     def take(self, ids: np.ndarray) -> Any:
         """Rows `ids` (`i64[k]`) of every array, in that order."""
         return map_tree(lambda leaf: leaf.take(ids, axis=0), self.tree)
@@ -66,6 +71,14 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(branch, f"{path}.{name}" if path else str(name))
     else:
         yield path, tree
+
+
+def _mapped(leaf: Any) -> bool:
+    while isinstance(leaf, np.ndarray):
+        if isinstance(leaf, np.memmap):
+            return True
+        leaf = leaf.base
+    return False
 
 
 def _as_array(leaf: Any) -> np.ndarray:

@@ -28,38 +28,20 @@ from typing import Any
 
 import numpy as np
 
+from ladle.hashing import SPREAD, finalise
+
 NARROW = 2**31
 """Largest domain computed in `u32`, and so the largest that a device can order."""
 WIDE = 2**62
 """Largest domain of all."""
 ROUNDS = 8
 
-# (shift, multiplier, shift, multiplier, shift) of the finaliser, and an odd number near 2^bits / golden ratio.
-_FINALISER = {4: (16, 0x7FEB352D, 15, 0x846CA68B, 16), 8: (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)}
-_SPREAD = {4: 0x9E3779B1, 8: 0x9E3779B97F4A7C15}
-
-
-def finalise(z: Any) -> Any:
-    """A bijection of the machine word in which every input bit flips every output bit with a chance near 1/2.
-
-    `z`: `u32[...]` or `u64[...]`, an array of either library.
-
-    >>> finalise(np.array([0, 1, 2], np.uint32)).tolist()
-    [0, 1753845952, 3507691905]
-    """
-    word = z.dtype.type
-    shift_1, times_1, shift_2, times_2, shift_3 = (word(number) for number in _FINALISER[z.dtype.itemsize])
-    z = (z ^ (z >> shift_1)) * times_1
-    z = (z ^ (z >> shift_2)) * times_2
-    return z ^ (z >> shift_3)
-
-
 def keyed(z: Any, key: Any) -> Any:
     """Hash of `z` under `key`. Inputs are spread over the whole word first, so that close keys share nothing."""
-    return finalise((z * z.dtype.type(_SPREAD[z.dtype.itemsize])) ^ key)
+    return finalise((z * z.dtype.type(SPREAD[z.dtype.itemsize])) ^ key)
 
 
-_FIRST_WORDS = finalise(np.arange(1, 2 * ROUNDS + 1, dtype=np.uint32) * np.uint32(_SPREAD[4]))
+_FIRST_WORDS = finalise(np.arange(1, 2 * ROUNDS + 1, dtype=np.uint32) * np.uint32(SPREAD[4]))
 
 
 def round_keys(seed: Any, epoch: Any, stream: Any, count: int = ROUNDS) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class Sequential:
     """
 
     n: int
+
+    once: ClassVar[bool] = True
+    """Every pass holds every example exactly once."""
 
     def __post_init__(self) -> None:
         _require_size("n", self.n, WIDE)
@@ -89,6 +92,9 @@ class Permuted:
 
     n: int
     seed: int = 0
+
+    once: ClassVar[bool] = True
+    """Every pass holds every example exactly once."""
 
     def __post_init__(self) -> None:
         _require_size("n", self.n, WIDE)
@@ -211,6 +217,9 @@ class Stratified:
 
     labels: Any = field(repr=False)
     seed: int = 0
+
+    once: ClassVar[bool] = True
+    """Every pass holds every example exactly once."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", _checked_labels(self.labels))

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from ladle.batch import Batch, Draw, updates_until
+from ladle.batch import updates_until
 from ladle.carry import Carry
-from ladle.cursor import Shard
+from ladle.cursor import Cursor, Shard
 from ladle.decision import Decision, Progress
 from ladle.duration import Until
-from ladle.errors import RunError, must
+from ladle.errors import EndOfStream, RunError, must
+from ladle.loop.intake import Intake
 from ladle.observation import Observation
 from ladle.protocols import Feed, Policy, Step
+from ladle.seen import Seen
+from ladle.spec import BatchSpec
 
 
 def train(
@@ -41,78 +44,62 @@ def train(
     the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a resumed
     run has the same windows. It also ends behind a refused update, where the step stopped there.
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.
+    A stream that has no further event ends it too.
     """
     window = window or feed.epoch_size
     while until.ended(carry.progress) is None and (stop is None or carry.progress.examples < stop):
         memory, decision = policy.decide(carry.memory, carry.progress)
         spec = replace(decision.spec, updates=1)
         ends = (stop, decision.stop, until.stop(feed.epoch_size))
-        updates = _updates(carry.progress, decision, until, ends=ends, every=(window, feed.epoch_size))
-        # Compilation is no training time.
-        state = step.prepare(carry.state, feed.draw(carry.cursor, spec, shard)[0], spec)
+        end = _window_end(carry.progress, decision, ends=ends, every=(window, feed.epoch_size))
+        most = None if until.updates is None else until.updates - carry.progress.updates
+        try:
+            first, _ = feed.draw(carry.cursor, spec, shard)
+        except EndOfStream:
+            return
+        state = step.prepare(carry.state, first, spec)  # Compilation is no training time.
 
-        started, busy, wait = time.perf_counter(), time.process_time(), Waited()
-        cursor, observation, left = carry.cursor, Observation(), updates
-        while left > 0:
-            part = replace(spec, updates=min(left, feed.updates_per_draw))
-            draw, cursor = feed.draw(cursor, part, shard)
-            state, new = step(state, wait.on(draw) if feed.updates_per_draw == 1 else draw, part, decision.lr_factor)
-            observation, left = observation.merge(new), left - part.updates
+        started, busy = time.perf_counter(), time.process_time()
+        intake = Intake(feed, Seen.from_json(carry.cursor.carry["seen"]) if "seen" in carry.cursor.carry else Seen())
+        cursor, observation, updates = carry.cursor, Observation(), 0
+        while cursor.drawn < end and (most is None or updates < most):
+            part = replace(spec, updates=_updates(feed, cursor, end, spec, None if most is None else most - updates))
+            try:
+                draw, cursor = feed.draw(cursor, part, shard)
+            except EndOfStream:
+                break
+            state, new = step(state, intake.of(draw), part, decision.lr_factor)
+            observation, updates = observation.merge(new), updates + part.updates
         reading = observation.read()  # The one read of the device.
         seconds = time.perf_counter() - started
-        if reading["refused"] > 0:
+        if reading["refused"] > 0 and feed.updates_per_draw > 1:  # The step stopped there.
             updates = observation.begun
             cursor = feed.draw(carry.cursor, replace(spec, updates=updates), shard)[1]
+        cursor = intake.proved(cursor, shard)
 
         progress = _advance(carry.progress, cursor.drawn, updates, feed.epoch_size, seconds, reading)
-        line = _line(carry.progress, progress, decision, seconds, wait.seconds)
+        line = {**_line(carry.progress, progress, decision, seconds), **intake.line(seconds)}
         line["cpu_seconds"] = time.process_time() - busy
         carry = Carry(state, cursor, memory, progress)
         yield line, carry
 
 
-@dataclass
-class Waited:
-    """Adds up the time spent waiting for rows."""
-
-    seconds: float = 0.0
-
-    def on(self, draw: Draw) -> Draw:
-        return _TimedDraw(draw, self)  # type: ignore[return-value]
-
-
-@dataclass(frozen=True)
-class _TimedDraw:
-    """A draw whose reading is timed; everything else is the draw's own."""
-
-    draw: Draw
-    waited: Waited = field(compare=False)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.draw, name)
-
-    def micro_batches(self, update: int, micro_size: int) -> Iterator[Batch]:
-        batches = iter(self.draw.micro_batches(update, micro_size))
-        while True:
-            started = time.perf_counter()
-            batch = next(batches, None)
-            self.waited.seconds += time.perf_counter() - started
-            if batch is None:
-                return
-            yield batch
-
-
-def _updates(
-    progress: Progress, decision: Decision, until: Until, *, ends: tuple[int | None, ...], every: tuple[int, int]
-) -> int:
-    """How many updates the next window holds: up to the first of `ends` and of the multiples of `every`."""
+def _window_end(progress: Progress, decision: Decision, *, ends: tuple[int | None, ...], every: tuple[int, int]) -> int:
+    """Where the next window ends: at the first of `ends` and of the multiples of `every`."""
     multiples = [(progress.examples // length + 1) * length for length in every]
-    stop = min(end for end in (*ends, *multiples) if end is not None)
-    updates = updates_until(progress.examples, stop, decision.spec.size, every[1])
-    if updates < 1:
+    end = min(end for end in (*ends, *multiples) if end is not None)
+    if end <= progress.examples:
         because, remedy = "a window needs an update", "stop=None"
         raise RunError(must("policy", f"decide past position {progress.examples}", decision, because, remedy))
-    return updates if until.updates is None else min(updates, until.updates - progress.updates)
+    return end
+
+
+def _updates(feed: Feed, cursor: Cursor, end: int, spec: BatchSpec, most: int | None) -> int:
+    """Updates in the next draw: one where rows travel from the host, all that reach `end` where they do not."""
+    if feed.updates_per_draw == 1:
+        return 1
+    updates = min(updates_until(cursor.drawn, end, spec.size, feed.epoch_size), feed.updates_per_draw)
+    return updates if most is None else min(updates, most)
 
 
 def _advance(
@@ -129,7 +116,7 @@ def _advance(
     )
 
 
-def _line(before: Progress, after: Progress, decision: Decision, seconds: float, waited: float) -> dict[str, Any]:
+def _line(before: Progress, after: Progress, decision: Decision, seconds: float) -> dict[str, Any]:
     """The record of one window."""
     line: dict[str, Any] = {
         "examples": after.examples,
@@ -140,7 +127,6 @@ def _line(before: Progress, after: Progress, decision: Decision, seconds: float,
         "micro_size": decision.spec.micro_size,
         "lr_factor": decision.lr_factor,
         "examples_per_second": (after.examples - before.examples) / max(seconds, 1e-9),
-        "data_wait_fraction": min(waited / max(seconds, 1e-9), 1.0),
         **{name: value for name, value in after.reading.items() if not name.startswith("valid_")},
     }
     if decision.reason:

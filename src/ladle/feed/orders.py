@@ -1,0 +1,44 @@
+"""Which order a word means for some source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ladle.errors import ArgumentError, must, nearest
+from ladle.feed.blocks import Blocks
+from ladle.feed.order import ORDERS, Permuted, Sequential, order_named
+from ladle.protocols import Order, Source
+
+WORDS = ("auto", "blocks", *ORDERS)
+
+
+def order_of(order: str | Order | Callable[[int], Order], source: Source, seed: int = 0, labels: Any = None) -> Order:
+    """The order over `source` that a word, a function `seed -> order` or an order itself stands for.
+
+    "auto" is a global shuffle, or "blocks" where the source has natural blocks that are slow to read in pieces.
+    Raises `ArgumentError` for another word, or "stratified" without labels.
+
+    >>> from ladle.feed.arrays import Arrays
+    >>> order_of("auto", Arrays(np.arange(4)), seed=1)
+    Permuted(n=4, seed=1)
+    """
+    if not isinstance(order, str):
+        return order(seed) if callable(order) and not hasattr(order, "ids") else order  # type: ignore[return-value]
+    if order not in WORDS:
+        raise ArgumentError(must("order", "be a known name", order, "ladle knows these", nearest(order, WORDS)))
+    if order == "auto":
+        order = "blocks" if hasattr(source, "blocks") else "permuted"
+    if order == "blocks":
+        if not hasattr(source, "blocks"):
+            why = f"{type(source).__name__} has no blocks that are read at once"
+            raise ArgumentError(must("order", "be of a source in blocks", order, why, "'permuted'"))
+        return Blocks.of(source, seed)
+    if order == "stratified":
+        if labels is None:
+            why = "classes are kept in proportion by them"
+            raise ArgumentError(must("labels", "be given with order='stratified'", None, why, "labels=y"))
+        return order_named(order, np.asarray(labels), seed)
+    return Sequential(len(source)) if order == "sequential" else Permuted(len(source), seed)

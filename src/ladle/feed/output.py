@@ -1,0 +1,64 @@
+"""What a batch is handed out as: NumPy arrays, JAX arrays or torch tensors. The one file of the feed that knows both.
+
+NumPy and torch share the memory of what was read: nothing is copied. On JAX's CPU backend that holds where the rows
+happen to be aligned; on an accelerator this is the transfer, begun by the thread that read the rows, so that it
+overlaps with the step.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ladle.errors import ArgumentError, must, nearest
+from ladle.feed.arrays import map_tree
+
+OUTPUTS = ("numpy", "jax", "torch")
+
+
+def output_named(to: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What turns a tree of NumPy arrays into what the user wants: `"numpy"`, `"jax"`, `"torch"`, or their own function.
+
+    Raises `ArgumentError` for another name, or a library that is not installed.
+
+    >>> output_named("numpy")({"x": np.arange(2)})
+    {'x': array([0, 1])}
+    """
+    if callable(to):
+        return to
+    if to not in OUTPUTS:
+        raise ArgumentError(
+            must("to", "be a known output", to, "a function may be any other", nearest(str(to), OUTPUTS))
+        )
+    if to == "numpy":
+        return _as_it_is
+    try:
+        importlib.import_module(to)
+    except ImportError:
+        why, remedy = "it is not installed", f"pip install {to}, or to='numpy'"
+        raise ArgumentError(must("to", "be of an installed library", to, why, remedy)) from None
+    return _to_jax if to == "jax" else _to_torch
+
+
+def _as_it_is(tree: Any) -> Any:
+    return tree
+
+
+def _to_jax(tree: Any) -> Any:
+    import jax
+
+    return map_tree(jax.device_put, tree)
+
+
+def _to_torch(tree: Any) -> Any:
+    import torch
+
+    def tensor(leaf: np.ndarray) -> Any:
+        if leaf.dtype.kind in "SU":
+            return leaf  # torch has no text; a DataLoader leaves it alone as well.
+        return torch.from_numpy(leaf if leaf.flags.writeable else leaf.copy())
+
+    return map_tree(tensor, tree)

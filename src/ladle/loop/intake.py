@@ -1,0 +1,91 @@
+"""`Intake`: what was seen of the rows on their way from the host into the step."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ladle.batch import Batch, Draw
+from ladle.cursor import Cursor, Shard
+from ladle.errors import RunError
+from ladle.protocols import Feed
+from ladle.seen import PROVABLE, Seen
+
+NAMED = 10
+"""Ids of examples that were left out, in a record line, at most."""
+
+
+@dataclass
+class Intake:
+    """Adds up, over a window: seconds of waiting, what batches counted, ids left out, and the digest of the pass.
+
+    Rows that live on the device do not pass here: there is nothing to wait for, and their ids are the program's own.
+    """
+
+    feed: Feed
+    seen: Seen
+    seconds: float = 0.0
+    sums: Counter[str] = field(default_factory=Counter)
+    bad: list[int] = field(default_factory=list)
+
+    def of(self, draw: Draw) -> Draw:
+        """The same draw, watched."""
+        return draw if self.feed.updates_per_draw > 1 else _WatchedDraw(draw, self)  # type: ignore[return-value]
+
+    def note(self, batch: Batch) -> None:
+        self.sums.update(batch.sums)
+        self.bad += [id for id in batch.bad if id not in self.bad]
+        if batch.real:
+            epoch = int(batch.position[0]) // self.feed.epoch_size
+            self.seen = self.seen.add(batch.ids[: batch.real], epoch)
+
+    def proved(self, cursor: Cursor, shard: Shard) -> Cursor:
+        """`cursor` with the digest. Raises `RunError` where a whole pass was not each example exactly once.
+
+        Asked only of orders that promise it (`once`), and of a host that reads all of each batch.
+        """
+        if self.feed.updates_per_draw > 1:
+            return cursor
+        order, n = getattr(self.feed, "order", None), self.feed.epoch_size
+        promised = getattr(order, "once", False) and shard.count == 1 and n <= PROVABLE
+        if promised and self.seen.proves(n) is False:
+            raise RunError(
+                f"pass {self.seen.epoch} of the data was not each of {n} examples exactly once; "
+                "the order or the source of the feed is not what it was at its start"
+            )
+        return replace(cursor, carry={**cursor.carry, "seen": self.seen.to_json()})
+
+    def line(self, seconds: float) -> dict[str, Any]:
+        """What a record line says of it."""
+        line: dict[str, Any] = {"data_wait_fraction": min(self.seconds / max(seconds, 1e-9), 1.0)}
+        sums = dict(self.sums)
+        if slots := sums.pop("token_slots", 0.0):
+            line["padding_fraction"] = 1 - sums["tokens"] / slots
+        if self.bad:
+            line["bad_ids"] = self.bad[:NAMED]
+        return {**line, **sums}
+
+
+@dataclass(frozen=True)
+class _WatchedDraw:
+    """A draw whose reading is timed and counted; everything else is the draw's own."""
+
+    draw: Draw
+    intake: Intake = field(compare=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.draw, name)
+
+    def micro_batches(self, update: int, micro_size: int) -> Iterator[Batch]:
+        batches = iter(self.draw.micro_batches(update, micro_size))
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.intake.seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            self.intake.note(batch)
+            yield batch
