@@ -20,14 +20,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "ladle"
 
 ROOF = frozenset(
-    "__init__ arguments assembly cli comparing options planning resuming task training verbs".split(),
+    "__init__ arguments assembly cli comparing feeding options planning resuming task training verbs".split(),
 )
 """Files directly in the package that join the rooms. Every other file there belongs to the hall."""
 
 ANYWHERE = frozenset({"numpy"})
 
 PLACES = {
-    "jax": ("engine/", "models/", "bridge/nnx.py", "feed/output.py"),
+    "jax": ("engine/", "models/", "bridge/nnx.py", "feed/output.py", "feeding.py"),
     "jaxlib": ("engine/", "models/", "bridge/nnx.py"),
     "jaxtyping": ("engine/", "models/"),
     "optax": ("engine/", "models/"),

@@ -250,7 +250,7 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
 
 
 def _metric(assembly: Assembly) -> str | None:
-    return assembly.objective.metrics[0] if assembly.objective.metrics else None
+    return next((name for name in assembly.objective.metrics if "/" not in name), None)  # Not those of one source.
 
 
 def _budget(until: Until) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from ladle.noise import Moments, estimate
 
 METRIC = "metric/"
 """Prefix of the sums of per-example metrics: `metric/accuracy` becomes `train_accuracy`."""
+
+OWN_WEIGHT = "weight/"
+"""Prefix of metrics that others are divided by: `metric/loss/a` is divided by `metric/weight/a`, if that is there."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Observation:
     - `loss`: sum of weight times per-example loss; `weight`: sum of weights.
     - `updates`: updates applied. `refused`: updates whose gradient was not finite and was therefore not applied.
     - `grad_sq`: sum over updates of |g|^2, g the gradient of the update.
-    - `metric/NAME`: sum of weight times per-example metric.
+    - `metric/NAME`: sum of weight times per-example metric. `metric/KIND/PART` is of a part of the examples where there
+      is a `metric/weight/PART`, the sum of their weights: its mean is `train_KIND/PART`.
     - `noise/...`: the sums that `ladle.noise.Moments` names, from updates with at least two micro-batches.
 
     >>> a = Observation(("loss", "weight"), np.array([3.0, 2.0]))
@@ -65,12 +70,22 @@ class Observation:
         reading = {"refused": sums.get("refused", 0.0)}
         if weight > 0:
             reading["train_loss"] = sums["loss"] / weight
-            for name, value in sums.items():
-                if name.startswith(METRIC):
-                    reading["train_" + name.removeprefix(METRIC)] = value / weight
+            metrics = {name.removeprefix(METRIC): value for name, value in sums.items() if name.startswith(METRIC)}
+            reading |= {"train_" + name: value for name, value in means(metrics, weight).items()}
         if updates > 0:
             reading["grad_norm"] = math.sqrt(max(sums.get("grad_sq", 0.0), 0.0) / updates)
         if sums.get("noise/count", 0.0) >= 2:
             noise = estimate(Moments.from_sums(sums))
             reading |= {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
         return reading
+
+
+def means(metrics: Mapping[str, float], weight: float) -> dict[str, float]:
+    """Sums of metrics over their weight: that of all examples, or of their part (`OWN_WEIGHT`); no part, no mean.
+
+    >>> means({"accuracy": 6.0, "loss/a": 3.0, "loss/b": 0.0, "weight/a": 2.0, "weight/b": 0.0}, weight=8.0)
+    {'accuracy': 0.75, 'loss/a': 1.5}
+    """
+    divisors = {name: metrics.get(OWN_WEIGHT + name.partition("/")[2], weight) for name in metrics}
+    told = (name for name in metrics if not name.startswith(OWN_WEIGHT) and divisors[name] > 0)
+    return {name: metrics[name] / divisors[name] for name in told}

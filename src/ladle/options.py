@@ -29,6 +29,7 @@ class TaskOptions:
     optimizer: str = "adam"
     lr: float | None = None
     order: Literal["permuted", "sequential", "stratified"] | None = None
+    stream: bool = False
 
     def task(self) -> Task:
         """Load the data and put the task together. Raises `ArgumentError` (or `DataError`)."""
@@ -39,7 +40,11 @@ class TaskOptions:
         from ladle.models import default_for
 
         optimizer_named(self.optimizer)
-        data = load(self.data, target=self.target, kind=self.kind, drop=self.drop, valid=self.valid)
+        data = (
+            _streamed(self)
+            if self.stream
+            else load(self.data, target=self.target, kind=self.kind, drop=self.drop, valid=self.valid)
+        )
         model = default_for(
             self.model, input_shape=data.input_shape, outputs=data.outputs, cardinalities=data.cardinalities
         )
@@ -48,6 +53,21 @@ class TaskOptions:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TaskOptions:
         return cls(**{**value, "drop": tuple(value.get("drop", ()))})
+
+
+def _streamed(options: TaskOptions) -> Any:
+    """The table as a source that is read while it trains, a part of it set aside to validate."""
+    from ladle.data import streamed
+    from ladle.feed.source.opening import open_source
+
+    if options.target is None:
+        why = "no row is looked at before it is needed"
+        raise ArgumentError(must("target", "be given with --stream", None, why, "--target COLUMN"))
+    if options.drop:
+        why = "columns are read as they are stored"
+        raise ArgumentError(must("drop", "be left out with --stream", options.drop, why, "a file without them"))
+    source = open_source(options.data, y=options.target)
+    return streamed(source, valid=options.valid, name=Path(options.data).name)
 
 
 def _changed(task: Task, options: TaskOptions) -> Task:

@@ -28,6 +28,8 @@ class Task:
     - `feed`: a function `seed -> feed` in place of the data's rows in `order`: sequences that are padded or packed,
       sampled graphs, streams. `lambda seed: ladle.feed.HostFeed(source, ladle.feed.Permuted(n, seed), collate=...)`.
       The data then holds the validation part alone.
+    - `sources`: names of the sources of a mixture, in the order of `ladle.feed.Joined`: the record then also has the
+      loss of each, `train_loss/NAME`.
     - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
       the device where they take at most half of its free memory.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error.
@@ -48,6 +50,7 @@ class Task:
     order: str | Callable[[int], Any] = "permuted"
     feed: Callable[[int], Any] | None = None
     lane: Literal["auto", "device", "host"] = "auto"
+    sources: tuple[str, ...] = ()
     metrics: Mapping[str, Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -81,7 +84,7 @@ class Task:
     ) -> Task:
         """A task from plain functions; see `ladle.engine.objective.of_functions` for their signatures.
 
-        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`.
+        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`, `sources`.
         """
         from ladle.engine.objective import of_functions
 
@@ -94,6 +97,13 @@ class Task:
 
     def objective(self) -> Any:
         """The compiled side's view of it: per-example losses as pure functions. Loads JAX."""
+        if not self.sources:
+            return self._objective()
+        from ladle.engine.per_source import by_source
+
+        return by_source(self._objective(), self.sources)
+
+    def _objective(self) -> Any:
         from ladle.engine.objective import Objective, of_model
 
         if isinstance(self.model, Objective):

@@ -32,6 +32,8 @@ class _Common:
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars or muon."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
+    stream: bool = False
+    """Read the rows of a table as they are needed, not all at once: numbers only, as they are."""
     out: Path | None = None
     """Folder to write; runs/... where left out."""
     json: bool = False
@@ -39,7 +41,16 @@ class _Common:
 
     def options(self, data: str, lr: float | None = None) -> TaskOptions:
         return TaskOptions(
-            data, self.target, self.kind, tuple(self.drop), self.valid, self.model, self.optimizer, lr, self.order
+            data,
+            self.target,
+            self.kind,
+            tuple(self.drop),
+            self.valid,
+            self.model,
+            self.optimizer,
+            lr,
+            self.order,
+            self.stream,
         )
 
 
@@ -251,6 +262,41 @@ class Report:
 
 
 @dataclass
+class FeedCheckVerb:
+    """Is the data sound, and are batches read fast enough? Reads and measures; trains nothing."""
+
+    data: Data = field(kw_only=True)
+    """Name, file, folder, pattern with *, URL, or file.py:task."""
+    size: int = 256
+    """Examples per batch."""
+    order: Literal["auto", "permuted", "blocks", "sequential"] = "auto"
+    """auto: a global shuffle; files in blocks: a shuffle of blocks, and of rows within a few of them."""
+    seconds: float = 1.0
+    """How long each thing is measured."""
+    whole: bool = False
+    """Look through every example for NaN and the like, not 100,000 at random."""
+    target: str | None = None
+    """Target column of a table."""
+    json: bool = False
+    """One JSON object on standard output and nothing else."""
+
+    def run(self) -> int:
+        from ladle.feeding import feed_check
+
+        if not 0 < self.seconds < 600:
+            why = "measuring takes some time, and not forever"
+            raise ArgumentError(must("seconds", "be above 0 and below 600", self.seconds, why, "--seconds 1"))
+        options = TaskOptions(self.data, target=self.target)
+        how = {"order": self.order, "seconds": self.seconds, "whole": self.whole, "options": options}
+        check = feed_check(self.data, self.size, **how)
+        if self.json:
+            print_json(check.to_json())
+        else:
+            print(check)
+        return 1 if check.problems else 0
+
+
+@dataclass
 class DataVerb:
     """The data sets known by name, and where each comes from."""
 
@@ -270,7 +316,14 @@ class DataVerb:
         return 0
 
 
-VERBS = {"compare": Compare, "plan": PlanVerb, "train": Train, "report": Report, "data": DataVerb}
+VERBS = {
+    "compare": Compare,
+    "plan": PlanVerb,
+    "train": Train,
+    "report": Report,
+    "data": DataVerb,
+    "feed-check": FeedCheckVerb,
+}
 
 
 def summary(run: Any) -> str:

@@ -14,6 +14,7 @@ from ladle.engine.objective import Objective, checked_losses
 from ladle.engine.rows import MicroBatch
 from ladle.engine.state import State
 from ladle.errors import ArgumentError, must
+from ladle.observation import means
 
 
 class Evaluator:
@@ -32,11 +33,11 @@ class Evaluator:
     def __call__(self, state: State, data: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
         count = _count(data)
-        sums = np.asarray(
-            self._sums(state.params, state.model_state, data, rows=min(self.rows, self.layout.rows(count)))
-        )
-        names = ("loss", *self.objective.metrics)
-        return {prefix + name: float(value) / count for name, value in zip(names, sums, strict=True)}
+        rows = min(self.rows, self.layout.rows(count))
+        sums = np.asarray(self._sums(state.params, state.model_state, data, rows=rows), np.float64)
+        loss, *own = sums.tolist()
+        metrics = means(dict(zip(self.objective.metrics, own, strict=True)), count)
+        return {prefix + "loss": loss / count, **{prefix + name: value for name, value in metrics.items()}}
 
     def predict(self, state: State, x: Any) -> np.ndarray:
         """Outputs for every row of `x`, in order; at most `rows` of them on the device at a time.

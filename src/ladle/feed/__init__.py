@@ -1,8 +1,111 @@
-"""Data in, batches out: orders of examples, and feeds that draw from them. A position is the whole state."""
+"""Data in, batches out. A position is the whole state of a feed; everything else is a function of it.
 
-from ladle.feed.arrays import Arrays
-from ladle.feed.host import HostFeed
-from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
-from ladle.feed.resident import ResidentFeed
+    Source -> Order -> HostFeed (rows travel) or ResidentFeed (rows live on the device) -> batches
+    Loader: the same for any other training loop
 
-__all__ = ["Arrays", "HostFeed", "Permuted", "ResidentFeed", "Sequential", "Stratified", "Weighted"]
+Read `host.py` first (how a batch is cut), then `order.py` (which example stands where). Nothing is imported before it
+is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ladle.feed import quality
+    from ladle.feed.arrays import Arrays
+    from ladle.feed.balanced import Balanced
+    from ladle.feed.blocks import Blocks
+    from ladle.feed.bucket import Bucketed
+    from ladle.feed.budget import ByTokens
+    from ladle.feed.curriculum import Curriculum, Stage, pacing
+    from ladle.feed.graph import Graph
+    from ladle.feed.host import ByCount, HostFeed, Stack
+    from ladle.feed.loader import Loader
+    from ladle.feed.mixture import Mixture
+    from ladle.feed.neighbours import Neighbours
+    from ladle.feed.nest import Graphs, Nested, PadGraphs, PadNested
+    from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
+    from ladle.feed.packed import Packed, Weighed, next_tokens
+    from ladle.feed.packing import pack
+    from ladle.feed.pad import Pad
+    from ladle.feed.prefetch import PrefetchedFeed
+    from ladle.feed.resident import ResidentFeed
+    from ladle.feed.source.anything import as_source
+    from ladle.feed.source.blob import Blob
+    from ladle.feed.source.images import ImageFolder
+    from ladle.feed.source.items import Items
+    from ladle.feed.source.joined import Joined
+    from ladle.feed.source.mapped import Mapped
+    from ladle.feed.source.opening import open_source
+    from ladle.feed.source.parquet import Parquet
+    from ladle.feed.source.sequences import Sequences
+    from ladle.feed.source.shards import TarShards
+    from ladle.feed.source.tokens import Tokens
+    from ladle.feed.stream.directory import DirectoryStream
+    from ladle.feed.stream.feed import StreamFeed
+    from ladle.feed.stream.iterator import IteratorStream
+    from ladle.feed.stream.kafka_log import KafkaTopic
+    from ladle.feed.stream.postgres_log import PostgresTable
+    from ladle.feed.stream.redis_log import RedisStream
+
+__all__ = [
+    "Arrays", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Curriculum", "DirectoryStream",
+    "Graph", "Graphs", "HostFeed", "ImageFolder", "Items", "IteratorStream", "Joined", "KafkaTopic", "Loader",
+    "Mapped", "Mixture", "Neighbours", "Nested", "Packed", "Pad", "PadGraphs", "PadNested", "Parquet", "Permuted",
+    "PostgresTable", "PrefetchedFeed", "RedisStream", "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage",
+    "Stratified", "StreamFeed", "TarShards", "Tokens", "Weighed", "Weighted", "as_source", "next_tokens",
+    "open_source", "pacing", "pack", "quality",
+]  # fmt: skip
+
+_HOMES = {
+    "arrays": "Arrays",
+    "balanced": "Balanced",
+    "blocks": "Blocks",
+    "bucket": "Bucketed",
+    "budget": "ByTokens",
+    "curriculum": "Curriculum Stage pacing",
+    "graph": "Graph",
+    "host": "ByCount HostFeed Stack",
+    "loader": "Loader",
+    "mixture": "Mixture",
+    "neighbours": "Neighbours",
+    "nest": "Graphs Nested PadGraphs PadNested",
+    "order": "Permuted Sequential Stratified Weighted",
+    "packed": "Packed Weighed next_tokens",
+    "packing": "pack",
+    "pad": "Pad",
+    "prefetch": "PrefetchedFeed",
+    "resident": "ResidentFeed",
+    "source.anything": "as_source",
+    "source.blob": "Blob",
+    "source.images": "ImageFolder",
+    "source.items": "Items",
+    "source.joined": "Joined",
+    "source.mapped": "Mapped",
+    "source.opening": "open_source",
+    "source.parquet": "Parquet",
+    "source.sequences": "Sequences",
+    "source.shards": "TarShards",
+    "source.tokens": "Tokens",
+    "stream.directory": "DirectoryStream",
+    "stream.feed": "StreamFeed",
+    "stream.iterator": "IteratorStream",
+    "stream.kafka_log": "KafkaTopic",
+    "stream.postgres_log": "PostgresTable",
+    "stream.redis_log": "RedisStream",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "quality":
+        return import_module(f"{__name__}.quality")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

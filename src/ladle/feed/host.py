@@ -141,17 +141,17 @@ class HostDraw:
 
         Every shard yields equally many, so that hosts stay in step. Where rows are lacking, the micro-batch repeats
         its own with weight 0, so that batch statistics see no made-up examples; one that has none of its own repeats
-        the first row of the update.
+        the first row of the micro-batch.
         """
         for piece in self.pieces(update, micro_size):
-            yield self.micro_batch(update, piece)
+            yield self.micro_batch(piece)
 
     def pieces(self, update: int, micro_size: int) -> list[tuple[int, int, int]]:
         """`(start, count, rows)` of every micro-batch of an update: what `micro_batch` reads, in any order."""
         spec = self.spec if micro_size == self.spec.micro_size else replace(self.spec, micro_size=micro_size)
         return self.feed.cut.pieces(self.feed.order, *self._span(update), spec, self.shard.count)
 
-    def micro_batch(self, update: int, piece: tuple[int, int, int]) -> Batch:
+    def micro_batch(self, piece: tuple[int, int, int]) -> Batch:
         """This shard's part of the `count` examples from position `start` on, in `rows` rows. Pure."""
         feed, (start, count, rows) = self.feed, piece
         every = feed.order.ids(start, count)
@@ -159,8 +159,7 @@ class HostDraw:
         ids, position = shares[self.shard.index]
         real = len(ids)
         if real == 0:
-            first = self._span(update)[0]
-            ids, position = feed.order.ids(first, 1), np.array([first])
+            ids, position = every[:1], np.array([start])  # The first shard's, so that it fits the extent.
         extents = [feed.collate.extent(feed.source, *share) for share in shares if len(share[0])]
         if real < rows:
             again = np.arange(rows) % len(ids)

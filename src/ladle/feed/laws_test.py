@@ -25,9 +25,29 @@ from hypothesis import strategies as st
 from ladle.batch import Batch
 from ladle.cursor import Cursor, Shard
 from ladle.feed.arrays import Arrays
+from ladle.feed.balanced import Balanced
+from ladle.feed.blocks import Blocks
+from ladle.feed.bucket import Bucketed
+from ladle.feed.budget import ByTokens
+from ladle.feed.curriculum import Curriculum
+from ladle.feed.graph import Graph
 from ladle.feed.host import HostFeed
+from ladle.feed.mixture import Mixture
+from ladle.feed.neighbours import Neighbours
+from ladle.feed.nest import Nested, PadNested
 from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
+from ladle.feed.packed import Packed, Weighed
+from ladle.feed.pad import Pad
+from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
+from ladle.feed.source.blob import Blob
+from ladle.feed.source.chosen import Chosen
+from ladle.feed.source.decoding import Pixels
+from ladle.feed.source.items import Items
+from ladle.feed.source.joined import Joined
+from ladle.feed.source.mapped_test import mapped_feed
+from ladle.feed.source.parquet_test import parquet_feed
+from ladle.feed.source.sequences import Sequences
 from ladle.spec import BatchSpec
 
 N = 53
@@ -40,6 +60,18 @@ ORDERS: dict[str, Any] = {
     "weighted": Weighted(np.arange(1.0, N + 1), 5),
     "stratified": Stratified(np.arange(N) % 7 // 3, 5),
 }
+SIZES, SHARES = {"a": 20, "b": 33}, {0: {"a": 1, "b": 0}, 60: {"a": 1, "b": 2}}
+GRAPH = Graph.of_edges([(u, v) for u in range(N) for v in range(u)], np.eye(N, 2), np.arange(N))
+
+GREYS = Blob(
+    np.frombuffer(b"".join(b"P5 1 1 255 %c" % id for id in range(N)), np.uint8), np.arange(N + 1) * 12, Pixels("L")
+)
+
+LENGTHS = np.arange(N) * 7 % 25
+TEXTS = Sequences(np.arange(LENGTHS.sum()), np.cumsum([0, *LENGTHS]), id=np.arange(N))
+NESTED = Nested(np.arange(LENGTHS.sum()), np.arange(N + 1), np.cumsum([0, *LENGTHS]), id=np.arange(N))
+ROWS = Packed(TEXTS, 31)
+FIRSTS = ROWS.take(np.arange(len(ROWS)))["tokens"][:, 0]
 
 
 @dataclass(frozen=True)
@@ -63,7 +95,37 @@ CASES: dict[str, Case] = {
         f"resident-{name}": Case(lambda o=order: ResidentFeed(SOURCE, o), name != "weighted")
         for name, order in ORDERS.items()
     },
+    "prefetched": Case(lambda: PrefetchedFeed(HostFeed(SOURCE, ORDERS["permuted"]), workers=2, depth=3)),
     # One line for each that joins:
+    "mapped": Case(mapped_feed),
+    "parquet": Case(parquet_feed, ids=lambda batch: batch.data["x"][:, 0].astype(int)),
+    "blocks": Case(lambda: HostFeed(SOURCE, Blocks([20, 1, 25, 7], 5, mix=2))),
+    "joined": Case(
+        lambda: HostFeed(
+            Joined({"a": Chosen(SOURCE, np.arange(20)), "b": Chosen(SOURCE, np.arange(20, N))}), ORDERS["permuted"]
+        )
+    ),
+    "items": Case(lambda: HostFeed(Items([{"id": id} for id in range(N)], threads=2), ORDERS["permuted"])),
+    "images": Case(lambda: HostFeed(GREYS, ORDERS["permuted"]), ids=lambda batch: batch.data["x"][:, 0, 0, 0]),
+    "padded": Case(lambda: HostFeed(TEXTS, ORDERS["weighted"], collate=Pad((4, 9, 24), weigh="tokens")), False),
+    "bucketed": Case(lambda: HostFeed(TEXTS, Bucketed(ORDERS["permuted"], LENGTHS, 20, 4), collate=Pad())),
+    "budget": Case(lambda: HostFeed(TEXTS, ORDERS["permuted"], collate=Pad(), cut=ByTokens(LENGTHS)), length=24),
+    "packed": Case(
+        lambda: HostFeed(ROWS, Permuted(len(ROWS), 5), collate=Weighed()),
+        ids=lambda batch: np.argmax(batch.data["tokens"][:, :1] == FIRSTS, axis=1),
+    ),
+    "nested": Case(lambda: HostFeed(NESTED, ORDERS["permuted"], collate=PadNested((1,), (9, 24)))),
+    "mixture": Case(lambda: HostFeed(SOURCE, Mixture(SIZES, {"a": 0.7, "b": 0.3}, seed=5)), False),
+    "mixture-average": Case(lambda: HostFeed(SOURCE, Mixture(SIZES, schedule=SHARES, exact=False, block=9)), False),
+    "balanced": Case(lambda: HostFeed(SOURCE, Balanced(np.arange(N) % 7 // 3, 5)), False),
+    "curriculum": Case(lambda: HostFeed(SOURCE, Curriculum(-np.arange(N) % 9, [(70, 10), (21, 30)], 5)), False),
+    "graph-tree": Case(
+        lambda: HostFeed(GRAPH, ORDERS["permuted"], collate=Neighbours((3, 2))), ids=lambda batch: batch.data["node"]
+    ),
+    "graph-node-sets": Case(
+        lambda: HostFeed(GRAPH, ORDERS["permuted"], collate=Neighbours((3,), (32, 128))),
+        ids=lambda batch: batch.data["node"],
+    ),
 }
 
 laws = pytest.mark.parametrize("name", CASES)

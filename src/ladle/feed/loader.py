@@ -284,7 +284,7 @@ class _TakeBatch:
         draw, _ = self.feed.draw(Cursor(key.start), key.spec, self.shard)
         count = draw.counts[0]
         own = -(-count // self.shard.count) if self.whole else max(len(draw.ids()[0]), 1)
-        batch: Any = draw.micro_batch(0, (key.start, count, own))
+        batch: Any = draw.micro_batch((key.start, count, own))
         bad = batch.bad
         if not self.whole:
             left_out = np.isin(batch.ids[: batch.real], bad)

@@ -41,7 +41,7 @@ class _Read:
     feed: HostFeed
 
     def __call__(self, key: _Key) -> Batch:
-        return self.feed.draw(Cursor(key.start), key.spec, key.shard)[0].micro_batch(0, key.piece)
+        return self.feed.draw(Cursor(key.start), key.spec, key.shard)[0].micro_batch(key.piece)
 
 
 class PrefetchedFeed:
@@ -149,6 +149,6 @@ class PrefetchedDraw:
             draw = replace(draw, spec=replace(draw.spec, micro_size=micro_size))
         for number, piece in enumerate(draw.pieces(update, micro_size)):
             if draw.spec.updates > 1:
-                yield draw.micro_batch(update, piece)
+                yield draw.micro_batch(piece)
             else:
                 yield self.ahead.get(_Key(draw.start, draw.spec, draw.shard, number, piece))
