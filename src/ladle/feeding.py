@@ -18,13 +18,15 @@ from ladle.feed.orders import order_of
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
 from ladle.feed.source.finite import find_nonfinite
-from ladle.feed.source.images import ImageFolder
 from ladle.feed.source.opening import open_source
 from ladle.options import TaskOptions
 from ladle.seen import Seen
 
 SCAN = 100_000
 """Examples that are looked through for what cannot be trained on, unless all are asked for."""
+
+OPENED = (".parquet", ".arrow", ".feather", ".npy", ".tar")
+"""Endings that are read where they lie; what `ladle train` loads is looked at as loaded."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,7 @@ def feed_check(
 
 def _opened(data: str, order: str, options: TaskOptions | None) -> tuple[HostFeed, str]:
     path = Path(data)
-    if path.is_dir() and not any(path.glob("*.npy")) and any(child.is_dir() for child in path.iterdir()):
-        source: Any = ImageFolder(path)
-        return HostFeed(source, order_of(order, source)), data
-    if "://" in data or "*" in data or path.is_dir() or path.suffix in (".parquet", ".arrow", ".feather", ".npy"):
+    if "://" in data or "*" in data or path.is_dir() or path.suffix in OPENED:
         source = open_source(data)
         return HostFeed(source, order_of(order, source)), data
     options = options or TaskOptions(data)

@@ -23,7 +23,8 @@ class Source(Protocol):
     """Examples by number.
 
     May be asked from several threads at once. A source with natural runs (row groups, shards) also has
-    `blocks: i64[k]`, their sizes in order; one that keeps bytes in memory while it is read has `memory_bytes`.
+    `blocks: i64[k]`, their sizes in order, and `reads_blocks = True` if a row costs the reading of its whole block. One
+    that keeps bytes in memory while it is read has `memory_bytes`; one that can read without decoding has `fetch(ids)`.
     """
 
     def __len__(self) -> int: ...

@@ -21,8 +21,8 @@ import numpy as np
 
 from ladle.data import idx, npy
 from ladle.data.dataset import Data, build
-from ladle.data.refuse import one_line
 from ladle.errors import DataError, must
+from ladle.header import one_line
 
 FOLDER_VARIABLE = "LADLE_DATA"
 MIRROR_VARIABLE = "LADLE_MIRROR"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -11,22 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ladle.data.idx import DEFLATE_LIMIT
-from ladle.data.refuse import damaged, one_line, require_file
 from ladle.errors import DataError
-from ladle.header import npy_header
+from ladle.header import NPY_FAILURES, damaged, npy_header, one_line, require_file
 
-_FAILURES = (
-    ValueError,
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-    SyntaxError,
-    tokenize.TokenError,
-)
+_FAILURES = (*NPY_FAILURES, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -12,8 +12,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ladle.data.refuse import one_line, place
+from ladle.data.refuse import place
 from ladle.errors import ArgumentError, DataError, must, nearest
+from ladle.header import one_line
 
 Kind = Literal["classification", "regression"]
 

@@ -18,7 +18,7 @@ WORDS = ("auto", "blocks", *ORDERS)
 def order_of(order: str | Order | Callable[[int], Order], source: Source, seed: int = 0, labels: Any = None) -> Order:
     """The order over `source` that a word, a function `seed -> order` or an order itself stands for.
 
-    "auto" is a global shuffle, or "blocks" where the source has natural blocks that are slow to read in pieces.
+    "auto" is a global shuffle, or "blocks" where the source reads whole blocks at a time (`reads_blocks`).
     Raises `ArgumentError` for another word, or "stratified" without labels.
 
     >>> from ladle.feed.arrays import Arrays
@@ -30,7 +30,7 @@ def order_of(order: str | Order | Callable[[int], Order], source: Source, seed: 
     if order not in WORDS:
         raise ArgumentError(must("order", "be a known name", order, "ladle knows these", nearest(order, WORDS)))
     if order == "auto":
-        order = "blocks" if hasattr(source, "blocks") else "permuted"
+        order = "blocks" if getattr(source, "reads_blocks", False) else "permuted"
     if order == "blocks":
         if not hasattr(source, "blocks"):
             why = f"{type(source).__name__} has no blocks that are read at once"

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ladle.errors import ArgumentError, DataError, must, nearest
+from ladle.feed.source.blob import open_blob
 from ladle.feed.source.converted import converted
+from ladle.feed.source.images import ImageFolder
 from ladle.feed.source.mapped import Mapped
 from ladle.feed.source.parquet import Parquet
 from ladle.feed.source.readers import ENDINGS
 from ladle.feed.source.remote import is_url, kept_folder, localise
+from ladle.feed.source.shards import TarShards
 from ladle.feed.source.tokens import Tokens
 from ladle.protocols import Source
 
@@ -21,6 +24,8 @@ _BY_ENDING: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(ENDINGS, Parquet),
     **dict.fromkeys((".csv", ".tsv"), converted),
     **dict.fromkeys((".bin", ".tokens"), Tokens),
+    ".npz": open_blob,
+    ".tar": TarShards,
 }
 
 
@@ -31,6 +36,9 @@ def open_source(path: Any, *, cache: str | Path | None = None, **options: Any) -
         .parquet .pq .arrow .feather .ipc           Parquet         also folders, patterns and URLs of them
         .csv .tsv                                   converted       written once as Parquet
         .bin .tokens                                Tokens          `length=` and `dtype=`
+        .tar                                        TarShards       also several; members that share a name
+        .npz with NAME_bytes and NAME_offsets       open_blob       encoded examples end to end
+        a folder of folders                         ImageFolder     images, a folder for each class
 
     - `options`: those of the source. `cache`: the folder for copies of what cannot be read in place (tables of text,
       and `.npy` and token files behind a URL); the user's cache of ladle by default.
@@ -44,6 +52,9 @@ def open_source(path: Any, *, cache: str | Path | None = None, **options: Any) -
     >>> len(open_source(path))
     3
     """
+    if _is_image_folder(path):
+        _require_options(ImageFolder, options)
+        return ImageFolder(path, **options)
     ending = _ending(path)
     make = _BY_ENDING[ending]
     if ending == ".npy" and "length" in options:
@@ -54,6 +65,14 @@ def open_source(path: Any, *, cache: str | Path | None = None, **options: Any) -
         options = {"folder": cache, **options}
     _require_options(make, options)
     return make(path, **options)
+
+
+def _is_image_folder(path: Any) -> bool:
+    """A folder that holds folders, and no file of its own that says what it is."""
+    if not isinstance(path, str | Path) or is_url(path) or not Path(path).is_dir():
+        return False
+    entries = list(Path(path).iterdir())
+    return any(one.is_dir() for one in entries) and not any(one.suffix.lower() in _BY_ENDING for one in entries)
 
 
 def _ending(path: Any) -> str:

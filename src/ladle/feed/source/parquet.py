@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -76,6 +76,9 @@ class Parquet:
     levels: Mapping[str, tuple[Any, ...]] = field(init=False, repr=False)
     """The words of each column of categories, sorted."""
     _opened: _Opened = field(init=False, repr=False)
+
+    reads_blocks: ClassVar[bool] = True
+    """A row group is decoded whole or not at all."""
 
     def __post_init__(self) -> None:
         wanted = layout.Wanted(self.x, self.y, self.columns, self.categories, self.dtype, self.fill)

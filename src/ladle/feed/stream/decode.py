@@ -43,6 +43,9 @@ class Numbers:
 
     def __call__(self, events: list[Any]) -> dict[str, np.ndarray]:
         """Arrays with leading axis `len(events)`."""
+        stacked = None if self.like is None else _stacked(events, self.like)
+        if stacked is not None:
+            return stacked
         like: Mapping[str, np.ndarray] | None = self.like
         rows: list[dict[str, np.ndarray]] = []
         bad: dict[int, DataError] = {}
@@ -61,6 +64,18 @@ class Numbers:
 NUMBERS = Numbers()
 
 
+def _stacked(events: list[Any], like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """All events at once, several times faster; None where any of them is wrong: which one is found one by one."""
+    try:
+        rows = [_json(event, "event") if isinstance(event, bytes | str) else event for event in events]
+        arrays = {name: np.asarray([_parsed(row[name], name) for row in rows]) for name in like}
+        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+            return None
+        return {name: _fitted(name, array, like[name], len(events)) for name, array in arrays.items()}
+    except (DataError, KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return None
+
+
 def _fields(event: Any, wanted: set[str] | None) -> dict[str, np.ndarray]:
     fields = _json(event, "event") if isinstance(event, bytes | str) else event
     if not isinstance(fields, Mapping) or not fields:
@@ -71,8 +86,7 @@ def _fields(event: Any, wanted: set[str] | None) -> dict[str, np.ndarray]:
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, bytes | str):
-        value = _json(value, f"event's {name!r}")
+    value = _parsed(value, name)
     try:
         array = np.asarray(value)
         if array.dtype == object and not any(item is None for item in array.flat):
@@ -84,14 +98,18 @@ def _array(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def _parsed(value: Any, name: str) -> Any:
+    return _json(value, f"event's {name!r}") if isinstance(value, bytes | str) else value
+
+
 def _row(row: dict[str, np.ndarray], like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if row.keys() != like.keys():
         raise _refused("event", f"have {', '.join(sorted(like))} and no more", sorted(row, key=str))
     return {name: _fitted(name, row[name], like[name]) for name in like}
 
 
-def _fitted(name: str, value: np.ndarray, like: np.ndarray) -> np.ndarray:
-    if value.shape != like.shape:
+def _fitted(name: str, value: np.ndarray, like: np.ndarray, *events: int) -> np.ndarray:
+    if value.shape != (*events, *like.shape):
         raise _refused(f"event's {name!r}", f"have shape {like.shape}", f"shape {value.shape}")
     with np.errstate(all="ignore"):  # What does not fit is refused below.
         fitted = value.astype(like.dtype)

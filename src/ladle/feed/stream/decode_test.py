@@ -61,6 +61,17 @@ def test_a_bad_event_is_named_and_cut_short(event, says):
     assert len(str(refused.value)) < 400
 
 
+def test_all_at_once_is_the_same_as_one_by_one():
+    rng = np.random.default_rng(0)
+    events = [{"x": rng.normal(size=2).tolist(), "y": int(rng.integers(-9, 9))} for _ in range(50)]
+    at_once = LIKE(events)
+    for place, event in enumerate(events):
+        (x,), (y,) = LIKE([event]).values()
+        np.testing.assert_array_equal(at_once["x"][place], x)
+        assert at_once["y"][place] == y
+    np.testing.assert_array_equal(at_once["x"], Numbers()(events)["x"])
+
+
 def test_all_bad_events_are_named_at_once():
     with pytest.raises(ExampleError) as refused:
         LIKE(["a", GOOD, "b", GOOD, "c"])
