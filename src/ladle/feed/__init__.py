@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from ladle.feed.prefetch import PrefetchedFeed
     from ladle.feed.resident import ResidentFeed
     from ladle.feed.source.anything import as_source
-    from ladle.feed.source.blob import Blob
+    from ladle.feed.source.blob import Blob, open_blob
+    from ladle.feed.source.chosen import Chosen
+    from ladle.feed.source.converted import converted
+    from ladle.feed.source.finite import find_nonfinite
+    from ladle.feed.source.huggingface import HuggingFace
     from ladle.feed.source.images import ImageFolder
     from ladle.feed.source.items import Items
     from ladle.feed.source.joined import Joined
@@ -42,7 +46,8 @@ if TYPE_CHECKING:
     from ladle.feed.source.parquet import Parquet
     from ladle.feed.source.sequences import Sequences
     from ladle.feed.source.shards import TarShards
-    from ladle.feed.source.tokens import Tokens
+    from ladle.feed.source.tokens import Tokens, text_tokens
+    from ladle.feed.stream.decode import Numbers
     from ladle.feed.stream.directory import DirectoryStream
     from ladle.feed.stream.feed import StreamFeed
     from ladle.feed.stream.iterator import IteratorStream
@@ -51,12 +56,13 @@ if TYPE_CHECKING:
     from ladle.feed.stream.redis_log import RedisStream
 
 __all__ = [
-    "Arrays", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Curriculum", "DirectoryStream",
-    "Graph", "Graphs", "HostFeed", "ImageFolder", "Items", "IteratorStream", "Joined", "KafkaTopic", "Loader",
-    "Mapped", "Mixture", "Neighbours", "Nested", "Packed", "Pad", "PadGraphs", "PadNested", "Parquet", "Permuted",
-    "PostgresTable", "PrefetchedFeed", "RedisStream", "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage",
-    "Stratified", "StreamFeed", "TarShards", "Tokens", "Weighed", "Weighted", "as_source", "next_tokens",
-    "open_source", "pacing", "pack", "quality",
+    "Arrays", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
+    "DirectoryStream", "Graph", "Graphs", "HostFeed", "HuggingFace", "ImageFolder", "Items", "IteratorStream",
+    "Joined", "KafkaTopic", "Loader", "Mapped", "Mixture", "Neighbours", "Nested", "Numbers", "Packed", "Pad",
+    "PadGraphs", "PadNested", "Parquet", "Permuted", "PostgresTable", "PrefetchedFeed", "RedisStream",
+    "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified", "StreamFeed", "TarShards", "Tokens",
+    "Weighed", "Weighted", "as_source", "converted", "find_nonfinite", "next_tokens", "open_blob", "open_source",
+    "pacing", "pack", "quality", "text_tokens",
 ]  # fmt: skip
 
 _HOMES = {
@@ -79,7 +85,11 @@ _HOMES = {
     "prefetch": "PrefetchedFeed",
     "resident": "ResidentFeed",
     "source.anything": "as_source",
-    "source.blob": "Blob",
+    "source.blob": "Blob open_blob",
+    "source.chosen": "Chosen",
+    "source.converted": "converted",
+    "source.finite": "find_nonfinite",
+    "source.huggingface": "HuggingFace",
     "source.images": "ImageFolder",
     "source.items": "Items",
     "source.joined": "Joined",
@@ -88,7 +98,8 @@ _HOMES = {
     "source.parquet": "Parquet",
     "source.sequences": "Sequences",
     "source.shards": "TarShards",
-    "source.tokens": "Tokens",
+    "source.tokens": "Tokens text_tokens",
+    "stream.decode": "Numbers",
     "stream.directory": "DirectoryStream",
     "stream.feed": "StreamFeed",
     "stream.iterator": "IteratorStream",

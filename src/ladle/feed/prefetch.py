@@ -15,6 +15,7 @@ import numpy as np
 
 from ladle.batch import Batch
 from ladle.cursor import Cursor, Shard
+from ladle.errors import ArgumentError, must
 from ladle.feed.ahead import Ahead
 from ladle.feed.host import HostDraw, HostFeed
 from ladle.spec import BatchSpec
@@ -52,7 +53,8 @@ class PrefetchedFeed:
     - `depth`: micro-batches read and not yet used, at most; `2 * workers` by default. Memory is bounded by
       `depth + 1` micro-batches and what the source itself keeps.
 
-    Raises `RunError` where a reading process died, with the examples it was reading.
+    Raises `ArgumentError` for a stream, or numbers that cannot be; `RunError` where a reading process died, with the
+    examples it was reading.
 
     >>> from ladle.feed.arrays import Arrays
     >>> from ladle.feed.order import Permuted
@@ -66,6 +68,9 @@ class PrefetchedFeed:
     def __init__(
         self, feed: HostFeed, *, workers: int | None = None, processes: bool = False, depth: int | None = None
     ) -> None:
+        if not isinstance(feed, HostFeed):
+            why = "only of examples by number is it known what comes next"
+            raise ArgumentError(must("feed", "be a HostFeed", type(feed).__name__, why, "the feed as it is"))
         self.feed = feed
         self._planned: tuple[HostDraw, list[Piece]] | None = None
         how: dict[str, Any] = {"workers": workers, "processes": processes, "depth": depth}

@@ -13,6 +13,7 @@ from ladle.cursor import Cursor, Shard
 from ladle.errors import RunError
 from ladle.protocols import Feed
 from ladle.seen import PROVABLE, Seen
+from ladle.spec import BatchSpec
 
 NAMED = 10
 """Ids of examples that were left out, in a record line, at most."""
@@ -30,6 +31,15 @@ class Intake:
     seconds: float = 0.0
     sums: Counter[str] = field(default_factory=Counter)
     bad: list[int] = field(default_factory=list)
+
+    def drawn(self, cursor: Cursor, spec: BatchSpec, shard: Shard) -> tuple[Draw, Cursor]:
+        """The feed's next draw; a stream waits for its events here."""
+        started = time.perf_counter()
+        try:
+            return self.feed.draw(cursor, spec, shard)
+        finally:
+            if self.feed.updates_per_draw == 1:
+                self.seconds += time.perf_counter() - started
 
     def of(self, draw: Draw) -> Draw:
         """The same draw, watched."""

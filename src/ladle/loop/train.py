@@ -65,7 +65,7 @@ def train(
         while cursor.drawn < end and (most is None or updates < most):
             part = replace(spec, updates=_updates(feed, cursor, end, spec, None if most is None else most - updates))
             try:
-                draw, cursor = feed.draw(cursor, part, shard)
+                draw, cursor = intake.drawn(cursor, part, shard)
             except EndOfStream:
                 break
             state, new = step(state, intake.of(draw), part, decision.lr_factor)

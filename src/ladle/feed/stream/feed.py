@@ -12,7 +12,7 @@ import numpy as np
 
 from ladle.batch import Batch
 from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, DataError, ExampleError, LadleError, must
+from ladle.errors import ArgumentError, DataError, EndOfStream, ExampleError, must
 from ladle.feed.arrays import Arrays, map_tree
 from ladle.feed.stream.decode import NUMBERS
 from ladle.protocols import Stream
@@ -23,10 +23,6 @@ EPOCH = 2**31
 
 BAD_BATCHES = 16
 """After so many batches without a single readable event the stream is not of such events."""
-
-
-class EndOfStream(LadleError):
-    """No event came for as long as the feed waits. A later draw from the same cursor may find more."""
 
 
 @dataclass(frozen=True, eq=False)

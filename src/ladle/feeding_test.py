@@ -1,0 +1,200 @@
+"""Data that is read as it is needed, through whole runs; and `feed_check`, which says whether that is fast enough."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import ladle
+from ladle.assembly import assemble
+from ladle.cli import run as main
+from ladle.errors import ArgumentError
+from ladle.feed import HostFeed, IteratorStream, Joined, Mixture, Numbers, Permuted, PrefetchedFeed, StreamFeed
+from ladle.feeding import feed_check
+
+ROWS, FEATURES = 300, 4
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(ROWS, FEATURES)).astype(np.float32)
+Y = (X @ np.array([1.0, -1.0, 0.5, 2.0]) > 0).astype(np.int32)
+LIKE = Numbers({"x": np.zeros(FEATURES, np.float32), "y": np.int32(0)})
+VALID = {"x": X[:50], "y": Y[:50]}
+
+
+class Rows:
+    """A source of the rows above, as one that is read from a disk would be."""
+
+    def __init__(self, x: np.ndarray = X, y: np.ndarray = Y) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return {"x": self.x[ids], "y": self.y[ids]}
+
+
+def task(**changes: Any) -> ladle.Task:
+    data = ladle.data.streamed(Rows(), valid=VALID)
+    start = {"model": ladle.models.mlp(FEATURES, 8, 2), "loss": None, "data": data, "lr": 0.01}
+    return ladle.Task(**{**start, **changes})
+
+
+def same(a: Any, b: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture
+def table(tmp_path):
+    columns = {**{f"c{i}": X[:, i] for i in range(FEATURES)}, "label": Y}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=40)
+    return tmp_path / "t.parquet"
+
+
+def test_both_lanes_learn_the_same():
+    """Rows that live on the device, and the same rows that travel: the same batches, so the same parameters."""
+    data = ladle.data.arrays(X, Y)
+    runs = [
+        ladle.fit(task(data=data, lane=lane), size=32, micro_size=16, until="3 epochs", seed=4)
+        for lane in ("device", "host")
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), *(run.params for run in runs))
+    assert runs[1].final["valid_loss"] == pytest.approx(runs[0].final["valid_loss"], rel=1e-5)
+    assert runs[1].final["updates"] == runs[0].final["updates"]
+
+
+def test_a_source_is_trained_on_and_proved_and_its_lane_is_in_the_record(tmp_path):
+    run = ladle.fit(task(), size=32, until="3 epochs", out=tmp_path / "a")
+    facts = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert facts["data"]["lane"] == "host"
+    assert facts["data"]["rows"] == ROWS
+    assert run.final["valid_accuracy"] > 0.65
+    assert all(0 <= line["data_wait_fraction"] <= 1 for line in run.metrics[1:])
+
+
+def test_stopping_and_resuming_a_source_is_bit_identical(tmp_path):
+    whole = ladle.fit(task(), size=32, until="4 epochs", out=tmp_path / "whole")
+    ladle.fit(task(), size=32, until="500 examples", out=tmp_path / "half")
+    resumed = ladle.fit(task(), size=32, until="4 epochs", out=tmp_path / "half", resume=True)
+    same(resumed.params, whole.params)
+
+
+def test_an_order_that_no_device_can_compute_travels_from_the_host():
+    scores = np.abs(X).sum(1)
+    data = ladle.data.arrays(X, Y)
+    order = lambda seed: ladle.feed.Curriculum(scores[: data.rows], (ladle.feed.Stage(100, 50),), seed)  # noqa: E731
+    assembly = assemble(task(data=data, order=order))
+    assert isinstance(assembly.feed(0), PrefetchedFeed)
+    first, _ = assembly.feed(0).draw(assembly.feed(0).start(), ladle.BatchSpec(100, 100))
+    easiest = set(np.argsort(scores[: data.rows])[:50].tolist())
+    assert set(first.ids()[0].tolist()) == easiest
+
+
+def test_a_stream_ends_the_run_when_it_ends():
+    events = [{"x": x.tolist(), "y": int(y)} for x, y in zip(X, Y, strict=True)]
+    feed = lambda seed: StreamFeed(IteratorStream(lambda: iter(events)), LIKE, wait_seconds=0)  # noqa: E731
+    run = ladle.fit(task(feed=feed), size=32, until="5 epochs", evaluate_every=100)
+    assert (run.status, run.final["examples"]) == ("finished", ROWS)
+    assert run.why == f"the stream ended after {ROWS} examples"
+    assert run.final["valid_loss"] < run.metrics[0]["valid_loss"]
+
+
+def test_a_mixture_tells_the_loss_of_each_source():
+    sources = {"even": Rows(X[::2], Y[::2]), "odd": Rows(X[1::2], 1 - Y[1::2])}
+    joined = Joined(sources)
+
+    def feed(seed: int) -> Any:
+        return HostFeed(
+            joined, Mixture({name: len(part) for name, part in sources.items()}, dict.fromkeys(sources, 1), seed=seed)
+        )
+
+    run = ladle.fit(task(feed=feed, sources=("even", "odd")), size=32, until="3 epochs")
+    line = run.metrics[-1]
+    assert line["train_loss"] == pytest.approx((line["train_loss/even"] + line["train_loss/odd"]) / 2, rel=0.02)
+    assert "train_loss/even" in line
+
+
+def test_a_plan_for_a_source_says_that_it_saw_a_sample():
+    made = ladle.plan(task())
+    assert 1 <= made.size <= ROWS
+    assert any("read beforehand" in note for note in made.notes)
+
+
+def test_evaluations_do_not_wait_for_the_end_of_a_long_pass():
+    run = ladle.fit(task(), size=20, until="1 epochs", evaluate_every=100)
+    assert [line["examples"] for line in run.metrics if "valid_loss" in line] == [0, 100, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"lane": "device"}, "lane must be 'auto' or 'host' for this data"),
+        ({"lane": "disk"}, "lane must be 'auto', 'device' or 'host'"),
+        ({"order": "stratified"}, "labels must be given with order='stratified'"),
+    ],
+)
+def test_lanes_and_orders_that_cannot_be_are_refused(change, says):
+    with pytest.raises(ArgumentError, match=says):
+        assemble(task(**change))
+
+
+# --- feed-check ---------------------------------------------------------------------------------------------------
+
+
+def test_sound_data_has_no_problem(table):
+    check = feed_check(table, 32, seconds=0.02)
+    assert (check.examples, check.scanned, check.problems) == (ROWS, ROWS, ())
+    assert check.report.memory_bytes is not None
+    assert "no problem" in str(check)
+
+
+def test_what_is_not_finite_is_named_by_row_column_and_file(tmp_path):
+    x = X.copy()
+    x[17, 2] = np.nan
+    pq.write_table(pa.table({f"c{i}": x[:, i] for i in range(FEATURES)}), tmp_path / "t.parquet")
+    (problem,) = feed_check(tmp_path / "t.parquet", 32, seconds=0.02).problems
+    assert "row 17" in problem
+    assert "'c2'" in problem
+    assert "t.parquet" in problem
+
+
+def test_a_feed_of_ones_own_can_be_checked():
+    check = feed_check(HostFeed(Rows(), Permuted(ROWS)), 32, seconds=0.02)
+    assert check.examples == ROWS
+
+
+def test_the_command_line_checks_and_trains_on_a_table_that_is_not_loaded(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["feed-check", str(table), "--seconds", "0.02", "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["examples"] == ROWS
+    assert checked["advice"]
+    how = ["--target", "label", "--stream", "--size", "32", "--until", "2 epochs", "--quiet"]
+    assert main(["train", str(table), *how]) == 0
+    assert "finished: 2 epochs" in capsys.readouterr().out
+    folder = tmp_path / "runs" / "train-t-1"
+    assert main(["train", "--resume", str(folder), "--until", "3 epochs", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["feed-check", "nothing.parquet"], "nothing.parquet"),
+        (["feed-check", "digits", "--seconds", "0"], "seconds must be above 0"),
+        (["feed-check", "digits", "--order", "blocks"], "order must be of a source in blocks"),
+        (["train", "t.parquet", "--stream"], "target must be given with --stream"),
+        (["train", "t.parquet", "--stream", "--target", "lable"], "lable"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_one_line_and_exit_2(args, says, table, monkeypatch, capsys):
+    monkeypatch.chdir(table.parent)
+    assert main(args) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
