@@ -19,7 +19,16 @@ from ladle.carry import Carry
 from ladle.cursor import Cursor, Shard
 from ladle.decision import Decision, Progress
 from ladle.duration import Until
-from ladle.errors import ArgumentError, CheckpointError, DataError, Diverged, LadleError, RunError
+from ladle.errors import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    Diverged,
+    EndOfStream,
+    ExampleError,
+    LadleError,
+    RunError,
+)
 from ladle.noise import NoiseScale
 from ladle.observation import Observation
 from ladle.plan import Evidence, Plan
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from ladle import data, feed, models, policy
     from ladle.bridge.nnx import from_nnx
     from ladle.comparing import Comparison, compare
+    from ladle.feeding import FeedCheck, feed_check
     from ladle.models import from_equinox, losses, metrics
     from ladle.planning import plan
     from ladle.training import Run, fit
@@ -38,9 +48,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
-    "Diverged", "Evidence", "LadleError", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Shard",
-    "Task", "Until", "compare", "data", "feed", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models",
-    "plan", "policy",
+    "Diverged", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "LadleError", "NoiseScale", "Observation",
+    "Plan", "Progress", "Run", "RunError", "Shard", "Task", "Until", "compare", "data", "feed", "feed_check", "fit",
+    "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy",
 ]  # fmt: skip
 
 _LATER = {
@@ -49,6 +59,8 @@ _LATER = {
     "plan": ("ladle.planning", "plan"),
     "compare": ("ladle.comparing", "compare"),
     "Comparison": ("ladle.comparing", "Comparison"),
+    "feed_check": ("ladle.feeding", "feed_check"),
+    "FeedCheck": ("ladle.feeding", "FeedCheck"),
     "from_equinox": ("ladle.models", "from_equinox"),
     "from_nnx": ("ladle.bridge.nnx", "from_nnx"),
     "data": ("ladle.data", None),

@@ -89,7 +89,7 @@ class Assembly:
             labels = data.train["y"] if data.resident else None
             made = order_of("auto" if order == "permuted" else order, source, seed, labels)
             return PrefetchedFeed(HostFeed(source, made, data.weight))
-        made = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
+        made: Any = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
         return ResidentFeed(Arrays(dict(data.train)), made, data.weight, resident=self.placed)
 
     def measured_feed(self, seed: int) -> ResidentFeed:

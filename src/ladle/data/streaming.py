@@ -72,7 +72,7 @@ def _target(held: Mapping[str, Any], row: Mapping[str, Any], classes: Sequence[s
     if classes is None and (y is None or np.asarray(y).dtype.kind not in "iub"):
         return True, ()
     if classes is None:
-        seen = np.concatenate([np.ravel(held["y"]), np.ravel(y)]) if len(held.get("y", ())) else np.ravel(y)
+        seen = np.concatenate([np.ravel(np.asarray(part["y"])) for part in (held, row) if len(part.get("y", ()))])
         classes = int(seen.max()) + 1
     return False, tuple(str(k) for k in range(classes)) if isinstance(classes, int) else tuple(classes)
 

@@ -36,6 +36,7 @@ WIDE = 2**62
 """Largest domain of all."""
 ROUNDS = 8
 
+
 def keyed(z: Any, key: Any) -> Any:
     """Hash of `z` under `key`. Inputs are spread over the whole word first, so that close keys share nothing."""
     return finalise((z * z.dtype.type(SPREAD[z.dtype.itemsize])) ^ key)

@@ -71,8 +71,12 @@ class Blocks:
             raise ArgumentError(must("source", "have blocks", type(source).__name__, why, remedy))
         return cls(sizes, seed, mixed(sizes) if mix is None else mix)
 
-    @cached_property
+    @property
     def epoch_size(self) -> int:
+        return self._examples
+
+    @cached_property
+    def _examples(self) -> int:
         return int(self.sizes.sum())
 
     def ids(self, start: int, count: int) -> np.ndarray:

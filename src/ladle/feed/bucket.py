@@ -10,6 +10,7 @@ import numpy as np
 
 from ladle.errors import ArgumentError, must
 from ladle.feed.bijection import host_while, permute, round_keys, sides
+from ladle.feed.source.sequences import ends, spans
 from ladle.protocols import Order
 from ladle.seed import seed_words
 from ladle.spec import require_count
@@ -24,14 +25,14 @@ class Bucketed:
 
     Each pass of `order` is cut into windows of `window` positions. Within one, the examples are sorted by length (those
     of one length stay in order), cut into buckets of `bucket`, and the buckets shuffled, by a keyed bijection of
-    `(seed, epoch, window)`. Every pass has each example as often as `order` has, each window the same ones; what stands
-    where is a function of the position alone.
+    `(seed, epoch, window)`; where they do not come out even, the bucket that stands last is short. Every pass has each
+    example as often as `order` has, each window the same ones; what stands where is a function of the position alone.
 
     - `lengths`: `i64[examples]`, of every example that `order` may name.
     - `window`: the larger, the more alike the lengths, and the longer a batch's examples are of one kind: a batch is
       no longer an independent sample, so that gradient noise measured between batches is too large where length and
-      loss go together. `bucket`: padding is lowest where the micro-batch (of all hosts together) divides it, or it is a
-      multiple of `bucket`; any batch size works.
+      loss go together. `bucket`: padding is lowest where it divides `window`, and the micro-batch (of all hosts
+      together) divides it or is a multiple of it; any sizes work.
 
     Raises `ArgumentError` for lengths that are not one for each example, or a window smaller than a bucket.
 
@@ -96,9 +97,10 @@ def _window(order: Bucketed, epoch: int, window: int) -> np.ndarray:
     size = min(order.window, order.epoch_size - first)
     ids = order.order.ids(epoch * order.epoch_size + first, size)
     ids = ids[np.argsort(order.lengths[ids], kind="stable")]
-    begins = _shuffled(-(-size // order.bucket), order.seed, epoch, window) * order.bucket
-    places = begins[:, None] + np.arange(order.bucket)
-    return ids[places[places < size]]
+    buckets = _shuffled(-(-size // order.bucket), order.seed, epoch, window)
+    sizes = np.full(len(buckets), order.bucket)
+    sizes[buckets[-1]] -= len(buckets) * order.bucket - size  # The one that comes last: all before it stay whole.
+    return ids[spans(ends(sizes)[buckets], sizes[buckets])]
 
 
 def _shuffled(count: int, seed: int, epoch: int, window: int) -> np.ndarray:

@@ -39,6 +39,17 @@ def test_buckets_hold_neighbours_in_length_and_are_shuffled_anew():
     assert len(seen) > 15  # Twenty windows, 720 ways.
 
 
+def test_the_last_bucket_is_the_short_one_so_that_batches_hold_whole_buckets():
+    lengths, order = np.arange(101), Bucketed(Sequential(101), np.arange(101), window=101, bucket=8)
+    short = set()
+    for epoch in range(20):
+        ids = order.ids(101 * epoch, 101)
+        assert (np.diff(lengths[ids[:96]].reshape(12, 8), axis=1) == 1).all()
+        assert np.diff(lengths[ids[96:]]).tolist() == [1, 1, 1, 1]
+        short.add(int(ids[96]))
+    assert len(short) > 8  # Any of the thirteen, not always the longest.
+
+
 def test_equal_lengths_keep_their_order_and_one_bucket_is_sorted():
     assert Bucketed(Sequential(5), [1, 1, 1, 1, 1], 5, 5).ids(0, 5).tolist() == [0, 1, 2, 3, 4]
     assert Bucketed(Sequential(5), [3, 1, 2, 1, 0], 5, 5).ids(0, 5).tolist() == [4, 1, 3, 2, 0]

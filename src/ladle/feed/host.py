@@ -24,9 +24,7 @@ class Stack:
     def extent(self, source: Any, ids: np.ndarray, position: np.ndarray) -> tuple[int, ...]:
         return ()
 
-    def __call__(
-        self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int
-    ) -> Rows:
+    def __call__(self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int) -> Rows:
         return Rows(source.take(ids))
 
 

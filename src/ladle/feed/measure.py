@@ -28,7 +28,8 @@ class FeedReport:
     - `stages`: `{"order", "read", "decode", "collate", "transfer"}` -> seconds. A source that reads and decodes in one
       call has no "decode": "read" holds both.
     - `rates`: readers -> examples per second through the whole feed: 0 reads nothing ahead.
-    - `example_bytes`: of one example as it is handed out. `batch`: examples per batch. `measured`: examples behind `stages`.
+    - `example_bytes`: of one example as it is handed out. `batch`: examples per batch. `measured`: examples that
+      `stages` were measured on.
     - `quality`: variance between batches over that of a true shuffle, on data sorted by block; 1.0 for a global order.
     - `padding_fraction`: share of token slots that hold padding; None where rows have no length.
     """
@@ -95,7 +96,8 @@ def measure(
     ['collate', 'order', 'read', 'transfer']
     """
     batch = min(batch, feed.epoch_size)
-    totals, sums, count, size = dict.fromkeys(("order", "read", "decode", "collate", "transfer"), 0.0), {}, 0, 0
+    totals: dict[str, float] = dict.fromkeys(("order", "read", "decode", "collate", "transfer"), 0.0)
+    sums, count, size = {}, 0, 0
     deadline, position = time.perf_counter() + 5 * seconds, 0
     while not count or time.perf_counter() < deadline:
         spent, held, more = _stages(feed, position, batch, place)

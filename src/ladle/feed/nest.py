@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,8 +27,12 @@ from ladle.feed.source.sequences import (
 )
 
 
-class Groups(NamedTuple):
-    """Rows of rows: example `i` has the inner rows `offsets[i] .. offsets[i + 1]` of `inner`."""
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Rows of rows: example `i` has the inner rows `offsets[i] .. offsets[i + 1]` of `inner`.
+
+    No tuple: what looks into rows would take it for an array of two.
+    """
 
     inner: Ragged
     offsets: np.ndarray

@@ -22,7 +22,7 @@ import numpy as np
 from ladle.errors import ArgumentError, must, nearest
 from ladle.feed.bijection import NARROW, ROUNDS, WIDE, host_while, keyed, permute, round_keys, sides
 from ladle.feed.layout import interleave
-from ladle.protocols import Order
+from ladle.protocols import DeviceOrder, Order
 from ladle.seed import seed_words
 from ladle.spec import require_count
 
@@ -301,7 +301,7 @@ def order_named(name: str, labels: np.ndarray, seed: int) -> Order:
     return Sequential(len(labels)) if name == "sequential" else Permuted(len(labels), seed)
 
 
-def _ids(order: Order, start: int, count: int) -> np.ndarray:
+def _ids(order: DeviceOrder, start: int, count: int) -> np.ndarray:
     """`i64[count]` ids at positions `start .. start + count`, from whole blocks: neighbouring calls share them."""
     parts, stop = [np.empty(0, np.int64)], start + count
     while start < stop:
@@ -314,7 +314,7 @@ def _ids(order: Order, start: int, count: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _block(order: Order, epoch: int, block: int) -> np.ndarray:
+def _block(order: DeviceOrder, epoch: int, block: int) -> np.ndarray:
     """`i64[<= BLOCK]` ids of one block of places. A pure function of its arguments: remembering it changes nothing."""
     first = block * BLOCK
     word = np.uint32 if order.epoch_size <= NARROW else np.uint64

@@ -169,7 +169,7 @@ def _draw(
     """Line and band of one group in one plot, entered under the keys (group, training, range) that hide them."""
     own, training, bands = keys
     drawn = []
-    if "low" in source.data:
+    if "low" in source.column_names:
         drawn.append(plot.varea(axis, "low", "high", source=source, fill_color=color, fill_alpha=0.15))
         bands += drawn
     width, dash, alpha = (2.5, "solid", 1.0) if solid else (1.2, "5 3", 0.8)
