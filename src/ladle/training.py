@@ -217,6 +217,8 @@ class _Session:
                 carry, {"examples": 0, "updates": 0, "epoch": 0.0, "seconds": 0.0}, monitor, evaluate=True
             )
             self._save(carry)
+        for line in _described(self.assembly.feed(self.seed), self.size):
+            monitor.message(line)
         with interrupts() as signal:
             carry, status, why = self._go(carry, monitor, signal, every_seconds)
         return self._finish(carry, status, why, plan, facts, monitor)
@@ -348,6 +350,14 @@ class _Session:
                 **(facts or {}),
             },
         )
+
+
+def _described(feed: Any, size: int) -> list[str]:
+    """What a feed of rows that travel will keep in memory, and how well its order shuffles: said before a run."""
+    if not hasattr(feed, "feed") or not hasattr(feed, "order"):
+        return []
+    source, order = getattr(feed.source, "describe", None), getattr(feed.order, "describe", None)
+    return [*([source()] if source else []), *([order(size)] if order else [])]
 
 
 def _constant(assembly: Assembly, plan: Plan | None, size: int | str | None, micro_size: int | None) -> Constant:
