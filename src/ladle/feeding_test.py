@@ -15,7 +15,19 @@ import ladle
 from ladle.assembly import assemble
 from ladle.cli import run as main
 from ladle.errors import ArgumentError
-from ladle.feed import HostFeed, IteratorStream, Joined, Mixture, Numbers, Permuted, PrefetchedFeed, StreamFeed
+from ladle.feed import (
+    ByTokens,
+    HostFeed,
+    IteratorStream,
+    Joined,
+    Mixture,
+    Numbers,
+    Pad,
+    Permuted,
+    PrefetchedFeed,
+    Sequences,
+    StreamFeed,
+)
 from ladle.feeding import feed_check
 
 ROWS, FEATURES = 300, 4
@@ -93,6 +105,42 @@ def test_an_order_that_no_device_can_compute_travels_from_the_host():
     first, _ = assembly.feed(0).draw(assembly.feed(0).start(), ladle.BatchSpec(100, 100))
     easiest = set(np.argsort(scores[: data.rows])[:50].tolist())
     assert set(first.ids()[0].tolist()) == easiest
+
+
+def test_budgets_of_tokens_train_to_the_same_parameters_for_any_micro_size():
+    """Batches hold as many documents as fit; each rung has its own number of rows, and none is lost or cut."""
+    lengths = np.arange(60) * 7 % 23 + 1
+    documents = Sequences(np.arange(lengths.sum()) % 11, np.cumsum([0, *lengths]), y=np.arange(60) % 2)
+
+    def init(key: Any) -> dict[str, Any]:
+        return {"w": jax.numpy.zeros(11)}
+
+    def loss(params: Any, batch: Any) -> Any:
+        score = jax.numpy.sum(jax.numpy.where(batch["mask"], params["w"][batch["tokens"]], 0.0), axis=1)
+        return jax.nn.softplus(score) - batch["y"].astype(score.dtype) * score
+
+    def feed(seed: int) -> Any:
+        cut = ByTokens(documents.lengths, length=24)
+        return PrefetchedFeed(HostFeed(documents, Permuted(60, seed), collate=Pad(), cut=cut))
+
+    rows = Pad()(documents, np.arange(60), np.arange(60), (24,), 60).data
+    data = ladle.data.streamed(documents, valid={name: np.asarray(leaf) for name, leaf in rows.items()})
+    made = ladle.Task.functions(init, loss, data, feed=feed, optimizer="sgd", lr=0.1)
+    runs = [ladle.fit(made, size=8, micro_size=micro, until="2 epochs") for micro in (1, 8)]
+    assert runs[0].final["examples"] == runs[1].final["examples"] == 120
+    assert runs[0].final["updates"] == runs[1].final["updates"] > 4
+    assert 0 < runs[0].final["padding_fraction"] < 1
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *(run.params for run in runs))
+
+
+def test_a_curriculum_goes_with_a_schedule_of_sizes():
+    data = ladle.data.arrays(X, Y)
+    scores = np.abs(X).sum(1)[: data.rows]
+    order = lambda seed: ladle.feed.Curriculum(scores, ladle.feed.pacing("linear", data.rows, 400), seed)  # noqa: E731
+    policy = ladle.policy.policy_from_text("0:16 200:64", size=16, micro_size=64, epoch_size=data.rows)
+    run = ladle.fit(task(data=data, order=order), policy=policy, until="3 epochs", window=100)
+    assert run.final["examples"] == 3 * data.rows
+    assert {line["size"] for line in run.metrics[1:]} == {16, 64}
 
 
 def test_a_stream_ends_the_run_when_it_ends():

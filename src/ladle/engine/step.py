@@ -218,7 +218,7 @@ class CompiledStep:
 
     def _sent(self, batch: Batch, spec: BatchSpec, epoch_size: int) -> tuple[Any, ...]:
         """A micro-batch on the devices: data, weight, places in the pass, and which pass (one: none crosses)."""
-        batch = filled(batch, self.layout.rows(spec.micro_size))
+        batch = filled(batch, self.layout.rows(len(batch.weight)))
         epoch, place = np.divmod(batch.position, np.int64(epoch_size))
         return *self.layout.in_parts((batch.data, batch.weight, place.astype(np.uint32))), np.uint32(epoch[0])
 

@@ -19,8 +19,8 @@ from ladle.spec import BatchSpec
 class ByTokens:
     """Cuts by tokens instead of examples; implements `ladle.protocols.Cut`.
 
-    `spec.length` is needed: a batch may hold `spec.size * spec.length` tokens, a micro-batch `spec.micro_size *
-    spec.length` places on each shard.
+    A batch may hold `spec.size * length` tokens, a micro-batch `spec.micro_size * length` places on each shard; where
+    `spec.length` is None, `length` is the cut's own.
 
     - A batch takes the examples that come next in order while their real lengths fit, and ends where a pass ends. It
       is the same for any micro-size and any number of hosts.
@@ -37,12 +37,13 @@ class ByTokens:
 
     - `lengths`: `i64[examples]`, as they will be padded: cut to `Pad.longest` where `Pad` truncates.
     - `rungs`: those of `Pad`; by default the same as its default.
+    - `length`: tokens that an example stands for where a spec does not say.
 
     Where a batch ends is found by walking through it: work grows with the examples drawn, not with the data set, and
     a draw of many updates is no cheaper than so many draws. Weigh by tokens (`Pad(weigh="tokens")`), or short
     documents count for less in large batches of them.
 
-    Raises `ArgumentError` for a spec without `length`, and an `ExampleError`, before anything is read, where an
+    Raises `ArgumentError` where neither has a length, and an `ExampleError`, before anything is read, where an
     example is longer than a batch or its rung than a micro-batch.
 
     >>> from ladle.feed.order import Sequential
@@ -55,6 +56,7 @@ class ByTokens:
 
     lengths: Any = field(repr=False)
     rungs: tuple[int, ...] | None = None
+    length: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", checked_lengths(self.lengths))
@@ -78,7 +80,7 @@ class ByTokens:
 
     def pieces(self, order: Order, start: int, count: int, spec: BatchSpec, shards: int) -> list[tuple[int, int, int]]:
         self._check(order, spec)
-        places = _places(spec.micro_size, spec)
+        places = self._places(spec.micro_size, spec)
         lengths = self.lengths[order.ids(start, count)]
         found, at = [], 0
         while at < count:
@@ -95,7 +97,7 @@ class ByTokens:
 
     def _fitting(self, order: Order, start: int, spec: BatchSpec) -> int:
         """How many examples from `start` on are one batch."""
-        budget, left = _places(spec.size, spec), order.epoch_size - start % order.epoch_size
+        budget, left = self._places(spec.size, spec), order.epoch_size - start % order.epoch_size
         looked = min(left, 2 * spec.size)
         while True:
             tokens = np.cumsum(self.lengths[order.ids(start, looked)])
@@ -103,11 +105,18 @@ class ByTokens:
                 return int(np.searchsorted(tokens, budget, side="right"))
             looked = min(left, 2 * looked)
 
+    def _places(self, rows: int, spec: BatchSpec) -> int:
+        length = spec.length or self.length
+        if length is None:
+            why, remedy = "tokens are counted in rows of that length", repr(replace(spec, length=512))
+            raise ArgumentError(must("spec", "have a length to be cut by tokens", spec, why, remedy))
+        return rows * length
+
     def _rung(self, length: Any) -> Any:
         return rung_up(length, self.rungs)
 
     def _check(self, order: Order, spec: BatchSpec) -> None:
-        batch, micro = _places(spec.size, spec), _places(spec.micro_size, spec)
+        batch, micro = self._places(spec.size, spec), self._places(spec.micro_size, spec)
         examples = getattr(order, "examples", order.epoch_size)
         if len(self.lengths) != examples:
             why, remedy = "each example has one", "ByTokens(source.lengths)"
@@ -118,14 +127,8 @@ class ByTokens:
         rung = int(self._rung(self.longest))
         if rung > micro:
             what = f"the micro_size * length = {micro} places of a micro-batch, padded to {rung}"
-            _refuse(self.lengths, self._rung(self.lengths) > micro, what, f"micro_size={-(-rung // _places(1, spec))}")
-
-
-def _places(rows: int, spec: BatchSpec) -> int:
-    if spec.length is None:
-        why, remedy = "tokens are counted in rows of that length", repr(replace(spec, length=512))
-        raise ArgumentError(must("spec", "have a length to be cut by tokens", spec, why, remedy))
-    return rows * spec.length
+            remedy = f"micro_size={-(-rung // self._places(1, spec))}"
+            _refuse(self.lengths, self._rung(self.lengths) > micro, what, remedy)
 
 
 def _refuse(lengths: np.ndarray, long: np.ndarray, what: str, remedy: str) -> None:
