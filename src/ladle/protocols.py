@@ -24,7 +24,9 @@ class Source(Protocol):
 
     May be asked from several threads at once. A source with natural runs (row groups, shards) also has
     `blocks: i64[k]`, their sizes in order, and `reads_blocks = True` if a row costs the reading of its whole block. One
-    that keeps bytes in memory while it is read has `memory_bytes`; one that can read without decoding has `fetch(ids)`.
+    that keeps bytes in memory while it is read has `memory_bytes`; one that can read without decoding has `fetch(ids)`;
+    one that knows how many threads are worth reading with has `readers`. A source that wraps another passes these on:
+    without `reads_blocks`, rows are shuffled one by one, and each costs its block.
     """
 
     def __len__(self) -> int: ...

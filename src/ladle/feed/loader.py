@@ -58,8 +58,8 @@ class Loader:
     - `bad`: "raise", or "skip": examples that cannot be read are left out, and counted in `bad_ids`.
     - `batches`: hand out `ladle.Batch` (data with weights, positions, ids) instead of the data alone.
     - `shard`: which part of each batch this host reads: positions `index, index + count, ...` of it.
-    - `workers`, `processes`, `depth`: readers ahead, see `ladle.feed.ahead.Ahead`. Two threads by default, none for
-      arrays in memory: gathering their rows is faster than handing them over.
+    - `workers`, `processes`, `depth`: readers ahead, see `ladle.feed.ahead.Ahead`. Two threads by default, or the
+      source's own `readers`; none for arrays in memory: gathering their rows is faster than handing them over.
 
     Iterating goes on from where the loader stands to the end of the pass: `for batch in loader` is an epoch, and after
     a `break` or `load_state_dict` the rest of it. `set_epoch(k)` goes to the start of a pass.
@@ -106,13 +106,17 @@ class Loader:
         self.batch_size = batch_size
         feed.draw(self._cursor, self._spec, shard)  # A shard or a budget that cannot be is refused here.
         self._rows = collate is None and cut is None and not batches
+        job: Callable[[_Key], list[_Ready]]
         job = _TakeRows(feed, shard) if self._rows else _TakeBatch(feed, shard, batches)
         convert = output_named(to)
-        self._convert = convert if processes else None  # What comes from another process is converted in this one.
-        if workers is None and getattr(self.source, "in_memory", False):
-            workers = 0
+        # What comes from another process is converted in this one.
+        self._convert = convert if processes and to != "numpy" else None
+        if workers is None:
+            workers = 0 if getattr(self.source, "in_memory", False) else getattr(self.source, "readers", None)
         how: dict[str, Any] = {"workers": workers, "processes": processes, "depth": depth, "name": self._name}
-        self._ahead = Ahead(job if processes else _Converted(job, convert), self._after, **how)
+        if not processes and to != "numpy":
+            job = _Converted(job, convert)
+        self._ahead = Ahead(job, self._after, **how)
         self._ready: deque[_Ready] = deque()
         self._following: _Key | None = None
         self._most = 1
@@ -181,9 +185,10 @@ class Loader:
 
     def _next(self, start: int) -> _Ready:
         """The batch from position `start` on."""
-        while self._ready and self._ready[0].start < start:  # A last batch that was left out.
-            self._ready.popleft()
-        if not self._ready or (self._ready[0].start, self._ready[0].size) != (start, self.batch_size):
+        waiting = self._ready
+        while waiting and waiting[0].start < start:  # A last batch that was left out.
+            waiting.popleft()
+        if not waiting or waiting[0].start != start or waiting[0].size != self._batch_size:
             key = self._following
             if key is None or (key.start, key.spec) != (start, self._spec):
                 key = _Key(start, self._spec, 1)  # The first batch waits for nothing but itself.
@@ -191,7 +196,8 @@ class Loader:
             self._following = self._after(key)
             self._ready = deque(self._ahead.get(key))
         ready = self._ready.popleft()
-        self.bad_ids += [id for id in ready.bad if id not in self.bad_ids]
+        if ready.bad:
+            self.bad_ids += [id for id in ready.bad if id not in self.bad_ids]
         return ready if self._convert is None else ready._replace(batch=_converted(ready.batch, self._convert))
 
     def _batches_at_once(self) -> int:
@@ -311,4 +317,6 @@ def _converted(batch: Any, convert: Callable[[Any], Any]) -> Any:
 
 
 def _sliced(tree: Any, rows: slice) -> Any:
+    if type(tree) is dict and not any(isinstance(leaf, dict | tuple) for leaf in tree.values()):
+        return {name: leaf[rows] for name, leaf in tree.items()}  # What most data is, in half of the time.
     return map_tree(lambda leaf: leaf[rows], tree)

@@ -7,7 +7,7 @@ import mmap
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class Mapped:
 
     files: Any
     _arrays: Arrays = field(init=False, repr=False)
+
+    readers: ClassVar[int] = 1
+    """Threads worth reading ahead with: copying is all there is to do, and two at it fault in each other's pages."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", map_tree(_resolved, self.files))
