@@ -178,6 +178,11 @@ def test_evaluations_do_not_wait_for_the_end_of_a_long_pass():
     assert [line["examples"] for line in run.metrics if "valid_loss" in line] == [0, 100, 200, 300]
 
 
+def test_evaluations_may_be_rarer_than_passes():
+    run = ladle.fit(task(), size=100, until="4 epochs", evaluate_every=2 * ROWS)
+    assert [line["examples"] for line in run.metrics if "valid_loss" in line] == [0, 2 * ROWS, 4 * ROWS]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

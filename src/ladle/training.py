@@ -118,7 +118,7 @@ def fit(
       in `out`.
     - `checkpoints`: write them into `out`; `checkpoint_every_seconds`: None for the first and the last alone.
     - `window`: examples between two record lines; an epoch, or about 500 updates, where left out.
-    - `evaluate_every`: examples between two evaluations; an epoch, but at most a million, where left out.
+    - `evaluate_every`: examples between two evaluations; where left out, at every epoch's end and every million.
     - `show`: True for progress on the terminal.
     - `facts`: more for `run.json`.
 
@@ -144,7 +144,7 @@ def fit(
         constants["lr"] = rate
     folder = Path(out) if out is not None else None
     window = window or _window(first_size, min(assembly.rows, LONG))
-    every = require_count("evaluate_every", evaluate_every or min(assembly.rows, LONG))
+    every = (assembly.rows, LONG) if evaluate_every is None else (require_count("evaluate_every", evaluate_every),)
     if folder is not None:
         if resume:
             _require_same(record.read_json(folder / record.RUN_FILE), assembly, seed)
@@ -169,7 +169,7 @@ class _Session:
     until: Until
     seed: int
     window: int
-    evaluate_every: int
+    evaluate_every: tuple[int, ...]
     folder: Path | None
     constants: dict[str, float]
     size: int
@@ -231,7 +231,7 @@ class _Session:
             if why := self.until.ended(carry.progress, self._history()):
                 return carry, _ending(why), why
             begun = carry.progress.examples
-            stop = min((begun // length + 1) * length for length in (self.assembly.rows, self.evaluate_every))
+            stop = min((begun // length + 1) * length for length in self.evaluate_every)
             windows = train(carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window)
             for line, carry in windows:
                 ended = carry.progress.examples >= stop or self.until.ended(carry.progress) is not None

@@ -1,0 +1,55 @@
+"""The recipes on texts, cut short: the figure moves as it should, and a missing folder is one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import pytest
+
+from ladle.feed import Pad, PadNested
+
+DATA = os.environ.get("LADLE_DATA")
+real = pytest.mark.skipif(not DATA, reason="LADLE_DATA names no folder of real data")
+
+
+def recipe(name: str):
+    return importlib.import_module(name)
+
+
+@real
+@pytest.mark.slow
+def test_shakespeare_is_learnt_beyond_pairs_of_characters(tmp_path, capsys):
+    found = recipe("shakespeare").main(["--until", "2000 examples", "--out", str(tmp_path / "run")])
+    assert found["valid"] < 2.45 < found["bigram"] < 2.55
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()
+    assert "15,685 windows of 64 tokens" in capsys.readouterr().out
+
+
+@real
+@pytest.mark.slow
+def test_sst2_is_learnt_and_buckets_leave_less_padding(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe("sst2"), "PAD", Pad(rungs=(20, 28, 56)))  # Each rung is a program to compile.
+    found = recipe("sst2").main(["--until", "1 epochs", "--out", str(tmp_path)])
+    assert found["bucketed_padding"] < 0.4 < 0.5 < found["plain_padding"]
+    assert all(found[f"{feed}_{part}"] > 0.65 for feed in ("plain", "bucketed") for part in ("dev", "test"))
+    assert {path.name for path in tmp_path.iterdir()} == {"plain", "bucketed"}
+
+
+@real
+@pytest.mark.slow
+def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
+    monkeypatch.setattr(recipe("movie_reviews"), "PAD", PadNested(groups=(40, 144), rungs=(32,)))
+    found = recipe("movie_reviews").main(["--until", "3 epochs"])
+    assert found["accuracy"] > 0.7
+    assert found["padding"] < 0.75 and 20_000 < found["tokens"] < 28_000
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "sst2", "movie_reviews"])
+@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
+def test_a_folder_without_the_data_is_one_line(name, given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        recipe(name).main(["--data", given])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.count("\n") == 1
+    assert error.startswith(f"{name}.py: data must hold") and repr(given) in error
