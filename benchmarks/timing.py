@@ -27,7 +27,10 @@ from ladle import record
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-PEERS = ("torch", "keras", "scikit-learn", "jax", "jaxlib", "optax", "numpy", "matplotlib")
+PEERS = (
+    *("torch", "torchdata", "keras", "scikit-learn", "jax", "jaxlib", "optax", "numpy", "matplotlib"),
+    *("pyarrow", "pillow", "grain", "datasets"),
+)
 
 
 def arguments(text: str | None) -> argparse.Namespace:

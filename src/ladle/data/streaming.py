@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,15 @@ def _digest(name: str, source: Source) -> str:
         ids = np.concatenate([np.arange(min(n, 32)), np.arange(max(n - 32, 0), n)])
     sample = source.take(np.unique(ids))
     facts = f"{name} {n} ".encode()
-    plain = {key: np.asarray(value) for key, value in sample.items() if not isinstance(value, Mapping)}
-    plain = {key: value for key, value in plain.items() if value.dtype != object}
-    return hashlib.sha256(facts + digest(plain).encode()).hexdigest()
+    return hashlib.sha256(facts + digest(dict(_arrays(sample))).encode()).hexdigest()
+
+
+def _arrays(value: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """Every array of some rows with where it is: of trees, and of the fields of rows of many lengths."""
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping | tuple):
+        for name, branch in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _arrays(branch, f"{path}/{name}")
+    elif (array := np.asarray(value)).dtype != object:
+        yield path, array

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ladle.header import NPY_FAILURES, NpyHeader, damaged, npy_header, one_line,
 
 BLOCK_ROWS = 128
 MOST_BLOCKS = 2**20
+PROBES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,6 @@ class Mapped:
     files: Any
     _arrays: Arrays = field(init=False, repr=False)
 
-    readers: ClassVar[int] = 1
-    """Threads worth reading ahead with: copying is all there is to do, and two at it fault in each other's pages."""
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", map_tree(_resolved, self.files))
         object.__setattr__(self, "_arrays", Arrays(map_tree(_mapped, self.files)))
@@ -69,6 +68,14 @@ class Mapped:
     @property
     def memory_bytes(self) -> int:
         return 0
+
+    @cached_property
+    def readers(self) -> int:
+        """Threads worth reading ahead with: one that waits for the disk, none where the system has the files already.
+
+        Copying is then all there is to do, and handing rows from thread to thread takes longer than that.
+        """
+        return 0 if all(_in_memory(path) for _, path in leaves(self.files)) else 1
 
     @cached_property
     def blocks(self) -> np.ndarray:
@@ -101,6 +108,21 @@ def _resolved(path: Any) -> Any:
     if not found:
         raise DataError(must("files", "be a folder of .npy files", str(path), "it holds none", "np.save('x.npy', x)"))
     return found
+
+
+def _in_memory(path: Path) -> bool:
+    """Whether the system holds a file's pages, as far as `PROBES` places of it tell. Reads nothing from a disk."""
+    if not hasattr(os, "RWF_NOWAIT"):
+        return False
+    file = os.open(path, os.O_RDONLY)
+    try:
+        for place in np.linspace(0, max(os.fstat(file).st_size - 1, 0), PROBES).astype(int).tolist():
+            os.preadv(file, [bytearray(1)], place, os.RWF_NOWAIT)
+    except OSError:  # It would have to wait, or this file system cannot tell.
+        return False
+    finally:
+        os.close(file)
+    return True
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from ladle.errors import ArgumentError, DataError
 from ladle.feed.blocks import Blocks
 from ladle.feed.host import HostFeed
-from ladle.feed.source.mapped import Mapped
+from ladle.feed.source.mapped import Mapped, _in_memory
 
 DTYPES = st.sampled_from(["u1", "i8", "f4", "f8", "?", "f2"])
 
@@ -128,3 +128,9 @@ def test_bad_trees(tmp_path):
     np.save(tmp_path / "y.npy", np.zeros(4))
     with pytest.raises(DataError, match=r"equally many rows.*'x': 3, 'y': 4"):
         Mapped(tmp_path)
+
+
+def test_a_file_that_was_just_written_needs_no_reader(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(100_000))
+    assert Mapped({"x": str(tmp_path / "x.npy")}).readers in (0, 1)  # Not every file system can tell.
+    assert not _in_memory(Path("/proc/self/mem"))
