@@ -1,7 +1,7 @@
 """JPEG files decoded into batches: microseconds an image.
 
-Claim: `take` of a source of encoded images is no slower than Pillow in a loop for 32 x 32, and faster with two threads on
-two cores for 240 x 320 (1.54 times was measured; two free cores could give twice).
+Claim: `take` of a source of encoded images is no slower than Pillow in a loop for 32 x 32, and faster with two threads
+on two cores for 240 x 320 (1.54 times was measured; two free cores could give twice).
 
     LADLE_DATA=... python benchmarks/feed_images.py [--quick] [--only NAME ...]
 

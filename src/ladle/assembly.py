@@ -83,7 +83,8 @@ class Assembly:
         """The training part in the task's order."""
         data, order = self.task.data, self.task.order
         if self.task.feed is not None:
-            return self.task.feed(seed)
+            own = self.task.feed(seed)
+            return PrefetchedFeed(own) if isinstance(own, HostFeed) else own
         if self.placed is None:
             source = data.train if not data.resident else Arrays(dict(data.train))
             labels = data.train["y"] if data.resident else None

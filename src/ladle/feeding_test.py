@@ -107,6 +107,13 @@ def test_an_order_that_no_device_can_compute_travels_from_the_host():
     assert set(first.ids()[0].tolist()) == easiest
 
 
+def test_a_feed_of_ones_own_is_read_ahead_unless_it_says_otherwise():
+    own = HostFeed(Rows(), Permuted(ROWS))
+    assert isinstance(assemble(task(feed=lambda seed: own)).feed(0), PrefetchedFeed)
+    ahead = PrefetchedFeed(own, workers=0)
+    assert assemble(task(feed=lambda seed: ahead)).feed(0) is ahead
+
+
 def test_budgets_of_tokens_train_to_the_same_parameters_for_any_micro_size():
     """Batches hold as many documents as fit; each rung has its own number of rows, and none is lost or cut."""
     lengths = np.arange(60) * 7 % 23 + 1

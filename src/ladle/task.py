@@ -26,8 +26,9 @@ class Task:
     - `order`: how rows are drawn. "permuted" (anew in each epoch), "sequential", "stratified" (permuted, the classes
       in proportion in every batch), or a function `seed -> order`: `lambda seed: ladle.feed.Weighted(shares, seed)`.
     - `feed`: a function `seed -> feed` in place of the data's rows in `order`: sequences that are padded or packed,
-      sampled graphs, streams. `lambda seed: ladle.feed.HostFeed(source, ladle.feed.Permuted(n, seed), collate=...)`.
-      The data then holds the validation part alone.
+      sampled graphs, streams. `lambda seed: ladle.feed.HostFeed(source, ladle.feed.Permuted(n, seed), collate=...)`;
+      two threads read it ahead, unless it is a `PrefetchedFeed` that says otherwise. The data then holds the
+      validation part alone.
     - `sources`: names of the sources of a mixture, in the order of `ladle.feed.Joined`: the record then also has the
       loss of each, `train_loss/NAME`.
     - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
