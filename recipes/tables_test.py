@@ -54,15 +54,6 @@ def test_elec2_goes_on_from_the_middle_of_the_stream_to_the_same_figure(tmp_path
 
 @on_data
 @pytest.mark.slow
-def test_cifar10_is_decoded_and_learnt():
-    assert DATA
-    found = cifar10.run(Path(DATA, "cifar10_jpeg", "cifar10_jpeg.npz"), epochs=0.03, test=200)
-    assert found["train_accuracy"] > 0.15
-    assert 0 <= found["data_wait_fraction"] < 0.9
-
-
-@on_data
-@pytest.mark.slow
 def test_wines_are_drawn_one_for_one(tmp_path):
     found = wine_mixture.main(["--until", "2 epochs", "--out", str(tmp_path)])
     assert all(0.5 < found[f"{kind}_{name}_rmse"] < 0.9 for kind in ("even", "natural") for name in wine_mixture.NAMES)

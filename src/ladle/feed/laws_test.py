@@ -129,7 +129,7 @@ CASES: dict[str, Case] = {
 }
 
 laws = pytest.mark.parametrize("name", CASES)
-few = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 shard_counts = st.sampled_from([1, 2, 3, 4, 8])
 
 

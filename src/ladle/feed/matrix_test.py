@@ -157,7 +157,7 @@ def together(feed: Any, cursor: Cursor, spec: BatchSpec, hosts: int) -> tuple[li
 
 
 @given(feeds(), st.data())
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 def test_the_global_batch_and_the_sequence_are_the_same_for_any_hosts_sizes_and_stops(made, data):
     _, order, feed = made
     cursor, seen = feed.start(), []
@@ -176,7 +176,7 @@ def test_the_global_batch_and_the_sequence_are_the_same_for_any_hosts_sizes_and_
 
 
 @given(feeds(), st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 def test_rows_are_what_the_source_answers_for_their_ids(made, data):
     name, _, feed = made
     cursor = Cursor(data.draw(st.integers(0, 3 * N)))

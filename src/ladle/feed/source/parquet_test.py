@@ -295,7 +295,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_damage_anywhere_is_refused_in_one_line_or_does_no_harm(whole, data):
     path, content = whole[0], bytearray(whole[1])
     for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):

@@ -55,7 +55,8 @@ class RowGroups:
             groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
             sizes = tuple(group.num_rows for group in groups)
             largest = max((group.total_byte_size for group in groups), default=0)
-            return Shard(file, sizes, opened.schema_arrow, _length(file), largest, footer, footer.serialized_size)
+            schema = _named(opened.schema_arrow)
+            return Shard(file, sizes, schema, _length(file), largest, footer, footer.serialized_size)
 
     def read(self, shard: Shard, group: int, names: list[str]) -> Any:
         # A file opened for each group: threads must not share what Arrow opens, and the footer is parsed already.
@@ -78,11 +79,11 @@ class RecordBatches:
 
     def open(self, file: str) -> Shard:
         with _reading(file), self._file(file) as opened:
-            facts = [
-                (batch.num_rows, batch.nbytes) for batch in map(opened.get_batch, range(opened.num_record_batches))
-            ]
+            batches = map(opened.get_batch, range(opened.num_record_batches))
+            # The size of the buffers, not `nbytes`: that follows offsets, which a damaged file may have anywhere.
+            facts = [(batch.num_rows, batch.get_total_buffer_size()) for batch in batches]
             largest = max((length_bytes for _, length_bytes in facts), default=0)
-            return Shard(file, tuple(rows for rows, _ in facts), opened.schema, _length(file), largest)
+            return Shard(file, tuple(rows for rows, _ in facts), _named(opened.schema), _length(file), largest)
 
     def read(self, shard: Shard, group: int, names: list[str]) -> Any:
         import pyarrow as pa
@@ -154,6 +155,12 @@ def _valid(table: Any) -> Any:
     """`table`, whose offsets and codes all lie inside it: a damaged one could end the process. Free for numbers."""
     table.validate(full=True)
     return table
+
+
+def _named(schema: Any) -> Any:
+    """`schema`, whose names are text: Arrow decodes them when they are asked for."""
+    assert schema.names is not None
+    return schema
 
 
 def _length(file: str) -> int:
