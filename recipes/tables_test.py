@@ -54,6 +54,7 @@ def test_elec2_goes_on_from_the_middle_of_the_stream_to_the_same_figure(tmp_path
 
 @on_data
 @pytest.mark.slow
+@pytest.mark.long
 def test_wines_are_drawn_one_for_one(tmp_path):
     found = wine_mixture.main(["--until", "2 epochs", "--out", str(tmp_path)])
     assert all(0.5 < found[f"{kind}_{name}_rmse"] < 0.9 for kind in ("even", "natural") for name in wine_mixture.NAMES)

@@ -19,6 +19,7 @@ def recipe(name: str):
 
 @real
 @pytest.mark.slow
+@pytest.mark.long
 def test_shakespeare_is_learnt_beyond_pairs_of_characters(tmp_path, capsys):
     found = recipe("shakespeare").main(["--until", "2000 examples", "--out", str(tmp_path / "run")])
     assert found["valid"] < 2.45 < found["bigram"] < 2.55
@@ -28,6 +29,7 @@ def test_shakespeare_is_learnt_beyond_pairs_of_characters(tmp_path, capsys):
 
 @real
 @pytest.mark.slow
+@pytest.mark.long
 def test_sst2_is_learnt_and_buckets_leave_less_padding(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe("sst2"), "PAD", Pad(rungs=(20, 28, 56)))  # Each rung is a program to compile.
     found = recipe("sst2").main(["--until", "1 epochs", "--out", str(tmp_path)])
@@ -38,6 +40,7 @@ def test_sst2_is_learnt_and_buckets_leave_less_padding(tmp_path, monkeypatch):
 
 @real
 @pytest.mark.slow
+@pytest.mark.long
 def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
     monkeypatch.setattr(recipe("movie_reviews"), "PAD", PadNested(groups=(40, 144), rungs=(32,)))
     found = recipe("movie_reviews").main(["--until", "3 epochs"])
