@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ladle.assembly import assemble
 from ladle.errors import ArgumentError, ExampleError, must
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
@@ -90,8 +91,6 @@ def _opened(data: str, order: str, options: TaskOptions | None) -> tuple[HostFee
         return HostFeed(source, order_of(order, source)), data
     options = options or TaskOptions(data)
     if data.partition(":")[0].endswith(".py"):
-        from ladle.assembly import assemble
-
         feed = assemble(options.task()).feed(0)
         feed = feed.feed if isinstance(feed, PrefetchedFeed) else feed
         if isinstance(feed, ResidentFeed):

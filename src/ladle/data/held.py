@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.errors import ArgumentError, ExampleError, must
 from ladle.protocols import Source
 
 RUNS = 8
@@ -36,7 +36,12 @@ class Without:
         return len(self.source) - len(self.held)
 
     def take(self, ids: np.ndarray) -> Any:
-        return self.source.take(self.ids_in_source(ids))
+        """The kept examples `ids` (`i64[k]`). Raises `ExampleError` with ids as numbered here."""
+        inside = self.ids_in_source(ids)
+        try:
+            return self.source.take(inside)
+        except ExampleError as error:
+            raise ExampleError(str(error), ids[np.isin(inside, error.ids)]) from error
 
     def ids_in_source(self, ids: np.ndarray) -> np.ndarray:
         """What the kept examples `ids` are called in the source."""

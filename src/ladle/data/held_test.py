@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.cursor import Cursor
 from ladle.data.held import Without, held_out
-from ladle.errors import ArgumentError
+from ladle.errors import ArgumentError, ExampleError
+from ladle.feed import HostFeed, Permuted
+from ladle.spec import BatchSpec
 
 
 class Numbers:
@@ -49,6 +52,22 @@ def test_blocks_lose_what_was_held_of_them(sizes, data):
     ends = np.cumsum(sizes)
     counts = np.bincount(np.searchsorted(ends, kept, side="right"), minlength=len(sizes))
     np.testing.assert_array_equal(left.blocks, counts)
+
+
+def test_damaged_examples_are_named_as_the_kept_ones_are_numbered():
+    class Damaged(Numbers):
+        def take(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+            if bad := [int(id) for id in np.unique(ids) if id in (3, 30)]:
+                raise ExampleError(f"{bad} are damaged", bad)
+            return super().take(ids)
+
+    left = Without(Damaged(50), np.array([0, 1, 10]))
+    with pytest.raises(ExampleError) as caught:
+        left.take(np.arange(len(left)))
+    assert caught.value.ids == (1, 27)
+    feed = HostFeed(left, Permuted(len(left)), bad="skip")
+    (batch,) = feed.draw(Cursor(), BatchSpec(47, 47))[0].micro_batches(0, 47)
+    assert sorted(batch.data["x"][batch.weight > 0].tolist()) == [id for id in range(50) if id not in (0, 1, 3, 10, 30)]
 
 
 def test_a_run_of_blocks_reads_few_of_them():

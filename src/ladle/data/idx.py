@@ -16,13 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ladle.archive import MOST_PACKED
 from ladle.errors import DataError, must
 from ladle.header import damaged, require_file
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-
-DEFLATE_LIMIT = 1032
-"""No deflate stream grows by more than this factor (zlib's technical notes): a larger claim is a lie."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -48,7 +46,7 @@ def read_bytes(path: Path) -> bytes:
     zipped = path.name.lower().endswith(".gz")
     try:
         with gzip.open(path) if zipped else open(path, "rb") as file:
-            return _whole(file, path, most_bytes=path.stat().st_size * (DEFLATE_LIMIT if zipped else 1))
+            return _whole(file, path, most_bytes=path.stat().st_size * (MOST_PACKED if zipped else 1))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise damaged(path, f"the gzip data is cut off or damaged: {error}") from None
     except OSError as error:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
-from ladle.feed.bijection import NARROW, host_while, permute, round_keys, sides
+from ladle.feed.bijection import host_while, permute, round_keys, sides
 from ladle.feed.keys import BALANCED, ROUNDS_OF_CLASSES, for_each, stream
+from ladle.feed.order import checked_labels
 from ladle.seed import seed_words
 from ladle.spec import require_count
 
@@ -43,7 +43,7 @@ class Balanced:
     draws: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", _checked_labels(self.labels))
+        object.__setattr__(self, "labels", checked_labels(self.labels))
         object.__setattr__(self, "draws", require_count("draws", self.examples if self.draws is None else self.draws))
         seed_words(self.seed)
 
@@ -99,12 +99,3 @@ def _permuted(x: np.ndarray, *shape: Any, keys: np.ndarray) -> np.ndarray:
     """`i64[k]`: where the bijections of `n`, `a`, `b` (`i64[]` or `i64[k]`, below 2**31) send `x`."""
     n, a, b = (value.astype(np.uint32) for value in shape)
     return permute(x.astype(np.uint32), n, a, b, keys=keys, xp=np, while_loop=host_while).astype(np.int64)
-
-
-def _checked_labels(labels: Any) -> np.ndarray:
-    values = np.array(labels)
-    if values.ndim != 1 or not 1 <= len(values) < NARROW or values.dtype.kind not in "biuSU":
-        got = f"an array of shape {values.shape} and type {values.dtype}"
-        be = "be one whole number, boolean or string per example"
-        raise ArgumentError(must("labels", be, got, "each names one example's class", "labels.astype(int)"))
-    return values

@@ -10,7 +10,6 @@ close together. `quality` says before a run how much, for data that is sorted by
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
@@ -19,6 +18,7 @@ import numpy as np
 
 from ladle.errors import ArgumentError, must
 from ladle.feed.bijection import NARROW, ROUNDS, finalise, host_while, permute, round_keys, sides
+from ladle.feed.keys import BLOCKS, stream
 from ladle.feed.order import BLOCK
 from ladle.protocols import Source
 from ladle.seed import seed_words
@@ -27,9 +27,7 @@ from ladle.spec import require_count
 WINDOW = 65_536
 """Rows that a window holds at least, where nothing else is asked: small blocks are mixed by the hundred."""
 
-# What keys are for: the hash of a name, then one more link for the window. A chain that is one link longer, from a
-# word far beyond those of `ladle.feed.order` (counted up from 0), would have to meet theirs in all rounds at once.
-_STREAM = np.array([zlib.crc32(b"ladle.feed.blocks")], np.uint32)
+# A chain that is one link longer than that of `ladle.feed.order`: the last link is the window.
 _OF_BLOCKS = 0  # Windows are numbered on from here.
 
 
@@ -160,7 +158,7 @@ def _first_ids(order: Blocks) -> np.ndarray:
 def _shuffled(order: Blocks, epoch: int, purpose: int, start: int, stop: int, n: int) -> np.ndarray:
     """Where the bijection of `0 .. n-1` for one purpose sends `start .. stop`: `u32` or `u64[stop - start]`."""
     word = np.uint32 if n <= NARROW else np.uint64
-    keys = round_keys(seed_words(order.seed), np.uint32(epoch), _STREAM, ROUNDS * np.dtype(word).itemsize // 4)
+    keys = round_keys(seed_words(order.seed), np.uint32(epoch), stream(BLOCKS), ROUNDS * np.dtype(word).itemsize // 4)
     keys = finalise(keys ^ np.uint32(purpose))
     a, b = sides(n)
     places = np.arange(start, stop, dtype=word)

@@ -10,13 +10,11 @@ import numpy as np
 
 from ladle.errors import ArgumentError, must
 from ladle.feed.bijection import host_while, permute, round_keys, sides
+from ladle.feed.keys import BUCKETS
 from ladle.feed.source.sequences import ends, spans
 from ladle.protocols import Order
 from ladle.seed import seed_words
 from ladle.spec import require_count
-
-# What keys are for: windows are numbered on from here, far from the streams of orders and their classes.
-_WINDOWS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +103,7 @@ def _window(order: Bucketed, epoch: int, window: int) -> np.ndarray:
 
 def _shuffled(count: int, seed: int, epoch: int, window: int) -> np.ndarray:
     """`i64[count]`: the numbers below `count`, in an order that is a function of the arguments."""
-    stream = np.array([(_WINDOWS + window) % 2**32], np.uint32)
+    stream = np.array([(BUCKETS + window) % 2**32], np.uint32)
     keys = round_keys(seed_words(seed), np.uint32(epoch % 2**32), stream)
     n, a, b = (np.uint32(number) for number in (count, *sides(count)))
     places = permute(np.arange(count, dtype=np.uint32), n, a, b, keys=keys, xp=np, while_loop=host_while)

@@ -185,9 +185,10 @@ class HostDraw:
                 rows = feed.collate(feed.source, readable, position, extent, real)
                 break
             except ExampleError as error:
-                if feed.bad == "raise":
+                new = tuple(id for id in error.ids if id not in bad)
+                if feed.bad == "raise" or not np.isin(new, readable).any():  # Or nothing that was asked for is named.
                     raise
-                bad = (*bad, *(id for id in error.ids if id not in bad))
+                bad = (*bad, *new)
                 readable = self._without(ids, bad)
         sums = dict(rows.sums)
         if bad:

@@ -9,6 +9,10 @@ import numpy as np
 from ladle.feed.bijection import finalise
 
 # Streams begin where those of `ladle.feed.order` (0, 1, and from 2 on one for each class) do not come.
+BLOCKS = 0x19DA_0224
+"""Blocks of a block order, and the rows of its windows, which hash in one more link: the window."""
+BUCKETS = 0x8000_0000
+"""Buckets inside windows; one stream for each window, of which no run sees 2**28."""
 MIXTURE = 0x9000_0000
 """Places inside blocks of a mixture; one stream for each phase."""
 SOURCES = 0xA000_0000

@@ -51,8 +51,8 @@ class Loader:
       "permuted", "blocks", "sequential", "stratified" (with `labels`), an order of `ladle.feed`, or a function
       `seed -> order`.
     - `seed`: of the order. `labels`: `[n]` classes for "stratified".
-    - `collate`, `cut`: how rows of many shapes become arrays of one (`Pad()`), and where batches end (`ByTokens(...)`,
-      with `length`: the budget is `batch_size * length` tokens).
+    - `collate`, `cut`: how rows of many shapes become arrays of one (`Pad()`), and where batches end (by
+      `ByTokens(lengths, length=...)` the budget is `batch_size * length` tokens).
     - `to`: "numpy", "jax", "torch", or a function of a tree of NumPy arrays.
     - `drop_last`: leave out the last batch of a pass where it is smaller.
     - `bad`: "raise", or "skip": examples that cannot be read are left out, and counted in `bad_ids`.
@@ -86,7 +86,6 @@ class Loader:
         labels: Any = None,
         collate: Collate | None = None,
         cut: Cut | None = None,
-        length: int | None = None,
         to: str | Callable[[Any], Any] = "numpy",
         drop_last: bool = False,
         bad: Literal["raise", "skip"] = "raise",
@@ -102,7 +101,7 @@ class Loader:
         self.bad_ids: list[int] = []
         """Examples left out so far because they could not be read, once each."""
         feed = HostFeed(self.source, self.order, collate=collate or Stack(), cut=cut or ByCount(), bad=bad)
-        self._feed, self._length, self._cursor = feed, length, Cursor()
+        self._feed, self._cursor = feed, Cursor()
         self.batch_size = batch_size
         feed.draw(self._cursor, self._spec, shard)  # A shard or a budget that cannot be is refused here.
         self._rows = collate is None and cut is None and not batches
@@ -128,7 +127,7 @@ class Loader:
     @batch_size.setter
     def batch_size(self, value: int) -> None:
         self._batch_size = require_count("batch_size", value)
-        self._spec = BatchSpec(value, value, self._length)
+        self._spec = BatchSpec(value, value)
         self._batches: int | None = None
 
     @property
@@ -161,15 +160,15 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands, as JSON: after the last batch handed out. Less than 1 kB for any data."""
-        return {**self._cursor.to_json(), "seed": self.seed, "examples": len(self.source)}
+        return {**self._cursor.to_json(), **self._facts()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there. The batch size, the number of hosts and the readers may differ.
 
-        Raises `ArgumentError` for a state of other data or another seed: another sequence would follow, and examples
-        would be lost or used twice in silence.
+        Raises `ArgumentError` for a state of other data, another order or seed: another sequence would follow, and
+        examples would be lost or used twice in silence.
         """
-        for name, own in (("seed", self.seed), ("examples", len(self.source))):
+        for name, own in self._facts().items():
             if state.get(name) != own:
                 why, remedy = f"the state is of {name}={state.get(name)}", f"{name}={state.get(name)}"
                 raise ArgumentError(must(f"the loader's {name}", "be the state's", own, why, remedy))
@@ -182,6 +181,10 @@ class Loader:
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""
         self._ahead.close()
+
+    def _facts(self) -> dict[str, Any]:
+        """What has to be the same for a position to mean the same examples, as far as it can be told in a line."""
+        return {"seed": self.seed, "examples": len(self.source), "order": type(self.order).__name__}
 
     def _next(self, start: int) -> _Ready:
         """The batch from position `start` on."""
@@ -271,10 +274,9 @@ class _TakeRows:
             try:
                 return self.feed.source.take(ids if good is None else ids[good]), good
             except ExampleError as error:
-                if self.feed.bad == "raise" or not error.ids:
-                    raise
-                good = ~np.isin(ids, error.ids) if good is None else good & ~np.isin(ids, error.ids)
-                if not good.any():
+                before = np.ones(len(ids), bool) if good is None else good
+                good = before & ~np.isin(ids, error.ids)
+                if self.feed.bad == "raise" or not good.any() or good.sum() == before.sum():
                     raise
 
 

@@ -166,9 +166,9 @@ def test_any_position_of_a_million_million_is_as_near_as_the_first():
             return {"id": ids}
 
     loader = Loader(Endless(), 256)
-    loader.load_state_dict({"drawn": 10**11, "carry": {}, "seed": 0, "examples": 10**12})
+    loader.load_state_dict({"drawn": 10**11, "carry": {}, "seed": 0, "examples": 10**12, "order": "Permuted"})
     assert ids_of(next(iter(loader))) == Permuted(10**12).ids(10**11, 256).tolist()
-    assert len(json.dumps(loader.state_dict())) < 100
+    assert len(json.dumps(loader.state_dict())) < 120
 
 
 def test_arrays_on_the_disk_are_known_from_those_in_memory(tmp_path):
@@ -182,6 +182,7 @@ def test_arrays_on_the_disk_are_known_from_those_in_memory(tmp_path):
     [
         ({"seed": 1}, "the loader's seed must be the state's; got 1"),
         ({"data": {"id": np.arange(5)}}, "the loader's examples must be the state's; got 5"),
+        ({"order": "sequential"}, "the loader's order must be the state's; got 'Sequential'"),
     ],
 )
 def test_a_state_of_something_else_is_refused(change, says):

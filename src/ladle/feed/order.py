@@ -222,7 +222,7 @@ class Stratified:
     """Every pass holds every example exactly once."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", _checked_labels(self.labels))
+        object.__setattr__(self, "labels", checked_labels(self.labels))
         seed_words(self.seed)
 
     @property
@@ -351,7 +351,8 @@ def _checked_weights(weights: Any) -> np.ndarray:
     return values
 
 
-def _checked_labels(labels: Any) -> np.ndarray:
+def checked_labels(labels: Any) -> np.ndarray:
+    """One class for each example, or an `ArgumentError`."""
     values = np.array(labels)
     if values.ndim != 1 or not 1 <= len(values) <= NARROW or values.dtype.kind not in "biuSU":
         got = f"an array of shape {values.shape} and type {values.dtype}"

@@ -14,6 +14,7 @@ from ladle.cursor import Cursor, Shard
 from ladle.errors import ExampleError
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
+from ladle.feed.loader import Loader
 from ladle.feed.order import Permuted
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.spec import BatchSpec
@@ -91,6 +92,21 @@ def test_damaged_examples_are_left_out_with_their_ids_and_hosts_stay_in_step(wor
     assert sorted(seen) == [id for id in range(N) if id not in (7, 31)]
     assert bad == {7, 31}
     assert len(steps) == 1
+
+
+class Confused(Damaged):
+    """Names an example that nobody asked for."""
+
+    def take(self, ids: np.ndarray) -> Any:
+        raise ExampleError("something is damaged", [N + 1])
+
+
+@pytest.mark.parametrize("read_all", [lambda: list(Loader(Confused(), 8, bad="skip")), None], ids=["loader", "feed"])
+def test_an_error_that_names_none_of_the_examples_asked_for_is_raised(read_all):
+    """Leaving out what it names would change nothing, for ever."""
+    feed = HostFeed(Confused(), Permuted(N, 2), bad="skip")
+    with pytest.raises(ExampleError, match="something is damaged"):
+        read_all() if read_all else read(feed, Cursor(), BatchSpec(8, 8))
 
 
 def test_without_leave_a_damaged_example_ends_the_run_with_its_id():

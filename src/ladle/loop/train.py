@@ -53,19 +53,22 @@ def train(
         ends = (stop, decision.stop, until.stop(feed.epoch_size))
         end = _window_end(carry.progress, decision, ends=ends, every=(window, feed.epoch_size))
         most = None if until.updates is None else until.updates - carry.progress.updates
+        started = time.perf_counter()
+        intake = Intake(feed, Seen.from_json(carry.cursor.carry["seen"]) if "seen" in carry.cursor.carry else Seen())
         try:
-            first, _ = feed.draw(carry.cursor, spec, shard)
+            first = intake.drawn(carry.cursor, spec, shard)
         except EndOfStream:
             return
-        state = step.prepare(carry.state, first, spec)  # Compilation is no training time.
+        drawing = time.perf_counter() - started
+        state = step.prepare(carry.state, first[0], spec)  # Compilation is no training time.
 
-        started, busy = time.perf_counter(), time.process_time()
-        intake = Intake(feed, Seen.from_json(carry.cursor.carry["seen"]) if "seen" in carry.cursor.carry else Seen())
+        started, busy = time.perf_counter() - drawing, time.process_time()
         cursor, observation, updates = carry.cursor, Observation(), 0
         while cursor.drawn < end and (most is None or updates < most):
             part = replace(spec, updates=_updates(feed, cursor, end, spec, None if most is None else most - updates))
             try:
-                draw, cursor = intake.drawn(cursor, part, shard)
+                # A draw of a stream has read its events: the first is not drawn twice.
+                draw, cursor = first if not updates and part == spec else intake.drawn(cursor, part, shard)
             except EndOfStream:
                 break
             state, new = step(state, intake.of(draw), part, decision.lr_factor)

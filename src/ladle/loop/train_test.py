@@ -287,3 +287,25 @@ def test_a_refused_update_ends_the_window_where_the_step_stopped():
     assert ends == [(N, 5, 0), (N + 10, 7, 1), (2 * N, 10, 0)]
     assert found[1][1].cursor.drawn == N + 10
     assert np.isnan(found[1][0]["train_loss"])
+
+
+class Counted:
+    """A host feed that counts its draws: for a stream, each of them reads events."""
+
+    epoch_size, updates_per_draw = N, 1
+
+    def __init__(self) -> None:
+        self.draws = 0
+
+    def start(self) -> Any:
+        return FEEDS["host"].start()
+
+    def draw(self, *how: Any) -> Any:
+        self.draws += 1
+        return FEEDS["host"].draw(*how)
+
+
+def test_every_batch_of_the_host_is_drawn_once():
+    feed, policy = Counted(), constant(5)
+    *_, (line, _) = train(begin(policy), feed, LeastSquares(), policy, Until(epochs=3), window=10)
+    assert feed.draws == line["updates"] == 15

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ladle.archive import archive_arrays, archive_names
 from ladle.errors import ArgumentError, DataError, must, nearest
-from ladle.feed.source.archive import archive_arrays, archive_names
 from ladle.feed.source.decoding import Pixels
 from ladle.feed.source.encoded import Decoder, Kind, decoded, kind_of
 from ladle.feed.source.request import require_ids

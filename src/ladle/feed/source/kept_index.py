@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ladle.archive import archive_arrays
 from ladle.errors import DataError
-from ladle.feed.source.archive import archive_arrays
 from ladle.feed.source.tarred import Member, members
 
 _ARRAYS = ("stamp", "names", "offset", "length_bytes")

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ladle.archive import npy_array
 from ladle.errors import ArgumentError, DataError, ExampleError, must
-from ladle.feed.source.archive import npy_array
 from ladle.feed.source.decoding import EXTENSIONS, Pixels
 from ladle.feed.source.encoded import Decoder, Kind, decoded, kind_of
 from ladle.feed.source.kept_index import kept_members

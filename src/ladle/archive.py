@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ladle.errors import DataError
-from ladle.header import damaged, npy_header, require_file
+from ladle.header import NPY_FAILURES, damaged, npy_header, one_line, require_file
 
 MOST_PACKED = 1032
 """Bytes that one byte of a DEFLATE stream can stand for, at most: https://zlib.net/zlib_tech.html."""
 
-_FAILURES = (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error)
-_FAILURES += (NotImplementedError, RuntimeError)
+_FAILURES = (*NPY_FAILURES, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def archive_names(path: Path | str) -> list[str]:
@@ -48,7 +47,7 @@ def _opened(path: Path | str) -> Iterator[zipfile.ZipFile]:
     except KeyError as error:
         raise damaged(path, f"it has no array {error}") from None
     except _FAILURES as error:
-        raise damaged(path, error) from None
+        raise damaged(path, f"it is no whole .npz archive: {one_line(error)}") from None
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -76,7 +75,7 @@ def npy_array(encoded: bytes) -> np.ndarray:
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     if info.file_size > MOST_PACKED * info.compress_size + 64:
-        raise damaged(path, f"{info.filename} claims {info.file_size:,} bytes, more than its packed ones can hold")
+        raise damaged(path, f"{info.filename} claims {info.file_size:,} bytes, more than its packed bytes can hold")
     with archive.open(info) as file:
         npy_header(file, info.file_size, path, info.filename)
     with archive.open(info) as file:
