@@ -1,8 +1,7 @@
-"""`Items`: datasets that answer item by item, those of PyTorch, Grain, plain lists. `measured`: what that costs."""
+"""`Items`: datasets that answer item by item: those of PyTorch, Grain, plain lists."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ladle.errors import ArgumentError, DataError, ExampleError, must
-from ladle.feed.arrays import Arrays, leaves, map_tree
+from ladle.feed.arrays import leaves, map_tree
 from ladle.feed.source.request import all_bad, require_ids
 from ladle.feed.source.stacking import stacked
 from ladle.feed.source.threads import Threads
@@ -26,7 +25,8 @@ class Items:
       decoded by code that lets other threads run, and the dataset allows several.
     - `collate`: list of items -> tree of arrays with a leading axis; `ladle.feed.source.stacking.stacked` by default.
 
-    A dataset with `__getitems__` is asked for all ids in one call. Raises `ArgumentError` for a dataset without a
+    One item at a time is many times slower than rows of arrays: `ladle.feed_check(HostFeed(Items(dataset), order))` says
+    how much. A dataset with `__getitems__` is asked for all ids in one call. Raises `ArgumentError` for a dataset without a
     length or items, `DataError` where items differ in shape or type, `ExampleError` with the ids of all items that
     the dataset raised an exception for, the message of the first, and its exception as the cause.
 
@@ -95,44 +95,6 @@ class Items:
                 got, why = f"{leaf.dtype} of shape {leaf.shape} at {path!r}", "there is a row for each item"
                 raise DataError(must("collate", f"make arrays of {len(ids)} rows", got, why, "np.stack(rows)"))
         return rows
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What `measured` found, in seconds an example: of the source, and of the same rows lying in arrays.
-
-    >>> print(Cost(15.2e-6, 2e-7, 256))
-    15.2 us an example; the same rows in arrays take 0.2 (256 examples read)
-    """
-
-    source_seconds: float
-    array_seconds: float
-    examples: int
-
-    def __str__(self) -> str:
-        source, arrays = self.source_seconds * 1e6, self.array_seconds * 1e6
-        return f"{source:.3g} us an example; the same rows in arrays take {arrays:.2g} ({self.examples} examples read)"
-
-
-def measured(source: Any, examples: int = 256, seed: int = 0) -> Cost:
-    """What a source costs, next to `Arrays` of the same rows: random ids, once to warm up, then the best of three.
-
-    Reads `examples` examples four times. The figure is of this machine, now, with its caches warm.
-    """
-    ids = np.random.default_rng(seed).integers(0, len(source), max(1, examples))
-    rows = Arrays(source.take(ids))
-    order = np.random.default_rng(seed).permutation(len(ids))
-    seconds = [_best_seconds(lambda: source.take(ids)), _best_seconds(lambda: rows.take(order))]
-    return Cost(seconds[0] / len(ids), seconds[1] / len(ids), len(ids))
-
-
-def _best_seconds(work: Callable[[], Any]) -> float:
-    found = []
-    for _ in range(3):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
 
 
 def _example_error(id: int, error: Exception) -> ExampleError:

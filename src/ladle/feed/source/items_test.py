@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ladle.errors import ArgumentError, DataError, ExampleError
-from ladle.feed.source.items import Items, measured
+from ladle.feed.source.items import Items
 from ladle.feed.source.stacking import stacked
 
 Pair = namedtuple("Pair", "x y")
@@ -143,9 +143,3 @@ def test_a_collate_of_ones_own():
 def test_what_has_no_items_is_refused(dataset, error, said):
     with pytest.raises(error, match=said):
         Items(dataset)
-
-
-def test_the_cost_is_measured():
-    cost = measured(Items(Faulty()), examples=20)
-    assert cost.examples == 20
-    assert cost.source_seconds > 0 < cost.array_seconds

@@ -23,8 +23,8 @@ class Joined:
 
     - `sources`: name -> source. Their rows must be alike: same entries, shapes and types.
     - `starts`: `i64[sources + 1]`, the first id of each and, last, the number of examples.
-    - `blocks`: `i64[...]`, where a source has some; a source without them is one block. `memory_bytes`: their sum,
-      where a source has some.
+    - `blocks`: `i64[...]`, where a source has some; a source without them is one block. `reads_blocks`: where one of
+      them does. `memory_bytes`: their sum, where a source has some.
 
     One `take` is one `take` of each source that is asked. Raises `ArgumentError` for no source or one without examples,
     `DataError` where rows of two sources differ in structure, shape or type, and `ExampleError` with the ids of all
@@ -40,6 +40,7 @@ class Joined:
     sources: Mapping[str, Source]
     starts: np.ndarray = field(init=False, repr=False)
     blocks: np.ndarray = field(init=False, repr=False)
+    reads_blocks: bool = field(init=False, repr=False)
     memory_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +50,8 @@ class Joined:
             why, remedy = "there is nothing to draw from", 'Joined({"a": one, "b": other})'
             raise ArgumentError(must("sources", "be one or more, each with examples", sizes, why, remedy))
         object.__setattr__(self, "starts", np.cumsum([0, *sizes.values()], dtype=np.int64))
+        reads_blocks = any(getattr(source, "reads_blocks", False) for source in self.sources.values())
+        object.__setattr__(self, "reads_blocks", reads_blocks)
         # Set only where a source has them: who asks for optional attributes asks whether they are there.
         blocks = [getattr(source, "blocks", None) for source in self.sources.values()]
         if any(own is not None for own in blocks):

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ladle.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.arrays import Arrays
+from ladle.feed.blocks import Blocks
+from ladle.feed.orders import order_of
 from ladle.feed.source.joined import Joined
 from ladle.feed.source.request import require_ids
 
@@ -119,3 +121,13 @@ def test_an_entry_named_source_is_refused():
 def test_ids_of_no_example_are_refused(ids, said):
     with pytest.raises(ArgumentError, match=said):
         require_ids(ids, 3)
+
+
+def test_a_source_that_reads_whole_blocks_makes_the_whole_do_so():
+    class Grouped(Arrays):
+        reads_blocks, blocks = True, np.array([2, 2])
+
+    numbers = {"x": np.arange(4)}
+    assert Joined({"a": Grouped(numbers), "b": Arrays(numbers)}).reads_blocks
+    assert not Joined({"a": Arrays(numbers), "b": Arrays(numbers)}).reads_blocks
+    assert isinstance(order_of("auto", Joined({"a": Grouped(numbers), "b": Arrays(numbers)})), Blocks)

@@ -195,9 +195,8 @@ class _Reader:
     def take(self, count: int, left: Callable[[], float]) -> list[bytes | None]:
         """The next messages, partition by partition in turn; waits for more only where no partition has any."""
         events: list[bytes | None] = []
-        high: dict[
-            int, int
-        ] = {}  # Asked once, so that partitions that are written to meanwhile cannot hold the others up.
+        # Asked once, so that partitions that are written to meanwhile cannot hold the others up.
+        high: dict[int, int] = {}
         while len(events) < count:
             partition = self._turn(high)
             if partition is not None:
