@@ -25,10 +25,10 @@ class Items:
       decoded by code that lets other threads run, and the dataset allows several.
     - `collate`: list of items -> tree of arrays with a leading axis; `ladle.feed.source.stacking.stacked` by default.
 
-    One item at a time is many times slower than rows of arrays: `ladle.feed_check(HostFeed(Items(dataset), order))` says
-    how much. A dataset with `__getitems__` is asked for all ids in one call. Raises `ArgumentError` for a dataset without a
-    length or items, `DataError` where items differ in shape or type, `ExampleError` with the ids of all items that
-    the dataset raised an exception for, the message of the first, and its exception as the cause.
+    One item at a time is many times slower than rows of arrays: `ladle.feed_check(HostFeed(Items(dataset), order))`
+    says how much. A dataset with `__getitems__` is asked for all ids in one call. Raises `ArgumentError` for a dataset
+    without a length or items, `DataError` where items differ in shape or type, `ExampleError` with the ids of all items
+    that the dataset raised an exception for, the message of the first, and its exception as the cause.
 
     >>> Items([{"x": 1.5, "y": 0}, {"x": 2.5, "y": 1}]).take(np.array([1, 0]))["x"].tolist()
     [2.5, 1.5]
