@@ -20,7 +20,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "ladle"
 
 ROOF = frozenset(
-    "__init__ arguments assembly cli comparing feeding options planning resuming task training verbs".split(),
+    "__init__ arguments assembly branching cli comparing feeding options planning rate_checking "
+    "reaching recurring rehearsing resuming searching task training trying verbs".split(),
 )
 """Files directly in the package that join the rooms. Every other file there belongs to the hall."""
 
@@ -39,7 +40,8 @@ PLACES = {
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
-    "PIL bokeh confluent_kafka flax fsspec matplotlib orbax pooch psycopg redis rich torch tyro".split(),
+    "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib optuna orbax pooch psycopg ray "
+    "redis rich submitit torch tyro zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 
@@ -61,7 +63,7 @@ class Import:
 def violations(package: Path) -> list[str]:
     """Every broken rule under `package`, one line each."""
     found = [item for file in sources(package) for item in imports(package, file)]
-    rooms = frozenset(path.name for path in package.iterdir() if path.is_dir())
+    rooms = frozenset(path.name for path in package.iterdir() if path.is_dir()) - ROOF
     return [*floors(found, rooms), *places(found), *one_file(found), *cycles(found)]
 
 

@@ -19,7 +19,8 @@ import pytest
 
 from ladle.record import CHECKPOINTS, METRICS_FILE, RUN_FILE, read_json, read_lines
 
-TIMES = ("seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "memory_bytes")
+TIMES = ("seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "window_seconds")
+TIMES += ("memory_bytes", "memory_limit_bytes")
 RUN = ["train", "digits", "--size", "16", "--lr", "0.001", "--until", "100 epochs", "--checkpoint-every", "0.02"]
 KILLS = 20
 

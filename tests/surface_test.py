@@ -22,7 +22,9 @@ PUBLIC = [
     "Evidence",
     "ExampleError",
     "FeedCheck",
+    "Gauge",
     "LadleError",
+    "Moments",
     "NoiseScale",
     "Observation",
     "Plan",
@@ -44,6 +46,7 @@ PUBLIC = [
     "models",
     "plan",
     "policy",
+    "recur",
 ]
 
 HEAVY = ["bokeh", "equinox", "flax", "jax", "matplotlib", "optax", "orbax", "pooch", "pyarrow", "rich", "torch", "tyro"]

@@ -29,6 +29,7 @@ from ladle.errors import (
     LadleError,
     RunError,
 )
+from ladle.moments import Gauge, Moments
 from ladle.noise import NoiseScale
 from ladle.observation import Observation
 from ladle.plan import Evidence, Plan
@@ -42,15 +43,16 @@ if TYPE_CHECKING:
     from ladle.feeding import FeedCheck, feed_check
     from ladle.models import from_equinox, losses, metrics
     from ladle.planning import plan
+    from ladle.recurring import recur
     from ladle.training import Run, fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
-    "Diverged", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "LadleError", "NoiseScale", "Observation",
-    "Plan", "Progress", "Run", "RunError", "Shard", "Task", "Until", "compare", "data", "feed", "feed_check", "fit",
-    "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy",
+    "Diverged", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError", "Moments", "NoiseScale",
+    "Observation", "Plan", "Progress", "Run", "RunError", "Shard", "Task", "Until", "compare", "data", "feed",
+    "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy", "recur",
 ]  # fmt: skip
 
 _LATER = {
@@ -60,6 +62,7 @@ _LATER = {
     "compare": ("ladle.comparing", "compare"),
     "Comparison": ("ladle.comparing", "Comparison"),
     "feed_check": ("ladle.feeding", "feed_check"),
+    "recur": ("ladle.recurring", "recur"),
     "FeedCheck": ("ladle.feeding", "FeedCheck"),
     "from_equinox": ("ladle.models", "from_equinox"),
     "from_nnx": ("ladle.bridge.nnx", "from_nnx"),

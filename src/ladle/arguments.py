@@ -13,6 +13,7 @@ from ladle.errors import ArgumentError, must, nearest
 
 Data = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
 OptionalData = Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+PolicyText = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Page = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 
@@ -57,4 +58,4 @@ def _flag(event: Any) -> str:
 
 def _fields(kind: type | None) -> list[str]:
     """Names of a verb's options; its positional arguments are none."""
-    return [one.name for one in fields(kind) if one.name not in ("data", "folders")] if kind else []
+    return [one.name for one in fields(kind) if one.name not in ("data", "folders", "policy")] if kind else []

@@ -24,6 +24,7 @@ from ladle.feed.order import Sequential, order_named
 from ladle.feed.orders import order_of
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
+from ladle.moments import Gauge
 from ladle.protocols import Feed
 from ladle.scaling import Rule, lr_factor, rule_for
 from ladle.spec import BatchSpec, rung_for
@@ -107,6 +108,15 @@ class Assembly:
         source = Arrays(batch.data)
         return ResidentFeed(source, Sequential(len(source)), batch.weight).placed(self.step.place)
 
+    def gauged(self, gauge: Gauge | None) -> Assembly:
+        """The same with gradient moments taken by `gauge` too; programs are shared where nothing changes."""
+        wanted = gauge and gauge.join(self.step.gauge)
+        if wanted in (None, self.step.gauge):
+            return self
+        devices = list(self.step.layout.mesh.devices.flat)
+        step = CompiledStep(self.objective, self.optimizer, rate=self.step.rate, gauge=wanted, devices=devices)
+        return replace(self, step=step)
+
     @property
     def reference_lr(self) -> float | None:
         """The rate at batches of 64: the task's number, or the optimiser's usual one; 1 where the task has a schedule.
@@ -126,8 +136,11 @@ class Assembly:
         return lr_factor(self.rule, size / REFERENCE_SIZE)
 
 
-def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False, devices: Any = None) -> Assembly:
-    """Put `task` together: trace nothing yet, place the data once. `rate`: a schedule over the task's own."""
+def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None, devices: Any = None) -> Assembly:
+    """Put `task` together: trace nothing yet, place the data once.
+
+    - `rate`: a schedule over the task's own. `gauge`: how gradient moments are taken while it trains.
+    """
     if not isinstance(task, Task):
         why, remedy = "it says what to train on which data", "ladle.Task(model, loss, data)"
         raise ArgumentError(must("task", "be a ladle.Task", type(task).__name__, why, remedy))
@@ -137,7 +150,7 @@ def assemble(task: Task, *, rate: Rate | None = None, per_example: bool = False,
     schedule = rate or constant_rate
     if callable(task.lr):  # A schedule holds the rates themselves: what multiplies it begins at one.
         schedule, optimizer = task.lr, replace(optimizer, lr=1.0)
-    step = CompiledStep(objective, optimizer, rate=schedule, per_example=per_example, devices=devices)
+    step = CompiledStep(objective, optimizer, rate=schedule, gauge=gauge, devices=devices)
     placed = None
     if _on_device(task):
         weight = None if task.data.weight is None else step.place(task.data.weight)

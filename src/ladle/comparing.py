@@ -29,7 +29,7 @@ from ladle.training import Run, fit
 
 FIELDS = (
     "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
-    "gradient_variance", "sharpness", "generalisation_gap", "device_use",
+    "gradient_variance", "sharpness", "generalisation_gap", "device_use", "joules",
 )  # fmt: skip
 
 
@@ -246,6 +246,7 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
         "sharpness": assembly.sharpness(run.state, measured.data),
         "generalisation_gap": gap,
         "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
+        "joules": run.used.joules if run.used is not None and run.used.source == "measured" else None,
     }
 
 

@@ -23,12 +23,20 @@ RULES = {
     "square root": "grows with the square root of the size, the rule for Adam and its kin",
     "sde": "grows with the square root of the size, and the decay rates move with it (SDE rule)",
     "half-life": "grows with the square root of the size, and b2 keeps its half-life in examples",
+    "legw": "grows with the square root of the size, and the warmup with the size (LEGW)",
+    "adamw timescale": "grows with the square root of the size, and weights decay over as many examples as before",
+    "completed": "grows with the square root of the size, and decay rates and weight decay move with it (SDE rule)",
+    "mccandlish": "is what the measured noise scale makes best for SGD: proportional below it, constant above",
 }
+
+
+GOALS = {"energy": "energy", "cost": "cost in energy and time"}
 
 
 def explain(plan: Plan) -> str:
     """`plan` in words, one statement a line. Works for any plan, also one whose size was given and nothing measured."""
-    blocks = (_choice(plan), _memory(plan), _speed(plan), _noise(plan), _rate(plan), [f"Note: {x}" for x in plan.notes])
+    measured = (_memory(plan), _speed(plan), _energy(plan), _noise(plan))
+    blocks = (_choice(plan), *measured, _rate(plan), [f"Note: {x}" for x in plan.notes])
     return "\n".join(line for block in blocks for line in block)
 
 
@@ -38,6 +46,8 @@ def _choice(plan: Plan) -> list[str]:
         bound = "a larger one is predicted to need over 5 % more examples than the fewest possible"
     if plan.minimize == "examples" and plan.bound == "unresolved noise":
         bound = "the gradient noise is not resolved, so this is the largest that is surely frugal"
+    if plan.minimize in GOALS:
+        bound = bound.replace("the time to", f"the {GOALS[plan.minimize]} to").replace("on speed", "on energy")
     steps = plan.first.micro_steps
     cut = "one pass" if steps == 1 else f"{steps} micro-batches"
     lines = [
@@ -50,7 +60,7 @@ def _choice(plan: Plan) -> list[str]:
     if plan.bound != "given":
         low, high = plan.within_5_percent
         word = "(assumed: as if this size were the best)" if plan.bound == "unresolved noise" else "(predicted)"
-        what = "examples" if plan.minimize == "examples" else "time"
+        what = GOALS.get(plan.minimize, plan.minimize)
         lines.append(f"Any size from {low:,} to {high:,} costs at most 5 % more {what} {word}.")
     return lines
 
@@ -97,6 +107,25 @@ def _speed(plan: Plan) -> list[str]:
     return lines
 
 
+def _energy(plan: Plan) -> list[str]:
+    fixed, each, chosen, carbon, watts = (
+        plan.number(name) for name in ("fixed_joules", "per_example_joules", "joules", "kg_co2", "power_watts")
+    )
+    lines = []
+    if fixed and each:
+        line = f"{joules_text(fixed.value)} + {joules_text(each.value)} per example ({each.source})"
+        lines.append(f"The energy of an update is {line}.")
+    if chosen:
+        how = "" if plan.minimize == "time" else f", {chosen.method}"
+        lines.append(f"An update at the chosen size takes {joules_text(chosen.value)} ({chosen.source}{how}).")
+    if watts:
+        lines.append(f"A second is priced at {_number(watts.value)} W ({watts.source}).")
+    if carbon:
+        grams = f"{_number(1e9 * carbon.value)} micrograms of CO2e"
+        lines.append(f"That is {grams} an update ({carbon.source}: {carbon.method}).")
+    return lines
+
+
 def _noise(plan: Plan) -> list[str]:
     noise = plan.noise
     if noise.verdict == "resolved":
@@ -121,10 +150,13 @@ def _rate(plan: Plan) -> list[str]:
         return []
     if plan.reference_lr is None:
         return [f"Learning rate: {plan.lr:g} (given)."]
+    lr, origin = plan.number("lr"), f"from {plan.reference_lr:g} at size {plan.reference_size:,} (given)"
     lines = [
-        f"Learning rate: {plan.lr:g} (predicted), from {plan.reference_lr:g} at size {plan.reference_size:,} (given).",
+        f"Learning rate: {plan.lr:g} (predicted), {origin}.",
         f"Why this rate: it {'is ' if plan.lr_rule == 'none' else ''}{RULES[plan.lr_rule]}.",
     ]
+    if lr and lr.source == "measured":
+        lines = [f"Learning rate: {plan.lr:g} (measured, {lr.method})."]
     if plan.hyper:
         changed = ", ".join(f"{name} = {value:.6g}" for name, value in plan.hyper.items())
         lines.append(f"Optimiser constants by the same rule: {changed} (predicted).")
@@ -167,6 +199,19 @@ def bytes_text(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:g} {unit}"
     return f"{value:g} bytes"
+
+
+def joules_text(value: float) -> str:
+    """Joules in a readable unit.
+
+    >>> joules_text(12.3), joules_text(2e-5), joules_text(4200)
+    ('12.3 J', '20 uJ', '4.2 kJ')
+    """
+    value = float(f"{value:.3g}")
+    for unit, size in (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("uJ", 1e-6)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:g} J"
 
 
 def seconds_text(value: float) -> str:

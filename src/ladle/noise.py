@@ -12,7 +12,6 @@ measure, so every value comes with an interval and a verdict.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
@@ -20,90 +19,26 @@ from typing import Any, Literal
 import numpy as np
 
 from ladle.errors import ArgumentError, must
+from ladle.moments import Moments, pair, pair_sums
 
 Verdict = Literal["resolved", "lower bound only", "unresolved"]
-
-PREFIX = "noise/"
-"""Sums of an `Observation` that belong to `Moments` begin with this."""
 
 TARGET_SPREAD = 0.10
 """Relative standard deviation at which a noise scale counts as well known; sets `examples_needed`."""
 
 
-def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any, whole: Any = 1.0) -> tuple[Any, Any]:
-    """Unbiased `(trace, square)` = estimates of `(tr Sigma, |G|^2)` from one update cut into micro-batches.
-
-    - `micro_sq_weighted`: sum_j m_j |g_j|^2, g_j the mean gradient of micro-batch j, m_j its count of examples.
-    - `batch_sq`: |g_B|^2, g_B = sum_j m_j g_j / M the mean gradient of the whole batch.
-    - `batch`: M = sum_j m_j. `micro_steps`: k, the number of micro-batches with m_j > 0; at least 2.
-
-    trace = (sum_j m_j |g_j|^2 - M |g_B|^2) / (k - 1),   square = |g_B|^2 - trace / M
-
-    Why it is exact for unequal m_j too: E|g_j|^2 = |G|^2 + tr(Sigma)/m_j, so the sum has mean M |G|^2 + k tr(Sigma);
-    M |g_B|^2 has mean M |G|^2 + tr(Sigma); their difference is (k - 1) tr(Sigma). With equal m_j this is
-    eq. A.2 of McCandlish et al. 2018.
-
-    Weights w_i other than 0 and 1: m_j = sum_i w_i and M = sum_j m_j, and with q_j = sum_i w_i^2 the mean gradient g_j
-    has variance tr(Sigma) q_j / m_j^2. So give `micro_steps` = sum_j q_j / m_j and `whole` = sum_j q_j / M, which are k
-    and 1 for weights of 0 and 1:
-
-    trace = (sum_j m_j |g_j|^2 - M |g_B|^2) / (micro_steps - whole),   square = |g_B|^2 - trace whole / M
-
-    The unit is then an effective example: a batch counts (sum w)^2 / sum w^2 of them (Kish 1965).
-
-    Plain operators only: works on floats, NumPy arrays and inside a compiled program. k = 1 divides by zero: the
-    caller masks it. Gradients must be as computed, before any clipping.
-
-    >>> pair(10.0, 1.0, 4, 2)
-    (6.0, -0.5)
-    """
-    trace = (micro_sq_weighted - batch * batch_sq) / (micro_steps - whole)
-    return trace, batch_sq - trace * whole / batch
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums over updates of the unbiased pair `(trace, square)` that `pair` gives. Mergeable; divided in `estimate`.
-
-    - `count`: updates with a valid pair (at least two micro-batches, finite). `examples`: examples behind them.
-    - `trace`, `square`: sums of the pair; `trace_sq`, `square_sq`, `cross`: sums of squares and of the product.
-
-    >>> Moments.from_pairs([1.0, 3.0], [0.5, 0.5], 8).merge(Moments.from_pairs([2.0], [0.1], 4)).trace
-    6.0
-    """
-
-    count: float = 0.0
-    trace: float = 0.0
-    square: float = 0.0
-    trace_sq: float = 0.0
-    square_sq: float = 0.0
-    cross: float = 0.0
-    examples: float = 0.0
-
-    @classmethod
-    def from_sums(cls, sums: Mapping[str, Any]) -> Moments:
-        """From the sums `noise/count`, `noise/trace`, ... of an `Observation`; a missing one is 0."""
-        return cls(**{name: float(sums.get(PREFIX + name, 0.0)) for name in cls.__dataclass_fields__})
-
-    @classmethod
-    def from_pairs(cls, trace: Any, square: Any, examples: float) -> Moments:
-        """From the pairs `f64[updates]` of several updates; `examples` behind all of them together."""
-        s, q = np.asarray(trace, np.float64).ravel(), np.asarray(square, np.float64).ravel()
-        return cls(len(s), *(float(x.sum()) for x in (s, q, s * s, q * q, s * q)), examples=float(examples))
-
-    def merge(self, other: Moments) -> Moments:
-        """Both windows as one."""
-        return Moments(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
-
-
-def pair_sums(trace: Any, square: Any, examples: Any) -> dict[str, Any]:
-    """What one update adds to the sums of an `Observation`, by the names that `Moments.from_sums` reads.
-
-    >>> pair_sums(2.0, 0.5, 64)["noise/cross"]
-    1.0
-    """
-    values = (1.0, trace, square, trace * trace, square * square, trace * square, examples)
-    return {PREFIX + name: value for name, value in zip(Moments.__dataclass_fields__, values, strict=True)}
+__all__ = [
+    "Moments",
+    "NoiseScale",
+    "Verdict",
+    "estimate",
+    "fieller",
+    "jackknife",
+    "measurement_budget",
+    "pair",
+    "pair_sums",
+    "student_t",
+]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ladle.noise import Moments, estimate
+from ladle.moments import PREFIX, Moments
+from ladle.noise import estimate
 
 METRIC = "metric/"
 """Prefix of the sums of per-example metrics: `metric/accuracy` becomes `train_accuracy`."""
@@ -64,7 +65,7 @@ class Observation:
         return round(sums.get("updates", 0.0) + sums.get("refused", 0.0))
 
     def read(self) -> dict[str, float]:
-        """Plain means. The one place where sums are divided; call it once a window."""
+        """Plain means, and the gradient moments as the sums they are. The one place where sums are divided."""
         sums = self.sums()
         weight, updates = sums.get("weight", 0.0), sums.get("updates", 0.0)
         reading = {"refused": sums.get("refused", 0.0)}
@@ -74,6 +75,8 @@ class Observation:
             reading |= {"train_" + name: value for name, value in means(metrics, weight).items()}
         if updates > 0:
             reading["grad_norm"] = math.sqrt(max(sums.get("grad_sq", 0.0), 0.0) / updates)
+        if sums.get("noise/count", 0.0) > 0:
+            reading |= {name: value for name, value in sums.items() if name.startswith(PREFIX)}
         if sums.get("noise/count", 0.0) >= 2:
             noise = estimate(Moments.from_sums(sums))
             reading |= {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ladle.noise import NoiseScale
-from ladle.scaling import Rule, lr_factor
+from ladle.scaling import Coupling, Rule, lr_factor
 from ladle.spec import BatchSpec
 
-Source = Literal["predicted", "measured", "given", "assumed"]
+Source = Literal["predicted", "measured", "given", "assumed", "modelled"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Plan:
     - `size`, `micro_size`: the choice. Both were run in the confirming child process, or are smaller than what was.
     - `lr`: learning rate at `size`; `lr_rule`, `reference_size`, `reference_lr`: where it comes from.
     - `hyper`: optimiser constants that the rule moves with the size (`b1`, `b2`, ...); empty for none.
-    - `within_5_percent`: sizes whose predicted time (or examples) to target is at most 5 % above the optimum.
+    - `within_5_percent`: sizes whose predicted time (examples, energy) to target is at most 5 % above the optimum.
     - `bound`: which limit was active: "optimum", "memory", "data", "smallest", "unresolved noise", "given".
-    - `minimize`: "time" or "examples".
+    - `minimize`: "time", "examples", "energy", or "cost" (energy and time).
     - `noise`: gradient noise scale with interval and verdict.
     - `ladder`: micro-batch sizes that fit, ascending: the rungs a policy may use.
     - `evidence`: every number used.
@@ -49,7 +49,7 @@ class Plan:
     bound: str
     within_5_percent: tuple[int, int]
     noise: NoiseScale
-    minimize: Literal["time", "examples"] = "time"
+    minimize: Literal["time", "examples", "energy", "cost"] = "time"
     lr_rule: Rule = "none"
     reference_size: int = 1
     reference_lr: float | None = None
@@ -66,6 +66,8 @@ class Plan:
 
     def lr_factor(self, size: int) -> float:
         """What to multiply `lr` by when the size becomes `size` instead of `self.size`."""
+        if self.lr_rule == "mccandlish":
+            return Coupling(self.lr_rule, self.size, noise=self.noise.value).at(size)[0]
         return lr_factor(self.lr_rule, size / self.size)
 
     def number(self, name: str) -> Evidence | None:

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ladle.batch import Draw, Rows
+from ladle.consumption import Consumption
 from ladle.cursor import Cursor, Shard
 from ladle.decision import Decision, Progress
-from ladle.noise import Moments
+from ladle.moments import Moments
 from ladle.observation import Observation
 from ladle.plan import Plan
 from ladle.spec import BatchSpec
@@ -190,11 +191,23 @@ class Step(Protocol):
         """Compile what `spec` needs. Consumes the state and returns it unchanged."""
         ...
 
+    def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
+        """The state with these constants in force. Consumes the state; compiles nothing."""
+        ...
+
+    def rebase(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
+        """The state with averages of squared gradients moved from batches of `old_size` to those of `spec`."""
+        ...
+
     def __call__(self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float) -> tuple[State, Observation]: ...
 
 
 class Policy(Protocol):
-    """Picks the next spec and says why. A frozen value; what it remembers is handed in and out, JSON-serialisable."""
+    """Picks the next spec and says why. A frozen value; what it remembers is handed in and out, JSON-serialisable.
+
+    `needs`, where a policy has that, names what must be measured for it: "noise" (the gradient moments), "projection"
+    (the noise along the gradient too), "seconds".
+    """
 
     def init(self, plan: Plan | None) -> Any: ...
 
@@ -226,4 +239,24 @@ class Probe(Protocol):
 
     def joules(self, spec: BatchSpec) -> float | None:
         """Energy per update, or None where no meter exists."""
+        ...
+
+
+class Meter(Protocol):
+    """Energy and processor time of a piece of work. Started and stopped in turn; what runs between them is counted."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether its joules are counted by the machine, not modelled and not missing."""
+        ...
+
+    @property
+    def least_seconds(self) -> float:
+        """Work shorter than this is not measured well."""
+        ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> Consumption:
+        """What was used since `start`. The work is done when this is called: devices have answered."""
         ...

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ladle import record
 from ladle.assembly import LARGEST_MICRO, Assembly, assemble, resolve_micro, resolve_size
+from ladle.decision import Progress
 from ladle.duration import Until
 from ladle.engine.rate import rate_from_text
 from ladle.errors import ArgumentError, must
+from ladle.moments import Gauge
 from ladle.options import TaskOptions
 from ladle.plan import Plan
 from ladle.planning import plan as make_plan
 from ladle.policy.constant import Constant
 from ladle.policy.parse import policy_from_text
 from ladle.protocols import Policy
-from ladle.scaling import lr_factor
+from ladle.scaling import Coupling, Rule, lr_factor
 from ladle.training import Run, fit
 
 REQUEST = "request"
@@ -40,6 +43,8 @@ class Request:
     lr_schedule: str = "constant"
     memory: str | None = None
     seed: int = 0
+    noise: bool = False
+    rule: Rule | None = None
 
     @classmethod
     def of_folder(cls, folder: Path) -> Request:
@@ -82,7 +87,7 @@ def _sit(request: Request, folder: Path, before: Mapping[str, Any] | None, *, sh
         why = "the rate's schedule ends with it"
         raise ArgumentError(must("until", "count epochs or examples", request.until, why, "'30 epochs'"))
     rate = rate_from_text(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
-    assembly = assemble(task, rate=rate)
+    assembly = assemble(task, rate=rate, gauge=Gauge() if request.noise else None)
     plan = _plan(assembly, request, before)
     return fit(
         assembly,
@@ -112,15 +117,26 @@ def _plan(assembly: Assembly, request: Request, before: Mapping[str, Any] | None
 def _policy(assembly: Assembly, request: Request, plan: Plan | None) -> Policy:
     rows = assembly.rows
     if request.schedule:
-        size = 1 if request.size == "auto" else resolve_size(request.size, rows)
-        largest = request.micro_size or LARGEST_MICRO
-        return policy_from_text(
-            request.schedule, size=size, micro_size=largest, epoch_size=rows, coupling=assembly.rule
-        )
+        return _scheduled(assembly, request, request.schedule)
     if plan is not None:
         return Constant(min(plan.size, rows), request.micro_size or plan.micro_size)
     size = resolve_size(request.size, rows)
     return Constant(size, resolve_micro(size, request.micro_size))
+
+
+def _scheduled(assembly: Assembly, request: Request, text: str) -> Policy:
+    """The policy of `text`. Rate and constants are those of its first size, and follow by the rule from there."""
+    rows = assembly.rows
+    size = 1 if request.size == "auto" else resolve_size(request.size, rows)
+    read = partial(policy_from_text, text, size=size, micro_size=request.micro_size or LARGEST_MICRO, epoch_size=rows)
+    first = read(lr=1.0)
+    begin = first.decide(first.init(None), Progress())[1].spec.size
+    resolve_size(begin, rows)
+    lr = request.task.lr or assembly.lr(begin)
+    if request.rule is None:
+        return read(coupling=assembly.rule, lr=lr)
+    name = assembly.task.optimizer_name
+    return read(coupling=Coupling(request.rule, begin, assembly.optimizer.hyper, optimizer=name), lr=lr)
 
 
 def _lr(assembly: Assembly, request: Request, before: Mapping[str, Any] | None) -> float | None:

@@ -94,7 +94,7 @@ class Task:
 
     @property
     def optimizer_name(self) -> str:
-        return self.optimizer if isinstance(self.optimizer, str) else "custom"
+        return self.optimizer if isinstance(self.optimizer, str) else getattr(self.optimizer, "name", "custom")
 
     def objective(self) -> Any:
         """The compiled side's view of it: per-example losses as pure functions. Loads JAX."""

@@ -6,9 +6,9 @@ import html
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,24 @@ import numpy as np
 from ladle import record
 from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.carry import Carry
+from ladle.consumption import Consumption
 from ladle.decision import Progress
 from ladle.duration import Until
-from ladle.engine.devices import memory_bytes
+from ladle.energy.meter import best_meter
+from ladle.engine.devices import memory_bytes, on_host
+from ladle.engine.free import device_free_bytes
 from ladle.engine.save import OrbaxSaver
+from ladle.engine.update import GRADIENT_NOISE
 from ladle.errors import ArgumentError, CheckpointError, must
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.interrupt import interrupts
 from ladle.loop.train import train
+from ladle.moments import Gauge
 from ladle.monitor.console import Console, console
 from ladle.monitor.jsonl import MetricsFile
 from ladle.plan import Plan
 from ladle.policy.constant import Constant
-from ladle.protocols import Policy
+from ladle.protocols import Meter, Policy
 from ladle.spec import require_count
 from ladle.task import Task
 
@@ -51,6 +56,7 @@ class Run:
     - `final`: the last record line and the last evaluation as one mapping.
     - `metrics`: every record line, oldest first. `params`: the trained parameters.
     - `folder`: the run folder, or None for a run in memory. `checkpoint`: the newest in it.
+    - `used`: time, processor time and, where a counter was found, energy of this sitting, compilation included.
     - `refused`: checkpoints passed over on resume, as (name, reason).
     """
 
@@ -62,6 +68,7 @@ class Run:
     assembly: Assembly = field(repr=False)
     folder: Path | None = None
     checkpoint: Path | None = None
+    used: Consumption | None = None
     refused: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -93,6 +100,8 @@ def fit(
     micro_size: int | None = None,
     until: str | Until = "30 epochs",
     policy: Policy | None = None,
+    gauge: Gauge | None = None,
+    rebase: bool = False,
     lr: float | None = None,
     hyper: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -111,8 +120,11 @@ def fit(
 
     - `plan`: from `ladle.plan`; or `size`: examples per update, a number or "full". `micro_size`: examples per forward
       pass, chosen where left out. `policy`: anything of `ladle.policy` instead of one constant size.
+    - `gauge`: how the gradient noise scale is measured along the run. Where left out: as the policy needs it, or, free
+      of charge, in updates of two or more micro-batches.
     - `until`: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by
       commas; the first that is met ends the run.
+    - `rebase`: where the size changes, move Adam's second moment with it at once. Experimental.
     - `lr`: a rate over the task's own and the plan's. `hyper`: optimiser constants over the task's.
     - `out`: the run folder to make; None keeps everything in memory. `resume`: go on from the newest good checkpoint
       in `out`.
@@ -132,13 +144,15 @@ def fit(
     ('finished', 46)
     """
     until = Until.parse(until)
-    assembly = task if isinstance(task, Assembly) else assemble(task)
+    gauge = _enough(gauge, getattr(policy, "needs", ()))
+    assembly = task.gauged(gauge) if isinstance(task, Assembly) else assemble(task, gauge=gauge)
     if policy is None:
         policy = _constant(assembly, plan, size, micro_size)
     _, first = policy.decide(policy.init(plan), Progress())
+    _require_known(first.hyper, assembly)
     first_size = first.spec.size
     resolve_size(first_size, assembly.rows)
-    constants = dict(hyper or {}) if plan is None else {**plan.hyper, **(hyper or {})}
+    constants = {**(plan.hyper if plan is not None else {}), **(hyper or {}), **first.hyper}
     rate = lr if lr is not None else (plan.lr if plan is not None and plan.lr is not None else assembly.lr(first_size))
     if rate is not None:
         constants["lr"] = rate
@@ -153,7 +167,7 @@ def fit(
     elif resume:
         raise ArgumentError(must("out", "be given", None, "a run is resumed from its folder", "out='runs/a'"))
     with ExitStack() as stack:
-        how = (seed, window, every, folder, constants, first_size, stack, checkpoints)
+        how = (seed, window, every, folder, constants, first_size, stack, checkpoints, rebase)
         session = _Session(assembly, policy, until, *how)
         if folder is not None:
             session.describe("running", plan=plan, facts=facts)
@@ -175,12 +189,15 @@ class _Session:
     size: int
     stack: ExitStack
     keep: bool = True
+    rebase: bool = False
     lines: list[dict[str, Any]] = field(default_factory=list)
     file: MetricsFile | None = None
     checkpoints: Checkpoints | None = None
     first_loss: float | None = None
     last_good: int | None = None
     refused: tuple[tuple[str, str], ...] = ()
+    memory_limit: int | None = None
+    meter: Meter = field(default_factory=lambda: best_meter(accelerator=not on_host()))
 
     def run(
         self,
@@ -192,6 +209,7 @@ class _Session:
     ) -> Run:
         total = self.until.stop(self.assembly.rows)
         monitor = show if not isinstance(show, bool) else console(total, quiet=not show)
+        self.meter.start()
         self.stack.callback(monitor.close)
         if self.folder is not None and self.keep:
             self.checkpoints = self.stack.enter_context(Checkpoints(self.folder / record.CHECKPOINTS, OrbaxSaver()))
@@ -232,7 +250,8 @@ class _Session:
                 return carry, _ending(why), why
             begun = carry.progress.examples
             stop = min((begun // length + 1) * length for length in self.evaluate_every)
-            windows = train(carry, feed, self.assembly.step, self.policy, self.until, stop=stop, window=self.window)
+            how = {"stop": stop, "window": self.window, "rebase": self.rebase}
+            windows = train(carry, feed, self.assembly.step, self.policy, self.until, **how)
             for line, carry in windows:
                 ended = carry.progress.examples >= stop or self.until.ended(carry.progress) is not None
                 bad = self._diverged(line)
@@ -256,13 +275,23 @@ class _Session:
         if self.first_loss is None:
             self.first_loss = line.get("valid_loss", line.get("train_loss"))
         if "lr_factor" in line:
-            factor = line.pop("lr_factor")
-            line |= {"lr": self._lr(carry, factor), "memory_bytes": memory_bytes()}
+            held = {"lr": self._lr(carry, line["lr_factor"]), **self._memory()}
+            line |= held
+            carry = carry.read({name: float(value) for name, value in held.items() if value is not None})
         self.lines.append(line)
         if self.file is not None:
             self.file.append(line)
         monitor.show(line)
         return carry
+
+    def _memory(self) -> dict[str, int]:
+        """Bytes in use now, and how many may be: what is free now and what is in use already."""
+        used = memory_bytes()
+        if used is None:
+            return {}
+        if self.memory_limit is None:
+            self.memory_limit = used + device_free_bytes()
+        return {"memory_bytes": used, "memory_limit_bytes": self.memory_limit}
 
     def _lr(self, carry: Carry, factor: float) -> float | None:
         """The learning rate in force after a window; None where the user's own transformation holds it."""
@@ -315,14 +344,16 @@ class _Session:
             self.checkpoints.wait()
             if steps := self.checkpoints.steps():
                 checkpoint = self.checkpoints.folder / f"{steps[-1]:012d}"
-        final = _final(self.lines)
+        final, used = _final(self.lines), self.meter.stop()
         if self.folder is not None:
-            ending = {"why": why, "final": final, "checkpoint": checkpoint and checkpoint.name}
+            named = checkpoint and checkpoint.name
+            ending = {"why": why, "final": final, "checkpoint": named, "energy": used.to_json()}
             self.describe(status, plan=plan, facts=facts, ending=ending)
         if status == "diverged":
             kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
             monitor.message(f"diverged: {why}{kept}; try a smaller --lr")
-        return Run(status, why, final, self.lines, carry.state, self.assembly, self.folder, checkpoint, self.refused)
+        where = self.folder, checkpoint, used, self.refused
+        return Run(status, why, final, self.lines, carry.state, self.assembly, *where)
 
     def describe(
         self,
@@ -342,6 +373,8 @@ class _Session:
                 "size": self.size,
                 "until": self.until,
                 "window": self.window,
+                "policy": _named(self.policy),
+                "gauge": None if self.assembly.step.gauge is None else asdict(self.assembly.step.gauge),
                 "refused": self.refused,
                 "optimizer": {"name": self.assembly.optimizer.name, **self.constants},
                 "plan": plan.to_json() if plan is not None else None,
@@ -350,6 +383,12 @@ class _Session:
                 **(facts or {}),
             },
         )
+
+
+def _named(policy: Policy) -> dict[str, Any]:
+    """A policy as the record tells of it: its kind and all its numbers."""
+    values = asdict(policy) if is_dataclass(policy) else {}
+    return {"kind": type(policy).__name__, **values}
 
 
 def _described(feed: Any, size: int) -> list[str]:
@@ -370,6 +409,22 @@ def _constant(assembly: Assembly, plan: Plan | None, size: int | str | None, mic
         return Constant(min(plan.size, assembly.rows), micro_size or min(plan.micro_size, assembly.rows))
     count = resolve_size(size, assembly.rows)
     return Constant(count, resolve_micro(count, micro_size))
+
+
+def _enough(gauge: Gauge | None, needs: Collection[str]) -> Gauge | None:
+    """What measures all that a policy needs."""
+    if "noise" not in needs and "projection" not in needs:
+        return gauge
+    projects = "projection" in needs
+    return Gauge(parts=8 if projects else 4, projection=projects).join(gauge)
+
+
+def _require_known(hyper: Mapping[str, float], assembly: Assembly) -> None:
+    """Refuse a policy that changes what this optimiser, model and loss do not have."""
+    known = {*assembly.optimizer.hyper, *assembly.objective.levels, GRADIENT_NOISE}
+    if unknown := sorted(set(hyper) - known):
+        why = "neither the optimiser nor the model or the loss takes it"
+        raise ArgumentError(must("policy", "change constants of the run", unknown, why, ", ".join(sorted(known))))
 
 
 def _window(size: int, rows: int) -> int:

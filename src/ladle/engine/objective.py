@@ -12,6 +12,9 @@ import jax.numpy as jnp
 
 from ladle.errors import ArgumentError, must
 
+LEVELS = ("dropout", "label_smoothing")
+"""Constants of a run that a model or a loss takes, if it has an argument of that name."""
+
 
 class Rows(Protocol):
     """What a loss sees of one micro-batch; see `ladle.engine.rows.MicroBatch`."""
@@ -19,6 +22,9 @@ class Rows(Protocol):
     data: Any
     weight: jax.Array
     keys: jax.Array | None
+
+    @property
+    def levels(self) -> Mapping[str, jax.Array] | None: ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Objective:
     - `additive`: the loss of an example does not depend on the others in the batch. Where it does (batch norm in
       training), a micro-batch is part of the definition of the loss and must not be chosen by memory alone.
     - `metrics`: names of the metrics that `losses` returns.
+    - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
     """
 
     init: Callable[[jax.Array], tuple[Any, Any]]
@@ -39,25 +46,30 @@ class Objective:
     additive: bool = True
     metrics: tuple[str, ...] = ()
     name: str = "objective"
+    levels: tuple[str, ...] = ()
 
 
 def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, Callable[..., jax.Array]]) -> Objective:
     """The objective of a model (`ladle.models`) under `loss(outputs, y) -> f32[examples]`."""
 
+    of_apply, of_loss = ([name for name in LEVELS if _names(f, name)] for f in (model.apply, loss))
+
     def losses(params: Any, model_state: Any, rows: Rows, train: bool):
-        data = rows.data
+        data, levels = rows.data, (rows.levels or {}) if train else {}
+        own, smoothing = ({name: levels[name] for name in names if name in levels} for names in (of_apply, of_loss))
         outputs, model_state = model.apply(
-            params, model_state, data["x"], keys=rows.keys, weight=rows.weight, train=train
+            params, model_state, data["x"], keys=rows.keys, weight=rows.weight, train=train, **own
         )
         measured = {name: metric(outputs, data["y"]) for name, metric in metrics.items()}
-        return loss(outputs, data["y"]), measured, model_state
+        return loss(outputs, data["y"], **smoothing), measured, model_state
 
     def predict(params: Any, model_state: Any, x: Any) -> Any:
         count = jax.tree.leaves(x)[0].shape[0]
         outputs, _ = model.apply(params, model_state, x, keys=None, weight=jnp.ones(count), train=False)
         return outputs
 
-    return Objective(model.init, losses, predict, model.additive, tuple(metrics), model.name)
+    levels = tuple(name for name in LEVELS if name in (*of_apply, *of_loss))
+    return Objective(model.init, losses, predict, model.additive, tuple(metrics), model.name, levels)
 
 
 def of_functions(
@@ -132,6 +144,13 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     except (TypeError, ValueError):  # It takes another number, or (built in) does not say.
         return False
     return True
+
+
+def _names(function: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _name_of(function: Callable[..., Any]) -> str:

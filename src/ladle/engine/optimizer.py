@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from ladle.engine import layerwise
 from ladle.errors import ArgumentError, must, nearest
 
 Hyper = Mapping[str, Any]
@@ -74,11 +77,33 @@ def _lars(hyper: Hyper) -> optax.GradientTransformation:
     )
 
 
+@dataclass(frozen=True)
+class _Layerwise:
+    """`layerwise.lars` or `lamb`. Their rate belongs inside; the caller multiplies again, so it is divided out."""
+
+    transformation: Callable[..., optax.GradientTransformation]
+    constants: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, hyper: Hyper) -> optax.GradientTransformation:
+        rate = jnp.asarray(hyper.get("lr", 1.0), jnp.float32)
+        inner = self.transformation(rate, **{name: hyper[name] for name in self.constants}, **self.options)
+
+        def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+            steps, state = inner.update(updates, state, params)
+            inverse = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1), 0)  # A rate of zero moves nothing.
+            return jax.tree.map(lambda step: step * inverse.astype(step.dtype), steps), state
+
+        return optax.GradientTransformation(inner.init, update)
+
+
 def _muon(hyper: Hyper) -> optax.GradientTransformation:
     return contrib.muon(1.0, beta=hyper["beta"], weight_decay=hyper["weight_decay"])
 
 
 _MOMENTS = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+_LARS = {"momentum": 0.9, "weight_decay": 5e-4, "trust_coefficient": 1e-3}
+_LAMB = {"b1": 0.9, "b2": 0.999, "eps": 1e-6, "weight_decay": 0.01}
 
 BY_NAME: Mapping[str, Optimizer] = {
     optimizer.name: optimizer
@@ -93,23 +118,53 @@ BY_NAME: Mapping[str, Optimizer] = {
         Optimizer("lion", _lion, {"b1": 0.9, "b2": 0.99, "weight_decay": 1e-3}, 1e-4),
         Optimizer("lamb", _lamb, {**_MOMENTS, "eps": 1e-6, "weight_decay": 0.0}, 1e-2),
         Optimizer("lars", _lars, {"momentum": 0.9, "weight_decay": 1e-4, "trust_coefficient": 1e-3}, 5.0),
+        Optimizer("lars_paper", _Layerwise(layerwise.lars, tuple(_LARS)), _LARS, 5.0),
+        Optimizer("lamb_paper", _Layerwise(layerwise.lamb, tuple(_LAMB)), _LAMB, 3e-3),
         Optimizer("muon", _muon, {"beta": 0.95, "weight_decay": 0.0}, 2e-2),
     )
 }
 """Optimisers by name. `lr` is a usual starting point at batches of about 64, not a recommendation for your data."""
 
 
+def layerwise_named(name: str, **options: Any) -> Optimizer:
+    """LARS or LAMB of the papers with `options` of `layerwise.lars` and `lamb` that are no numbers, for `Task`.
+
+    - `name`: "lars_paper" or "lamb_paper".
+    - `excluded`: which layers keep ratio 1 and no weight decay. `stacked_axes`: leaves that hold many layers.
+    - `clamp`, `bias_correction`: of LAMB.
+
+    Raises `ArgumentError` for other names and options.
+
+    >>> layerwise_named("lamb_paper", stacked_axes={"blocks.weight": 0}, clamp=(0.0, 10.0)).lr
+    0.003
+    """
+    known = BY_NAME.get(name)
+    if known is None or not isinstance(known.make, _Layerwise):
+        why = "no other looks at one layer at a time"
+        raise ArgumentError(must("name", "be 'lars_paper' or 'lamb_paper'", name, why, "'lamb_paper'"))
+    taken = ["excluded", "stacked_axes", *(["clamp", "bias_correction"] if name == "lamb_paper" else [])]
+    for option in options:
+        if option not in taken:
+            raise ArgumentError(must("options", f"be of {name}", option, "it has no such one", nearest(option, taken)))
+    make = replace(known.make, options=options)
+    make(known.hyper)  # Refuses what it cannot take now, not when it is traced.
+    return replace(known, make=make)
+
+
 def optimizer_named(
-    optimizer: str | optax.GradientTransformation, hyper: Mapping[str, float] | None = None
+    optimizer: str | Optimizer | optax.GradientTransformation, hyper: Mapping[str, float] | None = None
 ) -> Optimizer:
     """The optimiser of that name with `hyper` over its defaults, or a wrapper around any optax transformation.
 
     A transformation of the user's keeps its own learning rate; ladle then multiplies its updates by the
-    learning-rate factor alone. Raises `ArgumentError` for unknown names and constants.
+    learning-rate factor alone. An `Optimizer` is taken as it is, with `hyper` over its own. Raises `ArgumentError` for
+    unknown names and constants.
 
     >>> optimizer_named("adam", {"b2": 0.99}).hyper["b2"]
     0.99
     """
+    if isinstance(optimizer, Optimizer):
+        return _with(optimizer, hyper or {})
     if not isinstance(optimizer, str):
         if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
             raise ArgumentError(
@@ -128,19 +183,23 @@ def optimizer_named(
                 "optimizer", "be a known name", optimizer, "ladle knows optax's usual ones", nearest(optimizer, BY_NAME)
             )
         )
-    known = BY_NAME[optimizer]
-    for name in hyper or {}:
+    return _with(BY_NAME[optimizer], hyper or {})
+
+
+def _with(known: Optimizer, hyper: Mapping[str, float]) -> Optimizer:
+    """`known` with `hyper` over its constants."""
+    for name in hyper:
         if name not in known.hyper:
             raise ArgumentError(
                 must(
                     f"hyper[{name!r}]",
-                    f"be a constant of {optimizer}",
+                    f"be a constant of {known.name}",
                     name,
                     "it has no such one",
                     nearest(name, known.hyper),
                 )
             )
-    return Optimizer(known.name, known.make, {**known.hyper, **(hyper or {})}, known.lr)
+    return replace(known, hyper={**known.hyper, **hyper})
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import optax
 import pytest
 from optax import contrib
 
+from ladle.engine import layerwise
 from ladle.engine.fakes_test import OBJECTIVE, feed_of, flat, gradient, run, sgd
 from ladle.engine.optimizer import BY_NAME, optimizer_named
 from ladle.engine.rate import constant_rate
@@ -34,6 +35,8 @@ PUBLISHED = {
     "lamb": optax.lamb(0.01),
     "lars": optax.lars(0.01, weight_decay=1e-4),
     "muon": contrib.muon(0.01),
+    "lars_paper": layerwise.lars(0.01),
+    "lamb_paper": layerwise.lamb(0.01),
 }
 
 
@@ -48,7 +51,7 @@ def ours(optimizer, hyper):
     def step(state, gradient):
         total = jax.tree.map(lambda leaf: WEIGHT * leaf, gradient)
         done = zero(state.params, (), 0)._replace(gradient=total, weight=jnp.float32(WEIGHT))
-        return apply(optimizer, constant_rate, state, done, one, one)[0]
+        return apply(optimizer, constant_rate, state, done, one, (np.uint32(0), np.uint32(0)), 1)[0]
 
     for each in GRADIENTS:
         state = step(state, each)
@@ -70,7 +73,7 @@ def test_every_name_is_checked():
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_each_name_is_optax_itself(name):
+def test_each_name_is_the_transformation_itself(name):
     optimizer = optimizer_named(name)
     found = ours(optimizer, {**optimizer.hyper, "lr": 0.01})
     np.testing.assert_allclose(flat(found), flat(theirs(PUBLISHED[name])), rtol=2e-5, atol=1e-6)

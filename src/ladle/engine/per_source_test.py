@@ -19,6 +19,7 @@ from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.mixture import Mixture
 from ladle.feed.source.joined import Joined
+from ladle.moments import Gauge
 from ladle.spec import BatchSpec
 
 NAMES = ("wiki", "code/old", "none of it")
@@ -93,7 +94,7 @@ def test_a_joined_source_under_a_mixture_brings_the_numbers(step):
 
 
 def test_one_gradient_per_example_tells_the_same():
-    step = sgd(by_source(OBJECTIVE, NAMES), per_example=True)
+    step = sgd(by_source(OBJECTIVE, NAMES), gauge=Gauge(per_example=True))
     _, observation, draw = run(step, feed_of("resident", source=SOURCE), BatchSpec(11, 8))
     assert told(observation.read()) == pytest.approx(expected(draw.ids()[0], fakes.ONES), rel=EXACT)
 

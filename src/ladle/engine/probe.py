@@ -23,7 +23,7 @@ from ladle.engine.step import CompiledStep, on_device
 from ladle.errors import RunError
 from ladle.noise import Moments
 from ladle.observation import Observation
-from ladle.protocols import Feed, ResidentDraw
+from ladle.protocols import Feed, Meter, ResidentDraw
 from ladle.spec import BatchSpec
 
 MARGIN = 0.9
@@ -31,6 +31,9 @@ MARGIN = 0.9
 
 PILOT_UPDATES = 200
 PROBE_SECONDS = 0.03
+MOST_UPDATES = 500
+"""Updates of one window of a probe."""
+
 CHILD_TIMEOUT_SECONDS = 300
 
 
@@ -39,6 +42,7 @@ class CompiledProbe:
     """Implements `ladle.protocols.Probe` for a compiled step and a feed of resident data.
 
     - `hyper`: optimiser constants (with `lr`) for the pilot. `pilot`: the spec it trains at.
+    - `meter`: for `joules`; None, or one that does not measure, for none.
     """
 
     step: CompiledStep
@@ -46,6 +50,7 @@ class CompiledProbe:
     pilot: BatchSpec
     hyper: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    meter: Meter | None = None
     programs: dict[tuple[int, bool], Any] = field(default_factory=dict, compare=False, repr=False)
     """Compiled updates, one a rung: what memory is asked of is what is timed."""
 
@@ -100,7 +105,7 @@ class CompiledProbe:
         state = self.step.init(self.seed, self.hyper)
         state, once = self._timed(state, spec, 1)
         state, once = self._timed(state, spec, 1)
-        updates = int(np.clip(PROBE_SECONDS / once, 1, 500))
+        updates = int(np.clip(PROBE_SECONDS / once, 1, MOST_UPDATES))
         measured = []
         for _ in range(repeats):
             state, seconds = self._timed(state, spec, updates)
@@ -113,6 +118,8 @@ class CompiledProbe:
         The pilot trains `PILOT_UPDATES` updates (at most one epoch): at the untrained parameters the gradient is so
         large that the noise scale means little. Measuring is an update with a learning rate of zero.
         """
+        if not self.step.objective.additive:
+            return Moments()  # An example has no gradient of its own.
         state = self.step.init(self.seed, self.hyper)
         per_epoch = -(-self.feed.epoch_size // self.pilot.size)
         pilot = BatchSpec(self.pilot.size, self.pilot.micro_size, updates=min(PILOT_UPDATES, per_epoch))
@@ -122,7 +129,19 @@ class CompiledProbe:
         return observation.moments()
 
     def joules(self, spec: BatchSpec) -> float | None:
-        return None
+        """Mean over as many updates as the meter needs to be read well; compilation left out."""
+        if self.meter is None or not self.meter.measures:
+            return None
+        state = self.step.init(self.seed, self.hyper)
+        state, once = self._timed(state, spec, 1)
+        state, once = self._timed(state, spec, 1)
+        left = updates = max(int(np.ceil(self.meter.least_seconds / once)), 1)
+        self.meter.start()
+        while left > 0:
+            state, _ = self._timed(state, spec, min(left, MOST_UPDATES))
+            left -= MOST_UPDATES
+        used = self.meter.stop()
+        return used.joules / updates if used.joules is not None and used.source == "measured" else None
 
     def _timed(self, state: Any, spec: BatchSpec, updates: int) -> tuple[Any, float]:
         part = BatchSpec(spec.size, spec.micro_size, updates=updates)

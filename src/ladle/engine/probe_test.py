@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ladle.consumption import Consumption
 from ladle.engine import probe as module
 from ladle.engine.fakes_test import OBJECTIVE, feed_of, run, same, sgd
 from ladle.engine.objective import of_functions
@@ -163,6 +165,36 @@ def test_seconds_are_measured_even_where_training_would_diverge():
     assert found.shape == (3,)
     assert (found > 0).all() and np.isfinite(found).all()
     assert probe.joules(BatchSpec(8, 8)) is None
+
+
+@dataclass
+class FakeMeter:
+    """Answers `joules` for whatever was done."""
+
+    joules: float | None = 12.0
+    measures: bool = True
+    least_seconds: float = 0.0
+
+    def start(self) -> None: ...
+
+    def stop(self) -> Consumption:
+        return Consumption(1.0, 1.0, self.joules, None if self.joules is None else "measured")
+
+
+@pytest.mark.parametrize(
+    ("meter", "joules"),
+    [(FakeMeter(), 12.0), (FakeMeter(None), None), (FakeMeter(measures=False), None)],
+    ids=["measured", "counter stood still", "modelled"],
+)
+def test_joules_are_of_one_update_and_never_of_a_model(meter: FakeMeter, joules: float | None):
+    probe = CompiledProbe(sgd(), feed_of("resident"), BatchSpec(4, 4), meter=meter)
+    assert probe.joules(BatchSpec(8, 8)) == joules
+
+
+def test_joules_are_the_mean_of_as_many_updates_as_the_meter_needs():
+    probe = CompiledProbe(sgd(), feed_of("resident"), BatchSpec(4, 4), meter=FakeMeter(least_seconds=0.05))
+    found = probe.joules(BatchSpec(8, 8))
+    assert found is not None and found < 12.0
 
 
 def test_the_limit_is_found_and_says_how(small: CompiledProbe):

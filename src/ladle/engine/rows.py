@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jax import lax
 
 from ladle.batch import Batch
 from ladle.engine.mesh import Layout
+from ladle.engine.objective import LEVELS
 from ladle.protocols import OrderProgram
 
 
@@ -28,11 +30,20 @@ class Resident(NamedTuple):
 
 
 class MicroBatch(NamedTuple):
-    """What a loss sees: `data` rows, their `weight` (`f32[rows]`, 0 = padding) and one random key each."""
+    """What a loss sees: `data` rows, their `weight` (`f32[rows]`, 0 = padding) and one random key each.
+
+    - `levels`: regularisation in force, `{"dropout": f32[], ...}`; what is not named is as the model has it.
+    """
 
     data: Any
     weight: jax.Array
     keys: jax.Array
+    levels: Mapping[str, jax.Array] | None = None
+
+
+def levels_of(hyper: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """Those of the run's constants that a loss sees."""
+    return {name: hyper[name] for name in LEVELS if name in hyper}
 
 
 def keys_at(key: jax.Array, epoch: jax.Array, place: jax.Array) -> jax.Array:
@@ -49,7 +60,7 @@ def gather(
     layout: Layout,
     program: OrderProgram,
     resident: Resident,
-    key: jax.Array,
+    state: Any,
     epoch: jax.Array,
     first: jax.Array,
     count: jax.Array,
@@ -58,7 +69,7 @@ def gather(
     """Rows at places `first .. first + min(count, micro_size)` of pass `epoch`; surplus rows carry weight zero.
 
     Surplus rows repeat the micro-batch's own real rows, so that a model with batch statistics does not see
-    made-up examples. `epoch`, `first`, `count`: `u32[]`, traced.
+    made-up examples. `state`: holds the run's key and constants. `epoch`, `first`, `count`: `u32[]`, traced.
     """
     lane = jnp.arange(layout.rows(micro_size), dtype=jnp.uint32)
     real = jnp.minimum(count, jnp.uint32(micro_size))
@@ -68,7 +79,7 @@ def gather(
     weight = (lane < real).astype(jnp.float32)
     if resident.weight is not None:
         weight = weight * resident.weight.at[ids].get(mode="promise_in_bounds")
-    return MicroBatch(rows, layout.spread(weight), keys_at(key, epoch, place))
+    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, place), levels_of(state.hyper))
 
 
 def filled(batch: Batch, rows: int) -> Batch:

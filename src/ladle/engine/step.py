@@ -19,12 +19,16 @@ from jax import lax
 
 from ladle.batch import Batch, Draw
 from ladle.engine import update as updates_
+from ladle.engine.geometry import preconditioner, require_measurable
 from ladle.engine.mesh import Layout, layout
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer
 from ladle.engine.rate import Rate, constant_rate
-from ladle.engine.rows import MicroBatch, Resident, filled, gather, keys_at
+from ladle.engine.rebase import coordinate_variance, rebased, require_rebasable
+from ladle.engine.rows import MicroBatch, Resident, filled, gather, keys_at, levels_of
 from ladle.engine.state import State, init_state
+from ladle.errors import ArgumentError, must
+from ladle.moments import Gauge
 from ladle.observation import Observation
 from ladle.protocols import OrderProgram, ResidentDraw
 from ladle.seed import seed_words
@@ -43,7 +47,7 @@ class CompiledStep:
 
     - `objective`, `optimizer`: what to minimise and how.
     - `rate`: learning-rate schedule, `f32[] examples drawn -> f32[] factor`.
-    - `per_example`: take one gradient per example (noise scale from single examples; costs memory).
+    - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone, which are free.
     - `devices`: which devices share a batch; all of the host by default.
 
     The state given to a call is consumed: its buffers become the new state's.
@@ -55,23 +59,30 @@ class CompiledStep:
         optimizer: Optimizer,
         *,
         rate: Rate = constant_rate,
-        per_example: bool = False,
+        gauge: Gauge | None = None,
         devices: Any = None,
     ) -> None:
+        if gauge is not None:
+            require_measurable(objective, optimizer, gauge)
         self.objective = objective
         self.optimizer = optimizer
         self.layout: Layout = layout(devices)
         self.names = updates_.sum_names(objective)
         self.rate = rate
-        self._per_example = per_example
-        self._gradient = updates_.per_example_gradient if per_example else updates_.micro_gradient
+        self.gauge = gauge
+        self._gradient = self._micro_gradient()
         # Results are placed as the inputs are: left to the compiler, a first call could differ from the second.
         compiled = partial(jax.jit, out_shardings=self.layout.replicated)
         self._init = compiled(partial(init_state, objective, optimizer))
         static = ("micro_size", "accumulate", "program")
+        self._cut = bool(gauge and gauge.every and not gauge.per_example and self.layout.devices == 1)
+        self._projects = bool(gauge and gauge.projection)
         self._window = compiled(self._trace_window, static_argnames=static, donate_argnums=0)
-        self._accumulate = compiled(self._trace_accumulate, donate_argnums=0)
+        self._accumulate = compiled(self._trace_accumulate, static_argnames="cut", donate_argnums=0)
         self._apply = compiled(self._trace_apply, donate_argnums=0)
+        self._rebase = compiled(self._trace_rebase, static_argnames=("micro_size", "program"), donate_argnums=0)
+        self._rebase_sent = compiled(self._trace_rebase_sent, donate_argnums=0)
+        self._toward = compiled(self._trace_toward)
         self._zero = compiled(self._trace_zero)
         self._prepared: set[Any] = set()
 
@@ -90,6 +101,48 @@ class CompiledStep:
         lr = 1.0 if self.optimizer.lr is None else self.optimizer.lr
         values = {**self.optimizer.hyper, "lr": lr, **(over or {})}
         return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+    def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
+        """`state` with these constants from now on. They are data of the programs: nothing compiles.
+
+        Raises `ArgumentError` for one that the state does not hold: a run begins with all that it will change.
+        """
+        if unknown := sorted(set(hyper) - set(state.hyper)):
+            why, known = "the state has no such constant", ", ".join(sorted(state.hyper))
+            raise ArgumentError(must("hyper", "name constants of the run", unknown, why, known))
+        values = {name: np.asarray(value, np.float32) for name, value in hyper.items()}
+        return state._replace(hyper={**state.hyper, **self.place(values)})
+
+    def rebase(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
+        """`state` with Adam's second moment as batches of `spec.size` would have made it; see `engine.rebase`.
+
+        The noise is estimated on the first micro-batch of `draw`, which is trained on as usual. Consumes the state.
+        Raises `ArgumentError` for an optimiser without a second moment.
+        """
+        require_rebasable(state.opt_state, self.optimizer.name)
+        sizes = np.float32(old_size), np.float32(spec.size)
+        if (resident := on_device(draw)) is not None:
+            operands = self.window_operands(resident, spec, 1.0)[:2]
+            statics = {"micro_size": spec.micro_size, "program": resident.order.program}
+            return self._rebase(state, *operands, *sizes, **statics)
+        batch = next(iter(draw.micro_batches(0, spec.micro_size)))
+        return self._rebase_sent(state, *self._sent(batch, spec, draw.epoch_size), *sizes)
+
+    def _trace_rebase(self, state: State, resident, numbers, old, new, *, micro_size: int, program: OrderProgram):
+        epoch, offset, size = (numbers[i] for i in range(3))
+        count = jnp.minimum(size, np.uint32(program.epoch_size) - offset)
+        rows = gather(self.layout, program, resident, state, epoch, offset, count, micro_size)
+        return self._rebased(state, rows, old, new)
+
+    def _trace_rebase_sent(self, state: State, data, weight, place, epoch, old, new):
+        return self._rebased(state, self._micro(state, data, weight, place, epoch), old, new)
+
+    def _rebased(self, state: State, rows: MicroBatch, old: jax.Array, new: jax.Array) -> State:
+        variance = coordinate_variance(self.objective, state.params, state.model_state, rows)
+        return state._replace(opt_state=rebased(state.opt_state, variance, state.hyper, old, new))
+
+    def _micro(self, state: State, data, weight, place, epoch) -> MicroBatch:
+        return MicroBatch(data, weight, keys_at(state.key, epoch, place), levels_of(state.hyper))
 
     def rate_at(self, examples: int) -> float:
         """The schedule's factor at a position."""
@@ -169,29 +222,36 @@ class CompiledStep:
         epoch, offset, size, updates = (numbers[i] for i in range(4))
 
         def rows(state: State, epoch: jax.Array, first: jax.Array, count: jax.Array) -> MicroBatch:
-            return gather(self.layout, program, resident, state.key, epoch, first, count, micro_size)
+            return gather(self.layout, program, resident, state, epoch, first, count, micro_size)
 
         def gradient(state: State, epoch: jax.Array, offset: jax.Array, count: jax.Array) -> updates_.Accumulated:
-            params, model_state = state.params, state.model_state
+            view, none = self._view(state), self._trace_zero(state)
             if not accumulate:
-                return self._gradient(self.objective, params, model_state, rows(state, epoch, offset, count))
+                micro = rows(state, epoch, offset, count)
+                return self._whole(state, none, micro, view, self._measures(offset, size))
 
-            def micro_step(carry):
-                done, first = carry
-                micro = rows(state, epoch, offset + first, count - first)
-                new = self._gradient(self.objective, params, done.model_state, micro)
-                return done.add(new), first + np.uint32(micro_size)
+            def micro_steps(done, first, end, view):
+                def micro_step(carry):
+                    done, first = carry
+                    micro = rows(state, epoch, offset + first, count - first)
+                    new = self._gradient(self.objective, state.params, done.model_state, micro, view)
+                    return done.add(new), first + np.uint32(micro_size)
 
-            start = updates_.zero(params, model_state, len(self.objective.metrics)), jnp.uint32(0)
-            return lax.while_loop(lambda carry: carry[1] < count, micro_step, start)[0]
+                return lax.while_loop(lambda carry: carry[1] < end, micro_step, (done, first))[0]
+
+            if not self._projects or view is None:
+                return micro_steps(none, jnp.uint32(0), count, view)
+            rung = np.uint32(micro_size)
+            steps = (count + rung - np.uint32(1)) // rung
+            half = jnp.minimum((steps + np.uint32(1)) // np.uint32(2) * rung, count)
+            first = micro_steps(none, jnp.uint32(0), half, view)
+            return micro_steps(first, half, count, view._replace(toward=first.mean(view.scale)))
 
         def update(carry):
             state, sums, epoch, offset, left = carry
             count = jnp.minimum(size, np.uint32(epoch_size) - offset)
             done = gradient(state, epoch, offset, count)
-            examples = epoch.astype(jnp.float32) * np.float32(epoch_size) + offset.astype(jnp.float32)
-            noise = accumulate or self._per_example
-            state, new = updates_.apply(self.optimizer, self.rate, state, done, lr_factor, examples, noise=noise)
+            state, new = self._trace_apply(state, done, lr_factor, (epoch, offset), epoch_size, noise=accumulate)
             ended = offset + count >= np.uint32(epoch_size)
             epoch, offset = epoch + ended.astype(jnp.uint32), jnp.where(ended, jnp.uint32(0), offset + count)
             refused = new[self.names.index("refused")] > 0
@@ -201,20 +261,79 @@ class CompiledStep:
         state, sums, *_ = lax.while_loop(lambda carry: carry[-1] > 0, update, start)
         return state, sums
 
+    def _micro_gradient(self) -> Any:
+        """The gradient of one micro-batch, with the moments that come with it on this layout."""
+        devices = self.layout.devices
+        if self.gauge is None or not (self.gauge.per_example or devices > 1):
+            return updates_.micro_gradient
+        if self.gauge.per_example:
+            return updates_.per_example_gradient
+        return partial(updates_.cut_gradient, parts=devices, together=True)  # each device's own part
+
+    def _view(self, state: State) -> updates_.View | None:
+        """How gradients are looked at; None for a loss that is no sum, whose examples have no gradient of their own."""
+        if not self.objective.additive:
+            return None
+        if self.gauge is None or self.gauge.geometry == "sgd":
+            return updates_.View()
+        return updates_.View(preconditioner(state.opt_state, state.hyper))
+
+    def _measures(self, offset: Any, size: Any) -> Any:
+        """Whether the update of one micro-batch that begins at place `offset` of a pass is cut to be measured."""
+        if not self._cut or self.gauge is None:
+            return False
+        return offset // size % self.gauge.every == 0
+
+    def _whole(
+        self, state: State, done: updates_.Accumulated, micro: MicroBatch, view: updates_.View | None, measures: Any
+    ) -> updates_.Accumulated:
+        """The sums of an update of one micro-batch, cut into pieces where it `measures`."""
+
+        def cut(micro: MicroBatch) -> updates_.Accumulated:
+            assert self.gauge is not None and view is not None
+            parts = min(self.gauge.parts, micro.weight.shape[0])
+            pieces = partial(updates_.cut_gradient, self.objective, state.params, done.model_state)
+            if not self._projects or parts < 4:
+                return pieces(micro, view, parts=parts)
+            middle, bare = -(-micro.weight.shape[0] // 2), micro._replace(levels=None)
+            one = jax.tree.map(lambda leaf: leaf[:middle], bare)._replace(levels=micro.levels)
+            two = jax.tree.map(lambda leaf: leaf[middle:], bare)._replace(levels=micro.levels)
+            first = pieces(one, view, parts=parts // 2)
+            toward = view._replace(toward=first.mean(view.scale))
+            return first.add(pieces(two, toward, parts=parts // 2))
+
+        def plain(micro: MicroBatch) -> updates_.Accumulated:
+            return self._gradient(self.objective, state.params, done.model_state, micro, view)
+
+        if measures is False:
+            return plain(micro)
+        return cut(micro) if measures is True else lax.cond(measures, cut, plain, micro)
+
     def _host_update(
         self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, lr_factor: float
     ) -> tuple[State, jax.Array]:
         """One update from position `start` on, whose rows travel from the host, micro-batch by micro-batch."""
-        done = self._zero(state)
-        for batch in draw.micro_batches(update, spec.micro_size):
-            done = self._accumulate(done, state, *self._sent(batch, spec, draw.epoch_size))
-        return self._apply(state, done, np.float32(lr_factor), np.float32(start))
+        done, toward = self._zero(state), None
+        steps = -(-draw.counts[update] // spec.micro_size)
+        epoch, offset = divmod(start, draw.epoch_size)
+        cut = bool(steps == 1 and self._measures(offset, spec.size))
+        for number, batch in enumerate(draw.micro_batches(update, spec.micro_size)):
+            if self._projects and steps > 1 and 2 * number in (steps, steps + 1):
+                toward = self._toward(state, done)
+            done = self._accumulate(done, state, *self._sent(batch, spec, draw.epoch_size), toward, cut=cut)
+        place = np.uint32(epoch), np.uint32(offset)
+        return self._apply(state, done, np.float32(lr_factor), place, np.float32(draw.epoch_size))
 
     def _prepare_host(self, state: State, draw: Draw, spec: BatchSpec) -> State:
         batch = next(iter(draw.micro_batches(0, spec.micro_size)))
-        done = self._accumulate(self._zero(state), state, *self._sent(batch, spec, draw.epoch_size))
+        sent = self._sent(batch, spec, draw.epoch_size)
+        for cut in (False, True) if self._cut and spec.micro_steps == 1 else (False,):
+            done = self._accumulate(self._zero(state), state, *sent, None, cut=cut)
+        if self._projects and spec.micro_steps > 1:
+            done = self._accumulate(done, state, *sent, self._toward(state, done), cut=False)
         refused = done._replace(loss=self.layout.everywhere(np.float32(np.nan)))
-        return self._apply(state, refused, np.float32(0), np.float32(0))[0]
+        place = np.uint32(0), np.uint32(0)
+        return self._apply(state, refused, np.float32(0), place, np.float32(draw.epoch_size))[0]
 
     def _sent(self, batch: Batch, spec: BatchSpec, epoch_size: int) -> tuple[Any, ...]:
         """A micro-batch on the devices: data, weight, places in the pass, and which pass (one: none crosses)."""
@@ -225,9 +344,18 @@ class CompiledStep:
     def _trace_zero(self, state: State) -> updates_.Accumulated:
         return updates_.zero(state.params, state.model_state, len(self.objective.metrics))
 
-    def _trace_accumulate(self, done, state: State, data, weight, place, epoch):
-        micro = MicroBatch(data, weight, keys_at(state.key, epoch, place))
-        return done.add(self._gradient(self.objective, state.params, done.model_state, micro))
+    def _trace_accumulate(self, done, state: State, data, weight, place, epoch, toward, *, cut: bool):
+        micro = self._micro(state, data, weight, place, epoch)
+        view = self._view(state)
+        view = view._replace(toward=toward) if view else None
+        return done.add(self._whole(state, done, micro, view, cut))
 
-    def _trace_apply(self, state: State, done, lr_factor, examples):
-        return updates_.apply(self.optimizer, self.rate, state, done, lr_factor, examples)
+    def _trace_toward(self, state: State, done: updates_.Accumulated) -> Any:
+        view = self._view(state)
+        return done.mean(view.scale if view else None)
+
+    def _trace_apply(self, state: State, done, lr_factor, place, epoch_size, *, noise: bool = True):
+        noise = self.objective.additive and (noise or self.gauge is not None)
+        view = self._view(state)
+        args = (state, done, lr_factor, place, epoch_size)
+        return updates_.apply(self.optimizer, self.rate, *args, noise=noise, scale=view.scale if view else None)

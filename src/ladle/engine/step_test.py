@@ -26,7 +26,7 @@ from ladle.engine.step import CompiledStep
 from ladle.errors import ArgumentError
 from ladle.feed.arrays import Arrays
 from ladle.feed.order import Permuted
-from ladle.noise import pair
+from ladle.moments import Gauge, pair
 from ladle.spec import BatchSpec
 
 lanes = pytest.mark.parametrize("lane", LANES)
@@ -87,13 +87,14 @@ CHILD = """
 import json, jax, numpy as np
 from ladle.engine.fakes_test import *
 from ladle.engine.evaluate import Evaluator
+from ladle.moments import Gauge, Moments
 compiled = []
 jax.monitoring.register_event_duration_secs_listener(
     lambda name, seconds, **facts: compiled.append(facts.get("fun_name")) if "backend_compile" in name else None)
 weight = np.arange(N) % 3 / np.float32(2)
 found = {"devices": jax.device_count()}
 for lane, per_example in (("resident", False), ("host", False), ("resident", True)):
-    step, feed = sgd(per_example=per_example), feed_of(lane, weight)
+    step, feed = sgd(gauge=Gauge(per_example=True) if per_example else None), feed_of(lane, weight)
     for size, start in ((10, 0), (37, 0)) if per_example else ((37, 0), (10, 0), (5, 2), (40, 35), (1, 36)):
         state, observation, _ = run(step, feed, BatchSpec(size, 5 if per_example else 8), start=start)
         sums = observation.sums()
@@ -110,12 +111,20 @@ for lane, per_example in (("resident", False), ("host", False), ("resident", Tru
         assert len(compiled) == before, compiled[before:]
     found[f"{lane} run"] = [*flat(state.params).tolist(), observation.read()["train_loss"]]
 found["evaluate"] = list(Evaluator(OBJECTIVE, step.layout, rows=10)(step.init(0), SOURCE.tree).values())
+if (devices := jax.device_count()) > 1:
+    state, observation, draw = run(sgd(gauge=Gauge(every=0)), feed_of("resident"), BatchSpec(32, 32))
+    parts = np.split(draw.ids()[0], devices)
+    expected = Moments.from_gradients([reference(part)[0] for part in parts], 32 // devices)
+    moments = observation.moments()
+    assert relative(gradient(state), reference(draw.ids()[0])[0]) < 1e-5
+    assert np.allclose([moments.trace, moments.square], [expected.trace, expected.square], rtol=1e-3)
 print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
 def test_any_number_of_devices_gives_the_same_gradients_and_losses(on_devices: Callable[[int, str], str]):
+    """And where there are several, each one's own part of a micro-batch is a replica whose noise is measured."""
     with ThreadPoolExecutor(2) as children:
         one, *others = (json.loads(text) for text in children.map(partial(on_devices, code=CHILD), (1, 2, 4, 8)))
     assert [found.pop("devices") for found in (one, *others)] == [1, 2, 4, 8]
@@ -282,7 +291,7 @@ def test_a_loss_that_is_not_finite_is_not_applied(counter, lane, bad):
 def test_one_gradient_per_example_is_the_same_update():
     """And the sum of |g_i|^2 is that of an explicit loop."""
     spec, whole = BatchSpec(11, 4), run(sgd(), feed_of("resident"), BatchSpec(11, 4))
-    state, observation, draw = run(sgd(per_example=True), feed_of("resident"), spec)
+    state, observation, draw = run(sgd(gauge=Gauge(per_example=True)), feed_of("resident"), spec)
     assert relative(gradient(state), gradient(whole[0])) < EXACT
     (ids,) = draw.ids()
     squares = sum(float(np.sum(reference(np.array([i]))[0] ** 2)) for i in ids)
@@ -299,8 +308,8 @@ def test_one_gradient_per_example_is_refused_where_examples_are_not_independent(
         of_functions(start_counting, counting, has_state=True),
         of_functions(fakes.init, fakes.loss, additive=False),
     ):
-        with pytest.raises(ArgumentError, match="per_example must be False"):
-            run(sgd(objective, per_example=True), feed_of("resident"), BatchSpec(4, 4))
+        with pytest.raises(ArgumentError, match="gauge must"):
+            sgd(objective, gauge=Gauge(per_example=True))
 
 
 @lanes

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ladle.batch import updates_until
 from ladle.engine.step import CompiledStep
+from ladle.errors import ArgumentError, must
 from ladle.protocols import Feed
 from ladle.spec import BatchSpec
 
@@ -28,7 +29,11 @@ def sweep(
     """`(rate, mean training loss over the last third)` after `examples` examples from the same start, for each rate.
 
     A rate that diverges has loss `inf`. A short run favours high rates a little: it is a starting point, not a tuning.
+    Raises `ArgumentError` for a rate that is not positive.
     """
+    for rate in rates:
+        if not rate > 0:
+            raise ArgumentError(must("rates", "be positive", rate, "a rate of zero learns nothing", "[1e-3, 3e-3]"))
     found = []
     updates = max(updates_until(0, examples, spec.size, feed.epoch_size), 1)
     late = max(updates // 3, 1)
@@ -47,6 +52,24 @@ def sweep(
                 break
         found.append((rate, loss))
     return found
+
+
+def paired_sweep(
+    step: CompiledStep,
+    feed: Callable[[int], Feed],
+    spec: BatchSpec,
+    rates: Sequence[float],
+    *,
+    examples: int,
+    seeds: Sequence[int],
+    hyper: Mapping[str, float] | None = None,
+) -> list[list[float]]:
+    """Losses `[rate][seed]` of a `sweep` for each seed: with one seed all rates see the same examples, from one start.
+
+    - `feed`: the examples of a seed, in its order.
+    """
+    swept = [sweep(step, feed(seed), spec, rates, examples=examples, seed=seed, hyper=hyper) for seed in seeds]
+    return [[found[place][1] for found in swept] for place in range(len(rates))]
 
 
 def best_rate(found: Sequence[tuple[float, float]]) -> float | None:

@@ -18,20 +18,39 @@ from ladle.engine.optimizer import Optimizer
 from ladle.engine.rows import MicroBatch
 from ladle.engine.state import State
 from ladle.errors import ArgumentError, must
-from ladle.noise import pair
+from ladle.moments import pair, pair_sums
 from ladle.observation import METRIC
 
 TINY = 1e-30
 """Divisor where all weights are zero: the gradient is then zero, not NaN."""
 
+GRADIENT_NOISE = "gradient_noise"
+"""The constant that holds the variance of noise added to each coordinate of the mean gradient."""
+
+NOISE_STREAM = 0x6E6F6973
+"""Sets its random numbers apart from those of the examples, which are folded in by pass."""
+
+
+class View(NamedTuple):
+    """What is looked at besides the gradient itself. Trees of the parameters' shape, or None.
+
+    - `scale`: P, the elementwise factor of the geometry; None measures the gradient as it is.
+    - `toward`: P times the mean gradient of other micro-batches: the direction of the projection.
+    """
+
+    scale: Any = None
+    toward: Any = None
+
 
 class Accumulated(NamedTuple):
     """Sums over the micro-batches of one update. `gradient` has the shape of the parameters; the rest are `f32[]`.
 
-    - `micro_sq`: sum over micro-batches j of |G_j|^2 / m_j, m_j their weight: what the noise scale is made of.
-    - `micro_steps`: micro-batches (or, with per-example gradients, examples) with any weight.
+    - `micro_sq`: sum over micro-batches j of |P G_j|^2 / m_j, m_j their weight: what the noise scale is made of.
+    - `micro_steps`: micro-batches (or pieces of one, or examples) with any weight.
     - `weight_sq`: sum of squared weights; `spread`: sum over micro-batches of their squared weights over m_j. With
       weights of 0 and 1 these are `weight` and `micro_steps`.
+    - `along`: `f32[4]`, sums over the micro-batches that had a direction p of m_j, m_j d_j, m_j d_j^2 and 1, where
+      d_j = p'P G_j / m_j.
     """
 
     gradient: Any
@@ -42,6 +61,7 @@ class Accumulated(NamedTuple):
     micro_steps: jax.Array
     weight_sq: jax.Array
     spread: jax.Array
+    along: jax.Array
     model_state: Any
 
     def add(self, later: Accumulated) -> Accumulated:
@@ -49,25 +69,43 @@ class Accumulated(NamedTuple):
         mine, theirs = self._replace(model_state=()), later._replace(model_state=())
         return jax.tree.map(jnp.add, mine, theirs)._replace(model_state=later.model_state)
 
+    def mean(self, scale: Any) -> Any:
+        """P times the mean gradient so far: a direction for the micro-batches to come."""
+        share = 1 / jnp.maximum(self.weight, TINY)
+        return scaled(jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), self.gradient), scale)
+
 
 def zero(params: Any, model_state: Any, num_metrics: int) -> Accumulated:
     """Nothing accumulated yet."""
     none = jnp.zeros((), jnp.float32)
-    metrics = (none,) * num_metrics
-    return Accumulated(jax.tree.map(jnp.zeros_like, params), none, none, metrics, none, none, none, none, model_state)
+    sums = (none, none, (none,) * num_metrics, none, none, none, none, jnp.zeros(4, jnp.float32))
+    return Accumulated(jax.tree.map(jnp.zeros_like, params), *sums, model_state)
+
+
+def scaled(tree: Any, scale: Any) -> Any:
+    """`tree` times `scale`, leaf by leaf; as it is where that is None."""
+    return tree if scale is None else jax.tree.map(jnp.multiply, tree, scale)
 
 
 def squared_norm(tree: Any) -> jax.Array:
-    """|tree|^2 over all leaves, in float32.
+    """|tree|^2 over all leaves, in float32."""
+    return inner(tree, tree)
 
-    As inner products: XLA's CPU backend runs these through its matrix library, faster than a reduction of squares.
+
+def inner(one: Any, other: Any) -> jax.Array:
+    """Inner product of two trees, in float32.
+
+    XLA's CPU backend runs these through its matrix library, faster than a reduction of products.
     """
-    flat = (leaf.astype(jnp.float32).reshape(-1) for leaf in jax.tree.leaves(tree))
-    return sum((jnp.vdot(leaf, leaf) for leaf in flat), jnp.zeros((), jnp.float32))
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    flat = ((a.astype(jnp.float32).reshape(-1), b.astype(jnp.float32).reshape(-1)) for a, b in pairs)
+    return sum((jnp.vdot(a, b) for a, b in flat), jnp.zeros((), jnp.float32))
 
 
-def micro_gradient(objective: Objective, params: Any, model_state: Any, rows: MicroBatch) -> Accumulated:
-    """The sums of one micro-batch: one forward and one backward pass."""
+def micro_gradient(
+    objective: Objective, params: Any, model_state: Any, rows: MicroBatch, view: View | None = View()
+) -> Accumulated:
+    """The sums of one micro-batch: one forward and one backward pass. `view` None: without those of the noise."""
 
     def total(params: Any):
         losses, metrics, new_state = checked_losses(objective, params, model_state, rows, True)
@@ -76,46 +114,90 @@ def micro_gradient(objective: Objective, params: Any, model_state: Any, rows: Mi
     (loss, (metrics, model_state)), gradient = jax.value_and_grad(total, has_aux=True)(params)
     weight = jnp.sum(rows.weight)
     sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
-    micro_sq = squared_norm(gradient) / jnp.maximum(weight, TINY)
+    none, along = jnp.zeros((), jnp.float32), jnp.zeros(4, jnp.float32)
+    if view is None:
+        return Accumulated(gradient, loss, weight, sums, none, none, none, none, along, model_state)
+    seen, share = scaled(gradient, view.scale), 1 / jnp.maximum(weight, TINY)
+    micro_sq = squared_norm(seen) * share
     micro_steps = (weight > 0).astype(jnp.float32)
     weight_sq = jnp.sum(rows.weight * rows.weight)
-    spread = weight_sq / jnp.maximum(weight, TINY)
-    return Accumulated(gradient, loss, weight, sums, micro_sq, micro_steps, weight_sq, spread, model_state)
+    if view.toward is not None:
+        product = inner(seen, view.toward)
+        along = jnp.stack([weight, product, product * product * share, micro_steps])
+    noise = (micro_sq, micro_steps, weight_sq, weight_sq * share, along)
+    return Accumulated(gradient, loss, weight, sums, *noise, model_state)
 
 
-def per_example_gradient(objective: Objective, params: Any, model_state: Any, rows: MicroBatch) -> Accumulated:
+def per_example_gradient(
+    objective: Objective, params: Any, model_state: Any, rows: MicroBatch, view: View | None = View()
+) -> Accumulated:
     """The same sums from one gradient per example, through `vmap`.
 
     The noise scale then has one term per example instead of one per micro-batch: up to (micro-batches - 1) times
     less variance in its trace. Costs `rows` copies of the parameters' memory.
 
-    Raises `ArgumentError` for a model whose examples are not independent: alone, each would have another loss.
+    Raises `ArgumentError` for a model with a state: alone, each example would have another loss.
     """
-    if not objective.additive or jax.tree.leaves(model_state):
+    return cut_gradient(objective, params, model_state, rows, view, parts=rows.weight.shape[0], together=True)
+
+
+def cut_gradient(
+    objective: Objective,
+    params: Any,
+    model_state: Any,
+    rows: MicroBatch,
+    view: View | None = View(),
+    *,
+    parts: int,
+    together: bool = False,
+) -> Accumulated:
+    """The same sums with one micro-batch cut into `parts` equal pieces, one after the other or all `together`.
+
+    Together the pieces' gradients are in memory at once; where pieces are on devices of their own, each holds its own.
+    Where the rows do not divide, they are filled up with weight zero.
+
+    Raises `ArgumentError` for a model with a state, which pieces would pass on one by one.
+    """
+    if jax.tree.leaves(model_state):
         raise ArgumentError(
             must(
-                "per_example",
-                "be False for a model with a state or with batch statistics",
-                True,
-                "one gradient per example needs a loss that depends on that example alone",
-                "per_example=False, which measures noise from micro-batches",
+                "gauge",
+                "be None for a model with a state",
+                "a state",
+                "a gradient of a part of the rows needs a loss that depends on these rows alone",
+                "gauge=None; micro-batches of an accumulated update are still measured",
             )
         )
+    data = pieces_of((rows.data, rows.weight, rows.keys), parts)
+    none = zero(params, model_state, len(objective.metrics))
 
-    def alone(row: MicroBatch) -> Accumulated:
-        return micro_gradient(objective, params, model_state, jax.tree.map(lambda leaf: leaf[None], row))
+    def alone(piece: Any) -> Accumulated:
+        return micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), view)
 
-    each = jax.vmap(alone)(rows)
-    return jax.tree.map(lambda leaf: jnp.sum(leaf, 0), each._replace(model_state=()))._replace(model_state=model_state)
+    named = dict(zip(("data", "weight", "keys"), data, strict=True))
+    if together:
+        return jax.tree.map(lambda leaf: jnp.sum(leaf, 0), jax.vmap(alone)(named))
+    return lax.scan(lambda done, piece: (done.add(alone(piece)), None), none, named)[0]
+
+
+def pieces_of(tree: Any, parts: int) -> Any:
+    """Leaves `[rows, ...]` of (data, weight, keys) as `[parts, rows / parts, ...]`, filled up with weight zero."""
+    count = jax.tree.leaves(tree)[0].shape[0]
+    each = -(-count // parts)
+    if each * parts != count:
+        lane = jnp.arange(each * parts)
+        data, weight, keys = jax.tree.map(lambda leaf: leaf[lane % count], tree)
+        tree = data, jnp.where(lane < count, weight, 0), keys
+    return jax.tree.map(lambda leaf: leaf.reshape(parts, each, *leaf.shape[1:]), tree)
 
 
 SUMS = ("loss", "weight", "updates", "refused", "grad_sq")
-NOISE_SUMS = ("count", "trace", "square", "trace_sq", "square_sq", "cross", "examples")
+NOISE_SUMS = tuple(pair_sums(0.0, 0.0, 0.0))
 
 
 def sum_names(objective: Objective) -> tuple[str, ...]:
     """Names of the vector that `apply` returns, in order."""
-    return (*SUMS, *(METRIC + name for name in objective.metrics), *("noise/" + name for name in NOISE_SUMS))
+    return (*SUMS, *(METRIC + name for name in objective.metrics), *NOISE_SUMS)
 
 
 def apply(
@@ -124,34 +206,60 @@ def apply(
     state: State,
     done: Accumulated,
     lr_factor: jax.Array,
-    examples: jax.Array,
+    place: tuple[jax.Array, jax.Array],
+    epoch_size: jax.Array | int,
     *,
     noise: bool = True,
+    scale: Any = None,
 ) -> tuple[State, jax.Array]:
     """One optimiser update by the weighted mean gradient, and its sums `f32[len(sum_names)]`.
 
-    The learning rate is `hyper["lr"] * rate(examples) * lr_factor`. A gradient or loss that is not finite is not
-    applied: the state stays as it was and `refused` counts it. `noise=False` where there can be no second micro-batch:
-    the moments' sums are then zeros that cost nothing to compile.
+    The learning rate is `hyper["lr"] * rate(examples) * lr_factor`. `place`: pass and place of the first example. A
+    gradient or loss that is not finite is not applied: the state stays as it was and `refused` counts it.
+    `noise=False` where there can be no second micro-batch: the moments' sums are then zeros that cost nothing to
+    compile. `scale`: P of the geometry that the moments were taken in.
     """
-    scale = 1 / jnp.maximum(done.weight, TINY)
-    grad_sq = squared_norm(done.gradient) * scale * scale
+    share = 1 / jnp.maximum(done.weight, TINY)
+    grad_sq = squared_norm(done.gradient) * share * share
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss)
 
     def update(state: State) -> State:
         # In here, where the optimiser uses it: the mean of a condition's operand would be written to memory first.
-        gradient = jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), done.gradient)
-        with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
-            updates, opt_state = optimizer.make(state.hyper).update(gradient, state.opt_state, state.params)
+        gradient = jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), done.gradient)
+        if GRADIENT_NOISE in state.hyper:
+            gradient = noisy(gradient, state.hyper[GRADIENT_NOISE], state.key, place)
+        examples = place[0].astype(jnp.float32) * jnp.float32(epoch_size) + place[1].astype(jnp.float32)
         lr = state.hyper["lr"] * rate(examples) * lr_factor
+        made = optimizer.make({**state.hyper, "lr": lr})  # at rate one; those that keep rates in their state see it
+        with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
+            updates, opt_state = made.update(gradient, state.opt_state, state.params)
         params = jax.tree.map(lambda leaf, step: leaf + (lr * step).astype(leaf.dtype), state.params, updates)
         return state._replace(params=params, opt_state=opt_state, model_state=done.model_state)
 
+    moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
+    if noise:
+        seen_sq = grad_sq if scale is None else squared_norm(done.mean(scale))
+        moments = jnp.where(finite, _noise_sums(done, seen_sq), 0)
     state = lax.cond(finite, update, lambda state: state, state)
     applied = finite.astype(jnp.float32)
     sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)
-    moments = _noise_sums(done, grad_sq) if noise else jnp.zeros(len(NOISE_SUMS), jnp.float32)
     return state, jnp.concatenate([jnp.stack(sums), moments])
+
+
+def noisy(gradient: Any, variance: jax.Array, key: jax.Array, place: tuple[jax.Array, jax.Array]) -> Any:
+    """`gradient` plus N(0, variance) in each coordinate, a function of the run's key and the place of the update.
+
+    What a larger batch lacks in noise can so be put back (Neelakantan et al. 2015, arXiv 1511.06807).
+    """
+    base = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key), NOISE_STREAM), place[0])
+    base = jax.random.fold_in(base, place[1])
+    leaves, tree = jax.tree.flatten(gradient)
+    keys = jax.random.split(base, len(leaves))
+    sd = jnp.sqrt(jnp.maximum(variance, 0.0))
+    drawn = [
+        leaf + (sd * jax.random.normal(k, leaf.shape)).astype(leaf.dtype) for leaf, k in zip(leaves, keys, strict=True)
+    ]
+    return tree.unflatten(drawn)
 
 
 def _noise_sums(done: Accumulated, grad_sq: jax.Array) -> jax.Array:
@@ -160,5 +268,13 @@ def _noise_sums(done: Accumulated, grad_sq: jax.Array) -> jax.Array:
     whole = done.weight_sq / weight
     spread = jnp.where(counts > 0, done.spread, whole + 1)  # What is masked below must not divide by zero.
     trace, square = pair(done.micro_sq, grad_sq, weight, spread, whole)
-    terms = (jnp.ones_like(trace), trace, square, trace * trace, square * square, trace * square, done.weight)
-    return jnp.where(counts > 0, jnp.stack(terms), 0)
+    sums = pair_sums(trace, square, done.weight, *_projection(done.along))
+    return jnp.where(counts > 0, jnp.stack([jnp.asarray(value, jnp.float32) for value in sums.values()]), 0)
+
+
+def _projection(along: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`(estimate, 1)` of p'Sigma p, the variance of one example's gradient along p; zeros below two micro-batches."""
+    weight, product, squares, steps = along
+    counts = (steps >= 2).astype(jnp.float32)
+    variance = squares - product * product / jnp.maximum(weight, TINY)
+    return counts * variance / jnp.maximum(steps - 1, 1.0), counts

@@ -30,6 +30,7 @@ from ladle.feed.blocks import Blocks
 from ladle.feed.bucket import Bucketed
 from ladle.feed.budget import ByTokens
 from ladle.feed.curriculum import Curriculum
+from ladle.feed.fold import Fold
 from ladle.feed.graph import Graph
 from ladle.feed.host import HostFeed
 from ladle.feed.mixture import Mixture
@@ -100,6 +101,7 @@ CASES: dict[str, Case] = {
     "mapped": Case(mapped_feed),
     "parquet": Case(parquet_feed, ids=lambda batch: batch.data["x"][:, 0].astype(int)),
     "blocks": Case(lambda: HostFeed(SOURCE, Blocks([20, 1, 25, 7], 5, mix=2))),
+    "fold": Case(lambda: HostFeed(SOURCE, Fold(np.arange(N), N, 5, room=N + 4))),
     "joined": Case(
         lambda: HostFeed(
             Joined({"a": Chosen(SOURCE, np.arange(20)), "b": Chosen(SOURCE, np.arange(20, N))}), ORDERS["permuted"]

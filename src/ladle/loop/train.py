@@ -35,6 +35,7 @@ def train(
     stop: int | None = None,
     window: int | None = None,
     shard: Shard = Shard(),
+    rebase: bool = False,
 ) -> Iterator[tuple[dict[str, Any], Carry]]:
     """Train until `until`'s bounds on examples, updates or seconds; yield one record line and the carry per window.
 
@@ -43,6 +44,8 @@ def train(
     A window ends at the next multiple of `window` examples (one epoch by default), at an epoch's end, at `stop`, where
     the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a resumed
     run has the same windows. It also ends behind a refused update, where the step stopped there.
+    `rebase`: where the size changes, the second moment of Adam and its kin follows at once (`ladle.engine.rebase`).
+
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.
     A stream that has no further event ends it too.
     """
@@ -61,6 +64,11 @@ def train(
             return
         drawing = time.perf_counter() - started
         state = step.prepare(carry.state, first[0], spec)  # Compilation is no training time.
+        before = carry.progress.reading.get("size")
+        if rebase and before is not None and before != spec.size:
+            state = step.rebase(state, first[0], spec, int(before))
+        if decision.hyper:
+            state = step.transfer(state, decision.hyper)
 
         started, busy = time.perf_counter() - drawing, time.process_time()
         cursor, observation, updates = carry.cursor, Observation(), 0
@@ -80,10 +88,12 @@ def train(
             cursor = feed.draw(carry.cursor, replace(spec, updates=updates), shard)[1]
         cursor = intake.proved(cursor, shard)
 
-        progress = _advance(carry.progress, cursor.drawn, updates, feed.epoch_size, seconds, reading)
-        line = {**_line(carry.progress, progress, decision, seconds), **intake.line(seconds)}
-        line["cpu_seconds"] = time.process_time() - busy
-        carry = Carry(state, cursor, memory, progress)
+        reading |= {"cpu_seconds": time.process_time() - busy, "window_seconds": seconds, **intake.line(seconds)}
+        reading |= {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": decision.lr_factor}
+        line = _line(carry.progress, cursor.drawn, updates, feed.epoch_size, reading)
+        # What the policy will be told is what the record says, so that a record replays every decision.
+        carry = Carry(state, cursor, memory, Progress.from_line(line, carry.progress))
+        line |= _explained(decision)
         yield line, carry
 
 
@@ -105,33 +115,23 @@ def _updates(feed: Feed, cursor: Cursor, end: int, spec: BatchSpec, most: int | 
     return updates if most is None else min(updates, most)
 
 
-def _advance(
-    progress: Progress, examples: int, updates: int, epoch_size: int, seconds: float, reading: dict[str, float]
-) -> Progress:
-    """Progress after a window. The newest `valid_*` readings are kept until there are newer ones."""
-    kept = {name: value for name, value in progress.reading.items() if name.startswith("valid_")}
-    return Progress(
-        examples=examples,
-        updates=progress.updates + updates,
-        epoch=examples / epoch_size,
-        seconds=progress.seconds + seconds,
-        reading={**kept, **reading},
-    )
-
-
-def _line(before: Progress, after: Progress, decision: Decision, seconds: float) -> dict[str, Any]:
+def _line(before: Progress, examples: int, updates: int, epoch_size: int, reading: dict[str, Any]) -> dict[str, Any]:
     """The record of one window."""
-    line: dict[str, Any] = {
-        "examples": after.examples,
-        "updates": after.updates,
-        "epoch": after.epoch,
-        "seconds": after.seconds,
-        "size": decision.spec.size,
-        "micro_size": decision.spec.micro_size,
-        "lr_factor": decision.lr_factor,
-        "examples_per_second": (after.examples - before.examples) / max(seconds, 1e-9),
-        **{name: value for name, value in after.reading.items() if not name.startswith("valid_")},
+    seconds = reading["window_seconds"]
+    return {
+        "examples": examples,
+        "updates": before.updates + updates,
+        "epoch": examples / epoch_size,
+        "seconds": before.seconds + seconds,
+        "size": reading["size"],
+        "micro_size": reading["micro_size"],
+        "lr_factor": reading["lr_factor"],
+        "examples_per_second": (examples - before.examples) / max(seconds, 1e-9),
+        **reading,
     }
-    if decision.reason:
-        line["reason"] = decision.reason
-    return line
+
+
+def _explained(decision: Decision) -> dict[str, Any]:
+    """What the record says of a decision beside its size and rate: only what there is to say."""
+    told = {"reason": decision.reason, "hyper": dict(decision.hyper), "inputs": dict(decision.inputs)}
+    return {name: value for name, value in told.items() if value}

@@ -34,7 +34,7 @@ FEEDS: dict[str, Any] = {
 }
 feeds = pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
 few = settings(max_examples=60)
-TIMES = {"seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds"}
+TIMES = {"seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "window_seconds"}
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,19 @@ from ladle.errors import ArgumentError, must, nearest
 
 if TYPE_CHECKING:
     from ladle.models.functions import FunctionModel
+    from ladle.models.ghost import GhostNorm
     from ladle.models.images import convnet
     from ladle.models.module import from_equinox
     from ladle.models.perceptron import linear, mlp
     from ladle.models.protocol import Model
     from ladle.models.table import tabular
 
-__all__ = ["FunctionModel", "Model", "convnet", "default_for", "from_equinox", "linear", "mlp", "tabular"]
+__all__ = ["FunctionModel", "GhostNorm", "Model", "convnet", "default_for", "from_equinox", "linear", "mlp", "tabular"]
 
 # No file bears the name of what it holds: loading it would hide the function behind the module.
 _HOMES = {
     "FunctionModel": "functions",
+    "GhostNorm": "ghost",
     "Model": "protocol",
     "convnet": "images",
     "from_equinox": "module",

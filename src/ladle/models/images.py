@@ -13,7 +13,7 @@ from jax import lax
 
 from ladle.errors import ArgumentError, must
 from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he, normals
-from ladle.models.norm import batch_norm, batch_norm_init
+from ladle.models.norm import batch_norm, batch_norm_init, checked_ghost_size, norm_name
 
 LEAST_SIDE = 4
 THREE_BLOCKS_FROM = 16
@@ -33,12 +33,12 @@ class ConvNet:
     width: int = 16
     batch_norm: bool = False
     dropout: float = 0.0
+    ghost_size: int | None = None
 
     @property
     def name(self) -> str:
-        norm = " batch norm" if self.batch_norm else ""
         widths = "-".join(map(str, (*self.channels, self.outputs)))
-        return f"convnet {'x'.join(map(str, self.shape))} {widths}{norm}"
+        return f"convnet {'x'.join(map(str, self.shape))} {widths}{norm_name(self.batch_norm, self.ghost_size)}"
 
     @property
     def additive(self) -> bool:
@@ -69,7 +69,15 @@ class ConvNet:
         return {"blocks": tuple(blocks), "head": dense_init(glorot(head) * last)}, state
 
     def apply(
-        self, params: Any, model_state: Any, x: Any, *, keys: jax.Array | None, weight: jax.Array, train: bool
+        self,
+        params: Any,
+        model_state: Any,
+        x: Any,
+        *,
+        keys: jax.Array | None,
+        weight: jax.Array,
+        train: bool,
+        dropout: jax.Array | None = None,
     ) -> tuple[jax.Array, Any]:
         """`[examples, h, w(, c)] -> [examples, outputs]`. Raises `ArgumentError` for images of another shape."""
         h = self._images(x).astype(params["head"]["weight"].dtype)
@@ -77,14 +85,14 @@ class ConvNet:
         for number, block in enumerate(params["blocks"]):
             h = convolve(h, block["weight"])
             if self.batch_norm:
-                h, running = batch_norm(h, model_state[number], weight, train=train)
+                h, running = batch_norm(h, model_state[number], weight, train=train, ghost_size=self.ghost_size)
                 states.append(running)
                 h = h * block["scale"][None, None, None]
             # Both are monotone, so pooling may come before ReLU, which then runs on a quarter of the values.
             h = jax.nn.relu(pool(h + block["bias"][None, None, None]))
         h = h.reshape(h.shape[0], self.features)
         if train:
-            h = dropped(h, keys, rate=self.dropout, layer=0)
+            h = dropped(h, keys, rate=self.dropout if dropout is None else dropout, layer=0)
         return dense(params["head"], h), tuple(states) if self.batch_norm else model_state
 
     def _images(self, x: Any) -> jax.Array:
@@ -136,7 +144,13 @@ def pool(x: jax.Array) -> jax.Array:
 
 
 def convnet(
-    input_shape: Sequence[int], outputs: int, *, width: int = 16, batch_norm: bool = False, dropout: float = 0.0
+    input_shape: Sequence[int],
+    outputs: int,
+    *,
+    width: int = 16,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    ghost_size: int | None = None,
 ) -> ConvNet:
     """A small convolutional network: two blocks, three from 16 pixels a side on.
 
@@ -146,6 +160,7 @@ def convnet(
     - `outputs`: numbers per image; `width`: channels after the first block, doubled in each further one.
     - `batch_norm`: normalise with the statistics of the micro-batch's real rows. The model is then not `additive`.
     - `dropout`: share of the head's inputs left out in training, in [0, 1).
+    - `ghost_size`: batch norm over so many rows at a time instead of the whole micro-batch.
 
     **Raises** `ArgumentError`.
 
@@ -167,6 +182,7 @@ def convnet(
                 f"mlp({math.prod(shape)}, 128, {outputs})",
             )
         )
+    ghost = checked_ghost_size(batch_norm, ghost_size)
     height, breadth, depth = (*shape, 1)[:3]
     outputs, width = checked_counts("outputs and width", (outputs, width))
-    return ConvNet((height, breadth, depth), outputs, width, bool(batch_norm), checked_rate(dropout))
+    return ConvNet((height, breadth, depth), outputs, width, bool(batch_norm), checked_rate(dropout), ghost)

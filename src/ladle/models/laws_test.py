@@ -59,6 +59,7 @@ MODELS = {
     "convnet colour": (convnet((5, 6, 3), 2, width=2), numbers(5, 6, 3), 2),
     "convnet dropout": (convnet((8, 8), 3, width=2, dropout=0.5), numbers(8, 8), 3),
     "convnet norm": (convnet((8, 8), 3, width=2, batch_norm=True), numbers(8, 8), 3),
+    "mlp ghosts": (mlp(4, 8, 3, batch_norm=True, ghost_size=4), numbers(4), 3),
     "equinox": (from_equinox(lambda key: eqx.nn.MLP(4, 3, 8, 1, key=key)), numbers(4), 3),
     "equinox dropout": (from_equinox(Dropping), numbers(4), 3),
     "functions": (FunctionModel(function_init, function_apply), numbers(4), 3),

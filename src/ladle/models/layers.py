@@ -65,13 +65,13 @@ def dense(layer: Params, x: jax.Array) -> jax.Array:
     return x @ layer["weight"] + layer["bias"][None]
 
 
-def dropped(x: jax.Array, keys: jax.Array | None, *, rate: float, layer: int) -> jax.Array:
-    """Zeroes each value with probability `rate` and divides the others by `1 - rate`.
+def dropped(x: jax.Array, keys: jax.Array | None, *, rate: float | jax.Array, layer: int) -> jax.Array:
+    """Zeroes each value with probability `rate` and divides the others by `1 - rate`; `rate` may be traced.
 
     The mask of an example follows from its own key and the layer's number alone, so it is the same however the batch
     is cut. Srivastava et al. 2014, section 10 (scaled in training instead of in evaluation).
     """
-    if rate == 0:
+    if not isinstance(rate, jax.Array) and rate == 0:
         return x
     if keys is None:
         raise ArgumentError(

@@ -19,11 +19,13 @@ from ladle.models.pairs import as_binary, as_classes, as_numbers
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def cross_entropy(outputs: jax.Array, y: jax.Array) -> jax.Array:
+def cross_entropy(outputs: jax.Array, y: jax.Array, *, label_smoothing: jax.Array | float = 0.0) -> jax.Array:
     """`log(sum_k exp(outputs_k)) - outputs_y` of each example: minus the log probability of its class.
 
     - `outputs`: `f32[examples, classes]`, unnormalised log probabilities.
     - `y`: `i32[examples]`, class numbers from 0. One outside `0 ... classes - 1` gives NaN, which stops a run.
+    - `label_smoothing`: share s of the target spread evenly over all classes: the loss is (1 - s) times the above plus
+      s times its mean over classes (Szegedy et al. 2016, section 7). May be traced.
 
     **Raises** `ArgumentError` for other shapes, and for classes that are not whole numbers.
 
@@ -33,6 +35,9 @@ def cross_entropy(outputs: jax.Array, y: jax.Array) -> jax.Array:
     """
     outputs, y = as_classes(outputs, y)
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, y)
+    if isinstance(label_smoothing, jax.Array) or label_smoothing:
+        even = jax.nn.logsumexp(outputs, axis=-1) - outputs.mean(-1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * even
     # Indexing would count a negative class from the end.
     return jnp.where(y < 0, jnp.nan, losses)
 

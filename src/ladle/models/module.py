@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ladle.errors import ArgumentError, must
+from ladle.models.ghost import GhostNorm
 
 Make = Callable[[jax.Array], tuple[Any, eqx.nn.State]]
 
@@ -184,7 +185,7 @@ def _copies(tree: Any) -> list[jax.Array]:
 
 
 def _is_batch_norm(node: Any) -> bool:
-    return isinstance(node, eqx.nn.BatchNorm)
+    return isinstance(node, eqx.nn.BatchNorm | GhostNorm)
 
 
 def _is_shape(leaf: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Batch norm that knows which rows are real."""
+"""Batch norm that knows which rows are real, over a whole micro-batch or over ghosts: fixed numbers of its rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from ladle.errors import ArgumentError, must
 
 EPSILON = 1e-5
 MOMENTUM = 0.9
@@ -22,7 +24,29 @@ def batch_norm_init(features: int) -> Any:
     }
 
 
-def batch_norm(x: jax.Array, running: Any, weight: jax.Array, *, train: bool) -> tuple[jax.Array, Any]:
+def norm_name(batch_norm: bool, ghost_size: int | None) -> str:
+    """What a model's name says of its norm: " batch norm", " ghost norm 32" or nothing."""
+    if not batch_norm:
+        return ""
+    return " batch norm" if ghost_size is None else f" ghost norm {ghost_size}"
+
+
+def checked_ghost_size(batch_norm: bool, ghost_size: Any) -> int | None:
+    """`ghost_size` as a whole number of at least 2, or None. Raises `ArgumentError`."""
+    if ghost_size is None:
+        return None
+    if not batch_norm:
+        why = "it is how many rows batch norm takes together"
+        raise ArgumentError(must("ghost_size", "come with batch_norm=True", ghost_size, why, "batch_norm=True"))
+    if isinstance(ghost_size, bool) or not hasattr(ghost_size, "__index__") or ghost_size < 2:
+        why = "one row has no variance"
+        raise ArgumentError(must("ghost_size", "be a whole number of at least 2", ghost_size, why, "ghost_size=32"))
+    return int(ghost_size)
+
+
+def batch_norm(
+    x: jax.Array, running: Any, weight: jax.Array, *, train: bool, ghost_size: int | None = None
+) -> tuple[jax.Array, Any]:
     """`((x - mean) / sqrt(variance + 1e-5), running)` per feature, before any scale and shift.
 
     In training mean and variance are those of all places of the rows with `weight > 0`: padding has no say. How much a
@@ -34,11 +58,33 @@ def batch_norm(x: jax.Array, running: Any, weight: jax.Array, *, train: bool) ->
     their starting values. Otherwise the running averages are used, and returned as they are.
 
     - `x`: `[examples, ..., features]`; `weight`: `f32[examples]`.
+    - `ghost_size`: normalise each run of so many rows on its own (ghost batch norm), the last one shorter; None: all
+      rows as one. Each run is then one batch for the running averages, in order. Evaluation does not depend on it.
 
-    Ioffe and Szegedy 2015, algorithm 1; the variance is the biased one throughout.
+    Ioffe and Szegedy 2015, algorithm 1; the variance is the biased one throughout. Ghosts: Hoffer, Hubara and
+    Soudry 2017, arXiv 1705.08741, algorithm 1.
     """
     if not train:
-        return _normalised(x, running["mean"], running["variance"]), running
+        return normalised(x, running["mean"], running["variance"]), running
+    if ghost_size is None or ghost_size >= x.shape[0]:
+        batch, any_real = statistics(x, weight)
+        chunks = jax.tree.map(lambda leaf: leaf[None], (batch, any_real))
+        return normalised(x, batch["mean"], batch["variance"]), updated(running, *chunks)
+    parts, weights = (in_chunks(leaf, ghost_size) for leaf in (x, weight))
+    batch, any_real = jax.vmap(statistics)(parts, weights)
+    outputs = jax.vmap(normalised)(parts, batch["mean"], batch["variance"])
+    return outputs.reshape(-1, *x.shape[1:])[: x.shape[0]], updated(running, batch, any_real)
+
+
+def in_chunks(x: jax.Array, size: int) -> jax.Array:
+    """`[examples, ...]` as `[chunks, size, ...]`, zeros behind the last example."""
+    chunks = -(-x.shape[0] // size)
+    padded = jnp.pad(x, [(0, chunks * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+    return padded.reshape(chunks, size, *x.shape[1:])
+
+
+def statistics(x: jax.Array, weight: jax.Array) -> tuple[Any, jax.Array]:
+    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and whether there are any."""
     axes = tuple(range(x.ndim - 1))
     real = lax.expand_dims((weight > 0), tuple(range(1, x.ndim)))
     places = jnp.sum(weight > 0).astype(x.dtype) * (x.size // x.shape[0] // x.shape[-1])
@@ -46,18 +92,32 @@ def batch_norm(x: jax.Array, running: Any, weight: jax.Array, *, train: bool) ->
     mean = jnp.sum(jnp.where(real, x, 0), axes) / divisor
     centred = x - _last(mean, x.ndim)
     variance = jnp.sum(jnp.where(real, centred * centred, 0), axes) / divisor
-    return _normalised(x, mean, variance), _updated(running, mean, variance, places > 0)
+    return {"mean": mean, "variance": variance}, places > 0
 
 
-def _updated(running: Any, mean: jax.Array, variance: jax.Array, any_real: jax.Array) -> Any:
-    rate = jnp.maximum(1 / (running["updates"].astype(jnp.float32) + 1), 1 - MOMENTUM)
+def updated(running: Any, batches: Any, any_real: jax.Array) -> Any:
+    """The running averages after `batches` (leaves `[chunks, features]`), those without a real row left out.
+
+    One after the other it is `running += rate_i (batch_i - running)`. At once: batch i has the share
+    rate_i prod_{j > i} (1 - rate_j), and prod_j (1 - rate_j) is left of what was there.
+    """
+    counted = any_real.astype(jnp.int32)
+    before = running["updates"] + jnp.cumsum(counted, dtype=jnp.int32) - counted
+    rate = jnp.maximum(1 / (before.astype(jnp.float32) + 1), 1 - MOMENTUM)
     rate = jnp.where(any_real, rate, 0)
-    batch = lax.stop_gradient({"mean": mean, "variance": variance})
-    moved = {name: running[name] + rate * (batch[name].astype(jnp.float32) - running[name]) for name in batch}
-    return {**moved, "updates": running["updates"] + any_real.astype(jnp.int32)}
+    left = jnp.flip(jnp.cumprod(jnp.flip(1 - rate)))
+    share = rate * jnp.concatenate([left[1:], jnp.ones(1, jnp.float32)])
+    batches = lax.stop_gradient(batches)
+
+    def moved(now: jax.Array, new: jax.Array) -> jax.Array:
+        # In differences, so that averages of what does not change stay as they are.
+        return now + jnp.sum(share[:, None] * (new.astype(jnp.float32) - now[None]), 0)
+
+    means = {name: moved(running[name], batches[name]) for name in ("mean", "variance")}
+    return {**means, "updates": running["updates"] + jnp.sum(counted, dtype=jnp.int32)}
 
 
-def _normalised(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
+def normalised(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
     scale = lax.rsqrt(variance + EPSILON)
     return (x - _last(mean, x.ndim).astype(x.dtype)) * _last(scale, x.ndim).astype(x.dtype)
 

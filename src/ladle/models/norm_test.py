@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from ladle.errors import ArgumentError
+from ladle.models import convnet, mlp
 from ladle.models.norm import MOMENTUM, batch_norm, batch_norm_init
 
 X = np.random.default_rng(0).normal(2, 3, size=(8, 3, 2, 4)).astype(np.float32)
@@ -53,3 +59,108 @@ def test_a_batch_of_padding_alone_changes_nothing() -> None:
     y, after = batch_norm(jnp.asarray(X), before, jnp.zeros(8), train=True)
     assert np.isfinite(y).all()
     jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+# --- ghosts: runs of rows, each normalised on its own
+
+WEIGHTS = {
+    "all real": np.ones(8, np.float32),
+    "padded": np.array([1, 1, 1, 2, 0.5, 1, 1, 0], np.float32),
+    "holes": np.array([0, 1, 1, 0, 0, 0, 1, 0], np.float32),  # the second run of three is empty
+}
+USED = {"mean": jnp.full(4, 0.5), "variance": jnp.full(4, 2.0), "updates": jnp.int32(7)}
+
+
+def slow(x: jax.Array, running: Any, weight: jax.Array, size: int) -> tuple[jax.Array, Any]:
+    """One batch norm after the other."""
+    outputs = []
+    for start in range(0, len(x), size):
+        part, count = x[start : start + size], weight[start : start + size]
+        y, running = batch_norm(part, running, count, train=True)
+        outputs.append(y)
+    return jnp.concatenate(outputs), running
+
+
+@partial(jax.jit, static_argnames=("norm", "size"))
+def trained(x: jax.Array, weight: jax.Array, norm: Any, size: int) -> Any:
+    """The gradient of a sum over real rows, the outputs and the running averages."""
+    real = (weight > 0)[:, None, None, None]
+
+    def total(x: jax.Array) -> Any:
+        y, running = norm(x, USED, weight, size)
+        return jnp.sum(jnp.where(real, jnp.sin(y), 0)), (y, running)
+
+    return jax.grad(total, has_aux=True)(x)
+
+
+def ghosts(x: jax.Array, running: Any, weight: jax.Array, size: int) -> Any:
+    return batch_norm(x, running, weight, train=True, ghost_size=size)
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_ghosts_are_a_loop_over_runs_of_rows(kind: str) -> None:
+    """Outputs, running averages and gradients; the last run holds two rows of three."""
+    weight, size = WEIGHTS[kind], 3
+    real = weight > 0
+    x = np.where(real[:, None, None, None], X, np.float32("nan"))  # padding has no say
+    one, (y, running) = trained(x, weight, ghosts, size)
+    other, (expected, after) = trained(x, weight, slow, size)
+    np.testing.assert_allclose(y[real], expected[real], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(one[real], other[real], rtol=1e-4, atol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), running, after)
+
+
+def test_after_ten_a_run_of_n_ghosts_leaves_momentum_to_the_n() -> None:
+    before = {**USED, "updates": jnp.int32(10)}
+    _, running = jax.jit(partial(ghosts, size=2))(X, before, np.ones(8, np.float32))
+    means = [X[start : start + 2].mean((0, 1, 2)) for start in range(0, 8, 2)]
+    expected = MOMENTUM**4 * 0.5 + (1 - MOMENTUM) * sum(MOMENTUM ** (3 - i) * mean for i, mean in enumerate(means))
+    np.testing.assert_allclose(running["mean"], expected, rtol=1e-5)
+    assert running["updates"] == 14
+
+
+def test_one_ghost_is_batch_norm_to_the_bit() -> None:
+    found, expected = (batch_norm(jnp.asarray(X), USED, jnp.ones(8), train=True, ghost_size=size) for size in (8, None))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_last_ghost_of_one_row_is_finite() -> None:
+    """It has no variance: its values are the mean, and come out as zero."""
+    y, running = jax.jit(partial(ghosts, size=2))(X[:5, 0, 0], batch_norm_init(4), np.ones(5, np.float32))
+    assert not np.any(y[4]) and np.isfinite(y).all() and running["updates"] == 3
+
+
+def test_ghosts_of_padding_alone_change_nothing() -> None:
+    _, (y, after) = trained(X, np.zeros(8, np.float32), ghosts, 3)
+    assert np.isfinite(y).all()
+    jax.tree.map(np.testing.assert_array_equal, after, USED)
+
+
+@pytest.mark.parametrize("make", [partial(mlp, 16, 8, 3), partial(convnet, (4, 4), 3, width=2)])
+def test_evaluation_does_not_depend_on_the_ghosts(make: Any) -> None:
+    """Training does. (In Keras `virtual_batch_size` cuts batches in inference too.)"""
+    x, weight = X.reshape(8, 24)[:, :16].reshape(8, 4, 4), np.ones(8, np.float32)
+    whole, cut = (make(batch_norm=True, ghost_size=size) for size in (None, 3))
+    params, state = jax.jit(whole.init)(jax.random.key(0))
+
+    def both(train: bool) -> Any:
+        return [model.apply(params, state, x, keys=None, weight=weight, train=train)[0] for model in (whole, cut)]
+
+    evaluated, trained = (jax.jit(partial(both, train))() for train in (False, True))
+    np.testing.assert_array_equal(*evaluated)
+    assert np.abs(trained[0] - trained[1]).max() > 1e-3
+    assert not cut.additive and cut.name.endswith("ghost norm 3")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: mlp(4, 8, 2, ghost_size=4), "ghost_size must come with batch_norm=True; got 4"),
+        (lambda: mlp(4, 8, 2, batch_norm=True, ghost_size=1), "one row has no variance"),
+        (lambda: convnet((8, 8), 3, batch_norm=True, ghost_size=2.5), "ghost_size must be a whole number"),  # type: ignore[arg-type]
+        (lambda: mlp(4, 2, batch_norm=True), "batch_norm must be False for two widths"),
+    ],
+)
+def test_norms_that_cannot_be_are_refused(make: Any, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        make()

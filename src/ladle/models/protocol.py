@@ -41,5 +41,8 @@ class Model(Protocol):
         - `keys`: one typed random key per example, `key[examples]`; may be None when `train` is False.
         - `weight`: `f32[examples]`; 0 marks padding.
         - `train`: False turns dropout off and freezes batch statistics.
+
+        A model whose dropout may change during a run also takes `dropout: f32[] | None`, the share to use instead of
+        its own.
         """
         ...

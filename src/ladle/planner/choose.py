@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import get_args
 
 from ladle.errors import ArgumentError, RunError, must
 from ladle.plan import Plan
 from ladle.planner.decide import Choice, Minimize, decide
-from ladle.planner.evidence import Confirmed, Findings, Rate, curves, evidence, notes
+from ladle.planner.energy import EnergyPrice, measure_price, require_measured
+from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
 from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
 from ladle.planner.memory import largest_fitting, too_small
+from ladle.planner.rate import rate_for, require_rule
 from ladle.protocols import Probe
-from ladle.scaling import Rule, rescale, rule_for
+from ladle.scaling import Rule
 from ladle.spec import BatchSpec, require_count, rungs
 
 
@@ -28,6 +32,8 @@ def choose(
     memory_bytes: int | None = None,
     sizes: Sequence[int] | None = None,
     pilot_seconds: float = 3.0,
+    energy_share: float = 0.5,
+    power_watts: float | None = None,
 ) -> Plan:
     """A batch size for training on `rows` examples, with its reasons. Asks the probe only; touches no run.
 
@@ -36,11 +42,15 @@ def choose(
     2. Speed: t = alpha + beta B through a few timed sizes (`sizes`, or 1, 64 and `top`).
     3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`.
     4. Size: sqrt(knee * noise scale) for `minimize="time"`, noise scale / 20 for "examples", within rows and memory.
+       For "energy" the knee is that of an update's joules, measured at the sizes of 2; for "cost" that of
+       energy_share * joules + (1 - energy_share) * power_watts * seconds (Zeus).
     5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung
        and confirmed again: no size is returned that was not run.
-    6. Learning rate: `reference_lr * lr_factor(rule, size / reference_size)`, three digits; `rule` or the optimiser's.
+    6. Learning rate: `reference_lr` carried to the size by `rule` (or the optimiser's usual one) to three digits; the
+       constants that the rule moves (see `ladle.rules`).
 
-    Raises `ArgumentError` where one example does not fit, and `RunError` where even a micro-batch of one dies.
+    Raises `ArgumentError` where one example does not fit, or energy is asked for and cannot be measured, and `RunError`
+    where even a micro-batch of one dies.
 
     >>> from ladle.planner.fakes_test import FakeProbe
     >>> plan = choose(FakeProbe(), rows=2**20, optimizer="adam", reference_lr=1e-3, reference_size=128)
@@ -49,29 +59,33 @@ def choose(
     """
     require_count("rows", rows)
     require_count("reference_size", reference_size)
-    if minimize not in ("time", "examples"):
-        raise ArgumentError(must("minimize", "be time or examples", minimize, "no other goal is known", "'time'"))
+    if minimize not in get_args(Minimize):
+        goals = ", ".join(get_args(Minimize))
+        raise ArgumentError(must("minimize", f"be one of {goals}", minimize, "no other goal is known", "'time'"))
+    share = {"energy": 1.0, "cost": energy_share}.get(minimize)
     for size in sizes or ():
         require_count("sizes", size)
+    require_rule(rule, optimizer, hyper or {}, reference_size)
     found = _look(probe, rows=rows, memory_bytes=memory_bytes, sizes=sizes, pilot_seconds=pilot_seconds)
+    if share is not None:
+        found = replace(found, price=_price(probe, found, share=share, power_watts=power_watts))
     choice, top, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
-    chosen = rule or rule_for(optimizer)
-    kappa = choice.spec.size / reference_size
-    rate = Rate(chosen, reference_size, reference_lr, optimizer)
+    base = {"reference_size": reference_size, "reference_lr": reference_lr, "hyper": hyper or {}}
+    rate = rate_for(rule, optimizer, **base, noise=found.pilot.noise)
     predicted_bytes = probe.memory_bytes(_whole(choice.spec.micro_size, rows))
     memory = Confirmed(predicted_bytes, confirmed_bytes)
     return Plan(
         size=choice.spec.size,
         micro_size=choice.spec.micro_size,
-        lr=rate.at(kappa),
+        lr=rate.at(choice.spec.size),
         bound=choice.bound,
         within_5_percent=choice.within,
         noise=found.pilot.noise,
         minimize=minimize,
-        lr_rule=chosen,
+        lr_rule=rate.coupling.resolved,
         reference_size=reference_size,
         reference_lr=reference_lr,
-        hyper=rescale(chosen, kappa, hyper or {}) if chosen in ("sde", "half-life") else {},
+        hyper=rate.hyper(choice.spec.size),
         ladder=_ladder(found, memory, choice.spec.micro_size, top),
         evidence=evidence(found, choice, memory, rate, joules=probe.joules(choice.spec)),
         curves=curves(found, choice),
@@ -92,6 +106,14 @@ def _look(
     return Findings(rows, limit, method, memory_bytes is not None, top, memory, speed, pilot)
 
 
+def _price(probe: Probe, found: Findings, *, share: float, power_watts: float | None) -> EnergyPrice | None:
+    """The price of an update in energy; None where there is one size only, once it is known that energy is measured."""
+    if found.speed is None:
+        require_measured([probe.joules(_whole(found.top, found.rows))])
+        return None
+    return measure_price(probe, found.speed, rows=found.rows, share=share, power_watts=power_watts)
+
+
 def _whole(micro: int, rows: int) -> BatchSpec:
     """One micro-batch of that size, as full as the data allows."""
     return BatchSpec(size=min(micro, rows), micro_size=micro)
@@ -99,7 +121,7 @@ def _whole(micro: int, rows: int) -> BatchSpec:
 
 def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int, int, tuple[str, ...]]:
     """Decide and run it in a child process, with ever smaller micro-batches until one stays within the limit."""
-    top, remarks = found.top, ()
+    top, remarks, price = found.top, (), found.price
     while True:
         choice = decide(
             found.pilot.noise,
@@ -107,7 +129,12 @@ def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choi
             rows=found.rows,
             top=top,
             minimize=minimize,
-            accumulation=lambda top=top: measure_accumulation(probe, top, rows=found.rows),
+            price=price.line if price else None,
+            accumulation=lambda top=top: (
+                price.accumulation(probe, top, rows=found.rows)
+                if price
+                else measure_accumulation(probe, top, rows=found.rows)
+            ),
         )
         micro = choice.spec.micro_size
         try:

@@ -97,7 +97,9 @@ def test_the_learning_rate_follows_the_rule_of_the_optimiser(optimizer, rule, po
 def test_constants_move_only_by_rules_that_move_them():
     hyper = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
     plan = chosen(FakeProbe(), hyper=hyper, rule="half-life")
-    assert plan.hyper == {**hyper, "b2": 0.999 ** (plan.size / 100)}
+    assert plan.hyper == {"b2": 0.999 ** (plan.size / 100)}
+    moved = plan.number("b2")
+    assert moved is not None and (moved.value, moved.source) == (plan.hyper["b2"], "predicted")
     assert chosen(FakeProbe(), hyper=hyper).hyper == {}
     with pytest.raises(ArgumentError, match="half-life"):
         chosen(FakeProbe(), hyper=hyper, rule="sde", reference_size=1)

@@ -1,17 +1,25 @@
-"""Fits to measured tables "batch size, steps to a target", and the definitions of a critical batch size.
+"""Fits to measured tables "batch size, steps to a target": the hyperbola, a power law, and which of them fits better.
 
-The definitions differ by factors on the same data (3 to 4 between the two here), so no number without its name.
+What the published definitions of a critical batch size make of a fit: `planner/definitions.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ladle.errors import ArgumentError, must
+from ladle.noise import student_t
+
+Numbers = Sequence[float] | np.ndarray
+
+CONFIDENCE = 0.95
+
+FARTHEST = 1e6
+"""An end of an interval this many times away from the sizes is none: the table does not bound it."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,7 @@ class Hyperbola:
 
     `log_sd`: standard errors of (log min_steps, log min_examples), log_cov: their covariance, from the residuals;
     nan for a table of two sizes. `spread`: root mean square of the residuals of log S.
+    `interval`: 95 % for `critical`, see `profile`; nan for a table of two sizes.
     """
 
     min_steps: float
@@ -27,6 +36,7 @@ class Hyperbola:
     log_sd: tuple[float, float]
     log_cov: float
     spread: float
+    interval: tuple[float, float] = (math.nan, math.nan)
 
     def steps(self, size: float) -> float:
         """Steps to the target at `size`."""
@@ -35,7 +45,7 @@ class Hyperbola:
     @property
     def critical(self) -> float:
         """E_min / S_min: the size that needs twice the fewest steps and twice the fewest examples."""
-        return self.min_examples / self.min_steps
+        return self.min_examples / self.min_steps if self.min_steps > 0 else math.inf
 
     @property
     def critical_log_sd(self) -> float:
@@ -51,7 +61,7 @@ class Hyperbola:
         return (1 + share) * base + share * self.critical
 
 
-def fit_hyperbola(sizes: Sequence[float], steps: Sequence[float]) -> Hyperbola:
+def fit_hyperbola(sizes: Numbers, steps: Numbers) -> Hyperbola:
     """Least squares of log S = log(a + b/B): relative errors count alike. Gauss-Newton in (log a, log b).
 
     - `sizes`, `steps`: `f64[points]`, at least two different sizes, all positive. Steps that are `inf` (target never
@@ -81,9 +91,45 @@ def fit_hyperbola(sizes: Sequence[float], steps: Sequence[float]) -> Hyperbola:
     sd = np.sqrt(np.maximum(np.diag(covariance), 0.0)) if free else np.full(2, math.nan)
     least_steps, least_examples = np.exp(theta)
     spread = math.sqrt(float((residual**2).mean()))
-    return Hyperbola(
-        float(least_steps), float(least_examples), (float(sd[0]), float(sd[1])), float(covariance[0, 1]), spread
-    )
+    interval = profile(b, s, math.exp(min(float(theta[1] - theta[0]), 700.0)))
+    errors = (float(sd[0]), float(sd[1])), float(covariance[0, 1])
+    return Hyperbola(float(least_steps), float(least_examples), *errors, spread, interval)
+
+
+def profile(
+    sizes: np.ndarray, steps: np.ndarray, critical: float, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Interval for the critical size: all `c` with RSS(c) <= RSS(critical) (1 + t^2 / (points - 2)).
+
+    RSS(c) is the residual sum of squares of log S(B) = log a + log(1 + c/B) at the best `a`. Unlike the standard error
+    of log c it says by itself where a table bounds one side only: sizes all in the linear regime give (low, inf), sizes
+    all beyond it (0, high). t: Student's quantile (Bates and Watts 1988, sec. 6.1).
+    """
+    if len(sizes) < 3:
+        return math.nan, math.nan
+
+    def misfit(critical: float) -> float:
+        return float(np.var(np.log(steps) - np.log1p(critical / sizes)))
+
+    free = len(sizes) - 2
+    # Tables that fit to the last digit have a residual of rounding alone.
+    limit = max(misfit(critical), 1e-24) * (1 + student_t(confidence, free) ** 2 / free)
+    least, most = float(sizes.min()) / FARTHEST, float(sizes.max()) * FARTHEST
+    begin = min(max(critical, least), most)
+    return _end(misfit, begin, 0.5, limit, least) or 0.0, _end(misfit, begin, 2.0, limit, most) or math.inf
+
+
+def _end(misfit: Callable[[float], float], begin: float, factor: float, limit: float, last: float) -> float | None:
+    """Where `misfit` passes `limit`, going from `begin` by `factor` as far as `last`; None where it never does."""
+    inside, outside = begin, begin * factor
+    while misfit(outside) <= limit:
+        inside, outside = outside, outside * factor
+        if (outside - last) * (factor - 1) > 0:
+            return None
+    for _ in range(60):
+        middle = math.sqrt(inside * outside)
+        inside, outside = (middle, outside) if misfit(middle) <= limit else (inside, middle)
+    return math.sqrt(inside * outside)
 
 
 def _residual(theta: np.ndarray, sizes: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +152,7 @@ class PowerLaw:
         return self.factor * x**self.exponent
 
 
-def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+def fit_power_law(x: Numbers, y: Numbers) -> PowerLaw:
     """Straight line of log y against log x by least squares.
 
     >>> law = fit_power_law([1, 4, 16], [3.0, 6.0, 12.0])
@@ -124,7 +170,42 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     return PowerLaw(factor, exponent, sd, math.sqrt(float((residual**2).mean())))
 
 
-def _table(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Choice:
+    """Two models of one table. `weight`: Akaike weight of the hyperbola against the power law, 0 .. 1."""
+
+    hyperbola: Hyperbola
+    power_law: PowerLaw
+    weight: float
+
+    @property
+    def better(self) -> str:
+        return "hyperbola" if self.weight >= 0.5 else "power law"
+
+
+def better_model(sizes: Numbers, steps: Numbers) -> Choice:
+    """Hyperbola or power law S = factor * B^exponent, by AICc.
+
+    AICc = n log(RSS / n) + 2 k + 2 k (k + 1) / (n - k - 1). Both models have k = 3 (two numbers and the spread), so
+    the difference is n log(RSS_hyperbola / RSS_power) alone, and the weight 1 / (1 + exp(difference / 2)) (Burnham and
+    Anderson 2002).
+
+    Raises `ArgumentError` for a table of fewer than three sizes: both models fit two points exactly.
+
+    >>> better_model([1, 10, 100, 1000], [1100.0, 200.0, 110.0, 101.0]).better
+    'hyperbola'
+    """
+    b, s = _table(sizes, steps)
+    if len(np.unique(b)) < 3:
+        why = "a hyperbola and a power law both pass through two points"
+        raise ArgumentError(must("the table", "hold three or more different sizes", b.tolist(), why, "another size"))
+    hyperbola, law = fit_hyperbola(b, s), fit_power_law(b, s)
+    exact = 1e-12  # rounding: below it a fit cannot be told from a perfect one
+    difference = 2 * len(b) * math.log(max(hyperbola.spread, exact) / max(law.spread, exact))
+    return Choice(hyperbola, law, 1 / (1 + math.exp(min(difference / 2, 700.0))))
+
+
+def _table(x: Numbers, y: Numbers) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()
     good = len(a) == len(b) and (a > 0).all() and (b > 0).all() and np.isfinite(a).all() and np.isfinite(b).all()
     if not good or len(np.unique(a)) < 2:

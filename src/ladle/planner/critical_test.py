@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.errors import ArgumentError
-from ladle.planner.critical import fit_hyperbola, fit_power_law
+from ladle.planner.critical import better_model, fit_hyperbola, fit_power_law
+from ladle.planner.quadratic import NoisyQuadratic
 
 SIZES = [2.0**i for i in range(6, 15)]
 STEPS = {
@@ -56,33 +57,14 @@ def test_the_hyperbola_is_the_limit_of_small_steps(shrink, expected):
         assert fit.critical == pytest.approx(300, rel=0.01)
 
 
-def noisy_quadratic_steps(size: float, rate: float, *, curvature: np.ndarray, target: float) -> float:
-    """Steps until the expected loss of SGD on 1/2 sum h x^2, noise h / size, start 1, is below `target`."""
-    shrink = (1 - rate * curvature) ** 2
-    floor = rate / (size * (2 - rate * curvature))
-
-    def loss(steps: float) -> float:
-        return float(0.5 * (curvature * (shrink**steps * (1 - floor) + floor)).sum())
-
-    if loss(1e7) > target:
-        return math.inf
-    low, high = 0, 1
-    while loss(high) > target:
-        high *= 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if loss(middle) > target else (low, middle)
-    return high
-
-
 def test_noisy_quadratic_at_its_best_constant_rates():
     """d = 1000, h = c = 1/i, 5 % of the first loss, best of 60 rates: known steps, and the hyperbola fits to 8 %."""
-    curvature = 1 / np.arange(1, 1001.0)
-    target = 0.05 * 0.5 * curvature.sum()
+    quadratic = NoisyQuadratic.power_law(1000)
+    target = 0.05 * quadratic.loss(quadratic.begin())
     known = {1: 10087, 4: 2579, 16: 726, 64: 309, 256: 223, 1024: 205, 4096: 201, 16384: 189, 65536: 186}
     rates = np.geomspace(1e-3, 1.99, 60)
     steps = {
-        size: min(noisy_quadratic_steps(size, rate, curvature=curvature, target=target) for rate in rates)
+        size: min(quadratic.steps_to(target, size=size, rate=float(rate), most=10**7) for rate in rates)
         for size in known
     }
     assert steps == known
@@ -120,3 +102,30 @@ def test_standard_errors_are_those_of_repeated_tables():
 def test_tables_that_cannot_be_fitted(table):
     with pytest.raises(ArgumentError, match="the table"):
         fit_hyperbola(*table)
+
+
+def test_the_interval_covers_the_truth_and_knows_when_a_table_bounds_one_side_only():
+    rng = np.random.default_rng(1)
+    sizes = np.geomspace(8, 8192, 11)
+    held = 0
+    for _ in range(200):
+        fit = fit_hyperbola(sizes, 100 * (1 + 300 / sizes) * np.exp(0.05 * rng.standard_normal(11)))
+        held += fit.interval[0] <= 300 <= fit.interval[1]
+        assert fit.interval[0] < fit.critical < fit.interval[1]
+    assert 0.9 <= held / 200 <= 0.99
+    linear = fit_hyperbola(sizes, 1e6 * (1 / sizes + 1e-9) * np.exp(0.05 * rng.standard_normal(11)))
+    assert linear.interval[0] > 1e3 and linear.interval[1] == math.inf
+    flat = fit_hyperbola(sizes, 100 * np.exp(0.05 * rng.standard_normal(11)))
+    assert flat.interval[0] == 0 and flat.interval[1] < 100
+    assert all(map(math.isnan, fit_hyperbola([1, 2], [3, 2]).interval))
+
+
+def test_the_better_model_is_the_one_that_made_the_table():
+    rng = np.random.default_rng(2)
+    sizes = np.geomspace(8, 1024, 8)
+    noise = np.exp(0.03 * rng.standard_normal(8))
+    assert better_model(sizes, 100 * (1 + 100 / sizes) * noise).weight > 0.99
+    law = better_model(sizes, 1e4 * sizes**-0.5 * noise)
+    assert law.better == "power law" and law.weight < 0.01
+    with pytest.raises(ArgumentError, match="three or more"):
+        better_model([1, 2], [2, 1])

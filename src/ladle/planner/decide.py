@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ladle.noise import NoiseScale
@@ -13,7 +13,7 @@ from ladle.planner.target import Cost, best_log_sd, frugal_size
 from ladle.planner.throughput import ThroughputLine
 from ladle.spec import BatchSpec, rung_for
 
-Minimize = Literal["time", "examples"]
+Minimize = Literal["time", "examples", "energy", "cost"]
 
 SHARE = 0.05
 """What "as good as the best" means: 5 % more time, or 5 % more examples."""
@@ -54,11 +54,13 @@ def decide(
     top: int,
     minimize: Minimize,
     accumulation: Callable[[], Accumulation],
+    price: ThroughputLine | None = None,
 ) -> Choice:
     """The size that reaches a target soonest, or with hardly more examples than the fewest, within the limits.
 
     - `top`: the largest micro-batch that fits. `line` is None where only one size exists.
-    - `accumulation` is asked only where the ideal size is above `top`.
+    - `price`: what an update costs in joules or another unit, minimised in place of its seconds.
+    - `accumulation` is asked only where the ideal size is above `top`; in the unit of what is minimised.
 
     Sizes are powers of two, or all rows: a size between two rungs costs what the next rung costs.
     """
@@ -66,8 +68,15 @@ def decide(
     if minimize == "examples":
         return _frugal(noise, speed, rows=rows, top=top)
     if noise.verdict != "resolved":
-        return _by_speed(noise, speed, rows=rows, top=top)
-    return _soonest(noise, speed, rows=rows, top=top, accumulation=accumulation)
+        choice = _by_speed(noise, price or speed, rows=rows, top=top)
+    else:
+        choice = _soonest(noise, price or speed, rows=rows, top=top, accumulation=accumulation)
+    return choice if price is None else replace(choice, seconds=_seconds(speed, choice.spec))
+
+
+def _seconds(speed: ThroughputLine, spec: BatchSpec) -> float:
+    """Of an update, where what was minimised is not time."""
+    return speed.seconds(spec.micro_size) * spec.micro_steps
 
 
 def _soonest(
@@ -168,7 +177,7 @@ def _frugal(noise: NoiseScale, speed: ThroughputLine, *, rows: int, top: int) ->
         target_high=frugal_size(SHARE, noise=noise.high) if resolved else math.nan,
         noise=scale,
         assumed=not resolved,
-        seconds=speed.seconds(spec.micro_size) * spec.micro_steps,
+        seconds=_seconds(speed, spec),
         curve=tuple((at, 1 + at / scale) for at in _sizes(rows)) if resolved and scale > 0 else (),
     )
 

@@ -9,19 +9,17 @@ from typing import Any
 from ladle.explain import bytes_text
 from ladle.plan import Evidence
 from ladle.planner.decide import Choice
+from ladle.planner.energy import EnergyPrice
 from ladle.planner.measure import Pilot
 from ladle.planner.memory import MemoryLine
+from ladle.planner.rate import Rate
 from ladle.planner.throughput import ThroughputLine
-from ladle.scaling import Rule, lr_factor
 
 CROOKED = 0.25
 """Relative gap between a line and a point that is worth a note."""
 
 MISSED = 0.2
 """Share of the predicted memory that a child process may use beyond it without a note."""
-
-FAR = 64
-"""Change of size over which no rate rule should be trusted without a sweep."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Findings:
     memory: MemoryLine | None
     speed: ThroughputLine | None
     pilot: Pilot
+    price: EnergyPrice | None = None
 
 
 @dataclass(frozen=True)
@@ -46,29 +45,6 @@ class Confirmed:
     measured_bytes: int
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Where the learning rate comes from."""
-
-    rule: Rule
-    reference_size: int
-    reference_lr: float | None
-    optimizer: str
-
-    def at(self, kappa: float) -> float | None:
-        """The learning rate for `kappa` times the reference size, to three significant digits."""
-        return None if self.reference_lr is None else rounded(self.reference_lr * lr_factor(self.rule, kappa))
-
-
-def rounded(value: float, digits: int = 3) -> float:
-    """`value` to a number of significant digits.
-
-    >>> rounded(0.0012345), rounded(0.0)
-    (0.00123, 0.0)
-    """
-    return float(f"{value:.{digits}g}")
-
-
 def evidence(
     found: Findings, choice: Choice, memory: Confirmed, rate: Rate, *, joules: float | None
 ) -> tuple[Evidence, ...]:
@@ -76,9 +52,10 @@ def evidence(
     return (
         *_memory(found, choice, memory),
         *_speed(found.speed),
+        *_energy(found.price),
         *_noise(found.pilot, choice),
         *_size(found, choice),
-        *_rate(rate, choice),
+        *rate.evidence(choice.spec.size),
         *([] if joules is None else [Evidence("joules", joules, "J/update", "measured", "energy meter, chosen size")]),
     )
 
@@ -123,6 +100,26 @@ def _speed(speed: ThroughputLine | None) -> list[Evidence]:
     return numbers
 
 
+def _energy(price: EnergyPrice | None) -> list[Evidence]:
+    if price is None:
+        return []
+    line, at = price.joules, ", ".join(str(point[0]) for point in price.joules.points)
+    how = f"e = e0 + e1 B through median joules at {at}"
+    numbers = [
+        _spread("fixed_joules", line.fixed_seconds, "J/update", how, 1.96 * line.fixed_sd),
+        _spread("per_example_joules", line.per_example_seconds, "J/example", how, 1.96 * line.per_example_sd),
+    ]
+    if price.share < 1:
+        how = "the highest mean power at the timed sizes"
+        source, how = ("given", "given") if price.power_given else ("measured", how)
+        numbers.append(Evidence("power_watts", price.power_watts, "W", source, how))
+        numbers.append(Evidence("energy_share", price.share, "", "given", "energy against time"))
+    if math.isfinite(price.line.knee):
+        how = "fixed part over part per example of what is minimised"
+        numbers.append(Evidence("energy_knee", price.line.knee, "examples", "measured", how))
+    return numbers
+
+
 def _spread(name: str, value: float, unit: str, method: str, gap: float) -> Evidence:
     return Evidence(name, value, unit, "measured", method, max(value - gap, 0.0), value + gap)
 
@@ -155,19 +152,6 @@ def _size(found: Findings, choice: Choice) -> list[Evidence]:
     return numbers
 
 
-def _rate(rate: Rate, choice: Choice) -> list[Evidence]:
-    if rate.reference_lr is None:
-        return []
-    kappa = choice.spec.size / rate.reference_size
-    how = f"{rate.rule} rule from size {rate.reference_size}: factor {lr_factor(rate.rule, kappa):.3g}"
-    lr = rate.at(kappa)
-    assert lr is not None
-    return [
-        Evidence("reference_lr", rate.reference_lr, "", "given", f"at size {rate.reference_size}"),
-        Evidence("lr", lr, "", "predicted", how),
-    ]
-
-
 def curves(found: Findings, choice: Choice) -> dict[str, Any]:
     """Points for the picture, as lists, so that a plan read back from JSON equals the plan written."""
     return {
@@ -179,8 +163,7 @@ def curves(found: Findings, choice: Choice) -> dict[str, Any]:
 
 def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tuple[str, ...]:
     """What a careful reader would want to be told, one sentence each."""
-    noise, kappa = found.pilot.noise, choice.spec.size / rate.reference_size
-    said = []
+    noise, said = found.pilot.noise, []
     if noise.verdict == "resolved" and choice.bound == "data":
         said.append("The best size is larger than the data: every update uses all rows.")
     if choice.bound == "memory":
@@ -189,16 +172,12 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
         said.append("Each update has a fixed cost, so several micro-batches per update are worth it.")
     if found.speed and found.speed.worst > CROOKED:
         said.append(f"Time per update is not quite a line in the size: off by {found.speed.worst:.0%} at worst.")
+    if found.price and found.price.joules.worst > CROOKED:
+        worst = found.price.joules.worst
+        said.append(f"Energy per update is not quite a line in the size: off by {worst:.0%} at worst.")
     if found.memory and found.memory.worst > CROOKED:
         said.append(f"Memory is not quite a line in the micro-batch: off by {found.memory.worst:.0%} at worst.")
     if memory.measured_bytes > (1 + MISSED) * memory.predicted_bytes:
         more = bytes_text(memory.measured_bytes - memory.predicted_bytes)
         said.append(f"The child process used {more} more than predicted: some memory is the runtime's own.")
-    if rate.rule == "none" and rate.reference_lr is not None and kappa != 1:
-        said.append(f"No rate rule is known for {rate.optimizer or 'this optimiser'}: the rate is kept as given.")
-    if rate.rule == "linear" and noise.verdict == "resolved" and kappa > 1 and choice.spec.size > noise.value:
-        said.append("The size is above the noise scale, where the linear rule overshoots: try a smaller rate too.")
-    apart = max(kappa, 1 / kappa)
-    if rate.rule != "none" and rate.reference_lr is not None and apart >= FAR:
-        said.append(f"The rate was carried over a factor of {apart:.0f} in size: a short sweep is worth it.")
-    return tuple(said)
+    return (*said, *rate.notes(choice.spec.size, noise))

@@ -18,6 +18,7 @@ class FakeProbe:
     - Memory: `fixed_bytes + example_bytes * micro_size` predicted; measured is `measured_factor` times that, and a
       child with more than `dies_above` of micro-batch does not survive.
     - Time: `update_seconds + micro_steps * (micro_seconds + example_seconds * micro_size)`, times a spread of `jitter`.
+    - Energy: `watts` times the time, or e0 + micro_steps * e1 * micro_size with `joule_line` = (e0, e1), or no meter.
     - Gradients: `dimension` independent normal coordinates, |G|^2 = `gradient_sq`, covariance trace `trace`.
     """
 
@@ -35,6 +36,7 @@ class FakeProbe:
     trace: float = 200.0
     seed: int = 0
     watts: float | None = None
+    joule_line: tuple[float, float] | None = None
     asked: list[tuple[str, BatchSpec]] = field(default_factory=list)
 
     def memory_bytes(self, spec: BatchSpec) -> int:
@@ -69,4 +71,7 @@ class FakeProbe:
         return Moments.from_pairs(trace, square, spec.size * updates)
 
     def joules(self, spec: BatchSpec) -> float | None:
+        self.asked.append(("joules", spec))
+        if self.joule_line is not None:
+            return self.joule_line[0] + self.joule_line[1] * spec.micro_size * spec.micro_steps
         return None if self.watts is None else self.watts * float(self.seconds(spec, 1)[0])

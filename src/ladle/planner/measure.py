@@ -124,6 +124,8 @@ def measure_noise(
     updates = max(int(min(FIRST_UPDATES, affordable)), FEWEST_UPDATES)
     while True:
         noise = estimate(probe.moments(spec, updates), population=rows)
+        if noise.updates < 1:
+            return Pilot(noise, "not measured: the loss is no sum over examples, or no update was finite")
         wanted = updates * min((noise.log_sd / GOOD_SPREAD) ** 2, 4.0)
         longer = int(min(max(wanted, 1.5 * updates), affordable))
         if noise.log_sd <= GOOD_SPREAD or longer < 1.5 * updates:

@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.decision import Progress
 from ladle.errors import ArgumentError
+from ladle.policy.adaptive import Range
 from ladle.policy.constant import Constant
+from ladle.policy.convergence import Plateau
+from ladle.policy.gains import AdaScale, Goodput
+from ladle.policy.gradient_error import AdAdaGrad, InnerProduct, NormTest
 from ladle.policy.parse import EXAMPLES, parse_steps, policy_from_text
+from ladle.policy.phases import LateSwitch, MeasuredWarmup, Seesaw
+from ladle.policy.resources import Retreating, Utilisation
 from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Steps, Warmup
+from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow
+
+SIZES = Range(32, 1024, micro_size=256)
 
 
 def parsed(text: str, **options: Any) -> Any:
@@ -33,6 +43,30 @@ def parsed(text: str, **options: Any) -> Any:
         ("grow 64 x2.5 at 500, 1.5 epochs max 2K", GrowInsteadOfDecay(64, 2.5, (500, 1500), 2000, 256)),
         ("warmup 8->64 over 1ep", Warmup(8, 64, 1000, 256)),
         ("warmup 8 -> 64 over 500 examples", Warmup(8, 64, 500, 256)),
+        ("seesaw 64 x2 at 10ep 20ep max 2048", Seesaw(64, 2.0, (10_000, 20_000), 2048, 256)),
+        ("late 64->1024 at 80ep", LateSwitch(64, 1024, (80_000,), 256)),
+        ("late 64 -> 1K at 8e4, 90ep", LateSwitch(64, 1000, (80_000, 90_000), 256)),
+        ("measured 64..1024 0:100 1e6:400", MeasuredWarmup(64, 1024, ((0, 100), (1_000_000, 400)), 256)),
+        ("noise 32..1024", NoiseFollow(SIZES)),
+        ("Noise x0.5 32..1K from 64 every 2ep most x4", NoiseFollow(Range(32, 1000, 256, 64, 4.0, 2000), 0.5)),
+        ("norm test 32..1024", NormTest(SIZES)),
+        ("norm test 0.9 unbiased 32..1024", NormTest(SIZES, 0.9, "unbiased")),
+        ("inner product 32..1024", InnerProduct(SIZES)),
+        ("cabs 32..1024 lr 0.05", CABS(SIZES, 0.05)),
+        ("cabs 32..1024 lr 5e-2", CABS(SIZES, 0.05)),
+        ("adascale 32->300", AdaScale(Constant(300, 256), 32)),
+        ("goodput 32..1024", Goodput(SIZES)),
+        ("divebatch 32..1024", DiveBatch(SIZES)),
+        ("divebatch 0.1 32..1024", DiveBatch(SIZES, 0.1)),
+        ("adadagrad 0.1 32..1024", AdAdaGrad(SIZES, 0.1)),
+        ("utilisation 32..1024", Utilisation(SIZES)),
+        ("plateau 64 x2 patience 3 max 1024", Plateau(64, 1024, 256)),
+        (
+            "plateau 64 x1.5 patience 5 max 1024 on valid_accuracy",
+            Plateau(64, 1024, 256, 1.5, 5, "valid_accuracy"),
+        ),
+        ("noise 32..1024, retreat", Retreating(NoiseFollow(SIZES))),
+        ("0:64, 10ep:128 retreat 0.8", Retreating(Steps(((0, 64), (10_000, 128)), 256), 0.8)),
     ],
 )
 def test_texts_and_what_they_mean(text: str, policy: Any) -> None:
@@ -41,7 +75,7 @@ def test_texts_and_what_they_mean(text: str, policy: Any) -> None:
 
 def test_every_example_shown_is_right() -> None:
     kinds = [type(parsed(text)) for text in EXAMPLES]
-    assert kinds == [Constant, Steps, Geometric, GrowInsteadOfDecay, Warmup]
+    assert len(set(kinds)) == len(kinds) == 19
 
 
 @pytest.mark.parametrize("text", ["0:64 10ep:128", "geometric 32..1024 x2 every 2 epochs", "warmup 8->64 over 1ep"])
@@ -53,7 +87,25 @@ def test_the_coupling_is_handed_on(text: str) -> None:
     ("text", "why"),
     [
         ("", "none of the known forms"),
-        ("linear", "none of the known forms"),
+        ("linear", "'linear' is none of the known kinds: constant, geometric"),
+        ("noise", "none of the known forms"),
+        ("noise 1024..32", "largest must be at least smallest=1024, not 32"),
+        ("noise 32..1024 from 16", "first must lie in 32 to 1024, not 16"),
+        ("noise x0 32..1024", "scale must be above 0"),
+        ("noise 32..1024 most x1", "most must lie in 2 to 1e+06, not 1.0"),
+        ("norm test 0 32..1024", "theta must be above 0"),
+        ("cabs 16..2048", "has to be given as a number"),
+        ("adascale 256->32", "256 is scaled up, and 32 is smaller"),
+        ("plateau 64 x2 patience 0 max 1024", "patience must be at least 1, not 0"),
+        ("plateau 64 x2 patience 1.5 max 1024", "'1.5' is no whole number"),
+        ("plateau 64 x2 patience 3 max 1024 on loss", "metric must begin with valid_ or train_, not 'loss'"),
+        ("seesaw 64 x2 at 20ep 10ep max 2048", "boundaries must ascend"),
+        ("late 64->32 at 1ep", "last must be at least first=64, not 32"),
+        ("late 64->128 at 0", "at must ascend"),
+        ("measured 64..1024 0:100 0:400", "position 0 is given twice"),
+        ("0:64 1e6 tokens:128", "'1e6 tokens' counts tokens and rows have no length here"),
+        ("0:64 1e6:128, tokens", "'0' counts tokens and rows have no length here"),
+        ("noise 32..1024, retreat 2", "share must be above 0 and at most 1, not 2.0"),
         ("64", "none of the known forms"),
         ("0:64 128", "none of the known forms"),
         ("0:64;10:128", "none of the known forms"),
@@ -98,6 +150,38 @@ def test_the_right_text_shown_is_of_the_kind_that_was_meant() -> None:
         parsed("warmup 8->64")
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("nois 32..1024", "noise 32..1024"),
+        ("norm-test 0.5 32..1024", "norm test 0.5 32..1024"),
+        ("normtest 32..1024", "norm test 0.5 32..1024"),
+        ("utilization 32..1024", "utilisation 32..1024"),
+        ("sea-saw 64 x2", "seesaw 64 x2 at 10ep 20ep max 2048"),
+        ("Good 32..1024", "goodput 32..1024"),
+    ],
+)
+def test_the_nearest_kind_is_shown(text: str, right: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        parsed(text)
+    assert str(caught.value).endswith(f"try {right!r}")
+
+
+def test_tokens_are_examples_of_a_length() -> None:
+    table = ((0, 768), (1_000_000, 1536), (2_000_000, 3072))
+    assert parse_steps("0:768 2B tokens:1536 4e9 tokens:3072", length=2000) == table
+    assert parse_steps("0:768 2B:1536 4B:3072 tokens", length=2000) == table
+    assert parsed("late 64->1024 at 8e6 tokens", length=100).at == (80_000,)
+
+
+def test_a_rate_that_the_policy_sets_itself_is_not_coupled() -> None:
+    for text in ("late 64->1024 at 80ep", "plateau 64 x2 patience 3 max 1024", "adadagrad 32..1024"):
+        assert parsed(text, coupling="linear").coupling == "none"
+    assert parsed("noise 32..1024", coupling="linear").coupling == "linear"
+    assert parsed("divebatch 32..1024").coupling == "linear"
+    assert parsed("cabs 32..1024", lr=0.2).lr == 0.2
+
+
 def test_epochs_need_an_epoch() -> None:
     with pytest.raises(ArgumentError, match="'10ep' counts epochs and these data have none"):
         parsed("0:64 10ep:128", epoch_size=None)
@@ -129,4 +213,4 @@ def test_any_text_is_a_policy_or_one_error(text: str) -> None:
     except ArgumentError as error:
         assert str(error).startswith("schedule must")
     else:
-        assert isinstance(policy, Constant | Steps | Geometric | GrowInsteadOfDecay | Warmup)
+        assert policy.decide(policy.init(None), Progress())[1].spec.size >= 1

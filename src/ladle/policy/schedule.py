@@ -1,60 +1,22 @@
 """Batch sizes fixed in advance, by examples drawn: `Steps`, `Geometric`, `Warmup`, `GrowInsteadOfDecay`.
 
-Each of them is a table of `Segment`s and nothing more; `follow` is the one place that answers "which size at this
-position". A segment begins exactly at its `start`: the update whose first example is number `start` has the new size.
-Because the clock counts examples, a schedule ends where it was told to, whatever the sizes were on the way.
+Each of them is a table of `Segment`s and nothing more. Others of the kind are in `ladle.policy.phases`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ladle.decision import Decision, Progress
 from ladle.errors import ArgumentError, must
-from ladle.scaling import Rule, lr_factor
-from ladle.spec import BatchSpec, require_count, rung_for, rungs
+from ladle.policy.change import AnyCoupling, Memory, require_coupling
+from ladle.policy.segments import Segment, follow, require_ascending, require_at_least, require_growth, table_of
+from ladle.spec import require_count, rungs
 
 if TYPE_CHECKING:
     from ladle.plan import Plan
-
-Memory = dict[str, Any] | None
-"""`{"size": ..., "micro_size": ..., "lr_factor": ...}` of the last decision; None before the first."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """From position `start` (examples drawn) on: `size` examples per update at `lr_factor` times the rate."""
-
-    start: int
-    size: int
-    lr_factor: float = 1.0
-
-
-def follow(
-    segments: Sequence[Segment], memory: Memory, *, examples: int, micro_size: int, kind: str
-) -> tuple[Memory, Decision]:
-    """The decision at position `examples`: the last segment whose `start` has been reached, until the next one's.
-
-    `micro_size`: most rows that fit at once; the decision's own is the rung for its size. `kind` ends the reason,
-    which is there exactly when size, cut or factor differ from `memory`.
-
-    >>> table = (Segment(0, 64), Segment(1000, 128))
-    >>> follow(table, None, examples=999, micro_size=64, kind="steps")[1].spec.size
-    64
-    >>> follow(table, None, examples=1000, micro_size=64, kind="steps")[1].spec.size
-    128
-    """
-    index = bisect_right(segments, examples, key=lambda segment: segment.start)
-    now = segments[index - 1]
-    spec = BatchSpec(now.size, rung_for(now.size, micro_size))
-    stop = segments[index].start if index < len(segments) else None
-    new = {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": now.lr_factor}
-    return new, Decision(spec, stop, now.lr_factor, _reason(memory, new, examples, kind))
 
 
 @dataclass(frozen=True)
@@ -63,7 +25,8 @@ class Steps:
 
     - `segments`: `((start, size), ...)`, starts ascending, the first one 0.
     - `micro_size`: most rows that fit at once.
-    - `coupling`: how the learning rate follows, `ladle.scaling.lr_factor(coupling, size / first size)`.
+    - `coupling`: how the learning rate follows: `ladle.scaling.lr_factor(coupling, size / first size)` for a rule by
+      name; or a value with a method `at(size) -> (lr_factor, constants)`.
 
     Raises `ArgumentError` for an empty or unsorted table, a start given twice, a number that is not positive.
 
@@ -78,19 +41,19 @@ class Steps:
 
     segments: tuple[tuple[int, int], ...]
     micro_size: int
-    coupling: Rule = "none"
+    coupling: AnyCoupling = "none"
 
     def __post_init__(self) -> None:
         require_count("micro_size", self.micro_size)
         starts = [start for start, _ in self.segments]
-        _require_ascending("segments", starts, got=self.segments, remedy="((0, 64), (1_000_000, 128))")
+        require_ascending("segments", starts, got=self.segments, remedy="((0, 64), (1_000_000, 128))")
         for _, size in self.segments:
             require_count("size", size)
-        lr_factor(self.coupling, 1.0)  # refuses an unknown rule now, not at the first change
+        require_coupling(self.coupling)
 
     @cached_property
     def table(self) -> tuple[Segment, ...]:
-        return _coupled(self.segments, self.coupling)
+        return table_of(self.segments, self.coupling)
 
     def init(self, plan: Plan | None) -> Memory:
         return None
@@ -117,14 +80,14 @@ class Geometric:
     growth: float
     every: int
     micro_size: int
-    coupling: Rule = "none"
+    coupling: AnyCoupling = "none"
 
     def __post_init__(self) -> None:
         for name in ("first", "every", "micro_size"):
             require_count(name, getattr(self, name))
-        _require_growth("growth", self.growth)
-        _require_at_least("last", self.last, "first", self.first)
-        lr_factor(self.coupling, 1.0)
+        require_growth("growth", self.growth)
+        require_at_least("last", self.last, "first", self.first)
+        require_coupling(self.coupling)
 
     @cached_property
     def table(self) -> tuple[Segment, ...]:
@@ -132,7 +95,7 @@ class Geometric:
         while pairs[-1][1] < self.last:
             grown = self.first * self.growth ** len(pairs)
             pairs.append((len(pairs) * self.every, round(min(self.last, grown))))
-        return _coupled(pairs, self.coupling)
+        return table_of(pairs, self.coupling)
 
     def init(self, plan: Plan | None) -> Memory:
         return None
@@ -160,18 +123,18 @@ class Warmup:
     target: int
     over: int
     micro_size: int
-    coupling: Rule = "none"
+    coupling: AnyCoupling = "none"
     by: Literal["rung", "example"] = "rung"
 
     def __post_init__(self) -> None:
         for name in ("first", "over", "micro_size"):
             require_count(name, getattr(self, name))
-        _require_at_least("target", self.target, "first", self.first)
+        require_at_least("target", self.target, "first", self.first)
         if self.by not in ("rung", "example"):
             raise ArgumentError(
                 must("by", "be 'rung' or 'example'", self.by, "a size is one or the other", "by='rung'")
             )
-        lr_factor(self.coupling, 1.0)
+        require_coupling(self.coupling)
 
     @cached_property
     def table(self) -> tuple[Segment, ...]:
@@ -180,7 +143,7 @@ class Warmup:
         rise = self.target - self.first
         starts = [-(-(size - self.first) * self.over // max(1, rise)) for size in sizes]
         # Where the line is steeper than one per example several sizes begin at once: the largest holds.
-        return _coupled(list(dict(zip(starts, sizes, strict=True)).items()), self.coupling)
+        return table_of(list(dict(zip(starts, sizes, strict=True)).items()), self.coupling)
 
     def init(self, plan: Plan | None) -> Memory:
         return None
@@ -216,10 +179,10 @@ class GrowInsteadOfDecay:
     def __post_init__(self) -> None:
         for name in ("first", "micro_size"):
             require_count(name, getattr(self, name))
-        _require_growth("decay", self.decay)
-        _require_at_least("largest", self.largest, "first", self.first)
+        require_growth("decay", self.decay)
+        require_at_least("largest", self.largest, "first", self.first)
         starts = [0, *self.boundaries]
-        _require_ascending("boundaries", starts, got=self.boundaries, remedy="boundaries=(1_000_000, 2_000_000)")
+        require_ascending("boundaries", starts, got=self.boundaries, remedy="boundaries=(1_000_000, 2_000_000)")
 
     @cached_property
     def table(self) -> tuple[Segment, ...]:
@@ -238,42 +201,3 @@ class GrowInsteadOfDecay:
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
         kind = "grow instead of decay"
         return follow(self.table, memory, examples=progress.examples, micro_size=self.micro_size, kind=kind)
-
-
-def _coupled(pairs: Sequence[tuple[int, int]], coupling: Rule) -> tuple[Segment, ...]:
-    """Segments whose rate follows the size; the first size is where the rate belongs."""
-    first = pairs[0][1]
-    return tuple(Segment(start, size, lr_factor(coupling, size / first)) for start, size in pairs)
-
-
-def _reason(old: Memory, new: dict[str, Any], examples: int, kind: str) -> str:
-    if old is None or old == new:
-        return ""
-    changes = [
-        f"{words} {mark}{old[name]:g} -> {mark}{new[name]:g}" if mark else f"{words} {old[name]} -> {new[name]}"
-        for name, words, mark in (("size", "batch size", ""), ("lr_factor", "learning rate", "x"))
-        if old[name] != new[name]
-    ] or [f"micro-batch {old['micro_size']} -> {new['micro_size']}"]
-    return f"{', '.join(changes)} at {examples:,} examples ({kind})"
-
-
-def _require_ascending(name: str, starts: Sequence[int], *, got: object, remedy: str) -> None:
-    """Whole numbers, the first one 0, each above the one before."""
-    whole = all(hasattr(start, "__index__") and not isinstance(start, bool) for start in starts)
-    if not whole or not starts or starts[0] != 0 or any(before >= start for before, start in pairwise(starts)):
-        because = "every example needs exactly one size, from the first on"
-        raise ArgumentError(must(name, "ascend in whole numbers of examples", got, because, remedy))
-
-
-def _require_growth(name: str, value: float) -> None:
-    if not (isinstance(value, int | float) and 1.01 <= value <= 1000):
-        raise ArgumentError(
-            must(name, "be a number from 1.01 to 1000", value, "the batch grows step by step", f"{name}=2")
-        )
-
-
-def _require_at_least(name: str, value: int, least_name: str, least: int) -> None:
-    if require_count(name, value) < least:
-        raise ArgumentError(
-            must(name, f"be at least {least_name}={least}", value, "the batch grows", f"{name}={4 * least}")
-        )

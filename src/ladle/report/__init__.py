@@ -34,7 +34,7 @@ def write_report(folders: Folder | Sequence[Folder], out: Folder | None = None) 
 
 def write_curves(folder: Folder) -> Path:
     """`curves.png` in `folder`: loss against examples, updates and seconds. Returns its path."""
-    from ladle.report.figures import curves_figure
+    from ladle.report.curves_picture import curves_figure
     from ladle.report.load import load_folders
 
     study = load_folders([folder])[0]

@@ -1,9 +1,12 @@
-"""`curves.png` and `plan.png`. The only file that imports matplotlib: without pyplot, its settings left alone."""
+"""`plan.png`, and what all pictures share. The only file that imports matplotlib.
+
+Without pyplot, and with its settings left alone. Other pictures take their parts from here.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,25 +17,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.patches import Patch  # noqa: F401
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: F401
 
 from ladle.errors import RunError, must
 from ladle.report import numbers
-from ladle.report.curves import AXES, X_LABELS, Curve, all_curves, along, broken, colors, far_apart, logarithmic, panels
-from ladle.report.load import Group
+from ladle.report.curves import logarithmic
 
 DPI = 130
 INK, FAINT, ACCENT, WARN = "#222222", "#8a8f98", "#0072b2", "#d55e00"
-
-
-def curves_figure(groups: Sequence[Group], path: str | os.PathLike[str]) -> Path:
-    """Draw loss (and the validation metric, where there is one) against examples, updates and seconds into `path`.
-
-    One colour a group: validation solid, training thin and dashed, seeds as a band from lowest to highest around
-    their mean. A cross marks where a run diverged. Raises `RunError` where `path` cannot be written.
-    """
-    return _write(draw_curves(groups), path)
 
 
 def plan_figure(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -45,31 +38,7 @@ def plan_figure(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
 
 def plan_svg(plan: Mapping[str, Any]) -> bytes:
     """The same picture as SVG, for a page."""
-    out = BytesIO()
-    figure = draw_plan(plan)
-    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
-    return out.getvalue()
-
-
-def draw_curves(groups: Sequence[Group]) -> Figure:
-    """The figure of `curves_figure`, not yet written."""
-    rows = panels(groups)
-    figure = Figure(figsize=(15, 1.0 + 4.1 * len(rows)), layout="constrained", facecolor="white")
-    grid = figure.subplots(len(rows), len(AXES), squeeze=False, sharey="row", sharex="col")
-    for line, (title, solid, dashed) in zip(grid, rows, strict=True):
-        made = all_curves(groups, (dashed, solid))
-        for axes, axis in zip(line, AXES, strict=True):
-            _panel(axes, groups, made, axis=axis, solid=solid)
-            _crosses(axes, groups, axis=axis, name=dashed)
-            if far_apart(list(made.values()), axis):
-                axes.set_xscale("log", nonpositive="mask")
-        _scale_values(line[0], [value for one in made.values() for value in (one.mean, one.low)], title)
-        line[0].set_ylabel(title, fontsize=13)
-    for axes, axis in zip(grid[-1], AXES, strict=True):
-        axes.set_xlabel(X_LABELS[axis], fontsize=13)
-        axes.xaxis.set_major_formatter(_short_ticks())
-    _curves_legend(figure, groups)
-    return figure
+    return _svg(draw_plan(plan))
 
 
 def draw_plan(plan: Mapping[str, Any]) -> Figure:
@@ -91,59 +60,6 @@ def draw_plan(plan: Mapping[str, Any]) -> Figure:
         fontsize=12,
     )
     return figure
-
-
-def _panel(
-    axes: Axes, groups: Sequence[Group], made: Mapping[tuple[int, str], Curve], *, axis: str, solid: str
-) -> None:
-    """Lines and bands of every group."""
-    palette = colors(len(groups))
-    for (i, name), one in made.items():
-        x, gid, color = getattr(one, axis), f"{name} {groups[i].name}", palette[i]
-        if name == solid:
-            axes.plot(x, one.mean, color=color, linewidth=2.2, gid=gid)
-        else:
-            axes.plot(x, one.mean, color=color, linewidth=1.0, linestyle=(0, (3, 2)), alpha=0.75, gid=gid)
-        if one.seeds > 1:
-            axes.fill_between(x, one.low, one.high, color=color, alpha=0.16, linewidth=0, gid=f"band {gid}")
-    if not made:
-        _missing(axes, "nothing measured")
-    _plain(axes)
-
-
-def _crosses(axes: Axes, groups: Sequence[Group], *, axis: str, name: str) -> None:
-    """A cross where a run diverged."""
-    for group, color in zip(groups, colors(len(groups)), strict=True):
-        for run, examples, value in broken(group, name):
-            x = along(run, axis, np.array([examples]))
-            axes.plot(x, [value], "x", color=color, markersize=10, markeredgewidth=2.5)
-
-
-def _scale_values(axes: Axes, values: Sequence[np.ndarray], title: str) -> None:
-    if title == "loss" and logarithmic(values, 8):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _curves_legend(figure: Figure, groups: Sequence[Group]) -> None:
-    seeds = max((len(group.runs) for group in groups), default=1)
-    handles: list[Any] = [
-        Line2D([], [], color=color, linewidth=3, label=group.label)
-        for group, color in zip(groups, colors(len(groups)), strict=True)
-    ]
-    handles.append(Line2D([], [], color=FAINT, linewidth=2.2, label="validation"))
-    handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (3, 2)), label="training"))
-    if seeds > 1:
-        handles.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label=f"range of {seeds} seeds"))
-    if any(run.diverged for group in groups for run in group.runs):
-        handles.append(
-            Line2D(
-                [], [], color=FAINT, marker="x", markersize=9, markeredgewidth=2.5, linestyle="none", label="diverged"
-            )
-        )
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8), frameon=False, fontsize=12)
 
 
 def _memory_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
@@ -328,6 +244,12 @@ def _plain(axes: Axes) -> None:
 
 def _short_ticks() -> FuncFormatter:
     return FuncFormatter(lambda value, _: numbers.short(value).replace(" ", ""))
+
+
+def _svg(figure: Figure) -> bytes:
+    out = BytesIO()
+    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    return out.getvalue()
 
 
 def _write(figure: Figure, path: str | os.PathLike[str]) -> Path:

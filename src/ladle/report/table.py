@@ -95,6 +95,7 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("peak memory", "highest memory use", "peak_memory_bytes", numbers.data_bytes),
         Column("time", "seconds of training", "seconds", numbers.duration),
         Column("busy", "share of the time in which the device computed", "device_use", numbers.percent),
+        Column("energy", "joules of a run by the machine's counters", "joules", "{:.3g} J".format),
     )
 
 

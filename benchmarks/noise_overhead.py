@@ -1,0 +1,78 @@
+"""What measuring the gradient noise scale costs: seconds of training with and without it, Fashion-MNIST.
+
+Claims: at most 5 % where updates are accumulated from micro-batches, at most 15 % where an update is one micro-batch
+and one in ten is cut in four to be measured (`ladle.moments.Gauge`), for an MLP 784-256-10 and a small convnet.
+
+    python benchmarks/noise_overhead.py [--quick]          (LADLE_DATA names the folder of data sets)
+
+Hardware and every sample: `results/noise_overhead.json`. Both programs train the same batches through ladle's own
+loop, in turn, in one process; compilation is left out. "Without" is the same program for a loss that is said to be no
+sum over examples, which leaves the moments out and nothing else.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from timing import arguments, headline, interleave, ratio, save, show, table
+
+import ladle
+from ladle.assembly import Assembly, assemble
+from ladle.carry import Carry
+from ladle.duration import Until
+from ladle.loop.train import train
+from ladle.moments import Gauge
+from ladle.policy.constant import Constant
+
+MODELS = {
+    "mlp": (partial(ladle.models.mlp, 784, 256, 10), 30_720),
+    "convnet": (partial(ladle.models.convnet, (28, 28, 1), 10), 4_096),
+}
+"""Models, and how many examples one timed part trains on."""
+
+CUTS = {
+    "4 micro-batches of 128": (512, 128),
+    "one micro-batch of 128": (128, 128),
+    "one micro-batch of 512": (512, 512),
+}
+
+
+def pair(model: Any, rows: int, micro_steps: int) -> dict[str, Assembly]:
+    data = ladle.data.load("fashion-mnist", valid=0)
+    task = ladle.Task(model(), "cross_entropy", data, optimizer="adam", lr=1e-3)
+    measured = assemble(task, gauge=Gauge() if micro_steps == 1 else None)
+    objective = replace(task.objective(), additive=False)
+    plain = assemble(task.with_(model=objective, loss=None))
+    return {"with": measured, "without": plain}
+
+
+def seconds(assembly: Assembly, size: int, micro_size: int, examples: int) -> float:
+    """Of training on `examples` examples from a fresh state on, compilation left out."""
+    policy, feed = Constant(size, micro_size), assembly.feed(0)
+    carry = Carry(assembly.step.init(0), feed.start())
+    lines = [line for line, _ in train(carry, feed, assembly.step, policy, Until(examples=examples))]
+    return lines[-1]["seconds"]
+
+
+def main(quick: bool) -> None:
+    repeats, found, samples = (3 if quick else 15), {}, {}
+    for name, (model, examples) in MODELS.items():
+        for cut, (size, micro_size) in CUTS.items():
+            both = pair(model, examples, size // micro_size)
+            programs = {which: partial(seconds, one, size, micro_size, examples) for which, one in both.items()}
+            for program in programs.values():
+                program()  # compiles, and touches memory first
+            laps = interleave(programs, repeats)
+            samples[f"{name}, {cut}"] = laps
+            found[f"{name}, {cut}"] = ratio(laps["with"], laps["without"])
+    print(headline())
+    rows = [[name, show(of), f"{statistics.median(samples[name]['with']):.3g}"] for name, of in found.items()]
+    print(table(["model and cut", "with / without", "seconds with"], rows))
+    print(save("noise_overhead", quick=quick, n=repeats, ratios=found, samples=samples))
+
+
+if __name__ == "__main__":
+    main(arguments(__doc__).quick)

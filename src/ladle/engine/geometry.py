@@ -1,0 +1,65 @@
+"""The geometry that gradient moments are taken in: of g itself, or of P g, as an adaptive optimiser steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ladle.engine.objective import Objective
+from ladle.engine.optimizer import Optimizer
+from ladle.errors import ArgumentError, must
+from ladle.moments import Gauge
+
+
+def preconditioner(opt_state: Any, hyper: Mapping[str, jax.Array]) -> Any:
+    """P = 1 / (sqrt(v) + eps) of the next update: a tree of the parameters' shape, all ones before the first update.
+
+    v is the bias-corrected running average of squared gradients, from updates before this one, so that P does not
+    depend on what it scales. AdaptDL's `AdamGradientNoiseScale` uses the same (Qiao et al. 2021, OSDI, section 4.1).
+    """
+    held = second_moment(opt_state)
+    count = getattr(held, "count", None)
+    decay = hyper.get("b2", hyper.get("decay", jnp.float32(0)))
+    eps = hyper.get("eps", jnp.float32(1e-8))
+    correction = jnp.float32(1) if count is None else 1 - decay ** jnp.maximum(count, 1).astype(jnp.float32)
+    begun = jnp.bool_(True) if count is None else count > 0
+
+    def factor(leaf: jax.Array) -> jax.Array:
+        root = jnp.sqrt(leaf.astype(jnp.float32) / correction)
+        return jnp.where(begun, 1 / (root + eps), 1.0)
+
+    return jax.tree.map(factor, held.nu)
+
+
+def second_moment(opt_state: Any) -> Any:
+    """The part of an optax state with `nu`, the running average of squared gradients (Adam and its kin, RMSProp)."""
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: hasattr(part, "nu"))
+    return next((part for part in parts if hasattr(part, "nu")), None)
+
+
+def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge) -> None:
+    """Refuse, before any work, to measure what has no meaning. Raises `ArgumentError`."""
+    if not objective.additive:
+        raise ArgumentError(
+            must(
+                "gauge",
+                "be None for a loss that is not a sum over examples",
+                objective.name,
+                "with batch statistics an example has no gradient of its own, and so no covariance",
+                "group or layer norm, or a batch size that does not depend on gradient noise",
+            )
+        )
+    if (gauge.every or gauge.per_example) and jax.tree.leaves(jax.eval_shape(objective.init, jax.random.key(0))[1]):
+        why, remedy = "pieces of its rows would change that state one after the other", "Gauge(every=0)"
+        raise ArgumentError(must("gauge", "cut no micro-batch of a model with a state", gauge, why, remedy))
+    if gauge.geometry == "sgd":
+        return
+    parameters = {"w": jnp.zeros(2)}
+    with jax.numpy_dtype_promotion("standard"):
+        state = jax.eval_shape(optimizer.make(dict(optimizer.hyper)).init, parameters)
+    if second_moment(state) is None:
+        why = "it keeps no average of squared gradients"
+        raise ArgumentError(must("geometry", "be 'sgd' with this optimiser", optimizer.name, why, "geometry='sgd'"))

@@ -1,0 +1,93 @@
+"""A batch size fixed in advance, as a table of `Segment`s; `follow` is the one place that answers "which size here".
+
+A segment begins exactly at its `start`: the update whose first example is number `start` has the new size. Because the
+clock counts examples, a schedule ends where it was told to, whatever the sizes were on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ladle.decision import Decision
+from ladle.errors import ArgumentError, must
+from ladle.policy.change import AnyCoupling, Memory, coupled, decided
+from ladle.spec import BatchSpec, require_count, rung_for
+
+
+@dataclass(frozen=True)
+class Segment:
+    """From position `start` (examples drawn) on: `size` examples per update at `lr_factor` times the rate.
+
+    - `hyper`: optimiser constants in force there; empty where they stay as they are.
+    """
+
+    start: int
+    size: int
+    lr_factor: float = 1.0
+    hyper: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def follow(
+    segments: Sequence[Segment], memory: Memory, *, examples: int, micro_size: int, kind: str
+) -> tuple[Memory, Decision]:
+    """The decision at position `examples`: the last segment whose `start` has been reached, until the next one's.
+
+    `micro_size`: most rows that fit at once; the decision's own is the rung for its size. `kind` ends the reason,
+    which is there exactly when size, cut, factor or constants differ from `memory`.
+
+    >>> table = (Segment(0, 64), Segment(1000, 128))
+    >>> follow(table, None, examples=999, micro_size=64, kind="steps")[1].spec.size
+    64
+    >>> follow(table, None, examples=1000, micro_size=64, kind="steps")[1].spec.size
+    128
+    """
+    index = bisect_right(segments, examples, key=lambda segment: segment.start)
+    now = segments[index - 1]
+    spec = BatchSpec(now.size, rung_for(now.size, micro_size))
+    stop = segments[index].start if index < len(segments) else None
+    return decided(memory, spec, (now.lr_factor, now.hyper), examples=examples, kind=kind, stop=stop)
+
+
+def serial_fraction(segments: Sequence[Segment], end: int) -> float:
+    """Updates until position `end`, as a share of those at the first size throughout: 1/end sum_k n_k size_0 / size_k.
+
+    n_k is the number of examples that segment k lasts; ragged last batches of an epoch are left out of account.
+
+    >>> serial_fraction((Segment(0, 64), Segment(1000, 128)), end=2000)
+    0.75
+    """
+    starts = [min(segment.start, end) for segment in segments] + [end]
+    lengths = [after - before for before, after in pairwise(starts)]
+    return math.fsum(n * segments[0].size / segment.size for n, segment in zip(lengths, segments, strict=True)) / end
+
+
+def table_of(pairs: Sequence[tuple[int, int]], coupling: AnyCoupling) -> tuple[Segment, ...]:
+    """Segments whose rate follows the size; the first size is where the rate belongs."""
+    first = pairs[0][1]
+    return tuple(Segment(start, size, *coupled(coupling, first, size)) for start, size in pairs)
+
+
+def require_ascending(name: str, starts: Sequence[int], *, got: object, remedy: str) -> None:
+    """Whole numbers, the first one 0, each above the one before."""
+    whole = all(hasattr(start, "__index__") and not isinstance(start, bool) for start in starts)
+    if not whole or not starts or starts[0] != 0 or any(before >= start for before, start in pairwise(starts)):
+        because = "every example needs exactly one size, from the first on"
+        raise ArgumentError(must(name, "ascend in whole numbers of examples", got, because, remedy))
+
+
+def require_growth(name: str, value: float) -> None:
+    if not (isinstance(value, int | float) and 1.01 <= value <= 1000):
+        raise ArgumentError(
+            must(name, "be a number from 1.01 to 1000", value, "the batch grows step by step", f"{name}=2")
+        )
+
+
+def require_at_least(name: str, value: int, least_name: str, least: int) -> None:
+    if require_count(name, value) < least:
+        raise ArgumentError(
+            must(name, f"be at least {least_name}={least}", value, "the batch grows", f"{name}={4 * least}")
+        )

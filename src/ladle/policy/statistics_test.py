@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ladle.errors import ArgumentError, RunError
+from ladle.moments import Moments
+from ladle.policy.adaptive import Range
+from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow, diversity
+
+SIZES = Range(16, 2048, micro_size=256)
+
+
+def test_divebatch_is_one_plus_the_noise_scale() -> None:
+    rng, (n, d) = np.random.default_rng(0), (12, 3)
+    x = rng.standard_normal((n, d)) + 0.3
+    mean = x.mean(0)
+    delta = (x**2).sum() / (x.sum(0) ** 2).sum()
+    phi = ((x - mean) ** 2).sum() / n / (mean @ mean)
+    assert n * delta == pytest.approx(17.005028, abs=5e-7)
+    assert diversity(phi) == pytest.approx(n * delta, rel=1e-12)
+
+
+def test_cabs_on_half_the_square_of_theta() -> None:
+    # l = |theta - x|^2 / 2 with E x = 0 and a small variance: G = theta, L = |theta|^2 / 2 but for the noise.
+    lr, theta, variance = 0.1, np.array([3.0, 4.0]), 50.0
+    sums = Moments.from_pairs([variance] * 8, [theta @ theta] * 8, 512)
+    policy = CABS(SIZES, lr)
+    assert policy.asked(sums, 0.5 * theta @ theta).value == pytest.approx(lr * variance / 12.5)
+    assert policy.asked(sums, 0.0).value > SIZES.largest
+    with pytest.raises(RunError, match=r"train_loss must not be negative; got -0\.1"):
+        policy.asked(sums, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NoiseFollow(SIZES, 0), "scale must be above 0"),
+        (lambda: NoiseFollow(SIZES, coupling="cubic"), "cubic"),  # type: ignore[arg-type]
+        (lambda: NoiseFollow(SIZES, coupling=3), "coupling must be a rule or have a method at(size)"),  # type: ignore[arg-type]
+        (lambda: CABS(SIZES, 0.0), "lr must be above 0"),
+        (lambda: DiveBatch(SIZES, -1), "delta must be above 0"),
+    ],
+)
+def test_impossible_policies_are_one_clear_line(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,96 @@
+"""The last row of `curves.png`: noise scale with its band, batch size as steps, on one log axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ladle.report import numbers
+from ladle.report.curves import AXES, along, colors
+from ladle.report.figures import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, _plain
+from ladle.report.load import Group, RunRecord
+from ladle.report.tracks import NoiseTrack, SizeTrack, limits
+
+Tracks = Mapping[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]
+
+UP = 10
+"""Marker: a triangle that points up from where it stands. The interval has no upper end."""
+
+
+def draw_row(row: Sequence[Axes], groups: Sequence[Group], found: Tracks) -> None:
+    """One panel for each of `AXES`; `found` from `ladle.report.tracks.shown`.
+
+    Filled points: both ends of the interval are known, and the band lies between them. Triangle: the lower end, where
+    there is no upper one; the band is open to the top. Hollow point: the estimate there. Nothing: not resolved.
+    """
+    bottom, top = limits(list(found.values()))
+    for axes, axis in zip(row, AXES, strict=True):
+        axes.set_yscale("log", base=2)
+        axes.set_ylim(bottom, top)
+        for (i, k), (noise, size) in found.items():
+            run, color = groups[i].runs[k], colors(len(groups))[i]
+            if noise is not None:
+                _noise(axes, run, noise, axis=axis, color=color, top=top)
+            tone = INK if len(groups) == 1 else color
+            x, y = corners(run, axis, size.start, size.end, size.size, log=axes.get_xscale() == "log")
+            axes.plot(x, y, color=tone, linewidth=2.2, gid=f"size {run.folder.name}")
+        _plain(axes)
+        axes.set_gid("track")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    known = any(noise is not None for noise, _ in found.values())
+    row[0].set_ylabel("noise scale, batch size" if known else "batch size", fontsize=13)
+
+
+def legend() -> list[Any]:
+    """What the marks of the row mean."""
+    return [
+        Line2D([], [], color=INK, linewidth=2.2, label="batch size"),
+        Patch(color=FAINT, alpha=0.35, linewidth=0, label="noise scale, 95 %"),
+        Line2D([], [], color=FAINT, marker=UP, markersize=8, linestyle="none", label="at least"),
+    ]
+
+
+def corners(
+    run: RunRecord, axis: str, start: np.ndarray, end: np.ndarray, *values: np.ndarray, log: bool = False
+) -> tuple[np.ndarray, ...]:
+    """Steps: `x` on `axis` with both ends of every piece, and each of `values` twice.
+
+    On a log axis a piece that begins at 0 begins at an eighth of its end.
+    """
+    x0, x1 = along(run, axis, start), along(run, axis, end)
+    x0 = np.where(x0 > 0, x0, x1 / 8) if log else np.where(start > 0, x0, 0.0)
+    return np.stack([x0, x1], axis=1).ravel(), *(np.repeat(value, 2) for value in values)
+
+
+def middles(run: RunRecord, axis: str, noise: NoiseTrack) -> np.ndarray:
+    """Where the point of each piece stands."""
+    return along(run, axis, (noise.start + noise.end) / 2)
+
+
+def _noise(axes: Axes, run: RunRecord, noise: NoiseTrack, *, axis: str, color: str, top: float) -> None:
+    name, log = run.folder.name, axes.get_xscale() == "log"
+    high = np.where(np.isfinite(noise.high), noise.high, top)
+    for kind, known, alpha in (("band", noise.resolved, 0.28), ("open band", noise.bounded_below, 0.10)):
+        x, low, ends, where = corners(run, axis, noise.start, noise.end, noise.low, high, known, log=log)
+        if known.any():
+            axes.fill_between(x, low, ends, where=where, color=color, alpha=alpha, linewidth=0, gid=f"{kind} {name}")  # type: ignore[arg-type]
+    x, value = middles(run, axis, noise), np.where(np.isfinite(noise.value), noise.value, np.nan)
+    axes.plot(x, np.where(noise.resolved, value, np.nan), "o", color=color, markersize=6, gid=f"noise {name}")
+    open_end = noise.bounded_below
+    axes.plot(
+        x[open_end], value[open_end], "o", markersize=6, markeredgecolor=color, markerfacecolor="white",
+        gid=f"open noise {name}",
+    )  # fmt: skip
+    axes.plot(
+        x[open_end],
+        noise.low[open_end],
+        marker=UP,
+        linestyle="none",
+        color=color,
+        markersize=7,
+        alpha=0.8,
+        gid=f"at least {name}",
+    )

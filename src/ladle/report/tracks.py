@@ -1,0 +1,154 @@
+"""The gradient noise scale along a run, with its interval, and the batch size beside it. Plain numbers; pictures draw.
+
+A window's noise scale may be known from below only, or not at all: an open end is inf here and null in the record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ladle.moments import PREFIX, Moments
+from ladle.noise import estimate
+from ladle.report import numbers
+from ladle.report.load import Group, RunRecord
+
+PIECES = 40
+"""A longer track is drawn in so many pieces."""
+
+SUMS = tuple(PREFIX + name for name in Moments.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class NoiseTrack:
+    """The noise scale in consecutive pieces of a run, `f64[pieces]` each.
+
+    - `start`, `end`: examples. `value`: nan or inf where it is not known. `low`, `high`: 95 % interval; a `high` of inf
+      means "at least `low`", a `low` of 0 as well that nothing is known.
+    - `windows`: record lines a piece, 1 where each is drawn as it was recorded.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    windows: int = 1
+
+    @property
+    def resolved(self) -> np.ndarray:
+        """Both ends are known: `bool[pieces]`."""
+        return np.isfinite(self.high) & (self.low > 0)
+
+    @property
+    def bounded_below(self) -> np.ndarray:
+        """Known from below only: `bool[pieces]`."""
+        return ~np.isfinite(self.high) & (self.low > 0)
+
+
+@dataclass(frozen=True)
+class SizeTrack:
+    """The batch size in consecutive windows, `f64[windows]` each: `start` and `end` in examples, and `size`."""
+
+    start: np.ndarray
+    end: np.ndarray
+    size: np.ndarray
+
+    @property
+    def changes(self) -> bool:
+        return len(np.unique(self.size)) > 1
+
+
+def noise_track(run: RunRecord, pieces: int = PIECES) -> NoiseTrack | None:
+    """The noise scale of every window that measured one with its interval; None where none did.
+
+    More than `pieces` windows are pooled, as many in each: their sums are added and divided once. Where a record has no
+    sums, all windows stay.
+    """
+    rows = [(start, line) for start, line in _windows(run) if numbers.finite(line.get("noise_scale_low"))]
+    if not any(line["noise_scale_low"] > 0 or _known(line, "noise_scale_high") for _, line in rows):
+        return None
+    width = -(-len(rows) // pieces)
+    if width > 1 and all(_known(line, name) for _, line in rows for name in SUMS):
+        parts = [rows[i : i + width] for i in range(0, len(rows), width)]
+        table = [(part[0][0], part[-1][1]["examples"], *_pooled([line for _, line in part])) for part in parts]
+    else:
+        width, table = 1, [(start, line["examples"], *_recorded(line)) for start, line in rows]
+    return NoiseTrack(*np.asarray(table, dtype=float).T, windows=width)
+
+
+def size_track(run: RunRecord) -> SizeTrack | None:
+    """The batch size along the run; None where no line tells one."""
+    table = [(start, line["examples"], line["size"]) for start, line in _windows(run) if _known(line, "size")]
+    return SizeTrack(*np.asarray(table, dtype=float).T) if table else None
+
+
+def shown(groups: Sequence[Group]) -> dict[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]:
+    """`(group, run)` -> what there is to see of it: a noise scale, or a size that changes. Others are left out."""
+    made = {}
+    for i, group in enumerate(groups):
+        for k, run in enumerate(group.runs):
+            noise, size = noise_track(run), size_track(run)
+            if size is not None and (noise is not None or size.changes):
+                made[i, k] = (noise, size)
+    return made
+
+
+def limits(tracks: Sequence[tuple[NoiseTrack | None, SizeTrack]]) -> tuple[float, float]:
+    """Ends of a log axis that shows every batch size and noise scale; a wide interval may leave it."""
+    sizes = np.concatenate([size.size for _, size in tracks])
+    bounds = [np.empty(0)]
+    for noise, _ in tracks:
+        if noise is not None:
+            known = noise.resolved
+            bounds += [noise.low, noise.value[known], np.minimum(noise.high, 4 * noise.value)[known]]
+    values = np.concatenate([sizes, *bounds])
+    values = values[np.isfinite(values) & (values >= sizes.min() / 8)]
+    return float(values.min()) / 1.6, float(values.max()) * 2.5
+
+
+def summary(run: RunRecord, share: float = 1 / 3) -> tuple[tuple[float, float, float], ...]:
+    """`(value, low, high)` of the noise scale over the first and the last `share` of the windows that measured one.
+
+    Pooled where the record has the sums, else the medians, an open end being inf. Empty where none was measured.
+    """
+    lines = [line for _, line in _windows(run) if numbers.finite(line.get("noise_scale_low"))]
+    if not lines:
+        return ()
+    count = max(round(len(lines) * share), 1)
+    ends = (lines[:count], lines[-count:]) if len(lines) > 1 else (lines,)
+    if all(_known(line, name) for line in lines for name in SUMS):
+        return tuple(_pooled(part) for part in ends)
+    return tuple(tuple(float(x) for x in np.median([_recorded(line) for line in part], axis=0)) for part in ends)  # type: ignore[misc]
+
+
+def _windows(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
+    """`(start, line)`: each line that tells its examples, with where the one before it ended."""
+    made, last = [], 0.0
+    for line in run.lines:
+        if _known(line, "examples"):
+            if line["examples"] > last:
+                made.append((last, line))
+            last = float(line["examples"])
+    return made
+
+
+def _recorded(line: Mapping[str, Any]) -> tuple[float, float, float]:
+    value, high = (line[name] if _known(line, name) else math.inf for name in ("noise_scale", "noise_scale_high"))
+    return value, max(line["noise_scale_low"], 0.0), high
+
+
+def _pooled(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
+    moments = Moments()
+    for line in lines:
+        moments = moments.merge(Moments.from_sums(line))
+    noise = estimate(moments)
+    return (noise.value if math.isfinite(noise.value) else math.inf), noise.low, noise.high
+
+
+def _known(line: Mapping[str, Any], name: str) -> bool:
+    return numbers.finite(line.get(name))

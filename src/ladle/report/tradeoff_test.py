@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from ladle.errors import RunError
+from ladle.report.tradeoff import critical_figure, critical_svg, draw_critical
+
+STEPS = {
+    "kind": "steps to target",
+    "target": "valid_loss <= 0.4",
+    "table": [
+        {"size": 8, "steps": 56.0, "low": 55.0, "high": 58.0},
+        {"size": 64, "steps": 26.0},
+        {"size": 512, "steps": 21.0},
+        {"size": 1024, "steps": None},
+    ],
+    "fit": {"min_steps": 20.0, "min_examples": 320.0, "log_sd": [0.05, 0.1], "log_cov": -0.002},
+    "power_law": {"factor": 80.0, "exponent": -0.2},
+    "weight": 0.98,
+    "definitions": [{"name": "Bc", "value": 16.0, "low": 10.0, "high": None}],
+}
+
+BRANCHES = {
+    "kind": "branches",
+    "position": 4000,
+    "trained": 2000,
+    "margin": 0.01,
+    "table": [
+        {"size": 16, "difference": None, "low": None, "high": None, "verdict": "the run's own size"},
+        {"size": 32, "difference": 0.002, "low": -0.001, "high": 0.005, "verdict": "no worse"},
+        {"size": 64, "difference": 0.05, "low": -0.01, "high": 0.11, "verdict": "undecided"},
+        {"size": 128, "difference": 0.4, "low": 0.3, "high": 0.5, "verdict": "worse than 16"},
+        {"size": 256, "difference": None, "low": None, "high": None, "verdict": "diverged"},
+    ],
+    "definitions": [{"name": "B_paired", "value": 64.0, "low": 32.0, "high": 128.0}],
+}
+
+
+def drawn(found) -> set[str]:
+    figure = draw_critical(found)
+    return {artist.get_gid() for axes in figure.axes for artist in axes.get_children()} - {None}
+
+
+def test_steps_are_drawn_with_the_hyperbola_its_band_and_the_critical_size():
+    assert {"hyperbola", "band", "critical", "interval", "size 8", "size 64", "size 512"} == drawn(STEPS)
+
+
+def test_branches_are_drawn_with_the_margin_and_the_critical_size():
+    assert {"margin", "critical", "diverged 256", "size 16", "size 32", "size 64", "size 128"} == drawn(BRANCHES)
+
+
+def test_a_fit_that_knows_little_is_still_drawn():
+    found = copy.deepcopy(STEPS)
+    found["fit"] |= {"min_steps": 0.0, "log_sd": [None, None], "log_cov": None}
+    found["definitions"][0] |= {"value": None, "low": None}
+    assert "hyperbola" in drawn(found) and "critical" not in drawn(found)
+
+
+@pytest.mark.parametrize("found", [STEPS, BRANCHES], ids=["steps", "branches"])
+def test_files(tmp_path: Path, found):
+    assert critical_figure(found, tmp_path / "critical.png").stat().st_size > 10_000
+    assert b"<svg" in critical_svg(found)
+    with pytest.raises(RunError, match="picture must be writable"):
+        critical_figure(found, tmp_path / "none" / "critical.png")

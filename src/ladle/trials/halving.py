@@ -1,0 +1,45 @@
+"""Successive halving: all candidates for a short time, the best third of them for three times as long, and so on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ladle.errors import ArgumentError, must
+from ladle.spec import require_count
+
+FACTOR = 3
+"""Each level keeps one candidate in so many, and trains it so many times as long (eta)."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """`count` candidates train up to the share `1 / divisor` of the whole budget."""
+
+    count: int
+    divisor: int
+
+    def updates(self, whole: int) -> int:
+        """The update to train up to, of `whole`."""
+        return -(-whole // self.divisor)
+
+
+def levels(candidates: int, epochs: float, *, factor: int = FACTOR) -> tuple[Level, ...]:
+    """The levels of one bracket.
+
+        count_i = floor(candidates / factor^i);   budget_i = whole / factor^(s - i);   i = 0 .. s
+        s = the largest with factor^s <= candidates and whole / factor^s >= one epoch
+
+    - `epochs`: the whole budget. A level below one epoch says little, so there is none.
+
+    Source: Jamieson and Talwalkar, AISTATS 2016; the counts as in Li et al., "Hyperband", JMLR 2018, algorithm 1.
+
+    >>> levels(15, 20.0)
+    (Level(count=15, divisor=9), Level(count=5, divisor=3), Level(count=1, divisor=1))
+    """
+    require_count("candidates", candidates)
+    if require_count("factor", factor) < 2:
+        raise ArgumentError(must("factor", "be at least 2", factor, "a level keeps a part of the one before", "3"))
+    last = 0
+    while factor ** (last + 1) <= min(candidates, epochs):
+        last += 1
+    return tuple(Level(max(candidates // factor**i, 1), factor ** (last - i)) for i in range(last + 1))

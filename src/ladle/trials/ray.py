@@ -1,0 +1,67 @@
+"""Trials on a Ray cluster: one actor a worker, which keeps the function and all that it compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ladle.errors import ArgumentError, RunError, must
+from ladle.trials.threads import cores
+
+
+@dataclass
+class Ray:
+    """An `Executor` of `count` Ray actors (the cores of this process, where left out).
+
+    - `options`: of each actor, such as `{"num_cpus": 2, "num_gpus": 1}`.
+
+    A cluster that is connected is used; else Ray starts one on this machine. Raises `ArgumentError` where Ray is
+    missing, and `RunError` where an actor died.
+
+    Source: docs.ray.io, "Actors", `ray.util.ActorPool`, "Fault tolerance".
+    """
+
+    count: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    _actors: list[Any] = field(default_factory=list, init=False, repr=False)
+    _function: Any = field(default=None, init=False, repr=False)
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        ray = _ray()
+        if function is not self._function:
+            self.close()
+            held = ray.put(function)
+            make = ray.remote(_Worker).options(**self.options) if self.options else ray.remote(_Worker)
+            self._actors, self._function = [make.remote(held) for _ in range(self.count or cores())], function
+        try:
+            yield from ray.util.ActorPool(self._actors).map(lambda actor, item: actor.run.remote(item), list(items))
+        except ray.exceptions.RayActorError as error:
+            why, remedy = " ".join(str(error).split())[:200], "--workers threads, or more memory for each"
+            raise RunError(must("trials", "end by themselves", "an actor that died", why, remedy)) from error
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self._actors:
+            _ray().kill(actor)
+        self._actors, self._function = [], None
+
+
+class _Worker:
+    """The actor."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def run(self, item: Any) -> Any:
+        return self.function(item)
+
+
+def _ray() -> Any:
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.util  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        why, remedy = "trials are sent to its actors", "pip install 'ladle[ray]', or --workers processes"
+        raise ArgumentError(must("workers", "be installed", "ray", why, remedy)) from None
+    return ray
