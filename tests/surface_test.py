@@ -31,6 +31,7 @@ PUBLIC = [
     "Progress",
     "Run",
     "RunError",
+    "Search",
     "Shard",
     "Task",
     "Until",
@@ -47,6 +48,7 @@ PUBLIC = [
     "plan",
     "policy",
     "recur",
+    "search",
 ]
 
 HEAVY = ["bokeh", "equinox", "flax", "jax", "matplotlib", "optax", "orbax", "pooch", "pyarrow", "rich", "torch", "tyro"]

@@ -87,8 +87,8 @@ def draw(found: dict[tuple[int, bool], dict[str, np.ndarray]], file: Path) -> No
                 low, high = np.nanmin(values, 0), np.nanmax(values, 0)
                 axis.fill_between(epochs, low, high, color=COLOURS[factor], alpha=0.2, linewidth=0)
     for axis, title in zip(axes[0], ("rate x k, no warmup", f"rate x k, warmup of {WARMUP} epochs"), strict=True):
-        axis.set(title=title, yscale="log", ylim=(0.12, 2.5))
-        axis.legend(title="batch size", fontsize=8)
+        axis.set(title=title, yscale="log", ylim=(0.15, 8))
+        axis.legend(title="batch size", fontsize=8, loc="upper right", ncols=2)
     axes[0, 0].set_ylabel("training loss")
     axes[1, 0].set(ylabel="test error, %", ylim=(10, 30))
     for axis in axes[1]:

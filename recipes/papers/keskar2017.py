@@ -1,10 +1,10 @@
 """Keskar et al. 2017: large batches end in sharp minima, and sharp minima do not generalise. Fashion-MNIST, 6,000 rows.
 
-    LADLE_DATA=FOLDER python recipes/papers/keskar2017.py [--out FOLDER] [--seeds 3] [--quick]
+    LADLE_DATA=FOLDER python recipes/papers/keskar2017.py [--out FOLDER] [--seeds 5] [--quick]
 
 Adam on an MLP, batches of 32 and of a tenth of the rows, each until the training loss is 0.02. Sharpness by the largest
-eigenvalue of the Hessian and by the paper's Metric 2.1. The large batch a second time at the rate that validates best.
-What it gave, and how its verdict is found: keskar2017.md.
+eigenvalue of the Hessian and by the paper's Metric 2.1. The large batch a second time at four times the rate, about as
+by the square-root rule. What it gave, and how its verdict is found: keskar2017.md.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ import numpy as np
 import ladle
 from ladle.assembly import Assembly, assemble
 
-ROWS, SMALL, LARGE, RATE, HIGHER = 6000, 32, 600, 1e-3, (2e-3, 4e-3)
+ROWS, SMALL, LARGE, RATE = 6000, 32, 600, 1e-3
 UNTIL = "300 epochs, train_loss <= 0.02"
 MODEL = ladle.models.mlp(784, 128, 64, 10)
 BOXES = (5e-4, 1e-3)
-COLOURS = {"small": "tab:blue", "large": "tab:red", "large, tuned": "tab:orange"}
+# name: (size of a batch, rate, colour)
+KINDS = {
+    "small": (SMALL, RATE, "tab:blue"),
+    "large": (LARGE, RATE, "tab:red"),
+    "large, 4 x rate": (LARGE, 4 * RATE, "tab:orange"),
+}
 
 
 @jax.jit
@@ -88,7 +93,7 @@ def differs(more: Sequence[dict[str, Any]], less: Sequence[dict[str, Any]], name
 
 
 def judge(found: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[bool, str]]:
-    small, large, tuned = found.values()
+    small, large, high = found.values()
 
     def sharper(name: str) -> tuple[bool, str]:
         of = [[one[name] for one in kind] for kind in (large, small)]
@@ -96,14 +101,14 @@ def judge(found: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[bool, str]]
         return always, f"{np.mean(of[0]):.3g} against {np.mean(of[1]):.3g}"
 
     gap, doubt = differs(small, large, "test_accuracy")
-    left, left_doubt = differs(small, tuned, "test_accuracy")
-    flatter = all(of["eigenvalue"] < other["eigenvalue"] for of, other in zip(tuned, large, strict=True))
+    left, left_doubt = differs(small, high, "test_accuracy")
+    flatter = all(of["eigenvalue"] < other["eigenvalue"] for of, other in zip(high, large, strict=True))
     return {
         "large is sharper by the eigenvalue, at every seed": sharper("eigenvalue"),
         "large is sharper by Metric 2.1, box 0.0005, at every seed": sharper("box 0.0005"),
         "large is sharper by Metric 2.1, box 0.001, at every seed": sharper("box 0.001"),
         "large generalises worse": (gap > 2 * doubt, f"{100 * gap:.2f} +- {100 * doubt:.2f} points of test accuracy"),
-        "(not the paper's) the rate that validates best makes large flatter, at every seed": (
+        "(not the paper's) large at the higher rate is flatter, at every seed": (
             flatter,
             f"behind small by {100 * left:.2f} +- {100 * left_doubt:.2f} points",
         ),
@@ -116,7 +121,7 @@ def draw(found: dict[str, list[dict[str, Any]]], places: np.ndarray, way: list[d
     for number, (kind, of) in enumerate(found.items()):
         values = np.array([[one[name] for name in names] for one in of])
         at = np.arange(len(names)) + 0.25 * (number - 1)
-        bars.bar(at, values.mean(0), 0.22, color=COLOURS[kind], alpha=0.6, label=kind)
+        bars.bar(at, values.mean(0), 0.22, color=KINDS[kind][2], alpha=0.6, label=kind)
         bars.plot(at, values.T, ".", color="black", markersize=4)
     bars.set(xticks=range(len(names)), xticklabels=["eigenvalue", *(f"Metric 2.1, {e:g}" for e in BOXES)])
     bars.set(yscale="log", ylabel="sharpness")
@@ -138,7 +143,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with fashion_mnist/")
     parser.add_argument("--out", default=".", help="folder for keskar2017.png")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="3 epochs, one seed: does it run?")
     given = parser.parse_args(args)
     if not given.data or not Path(given.data, "fashion_mnist").is_dir():
@@ -148,30 +153,14 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     data = ladle.data.load("fashion-mnist")
     data = replace(data, train={name: leaf[:ROWS] for name, leaf in data.train.items()})
     assembly = assemble(ladle.Task(MODEL, ladle.losses.cross_entropy, data, optimizer="adam"))
-    until, seeds, higher = UNTIL, range(given.seeds), HIGHER
-    if given.quick:
-        until, seeds, higher = "3 epochs", range(1), HIGHER[:1]
+    until, seeds = ("3 epochs", range(1)) if given.quick else (UNTIL, range(given.seeds))
     found = {
-        "small": [trained(assembly, SMALL, RATE, seed, until) for seed in seeds],
-        "large": [trained(assembly, LARGE, RATE, seed, until) for seed in seeds],
+        kind: [trained(assembly, size, rate, seed, until) for seed in seeds] for kind, (size, rate, _) in KINDS.items()
     }
-    swept = {RATE: found["large"]} | {
-        rate: [trained(assembly, LARGE, rate, seed, until) for seed in seeds] for rate in higher
-    }
-    best = max(swept, key=lambda rate: np.mean([one["valid"] for one in swept[rate]]))
-    found["large, tuned"] = swept[best]
-    columns = (
-        "epochs",
-        "train_loss",
-        "train_accuracy",
-        "test_loss",
-        "test_accuracy",
-        "eigenvalue",
-        *(f"box {e:g}" for e in BOXES),
-    )
-    print(f"rate of the tuned: {best:g}\n{'':<13}" + "".join(f"{name:>16}" for name in columns))
+    columns = ["epochs", "train_loss", "valid", "test_loss", "test_accuracy", "eigenvalue", "box 0.0005", "box 0.001"]
+    print(f"{'':<16}" + "".join(f"{name:>14}" for name in columns))
     for kind, of in found.items():
-        print(f"{kind:<13}" + "".join(f"{np.mean([one[name] for one in of]):>16.4g}" for name in columns))
+        print(f"{kind:<16}" + "".join(f"{np.mean([one[name] for one in of]):>14.4g}" for name in columns))
     places = np.linspace(-1, 2, 7 if given.quick else 31)
     way = line(assembly, found["small"][0]["state"], found["large"][0]["state"], places)
     draw(found, places, way, Path(given.out, "keskar2017.png"))
@@ -181,7 +170,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     *sharp, worse = [holds for claim, (holds, _) in said.items() if not claim.startswith("(")]
     verdict = "reproduced" if all(sharp) and worse else "partly" if all(sharp) or worse else "not"
     print(f"verdict: {verdict}")
-    return {"verdict": verdict, "checks": said, "found": found, "rate": best}
+    return {"verdict": verdict, "checks": said, "found": found}
 
 
 if __name__ == "__main__":

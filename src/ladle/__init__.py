@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ladle.models import from_equinox, losses, metrics
     from ladle.planning import plan
     from ladle.recurring import recur
+    from ladle.searching import Search, search
     from ladle.training import Run, fit
 
 __version__ = "0.1.0"
@@ -51,8 +52,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
     "Diverged", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError", "Moments", "NoiseScale",
-    "Observation", "Plan", "Progress", "Run", "RunError", "Shard", "Task", "Until", "compare", "data", "feed",
+    "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Task", "Until", "compare", "data", "feed",
     "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy", "recur",
+    "search",
 ]  # fmt: skip
 
 _LATER = {
@@ -63,6 +65,8 @@ _LATER = {
     "Comparison": ("ladle.comparing", "Comparison"),
     "feed_check": ("ladle.feeding", "feed_check"),
     "recur": ("ladle.recurring", "recur"),
+    "search": ("ladle.searching", "search"),
+    "Search": ("ladle.searching", "Search"),
     "FeedCheck": ("ladle.feeding", "FeedCheck"),
     "from_equinox": ("ladle.models", "from_equinox"),
     "from_nnx": ("ladle.bridge.nnx", "from_nnx"),

@@ -183,10 +183,6 @@ class Moments:
         powers = {"trace": two, "square": two, "trace_sq": four, "square_sq": four, "cross": four, "projection": four}
         return Moments(**{name: getattr(self, name) * powers.get(name, 1.0) for name in self.__dataclass_fields__})
 
-    def decayed(self, factor: float) -> Moments:
-        """All sums times `factor`: older windows count less, and ratios stay ratios of averages."""
-        return Moments(**{name: getattr(self, name) * factor for name in self.__dataclass_fields__})
-
 
 def pair_sums(trace: Any, square: Any, examples: Any, projection: Any = 0.0, projections: Any = 0.0) -> dict[str, Any]:
     """What one update adds to the sums of an `Observation`, by the names that `Moments.from_sums` reads.

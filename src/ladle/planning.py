@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ladle.assembly import REFERENCE_SIZE, Assembly, assemble, resolve_micro
+from ladle.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.energy.codecarbon import grid_of
 from ladle.energy.meter import best_meter
 from ladle.engine.devices import on_host
@@ -14,6 +14,7 @@ from ladle.errors import ArgumentError, must
 from ladle.plan import Evidence, Plan
 from ladle.planner.choose import choose
 from ladle.planner.decide import Minimize
+from ladle.planner.memory import largest_fitting
 from ladle.protocols import Meter
 from ladle.rate_checking import check_rate, require_rate
 from ladle.scaling import Rule
@@ -110,6 +111,24 @@ def plan(
     if country is not None and made.number("joules") is None:
         notes = (*notes, UNMEASURED)
     return replace(made, notes=(*made.notes, *notes)) if notes else made
+
+
+def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None) -> int:
+    """The largest micro-batch, a power of two, whose compiled update is predicted to stay within `memory`.
+
+    Raises `ArgumentError` where `micro_size`, if given, is above it, or one example alone does not fit.
+    """
+    feed = assembly.measured_feed(0)
+    probe, rows, limit = CompiledProbe(assembly.step, feed, BatchSpec(1, 1)), feed.epoch_size, bytes_from(memory)
+
+    def bytes_of(micro: int) -> int:
+        return probe.memory_bytes(BatchSpec(min(micro, rows), micro))
+
+    top, _ = largest_fitting(limit, bytes_of, most=min(1 << (rows - 1).bit_length(), LARGEST_MICRO))
+    if micro_size is not None and micro_size > top and (needed := bytes_of(micro_size)) > limit:
+        why = f"an update with it is predicted to need {needed:,} bytes of the {limit:,} allowed"
+        raise ArgumentError(must("micro-size", f"be at most {top}", micro_size, why, f"--micro-size {top}"))
+    return top
 
 
 def _meter(given: Meter | None, minimize: str, country: str | None) -> Meter | None:

@@ -17,6 +17,7 @@ from ladle.errors import ArgumentError, must
 from ladle.moments import Gauge
 from ladle.options import TaskOptions
 from ladle.plan import Plan
+from ladle.planning import largest_micro
 from ladle.planning import plan as make_plan
 from ladle.policy.constant import Constant
 from ladle.policy.parse import policy_from_text
@@ -121,14 +122,22 @@ def _policy(assembly: Assembly, request: Request, plan: Plan | None) -> Policy:
     if plan is not None:
         return Constant(min(plan.size, rows), request.micro_size or plan.micro_size)
     size = resolve_size(request.size, rows)
-    return Constant(size, resolve_micro(size, request.micro_size))
+    return Constant(size, resolve_micro(size, request.micro_size, _most(assembly, request)))
+
+
+def _most(assembly: Assembly, request: Request) -> int:
+    """The most rows of one forward pass: what --memory allows, where that was given."""
+    if request.memory is None:
+        return LARGEST_MICRO
+    return largest_micro(assembly, request.memory, request.micro_size)
 
 
 def _scheduled(assembly: Assembly, request: Request, text: str) -> Policy:
     """The policy of `text`. Rate and constants are those of its first size, and follow by the rule from there."""
     rows = assembly.rows
     size = 1 if request.size == "auto" else resolve_size(request.size, rows)
-    read = partial(policy_from_text, text, size=size, micro_size=request.micro_size or LARGEST_MICRO, epoch_size=rows)
+    most = _most(assembly, request)
+    read = partial(policy_from_text, text, size=size, micro_size=request.micro_size or most, epoch_size=rows)
     first = read(lr=1.0)
     begin = first.decide(first.init(None), Progress())[1].spec.size
     resolve_size(begin, rows)

@@ -131,7 +131,7 @@ def search(
     _require_workers(workers)
     if folder is not None:
         record.require_new(folder)
-    runner = Runner(options or assembly.task, asked.folds, asked.sizes, micro_size, assembly)
+    runner = Runner(options or assembly.task, asked.folds, asked.sizes, micro_size, asked.passes, assembly)
     with Work(runner, workers, folder) as work:
         monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
         monitor.message(f"{method}: {asked.describe()}")
@@ -230,6 +230,11 @@ class _Asked:
         """The budget in epochs, of the size that gets the fewest."""
         rows = self.folds.epoch_size
         return min(self.updates(size) / -(-rows // size) for size in self.sizes)
+
+    @property
+    def passes(self) -> int:
+        """Passes of the size that makes the most, the begun one counted."""
+        return max(-(-self.updates(size) // -(-self.folds.epoch_size // size)) for size in self.sizes)
 
     def trials_of(self, candidate: Candidate) -> list[Trial]:
         return [Trial(candidate, fold, seed) for fold in range(self.folds.count) for seed in range(self.seeds)]

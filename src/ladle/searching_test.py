@@ -98,7 +98,7 @@ def test_a_model_based_search_is_reproducible(assembly):
 
 
 def test_a_runner_travels_as_its_recipe_and_gives_the_same(assembly):
-    runner = Runner(TASK, folds_of(DATA.rows, 3, seed=0, labels=DATA.train["y"]), [4], 4, assembly)
+    runner = Runner(TASK, folds_of(DATA.rows, 3, seed=0, labels=DATA.train["y"]), [4], 4, 9, assembly)
     away = pickle.loads(pickle.dumps(runner))
     assert "assembly" not in vars(away)
     away.assembly = assembly  # What it would put together itself; that is tried in a process, below.

@@ -12,7 +12,7 @@ from typing import Any
 from ladle.assembly import Assembly, assemble
 from ladle.engine.devices import on_host
 from ladle.engine.trials import Trials, diverged, travelling
-from ladle.feed.fold import Fold
+from ladle.feed.fold import Fold, Tabled
 from ladle.options import TaskOptions
 from ladle.task import Task
 from ladle.trials.executors import executor_named
@@ -21,6 +21,9 @@ from ladle.trials.trial import Candidate, Executor, Job, Outcome, Trial
 
 TOGETHER = 64
 """Most trials in one vmapped program: what bounds its memory."""
+
+TABLE_BYTES = 2**26
+"""Largest table of ids that a trial is given; above it the device computes its order."""
 
 
 class Runner:
@@ -32,9 +35,11 @@ class Runner:
         folds: Folds,
         sizes: Sequence[int],
         micro_size: int | None,
+        passes: int,
         assembly: Assembly | None = None,
     ) -> None:
-        self.recipe = (task, folds, tuple(sizes), micro_size)
+        self.recipe = (task, folds, tuple(sizes), micro_size, passes)
+        self._orders: dict[tuple[int, int], Any] = {}
         self.away = assembly is None
         if assembly is not None:
             self.assembly = assembly
@@ -49,15 +54,20 @@ class Runner:
 
     @cached_property
     def trials(self) -> Trials:
-        _, folds, sizes, micro_size = self.recipe
+        _, folds, sizes, micro_size, _ = self.recipe
         assert self.assembly.placed is not None
         data, weight = self.assembly.placed
         held = [folds.left_out(fold) for fold in range(folds.count)]
         return Trials(self.assembly.step, data, weight, held, sizes, micro_size)
 
-    def order(self, trial: Trial) -> Fold:
-        folds = self.recipe[1]
-        return Fold(folds.trained_on(trial.fold), folds.epoch_size, trial.seed, room=len(folds.of))
+    def order(self, trial: Trial) -> Any:
+        """The order in which a trial draws the rows of its fold; the same one for every size and rate."""
+        key, (_, folds, _, _, passes) = (trial.fold, trial.seed), self.recipe
+        if key not in self._orders:
+            rows = folds.epoch_size
+            order = Fold(folds.trained_on(trial.fold), rows, trial.seed, room=len(folds.of))
+            self._orders[key] = Tabled(order, passes) if 4 * rows * passes <= TABLE_BYTES else order
+        return self._orders[key]
 
     def prepare(self) -> None:
         """Compile everything, before threads would each do it."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.errors import ArgumentError
-from ladle.feed.fold import Fold
+from ladle.feed.fold import Fold, Tabled
 
 
 @given(st.integers(1, 40), st.integers(0, 1), st.integers(0, 2**64 - 1))
@@ -35,6 +35,15 @@ def test_folds_of_other_lengths_share_one_program_and_agree_with_the_host(compil
             ids = compiled(order.tables(), np.uint32(epoch), np.arange(11, dtype=np.uint32))
             assert np.asarray(ids).tolist() == order.ids(11 * epoch, 11).tolist()
     assert compilations["<lambda>"] == 1
+
+
+def test_a_table_holds_the_order_it_was_made_of():
+    order = Fold(np.arange(12) * 2, 11, seed=5)
+    tabled = Tabled(order, 3)
+    for epoch in range(3):
+        places = np.arange(11, dtype=np.uint32)
+        ids = tabled.program(tabled.tables(), np.uint32(epoch), places, np, None)
+        assert ids.tolist() == order.ids(11 * epoch, 11).tolist() == tabled.ids(11 * epoch, 11).tolist()
 
 
 def test_more_places_than_members_are_refused():

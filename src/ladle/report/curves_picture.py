@@ -28,7 +28,7 @@ from ladle.report.figures import (
     _write,
 )
 from ladle.report.load import Group
-from ladle.report.tracks import shown
+from ladle.report.tracks import Tracks, shown
 
 NAMED = 8
 """So many decisions at most are written beside their marks."""
@@ -66,7 +66,7 @@ def draw_curves(groups: Sequence[Group]) -> Figure:
     for axes, axis in zip(grid[-1], AXES, strict=True):
         axes.set_xlabel(X_LABELS[axis], fontsize=13)
         axes.xaxis.set_major_formatter(_short_ticks())
-    _curves_legend(figure, groups)
+    _curves_legend(figure, groups, found)
     return figure
 
 
@@ -127,7 +127,7 @@ def _scale_values(axes: Axes, values: Sequence[np.ndarray], title: str) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _curves_legend(figure: Figure, groups: Sequence[Group]) -> None:
+def _curves_legend(figure: Figure, groups: Sequence[Group], found: Tracks) -> None:
     seeds = max((len(group.runs) for group in groups), default=1)
     handles: list[Any] = [
         Line2D([], [], color=color, linewidth=3, label=group.label)
@@ -143,8 +143,7 @@ def _curves_legend(figure: Figure, groups: Sequence[Group]) -> None:
                 [], [], color=FAINT, marker="x", markersize=9, markeredgewidth=2.5, linestyle="none", label="diverged"
             )
         )
-    if any(axes.get_gid() == "track" for axes in figure.axes):
-        handles += track_picture.legend()
+    handles += track_picture.legend(found)
     if any(str(line.get_gid()).startswith("decisions") for axes in figure.axes for line in axes.lines):
         handles.append(Line2D([], [], color=INK, marker="v", markersize=9, linestyle="none", label="decision"))
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8), frameon=False, fontsize=12)

@@ -14,6 +14,15 @@ import numpy as np
 from ladle.errors import ArgumentError, must
 from ladle.record import COMPARE_FILE, METRICS_FILE, RUN_FILE, read_json, read_lines
 
+CRITICAL_FILE = "critical.json"
+"""What `ladle critical` writes."""
+
+_CRITICAL = {
+    "branches": ("position", "trained", "margin"),
+    "steps to target": ("target", "fit", "power_law", "weight"),
+}
+"""What each kind of it must have to be drawn."""
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -70,12 +79,14 @@ class Study:
 
     - `rows`: one mapping per name with the fields of `compare.json`'s "runs", see `ladle.report.table`.
     - `compare`: the content of `compare.json`; empty for plain run folders.
+    - `critical`: the content of a critical.json that `ladle critical` wrote; there are no groups then.
     """
 
     folder: Path
     groups: tuple[Group, ...]
     rows: tuple[Mapping[str, Any], ...]
     compare: Mapping[str, Any] = field(default_factory=dict)
+    critical: Mapping[str, Any] = field(default_factory=dict)
 
     def group_of(self, row: Mapping[str, Any]) -> int:
         """Which group the runs of `row` are in."""
@@ -101,9 +112,9 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecord:
 
 
 def load_folders(paths: Sequence[str | os.PathLike[str]]) -> tuple[Study, ...]:
-    """One `Study` per compare folder, and one for all plain run folders together, in the order they were given.
+    """One `Study` per compare folder and per critical.json, and one for all plain run folders together, in order.
 
-    Raises `ArgumentError` for no folder at all and for one that holds neither a comparison nor a run.
+    Raises `ArgumentError` for no folder at all and for one that holds none of these.
     """
     if not paths:
         raise ArgumentError(
@@ -111,14 +122,16 @@ def load_folders(paths: Sequence[str | os.PathLike[str]]) -> tuple[Study, ...]:
         )
     folders = [Path(path) for path in paths]
     for folder in folders:
-        if not (folder / COMPARE_FILE).exists() and not (folder / RUN_FILE).exists():
+        if not any((folder / name).exists() for name in (COMPARE_FILE, RUN_FILE, CRITICAL_FILE)):
             because = "it holds neither a comparison nor a run" if folder.is_dir() else "there is no such folder"
             raise ArgumentError(must("folder", "hold a run", str(folder), because, "a folder that a run printed"))
-    plain = [folder for folder in folders if not (folder / COMPARE_FILE).exists()]
+    plain = [folder for folder in folders if (folder / RUN_FILE).exists() and not (folder / COMPARE_FILE).exists()]
     studies, seen = [], False
     for folder in folders:
-        if folder not in plain:
+        if (folder / COMPARE_FILE).exists():
             studies.append(load_compare(folder))
+        elif folder not in plain:
+            studies.append(load_critical(folder))
         elif not seen:
             studies.append(_runs_study(plain))
             seen = True
@@ -142,6 +155,19 @@ def load_compare(folder: str | os.PathLike[str]) -> Study:
             runs = tuple(load_run(folder / run) for run in folders)
             distinct[place] = Group(name, int(row.get("size") or 0), runs)
     return Study(folder, tuple(distinct.values()), tuple(rows), compare)
+
+
+def load_critical(folder: str | os.PathLike[str]) -> Study:
+    """The measured critical batch size in `folder`."""
+    folder = Path(folder)
+    found = _mapping(folder / CRITICAL_FILE)
+    lists = [found.get(name) for name in ("table", "definitions")]
+    whole = all(isinstance(one, list) and one and all(isinstance(row, Mapping) for row in one) for one in lists)
+    missing = [name for name in _CRITICAL.get(str(found.get("kind")), ("kind",)) if found.get(name) is None]
+    if not whole or missing:
+        because = f"it has no {', '.join(missing)}" if missing else "it lists no sizes or no definitions"
+        raise _unreadable(folder / CRITICAL_FILE, because)
+    return Study(folder, (), (), critical=found)
 
 
 def _runs_study(folders: Sequence[Path]) -> Study:

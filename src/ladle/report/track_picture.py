@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ladle.report import numbers
-from ladle.report.curves import AXES, along, colors
+from ladle.report.curves import AXES, colors
 from ladle.report.figures import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, _plain
 from ladle.report.load import Group, RunRecord
-from ladle.report.tracks import NoiseTrack, SizeTrack, limits
-
-Tracks = Mapping[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]
+from ladle.report.tracks import NoiseTrack, Tracks, corners, limits, middles
 
 UP = 10
 """Marker: a triangle that points up from where it stands. The interval has no upper end."""
@@ -37,37 +35,22 @@ def draw_row(row: Sequence[Axes], groups: Sequence[Group], found: Tracks) -> Non
             x, y = corners(run, axis, size.start, size.end, size.size, log=axes.get_xscale() == "log")
             axes.plot(x, y, color=tone, linewidth=2.2, gid=f"size {run.folder.name}")
         _plain(axes)
-        axes.set_gid("track")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     known = any(noise is not None for noise, _ in found.values())
     row[0].set_ylabel("noise scale, batch size" if known else "batch size", fontsize=13)
 
 
-def legend() -> list[Any]:
+def legend(found: Tracks) -> list[Any]:
     """What the marks of the row mean."""
+    size = Line2D([], [], color=INK, linewidth=2.2, label="batch size")
+    if all(noise is None for noise, _ in found.values()):
+        return [size] if found else []
     return [
-        Line2D([], [], color=INK, linewidth=2.2, label="batch size"),
+        size,
         Patch(color=FAINT, alpha=0.35, linewidth=0, label="noise scale, 95 %"),
         Line2D([], [], color=FAINT, marker=UP, markersize=8, linestyle="none", label="at least"),
     ]
-
-
-def corners(
-    run: RunRecord, axis: str, start: np.ndarray, end: np.ndarray, *values: np.ndarray, log: bool = False
-) -> tuple[np.ndarray, ...]:
-    """Steps: `x` on `axis` with both ends of every piece, and each of `values` twice.
-
-    On a log axis a piece that begins at 0 begins at an eighth of its end.
-    """
-    x0, x1 = along(run, axis, start), along(run, axis, end)
-    x0 = np.where(x0 > 0, x0, x1 / 8) if log else np.where(start > 0, x0, 0.0)
-    return np.stack([x0, x1], axis=1).ravel(), *(np.repeat(value, 2) for value in values)
-
-
-def middles(run: RunRecord, axis: str, noise: NoiseTrack) -> np.ndarray:
-    """Where the point of each piece stands."""
-    return along(run, axis, (noise.start + noise.end) / 2)
 
 
 def _noise(axes: Axes, run: RunRecord, noise: NoiseTrack, *, axis: str, color: str, top: float) -> None:

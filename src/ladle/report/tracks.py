@@ -15,10 +15,14 @@ import numpy as np
 from ladle.moments import PREFIX, Moments
 from ladle.noise import estimate
 from ladle.report import numbers
+from ladle.report.curves import along
 from ladle.report.load import Group, RunRecord
 
 PIECES = 40
 """A longer track is drawn in so many pieces."""
+
+ENOUGH = 16
+"""Measured updates that a piece should hold: with fewer, |G|^2 can seldom be told from zero."""
 
 SUMS = tuple(PREFIX + name for name in Moments.__dataclass_fields__)
 
@@ -63,17 +67,23 @@ class SizeTrack:
         return len(np.unique(self.size)) > 1
 
 
+Tracks = Mapping[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]
+"""By group number and run number in it."""
+
+
 def noise_track(run: RunRecord, pieces: int = PIECES) -> NoiseTrack | None:
     """The noise scale of every window that measured one with its interval; None where none did.
 
-    More than `pieces` windows are pooled, as many in each: their sums are added and divided once. Where a record has no
-    sums, all windows stay.
+    Where the record has the sums, windows are pooled, as many in each piece, until there are at most `pieces` of them
+    with `ENOUGH` measured updates each: sums are added and divided once. Else all windows stay.
     """
     rows = [(start, line) for start, line in _windows(run) if numbers.finite(line.get("noise_scale_low"))]
     if not any(line["noise_scale_low"] > 0 or _known(line, "noise_scale_high") for _, line in rows):
         return None
-    width = -(-len(rows) // pieces)
-    if width > 1 and all(_known(line, name) for _, line in rows for name in SUMS):
+    summed = all(_known(line, name) for _, line in rows for name in SUMS)
+    counted = sum(line[SUMS[0]] for _, line in rows) if summed else 0.0
+    width = max(-(-len(rows) // pieces), math.ceil(ENOUGH * len(rows) / max(counted, 1.0)))
+    if summed and width > 1:
         parts = [rows[i : i + width] for i in range(0, len(rows), width)]
         table = [(part[0][0], part[-1][1]["examples"], *_pooled([line for _, line in part])) for part in parts]
     else:
@@ -87,7 +97,7 @@ def size_track(run: RunRecord) -> SizeTrack | None:
     return SizeTrack(*np.asarray(table, dtype=float).T) if table else None
 
 
-def shown(groups: Sequence[Group]) -> dict[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]:
+def shown(groups: Sequence[Group]) -> Tracks:
     """`(group, run)` -> what there is to see of it: a noise scale, or a size that changes. Others are left out."""
     made = {}
     for i, group in enumerate(groups):
@@ -109,6 +119,23 @@ def limits(tracks: Sequence[tuple[NoiseTrack | None, SizeTrack]]) -> tuple[float
     values = np.concatenate([sizes, *bounds])
     values = values[np.isfinite(values) & (values >= sizes.min() / 8)]
     return float(values.min()) / 1.6, float(values.max()) * 2.5
+
+
+def corners(
+    run: RunRecord, axis: str, start: np.ndarray, end: np.ndarray, *values: np.ndarray, log: bool = False
+) -> tuple[np.ndarray, ...]:
+    """Steps: `x` on `axis` with both ends of every piece, and each of `values` twice.
+
+    On a log axis a piece that begins at 0 begins at an eighth of its end.
+    """
+    x0, x1 = along(run, axis, start), along(run, axis, end)
+    x0 = np.where(x0 > 0, x0, x1 / 8) if log else np.where(start > 0, x0, 0.0)
+    return np.stack([x0, x1], axis=1).ravel(), *(np.repeat(value, 2) for value in values)
+
+
+def middles(run: RunRecord, axis: str, noise: NoiseTrack) -> np.ndarray:
+    """Where the point of each piece stands."""
+    return along(run, axis, (noise.start + noise.end) / 2)
 
 
 def summary(run: RunRecord, share: float = 1 / 3) -> tuple[tuple[float, float, float], ...]:

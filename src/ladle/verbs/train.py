@@ -36,7 +36,7 @@ class Train(Common):
     noise: bool = False
     """Measure the gradient noise scale along the run: one update in ten is cut into pieces for it."""
     memory: str | None = None
-    """Memory limit for the plan, such as 2GB."""
+    """Memory limit, such as 2GB: for the plan, and for a micro-batch of any size or schedule."""
     seed: int = 0
     """Seed of initial parameters, data order and dropout."""
     resume: Path | None = None
