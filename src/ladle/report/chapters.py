@@ -59,11 +59,16 @@ def target_section(target: Target, picture: bytes) -> str:
         for row in target.rows
     )
     said = f"<p>{text(targets.sentence(target))}</p>" if told else ""
+    made = targets.fit(target.rows)
+    curve = ""
+    if made is not None:
+        low, middle, high = (numbers.short(made[name]) for name in ("low", "critical", "high"))
+        curve = f" Critical size of the hyperbola: {middle} ({low} to {high})."
     missed = f" Not reached by {', '.join(target.missed)}." if target.missed else ""
     note = (
-        f"Target: validation loss {numbers.loss(target.loss)}, the lowest that these sizes reached, rounded up. Steps "
-        "are those at the first evaluation at or below it, a mean over seeds; small print: from the evaluation before to "
-        f"the slowest seed's. Rates are those of the comparison, not tuned for this target.{missed}"
+        f"Target: validation loss {target.loss:g}, the lowest that these sizes reached, rounded up. Steps are those at "
+        "the first evaluation at or below it, a mean over seeds; small print: from the evaluation before to the last "
+        f"seed's. Rates are those of the comparison, not tuned for this target.{missed}{curve}"
     )
     return f"{said}{_picture(picture, 'steps against examples')}{_table(heads, body)}<p class='note'>{text(note)}</p>"
 
@@ -148,8 +153,6 @@ _MEASURED = (
     ("size", "size", numbers.count),
     ("steps", "steps", _number),
     ("examples", "examples", numbers.count),
-    ("low", "low", numbers.short),
-    ("high", "high", numbers.short),
     ("rate", "best rate", numbers.short),
     ("fitted", "fitted steps", _number),
     ("factor", "factor", numbers.count),
@@ -158,6 +161,8 @@ _MEASURED = (
     ("loss", "validation loss", numbers.loss),
     ("difference", "above the first", numbers.short),
     ("error", "its error", numbers.short),
+    ("low", "low", numbers.short),
+    ("high", "high", numbers.short),
     ("verdict", "verdict", lambda value: str(value or "")),
 )
 """Columns of critical.json's table: field, heading, how it is written."""

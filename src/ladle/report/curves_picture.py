@@ -26,6 +26,7 @@ from ladle.report.figures import (
     _plain,
     _short_ticks,
     _write,
+    verbatim,
 )
 from ladle.report.load import Group
 from ladle.report.tracks import Tracks, shown
@@ -58,7 +59,7 @@ def draw_curves(groups: Sequence[Group]) -> Figure:
             if far_apart(list(made.values()), axis):
                 axes.set_xscale("log", nonpositive="mask")
         _scale_values(line[0], [value for one in made.values() for value in (one.mean, one.low)], title)
-        line[0].set_ylabel(title, fontsize=13)
+        line[0].set_ylabel(verbatim(title), fontsize=13)
         if title == "loss":
             _decisions(line, groups, made, solid=solid, dashed=dashed)
     if found:
@@ -130,7 +131,7 @@ def _scale_values(axes: Axes, values: Sequence[np.ndarray], title: str) -> None:
 def _curves_legend(figure: Figure, groups: Sequence[Group], found: Tracks) -> None:
     seeds = max((len(group.runs) for group in groups), default=1)
     handles: list[Any] = [
-        Line2D([], [], color=color, linewidth=3, label=group.label)
+        Line2D([], [], color=color, linewidth=3, label=verbatim(group.label))
         for group, color in zip(groups, colors(len(groups)), strict=True)
     ]
     handles.append(Line2D([], [], color=FAINT, linewidth=2.2, label="validation"))

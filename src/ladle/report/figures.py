@@ -246,6 +246,15 @@ def _short_ticks() -> FuncFormatter:
     return FuncFormatter(lambda value, _: numbers.short(value).replace(" ", ""))
 
 
+def verbatim(text: object) -> str:
+    r"""`text` as a picture shows it: a dollar sign begins no formula.
+
+    >>> verbatim("$x$")
+    '\\$x\\$'
+    """
+    return str(text).replace("$", r"\$")
+
+
 def _svg(figure: Figure) -> bytes:
     out = BytesIO()
     FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})

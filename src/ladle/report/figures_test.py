@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from ladle.errors import RunError
 from ladle.report import write_curves, write_plan_figure
+from ladle.report.curves_picture import draw_curves
 from ladle.report.fakes_test import plan_json, write_compare, write_run
-from ladle.report.figures import draw_curves, draw_plan, plan_svg
+from ladle.report.figures import draw_plan, plan_svg
 from ladle.report.load import load_folders
 
 

@@ -18,10 +18,14 @@ CRITICAL_FILE = "critical.json"
 """What `ladle critical` writes."""
 
 _CRITICAL = {
-    "branches": ("position", "trained", "margin"),
-    "steps to target": ("target", "fit", "power_law", "weight"),
+    "branches": {"": "position trained margin", "table": "size difference low high verdict"},
+    "steps to target": {
+        "": "target fit power_law weight",
+        "table": "size",
+        "fit": "min_steps min_examples log_sd log_cov",
+    },
 }
-"""What each kind of it must have to be drawn."""
+"""What each kind of it must have to be drawn: by itself, in each row of its table, in its fit."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +165,17 @@ def load_critical(folder: str | os.PathLike[str]) -> Study:
     """The measured critical batch size in `folder`."""
     folder = Path(folder)
     found = _mapping(folder / CRITICAL_FILE)
-    lists = [found.get(name) for name in ("table", "definitions")]
-    whole = all(isinstance(one, list) and one and all(isinstance(row, Mapping) for row in one) for one in lists)
-    missing = [name for name in _CRITICAL.get(str(found.get("kind")), ("kind",)) if found.get(name) is None]
-    if not whole or missing:
-        because = f"it has no {', '.join(missing)}" if missing else "it lists no sizes or no definitions"
-        raise _unreadable(folder / CRITICAL_FILE, because)
+    needs = {**_CRITICAL.get(str(found.get("kind")), {"": "kind"}), "definitions": "name value low high"}
+    if lacking := [f"{place} {words}".strip() for place, words in needs.items() if not _has(found, place, words)]:
+        raise _unreadable(folder / CRITICAL_FILE, f"it lacks some of: {'; '.join(lacking)}")
     return Study(folder, (), (), critical=found)
+
+
+def _has(found: Mapping[str, Any], place: str, words: str) -> bool:
+    """Whether every mapping at `place` has all of `words`, and there is one."""
+    value = found.get(place) if place else found
+    rows = value if isinstance(value, list) else [value]
+    return bool(rows) and all(isinstance(row, Mapping) and set(words.split()) <= set(row) for row in rows)
 
 
 def _runs_study(folders: Sequence[Path]) -> Study:

@@ -11,7 +11,7 @@ from ladle.errors import RunError, must
 from ladle.report import chapters, fragments, plots
 from ladle.report.checks import findings
 from ladle.report.curves import colors
-from ladle.report.figures import plan_svg
+from ladle.report.figures import plan_svg, verbatim
 from ladle.report.fragments import text
 from ladle.report.load import Group, Study
 from ladle.report.reached_picture import reached_svg
@@ -72,7 +72,8 @@ def section(study: Study) -> str:
     """Everything about one study."""
     if study.critical:
         found = study.critical
-        return chapters.critical_headline(found) + chapters.critical_section(found, critical_svg(found))
+        picture = critical_svg({**found, "target": verbatim(found.get("target"))})
+        return chapters.critical_headline(found) + chapters.critical_section(found, picture)
     parts = [fragments.headline(study), fragments.facts(study)]
     palette = colors(len(study.groups))
     each = "each batch size" if study.compare else "each run" if len(study.groups) > 1 else "the run"

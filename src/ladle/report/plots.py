@@ -15,7 +15,7 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     NumeralTickFormatter,
-    Range1d,  # noqa: F401
+    Range1d,
 )
 from bokeh.plotting import figure
 from bokeh.resources import Resources
@@ -74,7 +74,7 @@ def _row(groups: Sequence[Group], keys: Renderers, title: str, solid: str, dashe
     return plots
 
 
-def blank(title: str, axis: str, *, log_x: bool, ticks: list[float], common: DataRange1d) -> figure:
+def blank(title: str, axis: str, *, log_x: bool, ticks: list[float], common: DataRange1d | Range1d) -> figure:
     """An empty plot; `ticks` for a log axis of values, none for a linear one."""
     plot = figure(
         height=330,

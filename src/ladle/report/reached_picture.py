@@ -22,7 +22,7 @@ def draw_reached(target: Target) -> Figure:
     """Each size a point, from the evaluation before to the one that met the loss; the hyperbola with its interval."""
     figure = Figure(figsize=(9, 5.2), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    what, made = f"validation loss {numbers.loss(target.loss)}", fit(target.rows)
+    what, made = f"validation loss {target.loss:g}", fit(target.rows)
     if made is None:
         _points(axes, target, what)
         return figure

@@ -16,6 +16,7 @@ import numpy as np
 
 from ladle.noise import student_t
 from ladle.report import numbers
+from ladle.report.curves import AXES
 from ladle.report.load import Group, RunRecord
 from ladle.report.outcome import update_seconds
 
@@ -102,8 +103,8 @@ def foretold(target: Target, plan: Mapping[str, Any] | None) -> Target:
     noise = plan.get("noise") if isinstance(plan, Mapping) else None
     if plan is None or not isinstance(noise, Mapping) or noise.get("verdict") != "resolved":
         return target
-    scales = [noise.get(name) for name in ("value", "low", "high")]
-    if not all(numbers.finite(scale) for scale in scales):
+    scales = [float(one) for name in ("value", "low", "high") if numbers.finite(one := noise.get(name))]
+    if len(scales) < 3:
         return target
     first = next((row for row in target.rows if row.size == plan.get("size")), target.rows[0])
     rows = tuple(row if row.size == first.size else _foretold(row, first, scales, plan) for row in target.rows)
@@ -175,12 +176,12 @@ def _first(run: RunRecord, loss: float) -> tuple[float, float, float, float] | N
     """`(updates, examples, seconds, updates before)` at the first evaluation at or below `loss`."""
     before = 0.0
     for line in run.lines:
-        value, place = line.get(LOSS), [line.get(name) for name in ("updates", "examples", "seconds")]
-        if not numbers.finite(value) or not all(map(numbers.finite, place)):
+        if not all(numbers.finite(line.get(name)) for name in (LOSS, *AXES)):
             continue
-        if value <= loss:
-            return (float(place[0]), float(place[1]), float(place[2]), before) if place[0] else None
-        before = float(place[0])
+        updates = float(line["updates"])
+        if line[LOSS] <= loss:
+            return (updates, float(line["examples"]), float(line["seconds"]), before) if updates else None
+        before = updates
     return None
 
 

@@ -22,7 +22,7 @@ def track_row(groups: Sequence[Group], keys: Renderers) -> list[figure]:
     ticks = [2.0**power for power in range(int(np.floor(np.log2(bottom))), int(np.ceil(np.log2(top))) + 1)]
     made = list(all_curves(groups, panels(groups)[0][1:]).values())
     known = any(noise is not None for noise, _ in found.values())
-    title, common, plots = "noise scale, batch size" if known else "batch size", Range1d(bottom, top), []
+    title, common, plots = "noise scale, batch size" if known else "batch size", Range1d(start=bottom, end=top), []
     for axis in AXES:
         log_x = far_apart(made, axis)
         name = title if axis == AXES[0] else ""
@@ -78,7 +78,7 @@ def _noise(
     }
     known = ColumnDataSource({name: np.asarray(column)[closed | opened] for name, column in data.items()})
     low_only = ColumnDataSource({name: np.asarray(column)[opened] for name, column in data.items()})
-    band = plot.quad("left", "right", "high", "low", source=known, fill_color=color, fill_alpha="alpha", line_color=None)
+    band = plot.quad("left", "right", "high", "low", source=known, color=color, fill_alpha="alpha", line_color=None)
     points = plot.scatter("middle", "value", source=known, size=8, line_color=color, fill_color="fill", line_width=1.5)
     arrows = plot.scatter("middle", "low", source=low_only, marker="triangle", size=9, color=color, alpha=0.8)
     return [band, points, arrows], band
