@@ -2,8 +2,8 @@
 
     LADLE_DATA=FOLDER python recipes/papers/masters2018.py [--out FOLDER] [--seeds 3] [--quick]
 
-An MLP by plain SGD at every pair of a batch size m and a base rate: the rate is base x m, so that each row of the heat map
-moves as far per example at all sizes. What it gave, and how its verdict is found: masters2018.md.
+An MLP by plain SGD at every pair of a batch size m and a base rate. The rate is base x m, so that all cells in a row of
+the heat map move equally far per example. What it gave, and how its verdict is found: masters2018.md.
 """
 
 from __future__ import annotations
@@ -82,12 +82,15 @@ def draw(found: np.ndarray, sizes: Sequence[int], exponents: Sequence[int], file
     image = left.imshow(mean, origin="lower", aspect="auto", cmap="viridis", vmin=mean.max() - 12, vmax=mean.max())
     for row, column in np.ndindex(mean.shape):
         dark = mean[row, column] < mean.max() - 5
-        left.text(
-            column, row, f"{mean[row, column]:.0f}", ha="center", va="center", fontsize=8, color="w" if dark else "k"
-        )
+        text = f"{mean[row, column]:.0f}" if found[row, column].min() > 0 else "\N{MULTIPLICATION SIGN}"
+        left.text(column, row, text, ha="center", va="center", fontsize=8, color="w" if dark else "k")
     left.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
     left.set_yticks(range(len(exponents)), [f"$2^{{{exponent}}}$" for exponent in exponents])
-    left.set(xlabel="batch size m", ylabel="base rate (rate / m)", title="test accuracy, %")
+    left.set(
+        xlabel="batch size m",
+        ylabel="base rate (rate / m)",
+        title="test accuracy, % (\N{MULTIPLICATION SIGN}: a run diverged)",
+    )
     figure.colorbar(image, ax=left, extend="min")
     best = 100 * best_cells(found)
     right.fill_between(sizes, best.min(1), best.max(1), color="tab:blue", alpha=0.2, linewidth=0)

@@ -2,8 +2,8 @@
 
     python recipes/papers/shallue2019.py [--out FOLDER] [--seeds 3] [--quick]
 
-An MLP by plain SGD. `ladle.reaching.measure_steps` finds the rate with the fewest steps at each size and fits the hyperbola.
-What it gave, and how its verdict is found: shallue2019.md.
+An MLP by plain SGD. `ladle.reaching.measure_steps` finds the rate with the fewest steps at each size and fits the
+hyperbola. What it gave, and how its verdict is found: shallue2019.md.
 """
 
 from __future__ import annotations

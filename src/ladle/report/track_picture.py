@@ -35,7 +35,9 @@ def draw_row(row: Sequence[Axes], groups: Sequence[Group], found: Tracks) -> Non
             x, y = corners(run, axis, size.start, size.end, size.size, log=axes.get_xscale() == "log")
             axes.plot(x, y, color=tone, linewidth=2.2, gid=f"size {run.folder.name}")
         _plain(axes)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value)))
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: numbers.count(value) if value >= 1 else f"{value:g}")
+        )
         axes.yaxis.set_minor_formatter(NullFormatter())
     known = any(noise is not None for noise, _ in found.values())
     row[0].set_ylabel("noise scale, batch size" if known else "batch size", fontsize=13)

@@ -72,22 +72,20 @@ Tracks = Mapping[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]
 
 
 def noise_track(run: RunRecord, pieces: int = PIECES) -> NoiseTrack | None:
-    """The noise scale of every window that measured one with its interval; None where none did.
+    """The noise scale of every window that measured one, with its interval; None where nothing is known of it.
 
     Where the record has the sums, windows are pooled, as many in each piece, until there are at most `pieces` of them
     with `ENOUGH` measured updates each: sums are added and divided once. Else all windows stay.
     """
-    rows = [(start, line) for start, line in _windows(run) if numbers.finite(line.get("noise_scale_low"))]
-    if not any(line["noise_scale_low"] > 0 or _known(line, "noise_scale_high") for _, line in rows):
+    rows = _measured(run)
+    width, forms = 1, _recorded
+    if _summed(rows):
+        counted = sum(line[SUMS[0]] for _, line in rows)
+        width, forms = max(-(-len(rows) // pieces), math.ceil(ENOUGH * len(rows) / counted)), _pooled
+    parts = [rows[i : i + width] for i in range(0, len(rows), width)]
+    table = [(part[0][0], part[-1][1]["examples"], *forms([line for _, line in part])) for part in parts]
+    if not any(low > 0 or math.isfinite(high) for *_, low, high in table):
         return None
-    summed = all(_known(line, name) for _, line in rows for name in SUMS)
-    counted = sum(line[SUMS[0]] for _, line in rows) if summed else 0.0
-    width = max(-(-len(rows) // pieces), math.ceil(ENOUGH * len(rows) / max(counted, 1.0)))
-    if summed and width > 1:
-        parts = [rows[i : i + width] for i in range(0, len(rows), width)]
-        table = [(part[0][0], part[-1][1]["examples"], *_pooled([line for _, line in part])) for part in parts]
-    else:
-        width, table = 1, [(start, line["examples"], *_recorded(line)) for start, line in rows]
     return NoiseTrack(*np.asarray(table, dtype=float).T, windows=width)
 
 
@@ -143,14 +141,12 @@ def summary(run: RunRecord, share: float = 1 / 3) -> tuple[tuple[float, float, f
 
     Pooled where the record has the sums, else the medians, an open end being inf. Empty where none was measured.
     """
-    lines = [line for _, line in _windows(run) if numbers.finite(line.get("noise_scale_low"))]
-    if not lines:
+    rows = _measured(run)
+    if not rows:
         return ()
-    count = max(round(len(lines) * share), 1)
+    lines, count = [line for _, line in rows], max(round(len(rows) * share), 1)
     ends = (lines[:count], lines[-count:]) if len(lines) > 1 else (lines,)
-    if all(_known(line, name) for line in lines for name in SUMS):
-        return tuple(_pooled(part) for part in ends)
-    return tuple(tuple(float(x) for x in np.median([_recorded(line) for line in part], axis=0)) for part in ends)  # type: ignore[misc]
+    return tuple((_pooled if _summed(rows) else _median)(part) for part in ends)
 
 
 def _windows(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
@@ -164,9 +160,30 @@ def _windows(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
     return made
 
 
-def _recorded(line: Mapping[str, Any]) -> tuple[float, float, float]:
+def _measured(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
+    """The windows that say something of the noise scale: by sums where all of those have them, else by an interval.
+
+    One measured update has sums and no interval: it counts when pooled.
+    """
+    rows = _windows(run)
+    by_interval = [(start, line) for start, line in rows if _known(line, "noise_scale_low")]
+    by_sums = [(start, line) for start, line in rows if _known(line, SUMS[0]) and line[SUMS[0]] > 0]
+    return by_sums if _summed(by_sums) and len(by_sums) >= len(by_interval) else by_interval
+
+
+def _summed(rows: Sequence[tuple[float, Mapping[str, Any]]]) -> bool:
+    return bool(rows) and all(_known(line, name) for _, line in rows for name in SUMS) and rows[0][1][SUMS[0]] > 0
+
+
+def _recorded(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
+    (line,) = lines
     value, high = (line[name] if _known(line, name) else math.inf for name in ("noise_scale", "noise_scale_high"))
     return value, max(line["noise_scale_low"], 0.0), high
+
+
+def _median(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
+    value, low, high = (float(x) for x in np.median([_recorded([line]) for line in lines], axis=0))
+    return value, low, high
 
 
 def _pooled(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:

@@ -56,6 +56,13 @@ def test_windows_are_pooled_where_the_record_has_the_sums():
     assert plain is not None and plain.windows == 1 and len(plain.value) == 50
 
 
+def test_windows_too_short_for_an_interval_count_when_pooled():
+    track = noise_track(run(*[sums(k, 1) for k in range(32)]))
+    assert track is not None and track.windows == 16 and track.resolved.all()
+    assert len(summary(run(*[sums(k, 1) for k in range(6)]))) == 2
+    assert noise_track(run(sums(0, 1))) is None and noise_track(run(dict.fromkeys(sums(0, 1), 0.0))) is None
+
+
 @pytest.mark.parametrize("reading", [{}, UNKNOWN, {"noise_scale": 60.0}, {"noise_scale_low": None}])
 def test_without_an_interval_there_is_no_track(reading: dict[str, Any]):
     assert noise_track(run(reading)) is None and shown([Group("a", 8, (run(reading),))]) == {}
