@@ -48,8 +48,7 @@ def test_one_micro_batch_is_cut_in_one_of_every_updates(lane):
     assert observation.moments().square == pytest.approx(expected.square, rel=1e-4)
 
 
-@lanes
-def test_rows_that_do_not_divide_are_filled_without_weight(lane):
+def test_rows_that_do_not_divide_are_filled_without_weight(lane="resident"):
     state, observation, draw = run(sgd(gauge=Gauge(every=1, parts=4)), feed_of(lane), BatchSpec(7, 7))
     assert relative(gradient(state), reference(draw.ids()[0])[0]) < 1e-6
     assert observation.moments().examples == 7
@@ -82,8 +81,7 @@ def test_u_statistics_of_the_projection_are_unbiased():
     assert (np.abs(found.mean(0) - expected) < 4 * error).all()
 
 
-@lanes
-def test_adams_geometry_scales_by_its_second_moment(lane):
+def test_adams_geometry_scales_by_its_second_moment(lane="resident"):
     step = CompiledStep(fakes.OBJECTIVE, optimizer_named("adam"), gauge=Gauge(every=1, geometry="preconditioned"))
     feed, spec = feed_of(lane), BatchSpec(8, 8)
     draw, cursor = feed.draw(feed.start(), spec)
@@ -166,8 +164,7 @@ def test_a_rebased_second_moment_is_what_the_new_size_would_have_made(lane):
         sgd().rebase(sgd().init(0), draw, spec, 8)
 
 
-@lanes
-def test_gradient_noise_has_the_variance_asked_for_and_is_a_function_of_position(lane):
+def test_gradient_noise_has_the_variance_asked_for_and_is_a_function_of_position(lane="resident"):
     spec, feed = BatchSpec(N, N), feed_of(lane)
     clean = gradient(run(sgd(), feed, spec)[0])
     step = sgd()

@@ -47,7 +47,7 @@ def expected(ids: np.ndarray, weight: np.ndarray, source: np.ndarray = OF) -> di
 
 
 def told(reading: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in reading.items() if "/" in name}
+    return {name: value for name, value in reading.items() if name.startswith("train_") and "/" in name}
 
 
 @lanes
