@@ -33,6 +33,7 @@ def test_etth1_forecasts_better_than_the_last_value(tmp_path, capsys):
 
 
 @on_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_cora_is_learnt_from_neighbours_of_a_few_papers(capsys):
     found = cora.main(["--until", "4 epochs"])
@@ -43,6 +44,7 @@ def test_cora_is_learnt_from_neighbours_of_a_few_papers(capsys):
 
 
 @on_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_elec2_goes_on_from_the_middle_of_the_stream_to_the_same_figure(tmp_path):
     found = elec2.main(["--until", "120 updates", "--out", str(tmp_path / "run")])
@@ -63,6 +65,7 @@ def test_wines_are_drawn_one_for_one(tmp_path):
 
 
 @on_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_wine_is_read_by_the_command_line(tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -17,6 +17,8 @@ PAGES = sorted(
     for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
     if "```python" in path.read_text(encoding="utf-8")
 )
+LONG = {"docs/tour.md": pytest.mark.long}
+"""Trains as long as a reader would."""
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -38,7 +40,7 @@ def test_there_are_pages_with_code():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=LONG.get(page, ())) for page in PAGES])
 def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     namespace = known(tmp_path)

@@ -174,6 +174,8 @@ def test_a_mixture_tells_the_loss_of_each_source():
     assert "train_loss/even" in line
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_plan_for_a_source_says_that_it_saw_a_sample():
     made = ladle.plan(task())
     assert 1 <= made.size <= ROWS

@@ -51,6 +51,7 @@ def grid(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     codecarbon._library.cache_clear()
 
 
+@pytest.mark.long
 @pytest.mark.slow  # a whole plan
 def test_a_plan_for_energy_asks_the_meter_and_its_carbon_is_modelled(plane: Assembly, grid: None):
     meter = FakeMeter()

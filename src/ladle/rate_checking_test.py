@@ -77,6 +77,7 @@ def test_how_long_a_run_is():
     assert examples_of(plan(0.3, evidence=slow), rows=10**9) == 2000
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_plan_checks_its_rate_when_it_is_asked_to():
     made = ladle.plan(task(lr=0.1), check_lr=True)

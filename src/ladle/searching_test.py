@@ -110,6 +110,7 @@ def test_a_runner_travels_as_its_recipe_and_gives_the_same(assembly):
     assert isinstance(away(first).state.key, np.ndarray)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_another_process_gives_the_same_also_where_trials_are_continued(assembly):
     small = {**SMALL, "lrs": [0.003, 0.03], "method": "halving"}

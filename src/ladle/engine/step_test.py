@@ -126,8 +126,8 @@ print(json.dumps(found))
 def test_any_number_of_devices_gives_the_same_gradients_and_losses(on_devices: Callable[[int, str], str]):
     """And where there are several, each one's own part of a micro-batch is a replica whose noise is measured."""
     with ThreadPoolExecutor(2) as children:
-        one, *others = (json.loads(text) for text in children.map(partial(on_devices, code=CHILD), (1, 2, 4, 8)))
-    assert [found.pop("devices") for found in (one, *others)] == [1, 2, 4, 8]
+        one, *others = (json.loads(text) for text in children.map(partial(on_devices, code=CHILD), (1, 2, 8)))
+    assert [found.pop("devices") for found in (one, *others)] == [1, 2, 8]
     for found in others:
         for name, numbers in one.items():
             np.testing.assert_allclose(found[name], numbers, rtol=EXACT, atol=1e-5, err_msg=name)
