@@ -22,9 +22,9 @@ import numpy as np
 
 import ladle
 from ladle.assembly import assemble
+from ladle.critical import fit_hyperbola
 from ladle.noise import estimate
 from ladle.planner.answer import Critical
-from ladle.planner.critical import fit_hyperbola
 from ladle.reaching import measure_steps
 
 SIZE, RATE, EPOCHS, WINDOWS, PARTS = 128, 0.05, 6, 18, 4

@@ -12,7 +12,7 @@ import pytest
 import shallue2019
 import you2017
 
-from ladle.planner.critical import fit_hyperbola
+from ladle.critical import fit_hyperbola
 from ladle.planner.definitions import definitions
 
 DATA = os.environ.get("LADLE_DATA")

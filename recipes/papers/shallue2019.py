@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ladle
+from ladle.critical import fit_hyperbola
 from ladle.planner.answer import Critical
-from ladle.planner.critical import fit_hyperbola
 from ladle.reaching import measure_steps
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

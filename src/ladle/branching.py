@@ -28,7 +28,7 @@ from ladle.errors import ArgumentError, must
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.train import train
 from ladle.monitor.console import Console, console
-from ladle.planner.answer import FILE, Critical
+from ladle.planner.answer import Critical
 from ladle.planner.branches import MARGIN, branch_definitions, caveats, compared, differences
 from ladle.protocols import Probe
 from ladle.resuming import REQUEST, Request
@@ -125,7 +125,7 @@ def written(found: Critical, folder: Path) -> Critical:
     from ladle.report.tradeoff import critical_figure
 
     record.make_folder(folder)
-    record.write_json(folder / FILE, found.to_json())
+    record.write_json(folder / record.CRITICAL_FILE, found.to_json())
     critical_figure(found.to_json(), folder / "critical.png")
     return replace(found, folder=folder)
 

@@ -14,12 +14,12 @@ import numpy as np
 from ladle import record
 from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.branching import written
+from ladle.critical import better_model
 from ladle.duration import Target, Until, better_is_higher
 from ladle.engine.reach import Tuned, steps_to, tuned
 from ladle.errors import ArgumentError, RunError, must, nearest
 from ladle.monitor.console import Console, console
 from ladle.planner.answer import Critical
-from ladle.planner.critical import better_model
 from ladle.planner.definitions import definitions
 from ladle.spec import BatchSpec, require_count, rung_for
 from ladle.task import Task

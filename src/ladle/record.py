@@ -26,6 +26,8 @@ from ladle.errors import ArgumentError, must
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 COMPARE_FILE = "compare.json"
+CRITICAL_FILE = "critical.json"
+"""What `ladle critical` writes."""
 CHECKPOINTS = "checkpoints"
 
 FIELDS = (

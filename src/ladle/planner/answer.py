@@ -14,8 +14,6 @@ from ladle import record
 from ladle.errors import ArgumentError, must
 from ladle.planner.definitions import Definition
 
-FILE = "critical.json"
-
 Kind = Literal["branches", "steps to target"]
 
 
@@ -105,7 +103,7 @@ def points_of(
     """
     found: dict[int, float] = {}
     for folder in folders:
-        for point in record.read_json(Path(folder) / FILE)["points"]:
+        for point in record.read_json(Path(folder) / record.CRITICAL_FILE)["points"]:
             found[int(point["examples"])] = float(point[which])
     if not found:
         why, remedy = "steps to a target say nothing of a moment in a run", "ladle critical RUN_FOLDER"

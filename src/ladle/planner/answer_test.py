@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ladle.errors import ArgumentError
-from ladle.planner.answer import FILE, Critical, interval, points_of
+from ladle.planner.answer import Critical, interval, points_of
 from ladle.planner.definitions import Definition
 from ladle.policy.phases import MeasuredWarmup
+from ladle.record import CRITICAL_FILE
 
 ROW = {"factor": 1, "size": 16, "loss": 0.5, "verdict": "the run's own size"}
 
@@ -22,18 +23,18 @@ def answer(examples: int, size: float, low: float, high: float = math.inf) -> Cr
 def test_measurements_of_one_run_join_into_a_table(tmp_path: Path):
     for name, found in {"late": answer(2000, 64, 32), "early": answer(500, 32, 32)}.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / FILE).write_text(json.dumps(found.to_json(), allow_nan=False))
+        (tmp_path / name / CRITICAL_FILE).write_text(json.dumps(found.to_json(), allow_nan=False))
     folders = [tmp_path / "late", tmp_path / "early"]
     assert points_of(folders) == ((500, 32), (2000, 64))
     assert points_of(folders, "low") == ((500, 32), (2000, 32))
     policy = MeasuredWarmup(16, 256, points_of(folders), micro_size=16)
     assert [segment.size for segment in policy.table][-1] == 64
-    with pytest.raises(ArgumentError, match=f"{FILE} is missing"):
+    with pytest.raises(ArgumentError, match=f"{CRITICAL_FILE} is missing"):
         points_of([tmp_path])
 
 
 def test_steps_to_a_target_have_no_point(tmp_path: Path):
-    (tmp_path / FILE).write_text(json.dumps(Critical("steps to target", (), ()).to_json()))
+    (tmp_path / CRITICAL_FILE).write_text(json.dumps(Critical("steps to target", (), ()).to_json()))
     with pytest.raises(ArgumentError, match="folders must hold a measurement by branches"):
         points_of([tmp_path])
 

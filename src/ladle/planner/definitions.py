@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ladle.critical import Hyperbola
 from ladle.errors import ArgumentError, must
-from ladle.planner.critical import Hyperbola
 
 MCCANDLISH = "McCandlish et al. 2018, arXiv 1812.06162, eq. 2.11"
 ZHANG = "Zhang et al. 2024, arXiv 2410.21676"
@@ -48,7 +48,7 @@ def definitions(fit: Hyperbola, *, base: float = BASE, share: float = SHARE) -> 
 
     `base`, `share`: of the second, see `share_size`.
 
-    >>> from ladle.planner.critical import fit_hyperbola
+    >>> from ladle.critical import fit_hyperbola
     >>> fit = fit_hyperbola([64, 256, 1024, 4096], [46000, 13282, 3840, 1917])
     >>> [f"{one.name} = {one.value:.0f}" for one in definitions(fit)][:2]
     ['Bc = E_min/S_min = 2496', 'B_20% from 256 = 806']

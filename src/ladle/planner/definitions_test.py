@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.critical import fit_hyperbola
 from ladle.errors import ArgumentError
-from ladle.planner.critical import fit_hyperbola
 from ladle.planner.definitions import (
     critical_from_share,
     definitions,

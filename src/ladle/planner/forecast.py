@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ladle.critical import fewer_steps
 from ladle.errors import ArgumentError, must
 from ladle.noise import NoiseScale
 from ladle.plan import Plan
@@ -51,17 +52,8 @@ def forecast(plan: Plan, size: int, *, reference_size: int, reference_steps: flo
         if not 0 < value < math.inf:
             raise ArgumentError(must(name, "be positive", value, "it counts", "the numbers of a finished run"))
     seconds = fixed.value + each.value * size
-    steps = [reference_steps * fewer(noise, reference_size, size) for noise in _ends(plan.noise)]
+    steps = [reference_steps * fewer_steps(noise, reference_size, size) for noise in _ends(plan.noise)]
     return Forecast(size, steps[1], steps[1] * seconds, min(steps) * seconds, max(steps) * seconds)
-
-
-def fewer(noise: float, old: float, new: float) -> float:
-    """Steps at batches of `new` over steps at batches of `old`.
-
-    >>> fewer(800.0, 100, 400)
-    0.3333333333333333
-    """
-    return (1 + noise / new) / (1 + noise / old)
 
 
 def _ends(noise: NoiseScale) -> tuple[float, float, float]:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from ladle.critical import fewer_steps
 from ladle.errors import ArgumentError
 from ladle.planner.choose import choose
 from ladle.planner.fakes_test import FakeProbe
-from ladle.planner.forecast import fewer, forecast
+from ladle.planner.forecast import forecast
 from ladle.planner.target import Cost
 
 
@@ -27,9 +28,8 @@ def test_the_reference_tells_itself():
     plan = choose(FakeProbe(), rows=2**20, pilot_seconds=1e9)
     told = forecast(plan, 64, reference_size=64, reference_steps=1000)
     assert told.steps == 1000 and told.low == told.seconds == told.high
-    assert fewer(800, 1, 2) == pytest.approx(0.5, rel=2e-3) and fewer(800, 10**6, 2 * 10**6) == pytest.approx(
-        1, rel=1e-3
-    )
+    assert fewer_steps(800, 1, 2) == pytest.approx(0.5, rel=2e-3)
+    assert fewer_steps(800, 10**6, 2 * 10**6) == pytest.approx(1, rel=1e-3)
 
 
 def test_what_tells_nothing_is_refused():

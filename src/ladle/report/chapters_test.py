@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ladle.errors import ArgumentError
-from ladle.record import METRICS_FILE, write_json
+from ladle.record import CRITICAL_FILE, METRICS_FILE, write_json
 from ladle.report import chapters
 from ladle.report.curves_picture import draw_curves
 from ladle.report.fakes_test import plan_json, write_compare, write_lines, write_run
-from ladle.report.load import CRITICAL_FILE, Study, load_folders
+from ladle.report.load import Study, load_folders
 from ladle.report.page import curves, section
 from ladle.report.page_test import EVIL, Seen
 from ladle.report.targets import common_target, foretold

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.noise import student_t
+from ladle.critical import fewer_steps, fit_hyperbola
 from ladle.report import numbers
 from ladle.report.curves import AXES
 from ladle.report.load import Group, RunRecord
@@ -114,8 +114,7 @@ def foretold(target: Target, plan: Mapping[str, Any] | None) -> Target:
 def fit(rows: Sequence[Reached]) -> dict[str, Any] | None:
     """The hyperbola S = a + b/B through `rows` as a critical.json has it; None for fewer than three sizes, or no bend.
 
-    Least squares of relative errors, (S - a - b/B)/S: linear in a and b, so in closed form. Its interval by the delta
-    method for log(b/a), with Student's t.
+    The interval of the critical size is the profile's, open where the sizes do not bound it.
 
     >>> rows = [Reached("", b, 100 + 1000 / b, 0, 0, 0, 0) for b in (1, 10, 100)]
     >>> made = fit(rows)
@@ -124,21 +123,11 @@ def fit(rows: Sequence[Reached]) -> dict[str, Any] | None:
     """
     if len({row.size for row in rows}) < 3:
         return None
-    sizes, steps = (np.array([getattr(row, name) for row in rows], float) for name in ("size", "steps"))
-    design = np.stack([1 / steps, 1 / (sizes * steps)], axis=1)
-    (a, b), *_ = np.linalg.lstsq(design, np.ones_like(steps), rcond=None)
-    if not (a > 0 and b > 0):
-        return None
-    free = len(rows) - 2
-    variance = float(((1 - design @ np.array([a, b])) ** 2).sum()) / free
-    inverse = np.linalg.inv(design.T @ design) * variance
-    sd, cov = np.sqrt(np.diag(inverse)) / np.array([a, b]), inverse[0, 1] / (a * b)
-    spread = student_t(0.95, free) * math.sqrt(max(sd[0] ** 2 + sd[1] ** 2 - 2 * cov, 0.0))
-    factor = math.exp(min(spread, 700.0))
-    critical = float(b / a)
+    found = fit_hyperbola([row.size for row in rows], [row.steps for row in rows])
+    low, high = found.interval
     return {
-        "min_steps": float(a), "min_examples": float(b), "log_sd": sd.tolist(), "log_cov": float(cov),
-        "critical": critical, "low": critical / factor, "high": critical * factor,
+        "min_steps": found.min_steps, "min_examples": found.min_examples, "log_sd": list(found.log_sd),
+        "log_cov": found.log_cov, "critical": found.critical, "low": low, "high": high,
     }  # fmt: skip
 
 
@@ -186,7 +175,7 @@ def _first(run: RunRecord, loss: float) -> tuple[float, float, float, float] | N
 
 
 def _foretold(row: Reached, first: Reached, scales: Sequence[float], plan: Mapping[str, Any]) -> Reached:
-    steps = [first.steps * (1 + noise / row.size) / (1 + noise / first.size) for noise in scales]
+    steps = [first.steps * fewer_steps(noise, first.size, row.size) for noise in scales]
     each = update_seconds(plan, row.size)
     return Reached(
         row.name, row.size, row.steps, row.examples, row.seconds, row.low, row.high,

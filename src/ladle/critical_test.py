@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.critical import better_model, fit_hyperbola, fit_power_law
 from ladle.errors import ArgumentError
-from ladle.planner.critical import better_model, fit_hyperbola, fit_power_law
 from ladle.planner.quadratic import NoisyQuadratic
 
 SIZES = [2.0**i for i in range(6, 15)]

@@ -22,6 +22,17 @@ FARTHEST = 1e6
 """An end of an interval this many times away from the sizes is none: the table does not bound it."""
 
 
+def fewer_steps(noise: float, old: float, new: float) -> float:
+    """Steps to a target at batches of `new` over those at `old`: (1 + noise/new) / (1 + noise/old).
+
+    McCandlish et al. 2018, eq. 2.11, with the noise scale for the critical size.
+
+    >>> round(fewer_steps(800.0, 100, 400), 6)
+    0.333333
+    """
+    return (1 + noise / new) / (1 + noise / old)
+
+
 @dataclass(frozen=True)
 class Hyperbola:
     """S(B) = min_steps + min_examples / B, the trade-off of McCandlish et al. 2018, eq. 2.11.
