@@ -1,7 +1,7 @@
 """What measuring the gradient noise scale costs: seconds of training with and without it, Fashion-MNIST.
 
 Claims: at most 5 % where updates are accumulated from micro-batches, at most 15 % where an update is one micro-batch
-and one in ten is cut in four to be measured (`ladle.moments.Gauge`), for an MLP 784-256-10 and a small convnet.
+and one in 16 is cut in four to be measured (`ladle.moments.Gauge`), for an MLP 784-256-10 and a small convnet.
 
     python benchmarks/noise_overhead.py [--quick]          (LADLE_DATA names the folder of data sets)
 
@@ -28,8 +28,8 @@ from ladle.moments import Gauge
 from ladle.policy.constant import Constant
 
 MODELS = {
-    "mlp": (partial(ladle.models.mlp, 784, 256, 10), 30_720),
-    "convnet": (partial(ladle.models.convnet, (28, 28, 1), 10), 4_096),
+    "mlp": (partial(ladle.models.mlp, 784, 256, 10), 15_360),
+    "convnet": (partial(ladle.models.convnet, (28, 28, 1), 10, width=8), 2_560),
 }
 """Models, and how many examples one timed part trains on."""
 
@@ -58,7 +58,7 @@ def seconds(assembly: Assembly, size: int, micro_size: int, examples: int) -> fl
 
 
 def main(quick: bool) -> None:
-    repeats, found, samples = (3 if quick else 15), {}, {}
+    repeats, found, samples = (5 if quick else 15), {}, {}
     for name, (model, examples) in MODELS.items():
         for cut, (size, micro_size) in CUTS.items():
             both = pair(model, examples, size // micro_size)

@@ -40,11 +40,11 @@ class Gauge:
 
     Raises `ArgumentError` for numbers that cannot be.
 
-    >>> Gauge(every=10).parts
+    >>> Gauge(every=32).parts
     4
     """
 
-    every: int = 10
+    every: int = 16
     parts: int = 4
     per_example: bool = False
     geometry: Geometry = "sgd"

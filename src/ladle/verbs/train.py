@@ -34,7 +34,7 @@ class Train(Common):
     lr_schedule: str = "constant"
     """Rate over time: constant, cosine, linear, "x0.1 at 10 epochs, 20 epochs"; each with ", warmup 1 epoch"."""
     noise: bool = False
-    """Measure the gradient noise scale along the run: one update in ten is cut into pieces for it."""
+    """Measure the gradient noise scale along the run: one update in 16 is cut into pieces for it."""
     memory: str | None = None
     """Memory limit, such as 2GB: for the plan, and for a micro-batch of any size or schedule."""
     seed: int = 0
