@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ladle.noise import Moments
+from ladle.moments import Moments
 from ladle.spec import BatchSpec
 
 

@@ -19,26 +19,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ladle.errors import ArgumentError, must
-from ladle.moments import Moments, pair, pair_sums
+from ladle.moments import Moments
 
 Verdict = Literal["resolved", "lower bound only", "unresolved"]
 
 TARGET_SPREAD = 0.10
 """Relative standard deviation at which a noise scale counts as well known; sets `examples_needed`."""
-
-
-__all__ = [
-    "Moments",
-    "NoiseScale",
-    "Verdict",
-    "estimate",
-    "fieller",
-    "jackknife",
-    "measurement_budget",
-    "pair",
-    "pair_sums",
-    "student_t",
-]
 
 
 @dataclass(frozen=True)

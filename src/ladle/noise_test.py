@@ -10,17 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.errors import ArgumentError
-from ladle.noise import (
-    Moments,
-    NoiseScale,
-    estimate,
-    fieller,
-    jackknife,
-    measurement_budget,
-    pair,
-    pair_sums,
-    student_t,
-)
+from ladle.moments import Moments, pair, pair_sums
+from ladle.noise import NoiseScale, estimate, fieller, jackknife, measurement_budget, student_t
 from ladle.record import plain
 
 D, SIGMA_SQ, SIGNAL, BATCH = 50, 2.0, 0.25, 128

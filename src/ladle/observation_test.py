@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.noise import Moments
+from ladle.moments import Moments
 from ladle.observation import Observation
 
 NAMES = ("loss", "weight", "updates", "refused", "grad_sq", "metric/accuracy")

@@ -21,7 +21,7 @@ from ladle.cursor import Cursor
 from ladle.engine.free import host_free_bytes
 from ladle.engine.step import CompiledStep, on_device
 from ladle.errors import RunError
-from ladle.noise import Moments
+from ladle.moments import Moments
 from ladle.observation import Observation
 from ladle.protocols import Feed, Meter, ResidentDraw
 from ladle.spec import BatchSpec

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ladle.errors import RunError
-from ladle.noise import Moments, pair
+from ladle.moments import Moments, pair
 from ladle.spec import BatchSpec
 
 
