@@ -374,6 +374,7 @@ class _Session:
                 "until": self.until,
                 "window": self.window,
                 "policy": _named(self.policy),
+                "rebase": self.rebase,
                 "gauge": None if self.assembly.step.gauge is None else asdict(self.assembly.step.gauge),
                 "refused": self.refused,
                 "optimizer": {"name": self.assembly.optimizer.name, **self.constants},

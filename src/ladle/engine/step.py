@@ -316,7 +316,7 @@ class CompiledStep:
         done, toward = self._zero(state), None
         steps = -(-draw.counts[update] // spec.micro_size)
         epoch, offset = divmod(start, draw.epoch_size)
-        cut = bool(steps == 1 and self._measures(offset, spec.size))
+        cut = bool(spec.micro_steps == 1 and self._measures(offset, spec.size))
         for number, batch in enumerate(draw.micro_batches(update, spec.micro_size)):
             if self._projects and steps > 1 and 2 * number in (steps, steps + 1):
                 toward = self._toward(state, done)
