@@ -26,7 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from timing import HERE, arguments, headline, interleave, ratio, save, show, spread, table
+
+from ladle.data import load
 
 
 def process(script: str, *words: str, **environment: str) -> dict[str, Any]:
@@ -45,11 +48,13 @@ def ladle(cache: Path | None, how: str = "once") -> dict[str, Any]:
 
 def measure(repeats: int) -> dict[str, list[dict[str, Any]]]:
     with tempfile.TemporaryDirectory() as name:
-        cache = Path(name)
+        cache, rows = Path(name) / "cache", Path(name) / "rows.npz"
+        data = load("digits")
+        np.savez(rows, x=np.asarray(data.train["x"]).reshape(data.rows, -1), y=data.train["y"])
         ladle(cache)  # Fills the cache for the warm ones.
         return interleave(
             {
-                "sklearn": lambda: process("search_sklearn.py", PYTHONWARNINGS="ignore"),
+                "sklearn": lambda: process("search_sklearn.py", str(rows), PYTHONWARNINGS="ignore"),
                 "ladle, cold cache": lambda: ladle(None),
                 "ladle, warm cache": lambda: ladle(cache),
             },

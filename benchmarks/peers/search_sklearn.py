@@ -1,23 +1,25 @@
-"""The search of `search_digits.py` through scikit-learn, two processes. Prints one JSON object."""
+"""The search of `search_digits.py` through scikit-learn, two processes. Prints one JSON object.
+
+python benchmarks/peers/search_sklearn.py ROWS.npz      (`x` and `y`: nothing of ladle or JAX is imported)
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 
-from ladle.data import load
-
 SIZES, RATES = [16, 32, 64, 128, 256], [1e-3, 3e-3, 1e-2]
 
 
-def main() -> None:
-    data = load("digits")
-    x, y = np.asarray(data.train["x"]).reshape(data.rows, -1), data.train["y"]
+def main(path: str) -> None:
+    rows = np.load(path)
+    x, y = rows["x"], rows["y"]
     started = time.perf_counter()
     network = MLPClassifier((64,), solver="adam", max_iter=20, n_iter_no_change=21, tol=0.0, alpha=0.0, random_state=0)
     grid = {"batch_size": SIZES, "learning_rate_init": RATES}
@@ -32,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -70,10 +70,10 @@ def test_threads_give_what_one_after_the_other_gives(assembly, found):
     assert len(readings(found)) == 18
 
 
-def test_a_search_compiles_a_program_a_rung_and_the_next_one_nothing(assembly, counted, compilations):
+def test_a_search_compiles_one_window_for_all_sizes_and_the_next_one_nothing(assembly, counted, compilations):
     names = sorted(name.removeprefix("jit(").removesuffix(")") for name in counted[1])
-    assert names.count("_trace_window") == 2
-    assert len(names) == 4, names
+    assert names.count("_trace_window") == 1
+    assert len(names) == 3, names
     compilations.clear()
     search(assembly, **{**SMALL, "sizes": [3, 7], "lrs": [0.02], "seed": 1}, workers="threads:2", seeds=2)
     assert compilations.total() == 0

@@ -8,6 +8,7 @@ constants are all data of the program: changing them compiles nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import Any, cast
@@ -47,7 +48,8 @@ class CompiledStep:
 
     - `objective`, `optimizer`: what to minimise and how.
     - `rate`: learning-rate schedule, `f32[] examples drawn -> f32[] factor`.
-    - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone, which are free.
+    - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone, which are almost free.
+    - `moments`: False leaves out these too.
     - `devices`: which devices share a batch; all of the host by default.
 
     The state given to a call is consumed: its buffers become the new state's.
@@ -60,12 +62,15 @@ class CompiledStep:
         *,
         rate: Rate = constant_rate,
         gauge: Gauge | None = None,
+        moments: bool = True,
         devices: Any = None,
     ) -> None:
         if gauge is not None:
             require_measurable(objective, optimizer, gauge)
         self.objective = objective
         self.optimizer = optimizer
+        self.moments = moments
+        self.devices = devices
         self.layout: Layout = layout(devices)
         self.names = updates_.sum_names(objective)
         self.rate = rate
@@ -85,6 +90,11 @@ class CompiledStep:
         self._toward = compiled(self._trace_toward)
         self._zero = compiled(self._trace_zero)
         self._prepared: set[Any] = set()
+
+    def bare(self) -> CompiledStep:
+        """The same updates without metrics and moments: a smaller program, where only the trained state counts."""
+        objective = replace(self.objective, metrics=())
+        return CompiledStep(objective, self.optimizer, rate=self.rate, moments=False, devices=self.devices)
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
         """A fresh state. `hyper` overrides optimiser constants and `lr`; `seed`: `0 .. 2**64 - 1`."""
@@ -271,8 +281,8 @@ class CompiledStep:
         return partial(updates_.cut_gradient, parts=devices, together=True)  # each device's own part
 
     def _view(self, state: State) -> updates_.View | None:
-        """How gradients are looked at; None for a loss that is no sum, whose examples have no gradient of their own."""
-        if not self.objective.additive:
+        """How gradients are looked at; None where no moments are taken, or the loss is no sum over examples."""
+        if not (self.moments and self.objective.additive):
             return None
         if self.gauge is None or self.gauge.geometry == "sgd":
             return updates_.View()
@@ -355,7 +365,7 @@ class CompiledStep:
         return done.mean(view.scale if view else None)
 
     def _trace_apply(self, state: State, done, lr_factor, place, epoch_size, *, noise: bool = True):
-        noise = self.objective.additive and (noise or self.gauge is not None)
         view = self._view(state)
+        noise = view is not None and (noise or self.gauge is not None)
         args = (state, done, lr_factor, place, epoch_size)
         return updates_.apply(self.optimizer, self.rate, *args, noise=noise, scale=view.scale if view else None)

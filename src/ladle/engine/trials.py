@@ -2,8 +2,7 @@
 
 A fold is a table of row numbers, a size is a number, a rate is part of the state: none of them compiles anything. The
 compiled size is the micro-batch alone, so sizes share it, and a batch is made of as many micro-batches as it takes. On
-a processor with few cores compilation is what a search costs, so there are two *rungs* at most, compiled side by side:
-one for sizes that are one micro-batch, and one that adds micro-batches up.
+a processor with few cores compilation is what a search costs, so the program of the largest size runs all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -69,23 +68,26 @@ class Trials:
         self.step, self.data, self.weight = step, data, weight
         self.micro_size = micro_size or shared_rung(sizes)
         self.held = [_in_chunks(rows, max(map(len, folds)), step.layout.rows) for rows in folds]
+        self._largest = max(sizes)
         self._programs = _programs_of(step)
 
     def spec(self, size: int, updates: int = 1) -> BatchSpec:
-        """Batches of `size` on the rung of that size."""
+        """Batches of `size` in micro-batches of the rung."""
         return BatchSpec(size, self.micro_size if self.step.objective.additive else size, updates=updates)
+
+    def rung(self, size: int) -> BatchSpec:
+        """What the program that runs batches of `size` is compiled for."""
+        return self.spec(max(size, self._largest) if self.step.objective.additive else size)
 
     def prepare(self, order: DeviceOrder, sizes: Sequence[int]) -> None:
         """Compile all that trials at `sizes` need, side by side: nothing is trained."""
-        state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self.step.abstract_state())
-        rungs = {(self.spec(size).micro_size, self.spec(size).micro_steps > 1): size for size in sizes}
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self.step.abstract_state())
+        rungs = {self.rung(size): size for size in sizes}
         with ThreadPoolExecutor(len(rungs) + 2) as pool:
-            place = partial(self._place, order)
             begun: list[Any] = [
-                pool.submit(self.step.prepare, self.step.place(state), place(size, 0), self.spec(size))
-                for size in rungs.values()
+                pool.submit(self._run, self.step.place(zeros), order, size, 0, updates=0) for size in rungs.values()
             ]
-            begun.append(pool.submit(self.score, self.step.place(state), 0))
+            begun.append(pool.submit(self.score, self.step.place(zeros), 0))
             begun.append(pool.submit(self.step.init, 0))
             for one in begun:
                 one.result()
@@ -98,8 +100,8 @@ class Trials:
         """Updates `begun` to `updates` of a trial at `size`, and whether one was refused. Consumes the state."""
         if updates <= begun:
             return state, False
-        state, observation = self.step(state, self._place(order, size, begun), self.spec(size, updates - begun))
-        return state, observation.sums()["refused"] > 0
+        state, sums = self._run(state, order, size, begun, updates - begun)
+        return state, bool(np.asarray(sums)[self._programs.refused] > 0)
 
     def score(self, state: State, fold: int) -> dict[str, float]:
         """Losses and metrics on the rows that `fold` leaves out: `{"valid_loss": ...}`."""
@@ -116,9 +118,9 @@ class Trials:
         spec = self.spec(size, updates - begun)
         resident, *rest = self.step.window_operands(self._place(orders[0], size, begun), spec, 1.0)
         tables = jax.tree.map(lambda *leaves: np.stack(leaves), *(dict(order.tables()) for order in orders))
-        window = self._programs.together(orders[0], spec, resident)
+        window = self._programs.together(orders[0], self.rung(size), resident)
         state, sums = window(_stacked(states), resident._replace(tables=tables), *rest)
-        refused = np.asarray(sums)[:, self.step.names.index("refused")] > 0
+        refused = np.asarray(sums)[:, self._programs.refused] > 0
         return [jax.tree.map(lambda leaf: leaf[i], state) for i in range(len(states))], refused.tolist()  # noqa: B023
 
     def score_all(self, states: Sequence[State], folds: Sequence[int]) -> list[dict[str, float]]:
@@ -127,6 +129,10 @@ class Trials:
         ids, weights = (np.stack([self.held[fold][part] for fold in folds]) for part in (0, 1))
         sums = self._programs.score_all(state.params, state.model_state, self.data, ids, weights)
         return [self._read(row, fold) for row, fold in zip(np.asarray(sums), folds, strict=True)]
+
+    def _run(self, state: State, order: DeviceOrder, size: int, begun: int, updates: int) -> tuple[State, Any]:
+        operands = self.step.window_operands(self._place(order, size, begun), self.spec(size), 1.0, updates)
+        return self._programs.alone(order, self.rung(size))(state, *operands)
 
     def _place(self, order: DeviceOrder, size: int, begun: int) -> Any:
         epoch, within = divmod(begun, -(-order.epoch_size // size))
@@ -144,18 +150,28 @@ class _Programs:
 
     def __init__(self, step: CompiledStep) -> None:
         self.step, self.objective = step, step.objective
+        self.bare = step.bare()
+        self.refused = self.bare.names.index("refused")
         self.score = jax.jit(self._trace_score, out_shardings=step.layout.replicated)
         self.score_all = jax.jit(jax.vmap(self._trace_score, in_axes=(0, 0, None, 0, 0)))
-        self._together: dict[Any, Any] = {}
+        self._windows: dict[Any, Any] = {}
 
-    def together(self, order: DeviceOrder, spec: BatchSpec, resident: Any) -> Any:
-        """The window of `spec` over many states and orders."""
-        key = (order.program, spec.micro_size, spec.micro_steps > 1, resident.weight is None)
-        if key not in self._together:
+    def alone(self, order: DeviceOrder, rung: BatchSpec) -> Any:
+        """The window of one trial."""
+        key = (order.program, rung.micro_size, rung.micro_steps > 1)
+        if key not in self._windows:
+            window = self.bare.window(order.program, rung)
+            self._windows[key] = jax.jit(window, out_shardings=self.step.layout.replicated, donate_argnums=0)
+        return self._windows[key]
+
+    def together(self, order: DeviceOrder, rung: BatchSpec, resident: Any) -> Any:
+        """The window over many states and orders."""
+        key = (order.program, rung.micro_size, rung.micro_steps > 1, resident.weight is None)
+        if key not in self._windows:
             axes = resident._replace(data=None, weight=None, tables=0)
-            window = jax.vmap(self.step.window(order.program, spec), in_axes=(0, axes, None, None))
-            self._together[key] = jax.jit(window, donate_argnums=0)
-        return self._together[key]
+            window = jax.vmap(self.bare.window(order.program, rung), in_axes=(0, axes, None, None))
+            self._windows[key] = jax.jit(window, donate_argnums=0)
+        return self._windows[key]
 
     def _trace_score(self, params: Any, model_state: Any, data: Any, ids: jax.Array, weight: jax.Array) -> jax.Array:
         names = self.objective.metrics
