@@ -89,7 +89,7 @@ def tuned(case: Case, assembly: Assembly, policy: Any, rates: Sequence[float]) -
 
 
 def policies(case: Case, lr: float, rows: int) -> dict[str, Any]:
-    """Every one starts at the smallest size that was swept, at rate `lr`, and may go as far as the largest."""
+    """Every one begins at the second size that was swept, at rate `lr`, and may grow to four times the largest."""
     first, largest = case.sizes[1], 4 * case.sizes[-1]
     sizes = Range(first, largest, largest, first=first)
     linear: Any = {"coupling": "square root"}
@@ -149,6 +149,7 @@ def measure(case: Case, quick: bool) -> dict[str, Any]:
             "time_ratio": constants[planned][4] / constants[fastest][4],
         },
         "step_ratio": min(of[2] for of in adaptive.values()) / constants[fastest][2],
+        "time_ratio": min(of[4] for of in adaptive.values()) / constants[fastest][4],
     }
 
 
@@ -165,7 +166,7 @@ def main(quick: bool, names: Sequence[str]) -> None:
         ]  # fmt: skip
         print(f"\n{name}: validation loss {CASES[name].target}, medians of {len(SEEDS)} seeds")
         print(table(["size or policy", "rate", "steps (range)", "seconds", "examples"], rows))
-        print({key: found[name][key] for key in ("fastest_constant", "plan", "step_ratio")})
+        print({key: found[name][key] for key in ("fastest_constant", "plan", "step_ratio", "time_ratio")})
     print(save("adaptive", quick=quick or len(names) < len(CASES), n=len(SEEDS), cases=found))
 
 
