@@ -21,6 +21,9 @@ from ladle.record import CHECKPOINTS, METRICS_FILE, RUN_FILE, read_json, read_li
 
 TIMES = ("seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "window_seconds")
 TIMES += ("memory_bytes", "memory_limit_bytes")
+SCHEDULE = " ".join(f"{2500 * n}:{(16, 24, 40)[n % 3]}" for n in range(50))
+SWITCHING = ["--schedule", SCHEDULE, "--rule", "half-life"]
+"""Instead of one size: it changes inside every second pass, and rate and decay rates move with it."""
 RUN = ["train", "digits", "--size", "16", "--lr", "0.001", "--until", "100 epochs", "--checkpoint-every", "0.02"]
 
 
@@ -80,9 +83,10 @@ def parameters(folder: Path) -> list[np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [6, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path, environment: dict[str, str], most: int) -> None:
-    finished(ladle([*RUN, "--out", "whole"], environment, tmp_path))
-    chance, kills = random.Random(0), 0
-    process = ladle([*RUN, "--out", "broken"], environment, tmp_path)
+    run = [*RUN[:2], *SWITCHING, *RUN[4:]]
+    finished(ladle([*run, "--out", "whole"], environment, tmp_path))
+    chance, kills, sizes = random.Random(0), 0, set()
+    process = ladle([*run, "--out", "broken"], environment, tmp_path)
     metrics = tmp_path / "broken" / METRICS_FILE
     while kills < most:
         before = metrics.stat().st_size if metrics.exists() else 0
@@ -95,9 +99,15 @@ def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path, environment: 
         process.send_signal(signal.SIGKILL)
         process.communicate()
         kills += 1
+        sizes.add(record_of(tmp_path / "broken")[-1]["size"])
         process = ladle(["train", "--resume", "broken"], environment, tmp_path)
     finished(process)
     assert kills == most, f"the run ended after {kills} kills: it must be longer"
+    assert len(sizes) > 1, "it was killed before and after a switch"
+    lines = record_of(tmp_path / "whole")
+    switched = {line["size"]: line for line in lines if "size" in line}
+    assert set(switched) == {16, 24, 40}
+    assert len({line["hyper"]["b2"] for line in switched.values()}) == 3
 
     assert record_of(tmp_path / "broken") == record_of(tmp_path / "whole")
     for broken, whole in zip(parameters(tmp_path / "broken"), parameters(tmp_path / "whole"), strict=True):

@@ -86,6 +86,13 @@ class Run:
         scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
         return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
 
+    def evaluate(self, rows: Any) -> dict[str, float]:
+        """Mean loss and metrics of the trained model on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.
+
+        - `rows`: such as `data.test`, in the form of the task's own data (targets of a regression standardised).
+        """
+        return self.assembly.evaluator(self.state, rows, prefix="")
+
     def _repr_html_(self) -> str:
         cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}
         rows = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in cells.items())

@@ -50,8 +50,3 @@ class EachLoss:
 def copied(state: State) -> State:
     """`state` in buffers of its own: a step consumes what it is given, so a branch begins with a copy."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
-
-
-def held_bytes(state: State) -> int:
-    """Bytes of a state."""
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
