@@ -39,7 +39,7 @@ def coordinate_variance(objective: Objective, params: Any, model_state: Any, row
     named = dict(zip(("data", "weight", "keys"), pieces_of((rows.data, rows.weight, rows.keys), parts), strict=True))
 
     def add(sums: Any, piece: Any) -> tuple[Any, None]:
-        done = micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels))
+        done = micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), None)
         share = 1 / jnp.maximum(done.weight, TINY)
         total, squares, weight, steps = sums
         squares = jax.tree.map(lambda old, g: old + g * g * share, squares, done.gradient)
@@ -47,7 +47,7 @@ def coordinate_variance(objective: Objective, params: Any, model_state: Any, row
             jax.tree.map(jnp.add, total, done.gradient),
             squares,
             weight + done.weight,
-            steps + done.micro_steps,
+            steps + (done.weight > 0),
         ), None
 
     none = jax.tree.map(jnp.zeros_like, params)

@@ -49,7 +49,7 @@ class CompiledStep:
     - `objective`, `optimizer`: what to minimise and how.
     - `rate`: learning-rate schedule, `f32[] examples drawn -> f32[] factor`.
     - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone, which are almost free.
-    - `moments`: False leaves out these too.
+    - `moments`: False leaves out these too, and the norm of the gradient.
     - `devices`: which devices share a batch; all of the host by default.
 
     The state given to a call is consumed: its buffers become the new state's.
@@ -92,7 +92,7 @@ class CompiledStep:
         self._prepared: set[Any] = set()
 
     def bare(self) -> CompiledStep:
-        """The same updates without metrics and moments: a smaller program, where only the trained state counts."""
+        """The same updates without metrics, moments and norms: a smaller program, where only the trained state counts."""
         objective = replace(self.objective, metrics=())
         return CompiledStep(objective, self.optimizer, rate=self.rate, moments=False, devices=self.devices)
 
@@ -352,7 +352,8 @@ class CompiledStep:
         return *self.layout.in_parts((batch.data, batch.weight, place.astype(np.uint32))), np.uint32(epoch[0])
 
     def _trace_zero(self, state: State) -> updates_.Accumulated:
-        return updates_.zero(state.params, state.model_state, len(self.objective.metrics))
+        pieces = self.moments and self.objective.additive
+        return updates_.zero(state.params, state.model_state, len(self.objective.metrics), pieces)
 
     def _trace_accumulate(self, done, state: State, data, weight, place, epoch, toward, *, cut: bool):
         micro = self._micro(state, data, weight, place, epoch)
@@ -368,4 +369,5 @@ class CompiledStep:
         view = self._view(state)
         noise = view is not None and (noise or self.gauge is not None)
         args = (state, done, lr_factor, place, epoch_size)
-        return updates_.apply(self.optimizer, self.rate, *args, noise=noise, scale=view.scale if view else None)
+        scale = view.scale if view else None
+        return updates_.apply(self.optimizer, self.rate, *args, noise=noise, norm=self.moments, scale=scale)

@@ -42,10 +42,10 @@ class View(NamedTuple):
     toward: Any = None
 
 
-class Accumulated(NamedTuple):
-    """Sums over the micro-batches of one update. `gradient` has the shape of the parameters; the rest are `f32[]`.
+class Pieces(NamedTuple):
+    """Sums over the micro-batches of one update that its noise is made of, `f32[]` each.
 
-    - `micro_sq`: sum over micro-batches j of |P G_j|^2 / m_j, m_j their weight: what the noise scale is made of.
+    - `micro_sq`: sum over micro-batches j of |P G_j|^2 / m_j, m_j their weight.
     - `micro_steps`: micro-batches (or pieces of one, or examples) with any weight.
     - `weight_sq`: sum of squared weights; `spread`: sum over micro-batches of their squared weights over m_j. With
       weights of 0 and 1 these are `weight` and `micro_steps`.
@@ -53,15 +53,24 @@ class Accumulated(NamedTuple):
       d_j = p'P G_j / m_j.
     """
 
-    gradient: Any
-    loss: jax.Array
-    weight: jax.Array
-    metrics: tuple[jax.Array, ...]
     micro_sq: jax.Array
     micro_steps: jax.Array
     weight_sq: jax.Array
     spread: jax.Array
     along: jax.Array
+
+
+class Accumulated(NamedTuple):
+    """Sums over the micro-batches of one update. `gradient` has the shape of the parameters; the rest are `f32[]`.
+
+    - `pieces`: None where no moments are taken.
+    """
+
+    gradient: Any
+    loss: jax.Array
+    weight: jax.Array
+    metrics: tuple[jax.Array, ...]
+    pieces: Pieces | None
     model_state: Any
 
     def add(self, later: Accumulated) -> Accumulated:
@@ -75,11 +84,11 @@ class Accumulated(NamedTuple):
         return scaled(jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), self.gradient), scale)
 
 
-def zero(params: Any, model_state: Any, num_metrics: int) -> Accumulated:
-    """Nothing accumulated yet."""
+def zero(params: Any, model_state: Any, num_metrics: int, pieces: bool = True) -> Accumulated:
+    """Nothing accumulated yet. `pieces`: whether moments are taken."""
     none = jnp.zeros((), jnp.float32)
-    sums = (none, none, (none,) * num_metrics, none, none, none, none, jnp.zeros(4, jnp.float32))
-    return Accumulated(jax.tree.map(jnp.zeros_like, params), *sums, model_state)
+    of_noise = Pieces(none, none, none, none, jnp.zeros(4, jnp.float32)) if pieces else None
+    return Accumulated(jax.tree.map(jnp.zeros_like, params), none, none, (none,) * num_metrics, of_noise, model_state)
 
 
 def scaled(tree: Any, scale: Any) -> Any:
@@ -114,18 +123,17 @@ def micro_gradient(
     (loss, (metrics, model_state)), gradient = jax.value_and_grad(total, has_aux=True)(params)
     weight = jnp.sum(rows.weight)
     sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
-    none, along = jnp.zeros((), jnp.float32), jnp.zeros(4, jnp.float32)
     if view is None:
-        return Accumulated(gradient, loss, weight, sums, none, none, none, none, along, model_state)
+        return Accumulated(gradient, loss, weight, sums, None, model_state)
     seen, share = scaled(gradient, view.scale), 1 / jnp.maximum(weight, TINY)
     micro_sq = squared_norm(seen) * share
     micro_steps = (weight > 0).astype(jnp.float32)
-    weight_sq = jnp.sum(rows.weight * rows.weight)
+    weight_sq, along = jnp.sum(rows.weight * rows.weight), jnp.zeros(4, jnp.float32)
     if view.toward is not None:
         product = inner(seen, view.toward)
         along = jnp.stack([weight, product, product * product * share, micro_steps])
-    noise = (micro_sq, micro_steps, weight_sq, weight_sq * share, along)
-    return Accumulated(gradient, loss, weight, sums, *noise, model_state)
+    pieces = Pieces(micro_sq, micro_steps, weight_sq, weight_sq * share, along)
+    return Accumulated(gradient, loss, weight, sums, pieces, model_state)
 
 
 def per_example_gradient(
@@ -169,7 +177,7 @@ def cut_gradient(
             )
         )
     data = pieces_of((rows.data, rows.weight, rows.keys), parts)
-    none = zero(params, model_state, len(objective.metrics))
+    none = zero(params, model_state, len(objective.metrics), pieces=view is not None)
 
     def alone(piece: Any) -> Accumulated:
         return micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), view)
@@ -210,6 +218,7 @@ def apply(
     epoch_size: jax.Array | int,
     *,
     noise: bool = True,
+    norm: bool = True,
     scale: Any = None,
 ) -> tuple[State, jax.Array]:
     """One optimiser update by the weighted mean gradient, and its sums `f32[len(sum_names)]`.
@@ -217,10 +226,11 @@ def apply(
     The learning rate is `hyper["lr"] * rate(examples) * lr_factor`. `place`: pass and place of the first example. A
     gradient or loss that is not finite is not applied: the state stays as it was and `refused` counts it.
     `noise=False` where there can be no second micro-batch: the moments' sums are then zeros that cost nothing to
-    compile. `scale`: P of the geometry that the moments were taken in.
+    compile. `norm=False` leaves out the gradient's norm: a gradient that is not finite is then refused one update late,
+    when the loss is not. `scale`: P of the geometry that the moments were taken in.
     """
     share = 1 / jnp.maximum(done.weight, TINY)
-    grad_sq = squared_norm(done.gradient) * share * share
+    grad_sq = squared_norm(done.gradient) * share * share if norm else jnp.zeros((), jnp.float32)
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss)
 
     def update(state: State) -> State:
@@ -237,9 +247,9 @@ def apply(
         return state._replace(params=params, opt_state=opt_state, model_state=done.model_state)
 
     moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
-    if noise:
+    if noise and done.pieces is not None:
         seen_sq = grad_sq if scale is None else squared_norm(done.mean(scale))
-        moments = jnp.where(finite, _noise_sums(done, seen_sq), 0)
+        moments = jnp.where(finite, _noise_sums(done.pieces, done.weight, seen_sq), 0)
     state = lax.cond(finite, update, lambda state: state, state)
     applied = finite.astype(jnp.float32)
     sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)
@@ -262,13 +272,13 @@ def noisy(gradient: Any, variance: jax.Array, key: jax.Array, place: tuple[jax.A
     return tree.unflatten(drawn)
 
 
-def _noise_sums(done: Accumulated, grad_sq: jax.Array) -> jax.Array:
-    counts = (done.micro_steps >= 2).astype(jnp.float32)
-    weight = jnp.maximum(done.weight, TINY)
-    whole = done.weight_sq / weight
-    spread = jnp.where(counts > 0, done.spread, whole + 1)  # What is masked below must not divide by zero.
-    trace, square = pair(done.micro_sq, grad_sq, weight, spread, whole)
-    sums = pair_sums(trace, square, done.weight, *_projection(done.along))
+def _noise_sums(pieces: Pieces, weight: jax.Array, grad_sq: jax.Array) -> jax.Array:
+    counts = (pieces.micro_steps >= 2).astype(jnp.float32)
+    total = jnp.maximum(weight, TINY)
+    whole = pieces.weight_sq / total
+    spread = jnp.where(counts > 0, pieces.spread, whole + 1)  # What is masked below must not divide by zero.
+    trace, square = pair(pieces.micro_sq, grad_sq, total, spread, whole)
+    sums = pair_sums(trace, square, weight, *_projection(pieces.along))
     return jnp.where(counts > 0, jnp.stack([jnp.asarray(value, jnp.float32) for value in sums.values()]), 0)
 
 
