@@ -92,7 +92,7 @@ class CompiledStep:
         self._prepared: set[Any] = set()
 
     def bare(self) -> CompiledStep:
-        """The same updates without metrics, moments and norms: a smaller program, where only the trained state counts."""
+        """The same updates without metrics, moments and norms: a smaller program where the state is all that counts."""
         objective = replace(self.objective, metrics=())
         return CompiledStep(objective, self.optimizer, rate=self.rate, moments=False, devices=self.devices)
 
