@@ -47,7 +47,7 @@ def coordinate_variance(objective: Objective, params: Any, model_state: Any, row
             jax.tree.map(jnp.add, total, done.gradient),
             squares,
             weight + done.weight,
-            steps + (done.weight > 0),
+            steps + (done.weight > 0).astype(jnp.float32),
         ), None
 
     none = jax.tree.map(jnp.zeros_like, params)
