@@ -35,6 +35,7 @@ MODELS = {
 
 CUTS = {
     "4 micro-batches of 128": (512, 128),
+    "one micro-batch of 32": (32, 32),
     "one micro-batch of 128": (128, 128),
     "one micro-batch of 512": (512, 512),
 }
