@@ -70,6 +70,7 @@ class CompiledStep:
         self.objective = objective
         self.optimizer = optimizer
         self.moments = moments
+        self._pieces = moments and objective.additive
         self.devices = devices
         self.layout: Layout = layout(devices)
         self.names = updates_.sum_names(objective)
@@ -291,7 +292,7 @@ class CompiledStep:
 
     def _view(self, state: State) -> updates_.View | None:
         """How gradients are looked at; None where no moments are taken, or the loss is no sum over examples."""
-        if not (self.moments and self.objective.additive):
+        if not self._pieces:
             return None
         if self.gauge is None or self.gauge.geometry == "sgd":
             return updates_.View()
@@ -354,8 +355,7 @@ class CompiledStep:
         return *self.layout.in_parts((batch.data, batch.weight, place.astype(np.uint32))), np.uint32(epoch[0])
 
     def _trace_zero(self, state: State) -> updates_.Accumulated:
-        pieces = self.moments and self.objective.additive
-        return updates_.zero(state.params, state.model_state, len(self.objective.metrics), pieces)
+        return updates_.zero(state.params, state.model_state, len(self.objective.metrics), self._pieces)
 
     def _trace_accumulate(self, done, state: State, data, weight, place, epoch, toward, *, cut: bool):
         micro = self._micro(state, data, weight, place, epoch)
