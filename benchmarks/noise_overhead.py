@@ -1,22 +1,27 @@
 """What measuring the gradient noise scale costs: seconds of training with and without it, Fashion-MNIST.
 
-Claims: at most 5 % where updates are accumulated from micro-batches, at most 15 % where an update is one micro-batch
-and one in 16 is cut in four to be measured (`ladle.moments.Gauge`), for an MLP 784-256-10 and a small convnet.
+Claims: at most 5 % where updates are accumulated from micro-batches or shared by replicas, of which one in eight is
+measured, at most 15 % where an update is one micro-batch and one in 16 is cut in four to be measured
+(`ladle.moments.Gauge`), for an MLP 784-256-10 and a small convnet.
 
     python benchmarks/noise_overhead.py [--quick]          (LADLE_DATA names the folder of data sets)
 
 Hardware and every sample: `results/noise_overhead.json`. Both programs train the same batches through ladle's own
 loop, in turn, in one process; compilation is left out. "Without" is the same program for a loss that is said to be no
-sum over examples, which leaves the moments out and nothing else.
+sum over examples, which leaves the moments out and nothing else. Replicas are two devices that JAX makes of the host.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+
+import jax
 from timing import arguments, headline, interleave, ratio, save, show, table
 
 import ladle
@@ -34,19 +39,23 @@ MODELS = {
 """Models, and how many examples one timed part trains on."""
 
 CUTS = {
-    "4 micro-batches of 128": (512, 128),
-    "one micro-batch of 32": (32, 32),
-    "one micro-batch of 128": (128, 128),
-    "one micro-batch of 512": (512, 512),
+    "4 micro-batches of 128": (512, 128, 1),
+    "16 micro-batches of 32": (512, 32, 1),
+    "two replicas of 128": (256, 256, 2),
+    "one micro-batch of 32": (32, 32, 1),
+    "one micro-batch of 128": (128, 128, 1),
+    "one micro-batch of 512": (512, 512, 1),
 }
+"""Batch size, micro-batch size, and how many devices share it."""
 
 
-def pair(model: Any, rows: int, micro_steps: int) -> dict[str, Assembly]:
+def pair(model: Any, devices: int) -> dict[str, Assembly]:
     data = ladle.data.load("fashion-mnist", valid=0)
     task = ladle.Task(model(), "cross_entropy", data, optimizer="adam", lr=1e-3)
-    measured = assemble(task, gauge=Gauge() if micro_steps == 1 else None)
+    shared = jax.devices()[:devices]
+    measured = assemble(task, gauge=Gauge(), devices=shared)
     objective = replace(task.objective(), additive=False)
-    plain = assemble(task.with_(model=objective, loss=None))
+    plain = assemble(task.with_(model=objective, loss=None), devices=shared)
     return {"with": measured, "without": plain}
 
 
@@ -61,8 +70,8 @@ def seconds(assembly: Assembly, size: int, micro_size: int, examples: int) -> fl
 def main(quick: bool) -> None:
     repeats, found, samples = (5 if quick else 15), {}, {}
     for name, (model, examples) in MODELS.items():
-        for cut, (size, micro_size) in CUTS.items():
-            both = pair(model, examples, size // micro_size)
+        for cut, (size, micro_size, devices) in CUTS.items():
+            both = pair(model, devices)
             programs = {which: partial(seconds, one, size, micro_size, examples) for which, one in both.items()}
             for program in programs.values():
                 program()  # compiles, and touches memory first

@@ -28,10 +28,12 @@ Geometry = Literal["sgd", "preconditioned"]
 class Gauge:
     """How gradient moments are taken while training.
 
-    An update of two or more micro-batches, or on two or more devices, is measured as it is. One micro-batch has
-    no spread, so one update in `every` is cut into `parts` for the purpose: the same gradient to rounding.
+    An update of two or more micro-batches, or on two or more devices, has pieces as it is, whose gradients only have
+    to be read once more: one in `every_accumulated`. One micro-batch has no spread, so one update in `every` is cut
+    into `parts` for the purpose: the same gradient to rounding.
 
-    - `every`: updates of one micro-batch between two that are cut; 0 cuts none.
+    - `every`: from one update that is cut to the next, where an update is one micro-batch; 0 cuts none.
+    - `every_accumulated`: from one update that is measured to the next, where it has pieces. 1 measures all.
     - `parts`: pieces of a cut one. More pieces, less error: var(trace) falls as 1/(parts - 1).
     - `per_example`: one gradient per example, in every update: least error, most memory.
     - `geometry`: "sgd" measures g. "preconditioned" measures P g, P = 1/(sqrt(v) + eps) of Adam and its kin before the
@@ -45,6 +47,7 @@ class Gauge:
     """
 
     every: int = 16
+    every_accumulated: int = 8
     parts: int = 4
     per_example: bool = False
     geometry: Geometry = "sgd"
@@ -53,6 +56,7 @@ class Gauge:
     def __post_init__(self) -> None:
         if self.every != 0:
             require_count("every", self.every)
+        require_count("every_accumulated", self.every_accumulated)
         least, why = (4, "half of them give the direction") if self.projection else (2, "one has no spread")
         if require_count("parts", self.parts) < least:
             raise ArgumentError(must("parts", f"be at least {least}", self.parts, why, f"parts={least}"))
@@ -69,6 +73,7 @@ class Gauge:
             return self
         return Gauge(
             every=min(filter(None, (self.every, other.every)), default=0),
+            every_accumulated=min(self.every_accumulated, other.every_accumulated),
             parts=max(self.parts, other.parts),
             per_example=self.per_example or other.per_example,
             geometry=self.geometry if self.geometry != "sgd" else other.geometry,

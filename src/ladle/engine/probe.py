@@ -125,7 +125,7 @@ class CompiledProbe:
         pilot = BatchSpec(self.pilot.size, self.pilot.micro_size, updates=min(PILOT_UPDATES, per_epoch))
         state, cursor, _ = self._window(state, self.feed.start(), pilot, 1.0)
         measured = BatchSpec(spec.size, spec.micro_size, updates=updates)
-        _, _, observation = self._window(state, cursor, measured, 0.0)
+        _, _, observation = self._window(state, cursor, measured, 0.0, every=1)
         return observation.moments()
 
     def joules(self, spec: BatchSpec) -> float | None:
@@ -152,10 +152,12 @@ class CompiledProbe:
         observation.sums()
         return state, time.perf_counter() - started
 
-    def _window(self, state: Any, cursor: Cursor, spec: BatchSpec, lr_factor: float) -> tuple[Any, Cursor, Observation]:
+    def _window(
+        self, state: Any, cursor: Cursor, spec: BatchSpec, lr_factor: float, every: int | None = None
+    ) -> tuple[Any, Cursor, Observation]:
         """What the step does with a draw, through the programs compiled here."""
         draw, cursor = self._draw(cursor, spec)
-        state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor))
+        state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor, every=every))
         return state, cursor, Observation(self.step.names, sums)
 
     def _draw(self, cursor: Cursor, spec: BatchSpec) -> tuple[ResidentDraw, Cursor]:
@@ -194,7 +196,7 @@ class CompiledProbe:
         folder.mkdir()
         (folder / "program").write_bytes(exported.serialize())
         # The counts are the only operand whose values matter: they say how many rows are really used.
-        numbers = np.array([0, 0, spec.size, 2], np.uint32)
+        numbers = np.array([0, 0, spec.size, 2, 1], np.uint32)
         facts = {
             "leaves": [[list(leaf.shape), str(leaf.dtype)] for leaf in leaves],
             "donated": len(jax.tree.leaves(shapes[0])),

@@ -24,6 +24,7 @@ from ladle.errors import RunError
 from ladle.feed.arrays import Arrays
 from ladle.feed.order import Sequential
 from ladle.feed.resident import ResidentFeed
+from ladle.moments import Gauge
 from ladle.spec import BatchSpec
 
 ROWS, INPUTS, HIDDEN = 4096, 32, 1024
@@ -150,10 +151,10 @@ def test_a_probe_leaves_no_trace_on_a_run(small: CompiledProbe):
 
 
 def test_moments_are_taken_at_the_parameters_that_the_pilot_reached(small: CompiledProbe):
-    """An epoch of the pilot, then updates at rate zero: the same as by hand."""
+    """An epoch of the pilot, then updates at rate zero, all of them measured: the same as by hand."""
     state, _, _ = run(small.step, small.feed, BatchSpec(4, 4, updates=10), lr=0.5)  # ceil(37 / 4) updates, one epoch
     draw, _ = small.feed.draw(small.feed.start().__class__(37), BatchSpec(8, 4, updates=6))
-    _, observation = small.step(state, draw, BatchSpec(8, 4, updates=6), 0.0)
+    _, observation = sgd(gauge=Gauge(every_accumulated=1))(state, draw, BatchSpec(8, 4, updates=6), 0.0)
     found = small.moments(BatchSpec(8, 4), updates=6)
     assert found == observation.moments()
     assert found.count == 6, "five of 8 = 4 + 4, the last of the pass has 5 = 4 + 1"

@@ -82,6 +82,7 @@ class CompiledStep:
         self._init = compiled(partial(init_state, objective, optimizer))
         static = ("micro_size", "accumulate", "program")
         self._cut = bool(gauge and gauge.every and not gauge.per_example and self.layout.devices == 1)
+        self.every = 1 if gauge and gauge.per_example else (gauge or Gauge()).every_accumulated
         self._projects = bool(gauge and gauge.projection)
         self._window = compiled(self._trace_window, static_argnames=static, donate_argnums=0)
         self._accumulate = compiled(self._trace_accumulate, static_argnames="cut", donate_argnums=0)
@@ -193,12 +194,20 @@ class CompiledStep:
         return self._window(state, *operands, **self.window_statics(resident.order.program, spec))[0]
 
     def window_operands(
-        self, draw: ResidentDraw, spec: BatchSpec, lr_factor: float, updates: int | None = None
+        self,
+        draw: ResidentDraw,
+        spec: BatchSpec,
+        lr_factor: float,
+        updates: int | None = None,
+        every: int | None = None,
     ) -> tuple[Any, ...]:
-        """The traced arguments of the compiled window after the state."""
+        """The traced arguments of the compiled window after the state.
+
+        - `every`: updates that have pieces as they are between two that are measured; the gauge's where left out.
+        """
         resident = Resident(draw.data, draw.weight, dict(draw.order.tables()))
         count = spec.updates if updates is None else updates
-        numbers = np.array([draw.epoch, draw.offset, spec.size, count], np.uint32)
+        numbers = np.array([draw.epoch, draw.offset, spec.size, count, every or self.every], np.uint32)
         return resident, numbers, np.float32(lr_factor)
 
     def lower(self, shapes: tuple[Any, ...], program: OrderProgram, spec: BatchSpec) -> Any:
@@ -227,24 +236,25 @@ class CompiledStep:
     ) -> tuple[State, jax.Array]:
         """`updates` batches of `size` from place `offset` of pass `epoch` on; stops early at a refused one.
 
-        - `numbers`: `u32[4]`, these four in the order epoch, offset, size, updates.
+        - `numbers`: `u32[5]`, these in the order epoch, offset, size, updates, every.
         """
         epoch_size = program.epoch_size
-        epoch, offset, size, updates = (numbers[i] for i in range(4))
+        epoch, offset, size, updates, every = (numbers[i] for i in range(5))
 
         def rows(state: State, epoch: jax.Array, first: jax.Array, count: jax.Array) -> MicroBatch:
             return gather(self.layout, program, resident, state, epoch, first, count, micro_size)
 
         def gradient(state: State, epoch: jax.Array, offset: jax.Array, count: jax.Array, cut: bool):
             view, none = self._view(state), self._trace_zero(state)
+            measured = offset // size % every == 0
             if not accumulate:
-                return self._whole(state, none, rows(state, epoch, offset, count), view, cut)
+                return self._whole(state, none, rows(state, epoch, offset, count), view, cut, measured)
 
             def micro_steps(done, first, end, view):
                 def micro_step(carry):
                     done, first = carry
                     micro = rows(state, epoch, offset + first, count - first)
-                    new = self._gradient(self.objective, state.params, done.model_state, micro, view)
+                    new = self._gradient(self.objective, state.params, done.model_state, micro, view, measured)
                     return done.add(new), first + np.uint32(micro_size)
 
                 return lax.while_loop(lambda carry: carry[1] < end, micro_step, (done, first))[0]
@@ -305,11 +315,17 @@ class CompiledStep:
         return offset // size % self.gauge.every == 0
 
     def _whole(
-        self, state: State, done: updates_.Accumulated, micro: MicroBatch, view: updates_.View | None, cut: bool
+        self,
+        state: State,
+        done: updates_.Accumulated,
+        micro: MicroBatch,
+        view: updates_.View | None,
+        cut: bool,
+        measured: Any,
     ) -> updates_.Accumulated:
         """The sums of an update of one micro-batch, `cut` into pieces or not."""
         if not cut:
-            return self._gradient(self.objective, state.params, done.model_state, micro, view)
+            return self._gradient(self.objective, state.params, done.model_state, micro, view, measured)
         assert self.gauge is not None and view is not None
         parts = min(self.gauge.parts, micro.weight.shape[0])
         pieces = partial(updates_.cut_gradient, self.objective, state.params, done.model_state)
@@ -330,10 +346,11 @@ class CompiledStep:
         steps = -(-draw.counts[update] // spec.micro_size)
         epoch, offset = divmod(start, draw.epoch_size)
         cut = bool(spec.micro_steps == 1 and self._measures(offset, spec.size))
+        measured = np.bool_(offset // spec.size % self.every == 0)
         for number, batch in enumerate(draw.micro_batches(update, spec.micro_size)):
             if self._projects and steps > 1 and 2 * number in (steps, steps + 1):
                 toward = self._toward(state, done)
-            done = self._accumulate(done, state, *self._sent(batch, spec, draw.epoch_size), toward, cut=cut)
+            done = self._accumulate(done, state, *self._sent(batch, spec, draw.epoch_size), toward, measured, cut=cut)
         place = np.uint32(epoch), np.uint32(offset)
         return self._apply(state, done, np.float32(lr_factor), place, np.float32(draw.epoch_size))
 
@@ -341,9 +358,9 @@ class CompiledStep:
         batch = next(iter(draw.micro_batches(0, spec.micro_size)))
         sent = self._sent(batch, spec, draw.epoch_size)
         for cut in (False, True) if self._cut and spec.micro_steps == 1 else (False,):
-            done = self._accumulate(self._zero(state), state, *sent, None, cut=cut)
+            done = self._accumulate(self._zero(state), state, *sent, None, np.True_, cut=cut)
         if self._projects and spec.micro_steps > 1:
-            done = self._accumulate(done, state, *sent, self._toward(state, done), cut=False)
+            done = self._accumulate(done, state, *sent, self._toward(state, done), np.True_, cut=False)
         refused = done._replace(loss=self.layout.everywhere(np.float32(np.nan)))
         place = np.uint32(0), np.uint32(0)
         return self._apply(state, refused, np.float32(0), place, np.float32(draw.epoch_size))[0]
@@ -357,11 +374,11 @@ class CompiledStep:
     def _trace_zero(self, state: State) -> updates_.Accumulated:
         return updates_.zero(state.params, state.model_state, len(self.objective.metrics), self._pieces)
 
-    def _trace_accumulate(self, done, state: State, data, weight, place, epoch, toward, *, cut: bool):
+    def _trace_accumulate(self, done, state: State, data, weight, place, epoch, toward, measured, *, cut: bool):
         micro = self._micro(state, data, weight, place, epoch)
         view = self._view(state)
         view = view._replace(toward=toward) if view else None
-        return done.add(self._whole(state, done, micro, view, cut))
+        return done.add(self._whole(state, done, micro, view, cut, measured))
 
     def _trace_toward(self, state: State, done: updates_.Accumulated) -> Any:
         view = self._view(state)

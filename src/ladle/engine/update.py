@@ -87,8 +87,14 @@ class Accumulated(NamedTuple):
 def zero(params: Any, model_state: Any, num_metrics: int, pieces: bool = True) -> Accumulated:
     """Nothing accumulated yet. `pieces`: whether moments are taken."""
     none = jnp.zeros((), jnp.float32)
-    of_noise = Pieces(none, none, none, none, jnp.zeros(4, jnp.float32)) if pieces else None
+    of_noise = no_pieces() if pieces else None
     return Accumulated(jax.tree.map(jnp.zeros_like, params), none, none, (none,) * num_metrics, of_noise, model_state)
+
+
+def no_pieces() -> Pieces:
+    """Nothing measured."""
+    none = jnp.zeros((), jnp.float32)
+    return Pieces(none, none, none, none, jnp.zeros(4, jnp.float32))
 
 
 def scaled(tree: Any, scale: Any) -> Any:
@@ -112,9 +118,17 @@ def inner(one: Any, other: Any) -> jax.Array:
 
 
 def micro_gradient(
-    objective: Objective, params: Any, model_state: Any, rows: MicroBatch, view: View | None = View()
+    objective: Objective,
+    params: Any,
+    model_state: Any,
+    rows: MicroBatch,
+    view: View | None = View(),
+    measured: Any = True,
 ) -> Accumulated:
-    """The sums of one micro-batch: one forward and one backward pass. `view` None: without those of the noise."""
+    """The sums of one micro-batch: one forward and one backward pass. `view` None: without those of the noise.
+
+    - `measured`: `bool[]`, perhaps traced: False leaves the sums of the noise zero, and the gradient is not read for them.
+    """
 
     def total(params: Any):
         losses, metrics, new_state = checked_losses(objective, params, model_state, rows, True)
@@ -125,21 +139,35 @@ def micro_gradient(
     sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
     if view is None:
         return Accumulated(gradient, loss, weight, sums, None, model_state)
+    def pieces() -> Pieces:
+        return _pieces(gradient, weight, rows.weight, view)
+
+    # Only sums leave the condition: a gradient that came out of one would be written to memory again.
+    of_noise = pieces() if measured is True else lax.cond(measured, pieces, no_pieces)
+    return Accumulated(gradient, loss, weight, sums, of_noise, model_state)
+
+
+def _pieces(gradient: Any, weight: jax.Array, weights: jax.Array, view: View) -> Pieces:
+    """What one micro-batch adds to the sums of the noise."""
     seen, share = scaled(gradient, view.scale), 1 / jnp.maximum(weight, TINY)
     micro_sq = squared_norm(seen) * share
     micro_steps = (weight > 0).astype(jnp.float32)
-    weight_sq, along = jnp.sum(rows.weight * rows.weight), jnp.zeros(4, jnp.float32)
+    weight_sq, along = jnp.sum(weights * weights), jnp.zeros(4, jnp.float32)
     if view.toward is not None:
         product = inner(seen, view.toward)
         along = jnp.stack([weight, product, product * product * share, micro_steps])
-    pieces = Pieces(micro_sq, micro_steps, weight_sq, weight_sq * share, along)
-    return Accumulated(gradient, loss, weight, sums, pieces, model_state)
+    return Pieces(micro_sq, micro_steps, weight_sq, weight_sq * share, along)
 
 
 def per_example_gradient(
-    objective: Objective, params: Any, model_state: Any, rows: MicroBatch, view: View | None = View()
+    objective: Objective,
+    params: Any,
+    model_state: Any,
+    rows: MicroBatch,
+    view: View | None = View(),
+    measured: Any = True,
 ) -> Accumulated:
-    """The same sums from one gradient per example, through `vmap`.
+    """The same sums from one gradient per example, through `vmap`; always measured, whatever `measured` says.
 
     The noise scale then has one term per example instead of one per micro-batch: up to (micro-batches - 1) times
     less variance in its trace. Costs `rows` copies of the parameters' memory.
@@ -155,6 +183,7 @@ def cut_gradient(
     model_state: Any,
     rows: MicroBatch,
     view: View | None = View(),
+    measured: Any = True,
     *,
     parts: int,
     together: bool = False,
@@ -180,7 +209,7 @@ def cut_gradient(
     none = zero(params, model_state, len(objective.metrics), pieces=view is not None)
 
     def alone(piece: Any) -> Accumulated:
-        return micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), view)
+        return micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), view, measured)
 
     named = dict(zip(("data", "weight", "keys"), data, strict=True))
     if together:
