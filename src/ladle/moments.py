@@ -21,6 +21,9 @@ from ladle.spec import require_count
 PREFIX = "noise/"
 """Sums of an `Observation` that belong to `Moments` begin with this."""
 
+LEAST = 8
+"""Updates of a window that are measured, where it has them: fewer leave the interval of a noise scale too wide."""
+
 Geometry = Literal["sgd", "preconditioned"]
 
 
@@ -33,7 +36,8 @@ class Gauge:
     into `parts` for the purpose: the same gradient to rounding.
 
     - `every`: from one update that is cut to the next, where an update is one micro-batch; 0 cuts none.
-    - `every_accumulated`: from one update that is measured to the next, where it has pieces. 1 measures all.
+    - `every_accumulated`: from one update that is measured to the next, where it has pieces; in a window of few updates
+      fewer, so that `LEAST` are measured. 1 measures all.
     - `parts`: pieces of a cut one. More pieces, less error: var(trace) falls as 1/(parts - 1).
     - `per_example`: one gradient per example, in every update: least error, most memory.
     - `geometry`: "sgd" measures g. "preconditioned" measures P g, P = 1/(sqrt(v) + eps) of Adam and its kin before the
@@ -66,6 +70,14 @@ class Gauge:
         if self.per_example and self.projection:
             why = "its direction is a part of the micro-batches of an update"
             raise ArgumentError(must("projection", "be False with per_example", True, why, "per_example=False"))
+
+    def stride(self, updates: int) -> int:
+        """From one update that is measured to the next, in a window of `updates` that have pieces.
+
+        >>> Gauge().stride(500), Gauge().stride(30), Gauge().stride(6)
+        (8, 3, 1)
+        """
+        return min(self.every_accumulated, max(updates // LEAST, 1))
 
     def join(self, other: Gauge | None) -> Gauge:
         """What measures enough for both."""

@@ -19,25 +19,57 @@ def preconditioner(opt_state: Any, hyper: Mapping[str, jax.Array]) -> Any:
 
     v is the bias-corrected running average of squared gradients, from updates before this one, so that P does not
     depend on what it scales. AdaptDL's `AdamGradientNoiseScale` uses the same (Qiao et al. 2021, OSDI, section 4.1).
+
+    A coordinate that never had a gradient (v = 0) is left out, P = 0: its first one would be scaled by 1 / eps, and
+    a few such would be all that the moments hold.
     """
     held = second_moment(opt_state)
-    count = getattr(held, "count", None)
+    count = updates_of(held)
     decay = hyper.get("b2", hyper.get("decay", jnp.float32(0)))
     eps = hyper.get("eps", jnp.float32(1e-8))
     correction = jnp.float32(1) if count is None else 1 - decay ** jnp.maximum(count, 1).astype(jnp.float32)
-    begun = jnp.bool_(True) if count is None else count > 0
+    seen = jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(held.nu)])
+    begun = jnp.any(seen) if count is None else count > 0
 
     def factor(leaf: jax.Array) -> jax.Array:
         root = jnp.sqrt(leaf.astype(jnp.float32) / correction)
-        return jnp.where(begun, 1 / (root + eps), 1.0)
+        return jnp.where(begun, jnp.where(leaf > 0, 1 / (root + eps), 0.0), 1.0)
 
     return jax.tree.map(factor, held.nu)
 
 
 def second_moment(opt_state: Any) -> Any:
     """The part of an optax state with `nu`, the running average of squared gradients (Adam and its kin, RMSProp)."""
-    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: hasattr(part, "nu"))
-    return next((part for part in parts if hasattr(part, "nu")), None)
+    parts = jax.tree.leaves(opt_state, is_leaf=holds_second_moment)
+    return next((part for part in parts if holds_second_moment(part)), None)
+
+
+def holds_second_moment(part: Any) -> bool:
+    """Whether a part of an optax state is the one with `nu`."""
+    return "nu" in getattr(part, "_fields", ())
+
+
+def updates_of(held: Any) -> Any:
+    """Updates behind a part of an optax state, `i32[]`; None where it does not count them.
+
+    By its fields: a plain attribute `count` is that of every tuple.
+    """
+    return held.count if "count" in held._fields else None
+
+
+def has_second_moment(objective: Objective, optimizer: Optimizer) -> bool:
+    """Whether the optimiser keeps `nu` for every parameter, with constants that are known here.
+
+    One that treats some parameters otherwise (Muon's matrices) keeps none of them; a transformation of the user's has
+    constants of its own.
+    """
+    if optimizer.lr is None:
+        return False
+    parameters = jax.eval_shape(objective.init, jax.random.key(0))[0]
+    with jax.numpy_dtype_promotion("standard"):
+        state = jax.eval_shape(lambda given: optimizer.make(dict(optimizer.hyper)).init(given), parameters)
+    held = second_moment(state)
+    return held is not None and jax.tree.structure(held.nu) == jax.tree.structure(parameters)
 
 
 def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge) -> None:
@@ -57,9 +89,6 @@ def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge)
         raise ArgumentError(must("gauge", "cut no micro-batch of a model with a state", gauge, why, remedy))
     if gauge.geometry == "sgd":
         return
-    parameters = {"w": jnp.zeros(2)}
-    with jax.numpy_dtype_promotion("standard"):
-        state = jax.eval_shape(optimizer.make(dict(optimizer.hyper)).init, parameters)
-    if second_moment(state) is None:
-        why = "it keeps no average of squared gradients"
+    if not has_second_moment(objective, optimizer):
+        why = "it keeps no average of squared gradients of every parameter, or with constants unknown here"
         raise ArgumentError(must("geometry", "be 'sgd' with this optimiser", optimizer.name, why, "geometry='sgd'"))

@@ -6,10 +6,12 @@ from collections import Counter
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ladle.engine import fakes_test as fakes
 from ladle.engine.fakes_test import LANES, N, feed_of, flat, gradient, reference, relative, run, sgd
+from ladle.engine.geometry import preconditioner
 from ladle.engine.objective import of_functions, of_model
 from ladle.engine.optimizer import optimizer_named
 from ladle.engine.step import CompiledStep
@@ -54,20 +56,45 @@ def test_rows_that_do_not_divide_are_filled_without_weight(lane="resident"):
 
 
 @lanes
-@pytest.mark.parametrize(("size", "micro"), [(32, 4), (30, 4), (32, 32)])
-def test_the_projection_is_along_the_first_half(lane, size, micro):
-    """p = mean gradient of the first half of the micro-batches; the variance of p'g_i from the second half."""
+@pytest.mark.parametrize(("size", "micro", "cuts"), [(32, 4, (8, 16)), (30, 4, (8, 16)), (32, 32, (8, 16)), (8, 4, None)])
+def test_the_projection_is_a_covariance_along_two_other_parts(lane, size, micro, cuts):
+    """p and q: mean gradients of the first two parts of the micro-batches; Cov(p'g_i, q'g_i) from the third."""
     gauge = Gauge(every=1, parts=8, projection=True)
     _, observation, draw = run(sgd(gauge=gauge), feed_of(lane), BatchSpec(size, micro), lr=0.0)
-    g, cut = each(draw.ids()[0]), 4
-    half = (-(size // -cut) + 1) // 2 * cut
-    toward = g[:half].mean(0)
-    masses = [len(g[first : first + cut]) for first in range(half, size, cut)]
-    d = np.array([g[first : first + cut].mean(0) @ toward for first in range(half, size, cut)])
-    expected = np.sum(masses * (d - np.average(d, weights=masses)) ** 2) / (len(d) - 1)
     moments = observation.moments()
+    if cuts is None:
+        assert (moments.count, moments.projections) == (1, 0), "two micro-batches have no third part"
+        return
+    g, (first, second) = each(draw.ids()[0]), cuts
+    starts = range(second, size, 4)
+    masses = np.array([len(g[start : start + 4]) for start in starts])
+    d, e = (
+        np.array([g[start : start + 4].mean(0) @ toward for start in starts])
+        for toward in (g[:first].mean(0), g[first:second].mean(0))
+    )
+    apart = (d - np.average(d, weights=masses)) * (e - np.average(e, weights=masses))
     assert moments.projections == 1
-    assert moments.projection == pytest.approx(expected, rel=1e-3)
+    assert moments.projection == pytest.approx(np.sum(masses * apart) / (len(d) - 1), rel=1e-3)
+
+
+@pytest.mark.parametrize("micro", [64, 4])
+def test_the_projection_is_that_along_the_true_gradient(micro):
+    """Against G'Sigma G of the data, where the noise of a direction would be ten times as much."""
+    rng, rows = np.random.default_rng(0), 32_768
+    h, x = (1 / np.arange(1, 21.0)).astype(np.float32), rng.standard_normal((rows, 20)).astype(np.float32) + 0.1
+    objective = of_functions(
+        lambda key: jnp.zeros(20), lambda p, b: 0.5 * jnp.sum(h[None] * (p[None] - b["x"]) ** 2, 1)
+    )
+    g = -h * x.astype(np.float64)
+    truth, spec = np.var(g @ g.mean(0)), BatchSpec(64, micro, updates=512)
+    step = sgd(objective, gauge=Gauge(every=1, every_accumulated=1, parts=8, projection=True))
+    found = []
+    for seed in range(16):
+        feed = ResidentFeed(Arrays({"x": x}), Permuted(rows, seed))
+        moments = step(step.init(0, {"lr": 0.0}), feed.draw(feed.start(), spec)[0], spec, 0.0)[1].moments()
+        found.append(moments.projection / moments.projections)
+    error = np.std(found, ddof=1) / 4
+    assert error < 0.1 * truth and abs(np.mean(found) - truth) < 3 * error
 
 
 def test_u_statistics_of_the_projection_are_unbiased():
@@ -91,6 +118,38 @@ def test_adams_geometry_scales_by_its_second_moment(lane="resident"):
     _, second = step(state, draw, spec, 1.0)
     pieces = each(draw.ids()[0]).reshape(4, 2, -1).mean(1) * scale
     assert second.moments().trace == pytest.approx(Moments.from_gradients(pieces, 2).trace, rel=1e-3)
+
+
+def test_a_coordinate_that_never_had_a_gradient_is_left_out():
+    """Its first one would be scaled by 1 / eps, and be all that is seen."""
+    state = optax.scale_by_adam().init(jnp.zeros(3))._replace(count=jnp.int32(5), nu=jnp.array([4.0, 0.0, 1e-6]))
+    found = preconditioner((state,), {"b2": jnp.float32(0), "eps": jnp.float32(1e-8)})
+    np.testing.assert_allclose(found, [0.5, 0.0, 1e3], rtol=1e-4)
+    begun = optax.scale_by_adam().init(jnp.zeros(3))
+    np.testing.assert_array_equal(preconditioner((begun,), {"eps": jnp.float32(1e-8)}), 1.0)
+
+
+def test_rmsprops_geometry_needs_no_count(lane="resident"):
+    """Its state counts no updates; what a tuple calls `count` is none."""
+    step = CompiledStep(fakes.OBJECTIVE, optimizer_named("rmsprop"), gauge=Gauge(every=1, geometry="preconditioned"))
+    feed, spec = feed_of(lane), BatchSpec(8, 8)
+    draw, cursor = feed.draw(feed.start(), spec)
+    state, first = step(step.init(0, {"lr": 0.0}), draw, spec, 1.0)
+    assert first.moments().trace == pytest.approx(run(sgd(gauge=Gauge(every=1)), feed, spec)[1].moments().trace, 1e-4)
+    scale = 1 / (np.sqrt(0.1 * gradient_of(draw.ids()[0]) ** 2) + 1e-8)
+    draw, _ = feed.draw(cursor, spec)
+    pieces = each(draw.ids()[0]).reshape(4, 2, -1).mean(1) * scale
+    second = step(step.rebase(state, draw, spec, 8), draw, spec, 1.0)[1]
+    assert second.moments().trace == pytest.approx(Moments.from_gradients(pieces, 2).trace, rel=1e-3)
+
+
+@lanes
+@pytest.mark.parametrize(("micro", "per_example"), [(10, False), (4, False), (10, True)])
+def test_a_ragged_last_batch_is_not_measured(lane, micro, per_example):
+    """37 rows in batches of 10: the fourth has 7."""
+    gauge = Gauge(every=1, every_accumulated=1, per_example=per_example)
+    _, observation, _ = run(sgd(gauge=gauge), feed_of(lane), BatchSpec(10, micro, updates=4))
+    assert (observation.moments().count, observation.moments().examples) == (3, 30)
 
 
 def gradient_of(ids: np.ndarray) -> np.ndarray:
@@ -121,8 +180,9 @@ def test_what_cannot_be_measured_is_refused():
     dependent = of_functions(fakes.init, fakes.loss, additive=False)
     with pytest.raises(ArgumentError, match="loss that is not a sum over examples"):
         sgd(dependent, gauge=Gauge())
-    with pytest.raises(ArgumentError, match="geometry must be 'sgd'"):
-        sgd(gauge=Gauge(geometry="preconditioned"))
+    for name in ("sgd", "muon", optax.adam(1e-3, eps=1e-2)):
+        with pytest.raises(ArgumentError, match="geometry must be 'sgd'"):
+            CompiledStep(fakes.OBJECTIVE, optimizer_named(name), gauge=Gauge(geometry="preconditioned"))
     assert run(sgd(dependent), feed_of("resident"), BatchSpec(8, 4))[1].moments().count == 0
 
 

@@ -157,7 +157,7 @@ def test_moments_are_taken_at_the_parameters_that_the_pilot_reached(small: Compi
     _, observation = sgd(gauge=Gauge(every_accumulated=1))(state, draw, BatchSpec(8, 4, updates=6), 0.0)
     found = small.moments(BatchSpec(8, 4), updates=6)
     assert found == observation.moments()
-    assert found.count == 6, "five of 8 = 4 + 4, the last of the pass has 5 = 4 + 1"
+    assert found.count == 5, "five of 8 = 4 + 4; the last of the pass has 5 = 4 + 1"
 
 
 def test_seconds_are_measured_even_where_training_would_diverge():

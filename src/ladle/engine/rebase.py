@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ladle.engine.geometry import second_moment
+from ladle.engine.geometry import has_second_moment, holds_second_moment, updates_of
 from ladle.engine.objective import Objective
+from ladle.engine.optimizer import Optimizer
 from ladle.engine.rows import MicroBatch
 from ladle.engine.update import TINY, micro_gradient, pieces_of
 from ladle.errors import ArgumentError, must
@@ -61,19 +62,19 @@ def rebased(opt_state: Any, variance: Any, hyper: Mapping[str, jax.Array], old: 
     moved = 1 / new - 1 / old
 
     def part(held: Any) -> Any:
-        if not hasattr(held, "nu"):
+        if not holds_second_moment(held):
             return held
         decay = hyper.get("b2", hyper.get("decay", jnp.float32(0)))
-        count = getattr(held, "count", None)
+        count = updates_of(held)
         begun = 1 if count is None else 1 - decay ** count.astype(jnp.float32)
         nu = jax.tree.map(lambda v, s: jnp.maximum(v + (begun * moved * s).astype(v.dtype), 0), held.nu, variance)
         return held._replace(nu=nu)
 
-    return jax.tree.map(part, opt_state, is_leaf=lambda held: hasattr(held, "nu"))
+    return jax.tree.map(part, opt_state, is_leaf=holds_second_moment)
 
 
-def require_rebasable(opt_state: Any, name: str) -> None:
-    """Raises `ArgumentError` for an optimiser without a second moment."""
-    if second_moment(opt_state) is None:
-        why = "it keeps no average of squared gradients"
-        raise ArgumentError(must("rebase", "be False with this optimiser", name, why, "rebase=False"))
+def require_rebasable(objective: Objective, optimizer: Optimizer) -> None:
+    """Raises `ArgumentError` for an optimiser without a second moment of every parameter."""
+    if not has_second_moment(objective, optimizer):
+        why = "it keeps no average of squared gradients of every parameter, or with constants unknown here"
+        raise ArgumentError(must("rebase", "be False with this optimiser", optimizer.name, why, "rebase=False"))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from itertools import accumulate
+from functools import partial, reduce
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import jax
@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from ladle.batch import Batch, Draw
+from ladle.engine import averages
 from ladle.engine import update as updates_
 from ladle.engine.geometry import preconditioner, require_measurable
 from ladle.engine.mesh import Layout, layout
@@ -34,6 +35,11 @@ from ladle.observation import Observation
 from ladle.protocols import OrderProgram, ResidentDraw
 from ladle.seed import seed_words
 from ladle.spec import BatchSpec
+
+
+def steps_of(count: Any, micro_size: int) -> Any:
+    """Micro-batches of `count` examples, also where that is traced."""
+    return (count + np.uint32(micro_size - 1)) // np.uint32(micro_size)
 
 
 def on_device(draw: Draw) -> ResidentDraw | None:
@@ -82,14 +88,15 @@ class CompiledStep:
         self._init = compiled(partial(init_state, objective, optimizer))
         static = ("micro_size", "accumulate", "program")
         self._cut = bool(gauge and gauge.every and not gauge.per_example and self.layout.devices == 1)
-        self.every = 1 if gauge and gauge.per_example else (gauge or Gauge()).every_accumulated
         self._projects = bool(gauge and gauge.projection)
         self._window = compiled(self._trace_window, static_argnames=static, donate_argnums=0)
         self._accumulate = compiled(self._trace_accumulate, static_argnames="cut", donate_argnums=0)
         self._apply = compiled(self._trace_apply, donate_argnums=0)
         self._rebase = compiled(self._trace_rebase, static_argnames=("micro_size", "program"), donate_argnums=0)
         self._rebase_sent = compiled(self._trace_rebase_sent, donate_argnums=0)
+        self._keep_averages = compiled(averages.kept)
         self._toward = compiled(self._trace_toward)
+        self._add = compiled(updates_.Accumulated.add)
         self._zero = compiled(self._trace_zero)
         self._prepared: set[Any] = set()
 
@@ -115,15 +122,20 @@ class CompiledStep:
         return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
     def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
-        """`state` with these constants from now on. They are data of the programs: nothing compiles.
+        """`state` with these constants from now on. They are data of the programs: no program of an update compiles.
+
+        Where `b1` or `b2` move, the averages of Adam and its kin keep their bias-corrected values (`engine.averages`).
 
         Raises `ArgumentError` for one that the state does not hold: a run begins with all that it will change.
         """
         if unknown := sorted(set(hyper) - set(state.hyper)):
             why, known = "the state has no such constant", ", ".join(sorted(state.hyper))
             raise ArgumentError(must("hyper", "name constants of the run", unknown, why, known))
-        values = {name: np.asarray(value, np.float32) for name, value in hyper.items()}
-        return state._replace(hyper={**state.hyper, **self.place(values)})
+        values = {**state.hyper, **self.place({name: np.asarray(value, np.float32) for name, value in hyper.items()})}
+        opt_state = state.opt_state
+        if {"b1", "b2"} & set(hyper):
+            opt_state = self._keep_averages(opt_state, state.hyper, values)
+        return state._replace(hyper=values, opt_state=opt_state)
 
     def rebase(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
         """`state` with Adam's second moment as batches of `spec.size` would have made it; see `engine.rebase`.
@@ -131,7 +143,7 @@ class CompiledStep:
         The noise is estimated on the first micro-batch of `draw`, which is trained on as usual. Consumes the state.
         Raises `ArgumentError` for an optimiser without a second moment.
         """
-        require_rebasable(state.opt_state, self.optimizer.name)
+        require_rebasable(self.objective, self.optimizer)
         sizes = np.float32(old_size), np.float32(spec.size)
         if (resident := on_device(draw)) is not None:
             operands = self.window_operands(resident, spec, 1.0)[:2]
@@ -203,11 +215,11 @@ class CompiledStep:
     ) -> tuple[Any, ...]:
         """The traced arguments of the compiled window after the state.
 
-        - `every`: updates that have pieces as they are between two that are measured; the gauge's where left out.
+        - `every`: from one update that is measured to the next, where it has pieces as it is; else the gauge's.
         """
         resident = Resident(draw.data, draw.weight, dict(draw.order.tables()))
         count = spec.updates if updates is None else updates
-        numbers = np.array([draw.epoch, draw.offset, spec.size, count, every or self.every], np.uint32)
+        numbers = np.array([draw.epoch, draw.offset, spec.size, count, every or self._stride(count)], np.uint32)
         return resident, numbers, np.float32(lr_factor)
 
     def lower(self, shapes: tuple[Any, ...], program: OrderProgram, spec: BatchSpec) -> Any:
@@ -241,12 +253,15 @@ class CompiledStep:
         epoch_size = program.epoch_size
         epoch, offset, size, updates, every = (numbers[i] for i in range(5))
 
+        def left_in_pass(offset: jax.Array) -> jax.Array:
+            return jnp.minimum(size, np.uint32(epoch_size) - offset)
+
         def rows(state: State, epoch: jax.Array, first: jax.Array, count: jax.Array) -> MicroBatch:
             return gather(self.layout, program, resident, state, epoch, first, count, micro_size)
 
         def gradient(state: State, epoch: jax.Array, offset: jax.Array, count: jax.Array, cut: bool):
             view, none = self._view(state), self._trace_zero(state)
-            measured = offset // size % every == 0
+            measured = self._reads(offset, size, count, every)
             if not accumulate:
                 return self._whole(state, none, rows(state, epoch, offset, count), view, cut, measured)
 
@@ -261,15 +276,16 @@ class CompiledStep:
 
             if not self._projects or view is None:
                 return micro_steps(none, jnp.uint32(0), count, view)
-            rung = np.uint32(micro_size)
-            steps = (count + rung - np.uint32(1)) // rung
-            half = jnp.minimum((steps + np.uint32(1)) // np.uint32(2) * rung, count)
-            first = micro_steps(none, jnp.uint32(0), half, view)
-            return micro_steps(first, half, count, view._replace(toward=first.mean(view.scale)))
+            third = np.uint32(micro_size) * jnp.maximum(steps_of(count, micro_size) // np.uint32(3), np.uint32(1))
+            ends = jnp.minimum(third, count), jnp.minimum(2 * third, count)
+            one = micro_steps(none, jnp.uint32(0), ends[0], view)
+            two = micro_steps(none._replace(model_state=one.model_state), *ends, view)
+            toward = one.mean(view.scale), two.mean(view.scale)
+            return micro_steps(one.add(two), ends[1], count, view._replace(toward=toward))
 
         def update(carry, cut: bool = False):
             state, sums, epoch, offset, left = carry
-            count = jnp.minimum(size, np.uint32(epoch_size) - offset)
+            count = left_in_pass(offset)
             done = gradient(state, epoch, offset, count, cut)
             state, new = self._trace_apply(state, done, lr_factor, (epoch, offset), epoch_size, noise=accumulate)
             ended = offset + count >= np.uint32(epoch_size)
@@ -280,11 +296,14 @@ class CompiledStep:
         def more(carry):
             return carry[-1] > 0
 
+        def cuts(offset):
+            return self._measures(offset, size, left_in_pass(offset))
+
         def stretch(carry):
             # One that is cut, where its turn is, and those up to the next. A choice inside each update would write its
             # gradient to memory once more, a quarter of the time of a small batch.
-            carry = lax.cond(self._measures(carry[3], size), partial(update, cut=True), lambda carry: carry, carry)
-            return lax.while_loop(lambda carry: more(carry) & ~self._measures(carry[3], size), update, carry)
+            carry = lax.cond(cuts(carry[3]), partial(update, cut=True), lambda carry: carry, carry)
+            return lax.while_loop(lambda carry: more(carry) & ~cuts(carry[3]), update, carry)
 
         start = (state, jnp.zeros(len(self.names), jnp.float32), epoch, offset, updates)
         loop = stretch if self._cut and not accumulate else update
@@ -308,11 +327,23 @@ class CompiledStep:
             return updates_.View()
         return updates_.View(preconditioner(state.opt_state, state.hyper))
 
-    def _measures(self, offset: Any, size: Any) -> Any:
+    def _stride(self, updates: int) -> int:
+        """From one update that is measured to the next in a window of `updates`, where it has pieces as it is."""
+        return 1 if self.gauge and self.gauge.per_example else (self.gauge or Gauge()).stride(updates)
+
+    @staticmethod
+    def _reads(offset: Any, size: Any, count: Any, every: Any) -> Any:
+        """Whether the pieces that an update of `count` examples at place `offset` of a pass has are read for its noise.
+
+        A ragged last batch is not: its |G|^2 would count as much as the others', with many times the error.
+        """
+        return (offset // size % every == 0) & (count == size)
+
+    def _measures(self, offset: Any, size: Any, count: Any) -> Any:
         """Whether the update of one micro-batch that begins at place `offset` of a pass is cut to be measured."""
         if not self._cut or self.gauge is None:
             return False
-        return offset // size % self.gauge.every == 0
+        return self._reads(offset, size, count, self.gauge.every)
 
     def _whole(
         self,
@@ -331,26 +362,33 @@ class CompiledStep:
         pieces = partial(updates_.cut_gradient, self.objective, state.params, done.model_state)
         if not self._projects or parts < 4:
             return pieces(micro, view, parts=parts)
-        middle, bare = -(-micro.weight.shape[0] // 2), micro._replace(levels=None)
-        one = jax.tree.map(lambda leaf: leaf[:middle], bare)._replace(levels=micro.levels)
-        two = jax.tree.map(lambda leaf: leaf[middle:], bare)._replace(levels=micro.levels)
-        first = pieces(one, view, parts=parts // 2)
-        toward = view._replace(toward=first.mean(view.scale))
-        return first.add(pieces(two, toward, parts=parts // 2))
+        third, bare = parts // 3, micro._replace(levels=None)
+        ends = 0, *(micro.weight.shape[0] * part // parts for part in (third, 2 * third)), micro.weight.shape[0]
+        one, two, rest = (
+            jax.tree.map(lambda leaf: leaf[first:end], bare)._replace(levels=micro.levels)  # noqa: B023
+            for first, end in pairwise(ends)
+        )
+        first, second = pieces(one, view, parts=third), pieces(two, view, parts=third)
+        toward = view._replace(toward=(first.mean(view.scale), second.mean(view.scale)))
+        return first.add(second).add(pieces(rest, toward, parts=parts - 2 * third))
 
     def _host_update(
         self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, lr_factor: float
     ) -> tuple[State, jax.Array]:
         """One update from position `start` on, whose rows travel from the host, micro-batch by micro-batch."""
-        done, toward = self._zero(state), None
-        steps = -(-draw.counts[update] // spec.micro_size)
+        parts, toward, done = [], (), self._zero(state)
         epoch, offset = divmod(start, draw.epoch_size)
-        cut = bool(spec.micro_steps == 1 and self._measures(offset, spec.size))
-        measured = np.bool_(offset // spec.size % self.every == 0)
+        count, every = draw.counts[update], self._stride(len(draw.counts))
+        third = max(steps_of(count, spec.micro_size) // 3, 1)
+        cut = bool(spec.micro_steps == 1 and self._measures(offset, spec.size, count))
+        measured = np.bool_(self._reads(offset, spec.size, count, every))
         for number, batch in enumerate(draw.micro_batches(update, spec.micro_size)):
-            if self._projects and steps > 1 and 2 * number in (steps, steps + 1):
-                toward = self._toward(state, done)
-            done = self._accumulate(done, state, *self._sent(batch, spec, draw.epoch_size), toward, measured, cut=cut)
+            if self._projects and number in (third, 2 * third):
+                parts, toward = [*parts, done], (*toward, self._toward(state, done))
+                done = self._zero(state)._replace(model_state=done.model_state)
+            sent = self._sent(batch, spec, draw.epoch_size)
+            done = self._accumulate(done, state, *sent, toward if len(toward) == 2 else None, measured, cut=cut)
+        done = reduce(self._add, [*parts, done])
         place = np.uint32(epoch), np.uint32(offset)
         return self._apply(state, done, np.float32(lr_factor), place, np.float32(draw.epoch_size))
 
@@ -360,7 +398,8 @@ class CompiledStep:
         for cut in (False, True) if self._cut and spec.micro_steps == 1 else (False,):
             done = self._accumulate(self._zero(state), state, *sent, None, np.True_, cut=cut)
         if self._projects and spec.micro_steps > 1:
-            done = self._accumulate(done, state, *sent, self._toward(state, done), np.True_, cut=False)
+            toward = self._toward(state, done)
+            done = self._accumulate(self._add(done, self._zero(state)), state, *sent, (toward, toward), np.True_, cut=False)
         refused = done._replace(loss=self.layout.everywhere(np.float32(np.nan)))
         place = np.uint32(0), np.uint32(0)
         return self._apply(state, refused, np.float32(0), place, np.float32(draw.epoch_size))[0]

@@ -35,11 +35,11 @@ class View(NamedTuple):
     """What is looked at besides the gradient itself. Trees of the parameters' shape, or None.
 
     - `scale`: P, the elementwise factor of the geometry; None measures the gradient as it is.
-    - `toward`: P times the mean gradient of other micro-batches: the direction of the projection.
+    - `toward`: two directions p and q of the projection: P times the mean gradients of two other parts of the update.
     """
 
     scale: Any = None
-    toward: Any = None
+    toward: tuple[Any, Any] | None = None
 
 
 class Pieces(NamedTuple):
@@ -49,8 +49,8 @@ class Pieces(NamedTuple):
     - `micro_steps`: micro-batches (or pieces of one, or examples) with any weight.
     - `weight_sq`: sum of squared weights; `spread`: sum over micro-batches of their squared weights over m_j. With
       weights of 0 and 1 these are `weight` and `micro_steps`.
-    - `along`: `f32[4]`, sums over the micro-batches that had a direction p of m_j, m_j d_j, m_j d_j^2 and 1, where
-      d_j = p'P G_j / m_j.
+    - `along`: `f32[5]`, sums over the micro-batches that had directions p and q of m_j, m_j d_j, m_j e_j, m_j d_j e_j and
+      1, where d_j = p'P G_j / m_j and e_j = q'P G_j / m_j.
     """
 
     micro_sq: jax.Array
@@ -94,7 +94,7 @@ def zero(params: Any, model_state: Any, num_metrics: int, pieces: bool = True) -
 def no_pieces() -> Pieces:
     """Nothing measured."""
     none = jnp.zeros((), jnp.float32)
-    return Pieces(none, none, none, none, jnp.zeros(4, jnp.float32))
+    return Pieces(none, none, none, none, jnp.zeros(5, jnp.float32))
 
 
 def scaled(tree: Any, scale: Any) -> Any:
@@ -152,10 +152,10 @@ def _pieces(gradient: Any, weight: jax.Array, weights: jax.Array, view: View) ->
     seen, share = scaled(gradient, view.scale), 1 / jnp.maximum(weight, TINY)
     micro_sq = squared_norm(seen) * share
     micro_steps = (weight > 0).astype(jnp.float32)
-    weight_sq, along = jnp.sum(weights * weights), jnp.zeros(4, jnp.float32)
+    weight_sq, along = jnp.sum(weights * weights), jnp.zeros(5, jnp.float32)
     if view.toward is not None:
-        product = inner(seen, view.toward)
-        along = jnp.stack([weight, product, product * product * share, micro_steps])
+        one, two = (inner(seen, direction) for direction in view.toward)
+        along = jnp.stack([weight, one, two, one * two * share, micro_steps])
     return Pieces(micro_sq, micro_steps, weight_sq, weight_sq * share, along)
 
 
@@ -167,14 +167,16 @@ def per_example_gradient(
     view: View | None = View(),
     measured: Any = True,
 ) -> Accumulated:
-    """The same sums from one gradient per example, through `vmap`; always measured, whatever `measured` says.
+    """The same sums from one gradient per example, through `vmap`.
 
     The noise scale then has one term per example instead of one per micro-batch: up to (micro-batches - 1) times
     less variance in its trace. Costs `rows` copies of the parameters' memory.
 
     Raises `ArgumentError` for a model with a state: alone, each example would have another loss.
     """
-    return cut_gradient(objective, params, model_state, rows, view, parts=rows.weight.shape[0], together=True)
+    done = cut_gradient(objective, params, model_state, rows, view, parts=rows.weight.shape[0], together=True)
+    # No condition, through which every example's gradient would go: its norm is taken where it is made.
+    return done._replace(pieces=jax.tree.map(lambda leaf: jnp.where(measured, leaf, 0), done.pieces))
 
 
 def cut_gradient(
@@ -312,8 +314,12 @@ def _noise_sums(pieces: Pieces, weight: jax.Array, grad_sq: jax.Array) -> jax.Ar
 
 
 def _projection(along: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`(estimate, 1)` of p'Sigma p, the variance of one example's gradient along p; zeros below two micro-batches."""
-    weight, product, squares, steps = along
+    """`(estimate, 1)` of G'Sigma G, the variance of one example's gradient along G; zeros below two micro-batches.
+
+    The covariance of p'g and q'g is p'Sigma q, whose mean is G'Sigma G as p and q share no example with each other or
+    with g. Along one direction alone it would be p'Sigma p, too large by tr(Sigma^2) over the examples behind p.
+    """
+    weight, one, two, products, steps = along
     counts = (steps >= 2).astype(jnp.float32)
-    variance = squares - product * product / jnp.maximum(weight, TINY)
-    return counts * variance / jnp.maximum(steps - 1, 1.0), counts
+    covariance = products - one * two / jnp.maximum(weight, TINY)
+    return counts * covariance / jnp.maximum(steps - 1, 1.0), counts
