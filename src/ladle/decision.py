@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ladle.moments import Moments
 from ladle.spec import BatchSpec
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What time it is for learning-rate schedules and for bounds in examples or epochs: `offset + pace * examples`.
+
+    Examples themselves, unless a policy says that an update of a large batch stands for fewer than it holds.
+
+    >>> Clock(1000.0, 0.5).at(400), Clock(1000.0, 0.5).reaches(1201)
+    (1200.0, 402)
+    """
+
+    offset: float = 0.0
+    pace: float = 1.0
+
+    def at(self, examples: float) -> float:
+        """The time at position `examples`."""
+        return self.offset + self.pace * examples
+
+    def reaches(self, time: float) -> int:
+        """The first position at which it is `time`."""
+        position = math.ceil((time - self.offset) / self.pace)
+        while self.at(position) < time:  # by a rounding
+            position += 1
+        return position
 
 
 @dataclass(frozen=True)
@@ -22,6 +48,7 @@ class Decision:
     - `hyper`: optimiser constants and regularisation levels in force (`b2`, `weight_decay`, `dropout`, ...), absolute
       values; those not named stay as they are. Empty for none.
     - `inputs`: the numbers that the decision rests on, by name, for the record.
+    - `clock`: the time by which learning-rate schedules go, and bounds of the run in examples and epochs.
     """
 
     spec: BatchSpec
@@ -30,6 +57,7 @@ class Decision:
     reason: str = ""
     hyper: Mapping[str, float] = field(default_factory=dict)
     inputs: Mapping[str, float] = field(default_factory=dict)
+    clock: Clock = Clock()
 
 
 @dataclass(frozen=True)
@@ -38,6 +66,7 @@ class Progress:
 
     - `examples`, `updates`, `epoch` (examples / epoch size), `seconds` of training since the start of the run,
       earlier sittings included.
+    - `clock`, `clock_epoch` in `reading`: the time by which the run goes, where its policy has a clock of its own.
     - `reading`: the last window's means (`train_loss`, `grad_norm`, `noise_scale`, ...), and the newest `valid_*`.
     """
 
@@ -46,6 +75,11 @@ class Progress:
     epoch: float = 0.0
     seconds: float = 0.0
     reading: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def time(self) -> tuple[float, float]:
+        """`(examples, epochs)` that bounds of the run are held against."""
+        return self.reading.get("clock", self.examples), self.reading.get("clock_epoch", self.epoch)
 
     def moments(self) -> Moments:
         """The gradient moments of the last window; none where it measured none."""

@@ -86,7 +86,7 @@ class Until:
         return until
 
     def stop(self, epoch_size: int) -> int | None:
-        """The position in examples at which the run ends, or None where only steps or seconds bound it."""
+        """The position in examples (by the run's clock) at which it ends, or None where only steps or seconds bound it."""
         bounds = [self.examples] if self.examples is not None else []
         if self.epochs is not None:
             bounds.append(_first_position(self.epochs, epoch_size))
@@ -94,9 +94,10 @@ class Until:
 
     def ended(self, progress: Progress, history: Sequence[float] = ()) -> str | None:
         """Why the run is over now, or None. `history`: all readings of `patience_metric` so far, oldest first."""
-        if self.examples is not None and progress.examples >= self.examples:
+        examples, epoch = progress.time
+        if self.examples is not None and examples >= self.examples:
             return f"{self.examples:,} examples"
-        if self.epochs is not None and progress.epoch >= self.epochs:
+        if self.epochs is not None and epoch >= self.epochs:
             return f"{self.epochs:g} epochs"
         if self.updates is not None and progress.updates >= self.updates:
             return f"{self.updates:,} steps"

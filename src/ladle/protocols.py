@@ -10,7 +10,7 @@ import numpy as np
 from ladle.batch import Draw, Rows
 from ladle.consumption import Consumption
 from ladle.cursor import Cursor, Shard
-from ladle.decision import Decision, Progress
+from ladle.decision import Clock, Decision, Progress
 from ladle.moments import Moments
 from ladle.observation import Observation
 from ladle.plan import Plan
@@ -199,7 +199,11 @@ class Step(Protocol):
         """The state with averages of squared gradients moved from batches of `old_size` to those of `spec`."""
         ...
 
-    def __call__(self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float) -> tuple[State, Observation]: ...
+    def __call__(
+        self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float, clock: Clock = ...
+    ) -> tuple[State, Observation]:
+        """The updates of `draw`, at the scheduled rate by `clock` times `lr_factor`."""
+        ...
 
 
 class Policy(Protocol):

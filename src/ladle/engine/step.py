@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from ladle.batch import Batch, Draw
+from ladle.decision import Clock
 from ladle.engine import averages
 from ladle.engine import update as updates_
 from ladle.engine.geometry import preconditioner, require_measurable
@@ -35,6 +36,11 @@ from ladle.observation import Observation
 from ladle.protocols import OrderProgram, ResidentDraw
 from ladle.seed import seed_words
 from ladle.spec import BatchSpec
+
+
+def pace_of(lr_factor: float, clock: Clock) -> np.ndarray:
+    """The factor and the clock of a window as one operand, `f32[3]`."""
+    return np.array([lr_factor, clock.offset, clock.pace], np.float32)
 
 
 def steps_of(count: Any, micro_size: int) -> Any:
@@ -168,7 +174,7 @@ class CompiledStep:
     def _micro(self, state: State, data, weight, place, epoch) -> MicroBatch:
         return MicroBatch(data, weight, keys_at(state.key, epoch, place), levels_of(state.hyper))
 
-    def rate_at(self, examples: int) -> float:
+    def rate_at(self, examples: float) -> float:
         """The schedule's factor at a position."""
         return 1.0 if self.rate is constant_rate else float(self.rate(jnp.float32(examples)))
 
@@ -176,22 +182,25 @@ class CompiledStep:
         """A data set on every device, once, for many runs."""
         return self.layout.everywhere(tree)
 
-    def __call__(self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float = 1.0) -> tuple[State, Observation]:
+    def __call__(
+        self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float = 1.0, clock: Clock = Clock()
+    ) -> tuple[State, Observation]:
         if (resident := on_device(draw)) is not None:
-            operands = self.window_operands(resident, spec, lr_factor)
+            operands = self.window_operands(resident, spec, lr_factor, clock=clock)
             state, sums = self._window(state, *operands, **self.window_statics(resident.order.program, spec))
             return state, Observation(self.names, sums)
         observation = Observation()
         starts = accumulate(draw.counts, initial=draw.start)
         for update, start in zip(range(len(draw.counts)), starts, strict=False):
-            state, sums = self._host_update(state, draw, update, start, spec, lr_factor)
+            state, sums = self._host_update(state, draw, update, start, spec, pace_of(lr_factor, clock))
             observation = observation.merge(Observation(self.names, sums))
         return state, observation
 
     def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
-        """Compile the rung of `spec`: a window of no updates, which returns the state as it was.
+        """Compile the rung of `spec` and run it once, by an update that is refused and leaves the state as it was.
 
-        For rows that travel from the host: one update by a loss that is not finite, which is not applied.
+        It is run because what a program needs beside its code is made when it first runs: tens of milliseconds that are
+        no training time either.
         """
         resident, rung = on_device(draw), (spec.micro_size,)
         if resident is not None:
@@ -201,9 +210,9 @@ class CompiledStep:
             return state
         self._prepared.add(rung)
         if resident is None:
-            return self._prepare_host(state, draw, spec)
-        operands = self.window_operands(resident, spec, 1.0, updates=0)
-        return self._window(state, *operands, **self.window_statics(resident.order.program, spec))[0]
+            return jax.block_until_ready(self._prepare_host(state, draw, spec))
+        operands = self.window_operands(resident, spec, np.nan, updates=1)
+        return jax.block_until_ready(self._window(state, *operands, **self.window_statics(resident.order.program, spec)))[0]
 
     def window_operands(
         self,
@@ -211,6 +220,7 @@ class CompiledStep:
         spec: BatchSpec,
         lr_factor: float,
         updates: int | None = None,
+        clock: Clock = Clock(),
         every: int | None = None,
     ) -> tuple[Any, ...]:
         """The traced arguments of the compiled window after the state.
@@ -220,7 +230,7 @@ class CompiledStep:
         resident = Resident(draw.data, draw.weight, dict(draw.order.tables()))
         count = spec.updates if updates is None else updates
         numbers = np.array([draw.epoch, draw.offset, spec.size, count, every or self._stride(count)], np.uint32)
-        return resident, numbers, np.float32(lr_factor)
+        return resident, numbers, pace_of(lr_factor, clock)
 
     def lower(self, shapes: tuple[Any, ...], program: OrderProgram, spec: BatchSpec) -> Any:
         """The update at `spec`, lowered for `shapes` (state and operands): nothing runs, nothing is allocated."""
@@ -240,7 +250,7 @@ class CompiledStep:
         state: State,
         resident: Resident,
         numbers: jax.Array,
-        lr_factor: jax.Array,
+        pace: jax.Array,
         *,
         micro_size: int,
         accumulate: bool,
@@ -248,7 +258,7 @@ class CompiledStep:
     ) -> tuple[State, jax.Array]:
         """`updates` batches of `size` from place `offset` of pass `epoch` on; stops early at a refused one.
 
-        - `numbers`: `u32[5]`, these in the order epoch, offset, size, updates, every.
+        - `numbers`: `u32[5]`, these in the order epoch, offset, size, updates, every. `pace`: `f32[3]`, see `update.apply`.
         """
         epoch_size = program.epoch_size
         epoch, offset, size, updates, every = (numbers[i] for i in range(5))
@@ -287,7 +297,7 @@ class CompiledStep:
             state, sums, epoch, offset, left = carry
             count = left_in_pass(offset)
             done = gradient(state, epoch, offset, count, cut)
-            state, new = self._trace_apply(state, done, lr_factor, (epoch, offset), epoch_size, noise=accumulate)
+            state, new = self._trace_apply(state, done, pace, (epoch, offset), epoch_size, noise=accumulate)
             ended = offset + count >= np.uint32(epoch_size)
             epoch, offset = epoch + ended.astype(jnp.uint32), jnp.where(ended, jnp.uint32(0), offset + count)
             refused = new[self.names.index("refused")] > 0
@@ -373,7 +383,7 @@ class CompiledStep:
         return first.add(second).add(pieces(rest, toward, parts=parts - 2 * third))
 
     def _host_update(
-        self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, lr_factor: float
+        self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, pace: np.ndarray
     ) -> tuple[State, jax.Array]:
         """One update from position `start` on, whose rows travel from the host, micro-batch by micro-batch."""
         parts, toward, done = [], (), self._zero(state)
@@ -390,7 +400,7 @@ class CompiledStep:
             done = self._accumulate(done, state, *sent, toward if len(toward) == 2 else None, measured, cut=cut)
         done = reduce(self._add, [*parts, done])
         place = np.uint32(epoch), np.uint32(offset)
-        return self._apply(state, done, np.float32(lr_factor), place, np.float32(draw.epoch_size))
+        return self._apply(state, done, pace, place, np.float32(draw.epoch_size))
 
     def _prepare_host(self, state: State, draw: Draw, spec: BatchSpec) -> State:
         batch = next(iter(draw.micro_batches(0, spec.micro_size)))
@@ -402,7 +412,7 @@ class CompiledStep:
             done = self._accumulate(self._add(done, self._zero(state)), state, *sent, (toward, toward), np.True_, cut=False)
         refused = done._replace(loss=self.layout.everywhere(np.float32(np.nan)))
         place = np.uint32(0), np.uint32(0)
-        return self._apply(state, refused, np.float32(0), place, np.float32(draw.epoch_size))[0]
+        return self._apply(state, refused, pace_of(0.0, Clock()), place, np.float32(draw.epoch_size))[0]
 
     def _sent(self, batch: Batch, spec: BatchSpec, epoch_size: int) -> tuple[Any, ...]:
         """A micro-batch on the devices: data, weight, places in the pass, and which pass (one: none crosses)."""
@@ -423,9 +433,9 @@ class CompiledStep:
         view = self._view(state)
         return done.mean(view.scale if view else None)
 
-    def _trace_apply(self, state: State, done, lr_factor, place, epoch_size, *, noise: bool = True):
+    def _trace_apply(self, state: State, done, pace, place, epoch_size, *, noise: bool = True):
         view = self._view(state)
         noise = view is not None and (noise or self.gauge is not None)
-        args = (state, done, lr_factor, place, epoch_size)
+        args = (state, done, pace, place, epoch_size)
         scale = view.scale if view else None
         return updates_.apply(self.optimizer, self.rate, *args, noise=noise, norm=self.moments, scale=scale)

@@ -244,7 +244,7 @@ def apply(
     rate: Callable[[jax.Array], jax.Array],
     state: State,
     done: Accumulated,
-    lr_factor: jax.Array,
+    pace: jax.Array,
     place: tuple[jax.Array, jax.Array],
     epoch_size: jax.Array | int,
     *,
@@ -254,23 +254,24 @@ def apply(
 ) -> tuple[State, jax.Array]:
     """One optimiser update by the weighted mean gradient, and its sums `f32[len(sum_names)]`.
 
-    The learning rate is `hyper["lr"] * rate(examples) * lr_factor`. `place`: pass and place of the first example. A
-    gradient or loss that is not finite is not applied: the state stays as it was and `refused` counts it.
+    The learning rate is `hyper["lr"] * rate(offset + pace * examples) * lr_factor`; `pace` holds these three constants,
+    `f32[3]`: lr_factor, offset, pace. `place`: pass and place of the first example. A gradient, loss or rate that is
+    not finite is not applied: the state stays as it was and `refused` counts it.
     `noise=False` where there can be no second micro-batch: the moments' sums are then zeros that cost nothing to
     compile. `norm=False` leaves out the gradient's norm: a gradient that is not finite is then refused one update late,
     when the loss is not. `scale`: P of the geometry that the moments were taken in.
     """
     share = 1 / jnp.maximum(done.weight, TINY)
     grad_sq = squared_norm(done.gradient) * share * share if norm else jnp.zeros((), jnp.float32)
-    finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss)
+    examples = place[0].astype(jnp.float32) * jnp.float32(epoch_size) + place[1].astype(jnp.float32)
+    lr = state.hyper["lr"] * rate(pace[1] + pace[2] * examples) * pace[0]
+    finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
     def update(state: State) -> State:
         # In here, where the optimiser uses it: the mean of a condition's operand would be written to memory first.
         gradient = jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), done.gradient)
         if GRADIENT_NOISE in state.hyper:
             gradient = noisy(gradient, state.hyper[GRADIENT_NOISE], state.key, place)
-        examples = place[0].astype(jnp.float32) * jnp.float32(epoch_size) + place[1].astype(jnp.float32)
-        lr = state.hyper["lr"] * rate(examples) * lr_factor
         made = optimizer.make({**state.hyper, "lr": lr})  # at rate one; those that keep rates in their state see it
         with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
             updates, opt_state = made.update(gradient, state.opt_state, state.params)

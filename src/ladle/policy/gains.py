@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ladle.decision import Decision, Progress
+from ladle.decision import Clock, Decision, Progress
 from ladle.errors import ArgumentError, must
 from ladle.noise import NoiseScale
 from ladle.policy.adaptive import (
@@ -39,11 +39,13 @@ class AdaScale:
 
     Johnson, Agrawal, Gu and Guestrin 2020 (arXiv 2007.05105): linear scaling where noise rules, none where it does not.
     Where |G|^2 is known from above only, the gain is the smallest that the interval allows; 1 before anything is known.
-    An update counts r updates at `base`: the clock `scale_invariant_updates` in `Decision.inputs`. A rate schedule
-    stays on examples; shorten it by hand where the paper would.
+    It moves where the interval of the gain no longer holds the one in force: measurement noise alone moves nothing.
+
+    An update counts r updates at `base`, r base examples, and by that clock the run goes: a learning-rate schedule is
+    read there, and epochs and examples that end the run are those of a run at `base`. So a run of 30 epochs takes more
+    of them, in fewer updates, and its schedule ends with it (the paper's scale-invariant iterations).
 
     - `inner`: the policy that sets the size; its own rate factor is not used. `base`: the size the rate was tuned at.
-    - `still`: relative change of the gain below which the rate is left alone.
     - `half_life`: measured updates until a measurement counts half.
 
     >>> from ladle.policy.constant import Constant
@@ -54,16 +56,19 @@ class AdaScale:
 
     inner: Policy
     base: int
-    still: float = 0.05
     half_life: float = HALF_LIFE
 
     @property
     def needs(self) -> tuple[str, ...]:
         return ("noise", *(need for need in getattr(self.inner, "needs", ()) if need != "noise"))
 
+    @property
+    def rate_size(self) -> int:
+        """The size that the run's learning rate belongs to, where it is not the first one."""
+        return self.base
+
     def __post_init__(self) -> None:
         require_count("base", self.base)
-        require_between("still", self.still, 0, 1, why="it is a relative change")
         require_between("half_life", self.half_life, 1, 1e12, why="it counts measured updates")
 
     def init(self, plan: Plan | None) -> Memory:
@@ -71,24 +76,33 @@ class AdaScale:
 
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
         kept = {**(self.init(None) or {}), **(memory or {})}
-        kept["clock"] += (progress.updates - kept.get("updates", progress.updates)) * kept.get("lr_factor", 1.0)
-        kept["updates"] = progress.updates
         meter = Range(1, 2**40, self.base, half_life=self.half_life)
         kept = absorb(meter, kept, progress)
         kept["inner"], chosen = self.inner.decide(kept["inner"], progress)
-        noise = noise_of(meter, kept)
-        factor = self._rate(noise, chosen.spec.size, kept)
-        inputs = {**chosen.inputs, **numbers(noise), "gain": factor, "scale_invariant_updates": kept["clock"]}
+        noise, size = noise_of(meter, kept), chosen.spec.size
+        clock = self._clock(kept, progress.examples)
+        factor = self._rate(noise, size, kept)
+        now = Clock(clock - factor * self.base / size * progress.examples, factor * self.base / size)
+        kept |= {"clock": clock, "clocked": progress.examples}
+        inputs = {**chosen.inputs, **numbers(noise), "gain": factor, "scale_invariant_updates": clock / self.base}
         how: dict[str, Any] = {"kind": "adascale", "why": said(noise), "inputs": inputs, "stop": chosen.stop}
-        return decided(kept, chosen.spec, (factor, chosen.hyper), examples=progress.examples, **how)
+        kept, decision = decided(kept, chosen.spec, (factor, chosen.hyper), examples=progress.examples, **how)
+        return kept, replace(decision, clock=now)
+
+    def _clock(self, memory: Mapping[str, Any], examples: int) -> float:
+        """Base examples so far: those of the last window counted as many times as its factor and size say."""
+        since = examples - memory.get("clocked", examples)
+        return memory["clock"] + since * memory.get("lr_factor", 1.0) * self.base / memory.get("size", self.base)
 
     def _rate(self, noise: NoiseScale, size: int, memory: Mapping[str, Any]) -> float:
-        """The gain, or the factor in force where the size is the same and the gain about that."""
-        phi = noise.low if noise.verdict == "lower bound only" else noise.value
-        new = gain(0.0 if math.isnan(phi) else phi, self.base, size)
-        old = memory.get("lr_factor", new)
-        same = memory.get("size") == size and abs(new / old - 1) <= self.still
-        return old if same else new
+        """The gain; or the factor in force, where the size is the same and what is known does not speak against it."""
+        if noise.verdict == "unresolved":
+            return memory["lr_factor"] if memory.get("size") == size else 1.0
+        old = memory.get("lr_factor") if memory.get("size") == size else None
+        low, high = (gain(phi, self.base, size) for phi in (noise.low, noise.high))
+        if old is not None and low <= old <= high:
+            return old
+        return gain(noise.low if noise.verdict == "lower bound only" else noise.value, self.base, size)
 
 
 @dataclass(frozen=True)
