@@ -10,7 +10,7 @@ over examples. A loss whose examples depend on each other (batch statistics) has
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -189,6 +189,24 @@ class Moments:
     def merge(self, other: Moments) -> Moments:
         """Both windows as one."""
         return Moments(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+    def of_population(self, rows: int) -> Moments:
+        """The moments where the gradient meant is that of a finite data set of `rows`, drawn without replacement.
+
+        E[square] = |G_data|^2 - S^2 / rows exactly, S^2 the variance with rows - 1: so trace / rows is added back to each.
+        As they are, `square` estimates the gradient of the distribution behind the data; where the data are nearly
+        fitted that is far smaller, and an estimate of it rightly often negative.
+
+        >>> Moments.from_pairs([100.0, 104.0], [0.25, 0.27], 64).of_population(100).square
+        2.56
+        """
+        share = 1 / rows
+        return replace(
+            self,
+            square=self.square + share * self.trace,
+            square_sq=self.square_sq + 2 * share * self.cross + share**2 * self.trace_sq,
+            cross=self.cross + share * self.trace_sq,
+        )
 
     def scaled(self, factor: float) -> Moments:
         """The moments of `factor` times the gradients: `1 / loss_scale` undoes a loss scale.

@@ -12,9 +12,10 @@ measure, so every value comes with an interval and a verdict.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -74,8 +75,7 @@ def estimate(moments: Moments, *, population: int | None = None, confidence: flo
     """The noise scale from summed pairs: mean(trace) / mean(square), with a confidence interval.
 
     `population=N`: the examples come from a finite data set of N rows, drawn without replacement, and the gradient
-    meant is that of the data set. Then E[square] = |G_data|^2 - S^2/N exactly (S^2 the sample variance with N - 1), so
-    mean(trace)/N is added back. Left out, `gradient_sq` estimates the gradient of the distribution behind the
+    meant is that of the data set (`Moments.of_population`). Left out, `gradient_sq` estimates the gradient of the distribution behind the
     data, and on a nearly fitted data set it is rightly negative.
 
     Interval: Fieller's (1954): the ratios r for which mean(trace) - r mean(square) is within t standard errors of
@@ -95,8 +95,7 @@ def estimate(moments: Moments, *, population: int | None = None, confidence: flo
     n = moments.count
     if n < 1:
         return NoiseScale.unknown()
-    share = 1 / population if population else 0.0
-    s, q, var_s, var_q, cov = _means(moments, share)
+    s, q, var_s, var_q, cov = _means(moments if population is None else moments.of_population(population))
     value = max(s, 0.0) / q if q > 0 else math.inf
     known = {"gradient_sq": q, "trace": s, "updates": n, "examples": moments.examples}
     if n < 2 or not all(map(math.isfinite, (s, q, var_s, var_q, cov))):
@@ -113,15 +112,15 @@ def estimate(moments: Moments, *, population: int | None = None, confidence: flo
     return NoiseScale(math.nan, 0.0, math.inf, "unresolved", **known, examples_needed=needed)
 
 
-def _means(moments: Moments, share: float) -> tuple[float, float, float, float, float]:
-    """Means of trace and square (+ share * trace), the variances of these means, and their covariance."""
+def _means(moments: Moments) -> tuple[float, float, float, float, float]:
+    """Means of trace and square, the variances of these means, and their covariance."""
     n = moments.count
     s, q = moments.trace / n, moments.square / n
     scale = 1 / (n * (n - 1)) if n > 1 else math.nan
     var_s = max(moments.trace_sq - n * s * s, 0.0) * scale
     var_q = max(moments.square_sq - n * q * q, 0.0) * scale
     cov = (moments.cross - n * s * q) * scale
-    return s, q + share * s, var_s, var_q + 2 * share * cov + share**2 * var_s, cov + share * var_s
+    return s, q, var_s, var_q, cov
 
 
 def _examples_needed(s: float, q: float, var_s: float, var_q: float, cov: float, *, examples: float) -> float | None:
@@ -155,15 +154,16 @@ def fieller(
 def student_t(confidence: float, freedom: float) -> float:
     """Two-sided quantile of Student's t: P(|T| <= t) = confidence.
 
-    Exact for 1 and 2 degrees of freedom, else the expansion 26.7.5 of Abramowitz and Stegun (0.5 % at 95 %).
+    Exact for 1 and 2 degrees of freedom, between them log t is taken as linear in 1/freedom (4 % at 95 %); above them it
+    is the expansion 26.7.5 of Abramowitz and Stegun (0.5 % at 95 %).
 
     >>> round(student_t(0.95, 10), 3)
     2.228
     """
-    if freedom < 2:
-        return math.tan(math.pi * confidence / 2)
-    if freedom == 2:
-        return confidence * math.sqrt(2 / (1 - confidence**2))
+    if freedom <= 2:
+        one, two = math.tan(math.pi * confidence / 2), confidence * math.sqrt(2 / (1 - confidence**2))
+        share = 2 / max(freedom, 1.0) - 1  # 1 at one degree of freedom, 0 at two
+        return one**share * two ** (1 - share)
     z, v = NormalDist().inv_cdf((1 + confidence) / 2), freedom
     terms = (
         z,
@@ -175,28 +175,29 @@ def student_t(confidence: float, freedom: float) -> float:
     return sum(term / v**power for power, term in enumerate(terms))
 
 
-def jackknife(pairs: Any, *, blocks: int = 20) -> tuple[float, float]:
+def jackknife(blocks: Sequence[Moments]) -> tuple[float, float]:
     """Bias-corrected noise scale and its standard error, leaving out one block of consecutive updates at a time.
 
-    - `pairs`: `f64[updates, 2]`, columns trace and square. Blocks, not single updates, because neighbours in a run
-      are alike. Needs at least two updates; uses at most one block per update.
+    - `blocks`: the moments of stretches of a run, such as its windows: `[Moments.from_sums(line) for line in
+      run.metrics]`. Neighbouring updates are alike, so a block should outlast what they share; twenty are plenty.
 
-    A check on `estimate` that assumes nothing about the distribution (Quenouille 1956, Tukey 1958).
+    A check on `estimate` that takes neither a distribution nor independent updates for granted (Quenouille 1956, Tukey
+    1958). `(nan, inf)` where |G|^2 is not positive without one of the blocks: the ratio then says nothing.
 
-    >>> value, error = jackknife([[100.0, 0.25], [104.0, 0.26], [96.0, 0.24]])
+    Raises `ArgumentError` for fewer than two blocks with an estimate in them.
+
+    >>> value, error = jackknife([Moments.from_pairs([100.0 + x], [0.25 + x / 400], 64) for x in (0, 4, -4)])
     >>> round(value), round(error, 6)
     (400, 0.0)
     """
-    table = np.asarray(pairs, np.float64).reshape(-1, 2)
+    table = np.array([(block.trace, block.square) for block in blocks if block.count > 0])
     if len(table) < 2:
-        raise ArgumentError(
-            must("pairs", "hold at least two updates", len(table), "one has no spread", "a longer pilot")
-        )
-    parts = np.array_split(table, min(blocks, len(table)))
-    total = table.sum(0)
-    left = np.array([total - part.sum(0) for part in parts])
-    ratios = left[:, 0] / left[:, 1]
-    k, whole = len(parts), total[0] / total[1]
+        raise ArgumentError(must("blocks", "be at least two", len(table), "one has no spread", "a longer run"))
+    total, k = table.sum(0), len(table)
+    left = total - table
+    if min(left[:, 1].min(), total[1]) <= 0:
+        return math.nan, math.inf
+    ratios, whole = left[:, 0] / left[:, 1], total[0] / total[1]
     error = math.sqrt((k - 1) / k * float(((ratios - ratios.mean()) ** 2).sum()))
     return float(k * whole - (k - 1) * ratios.mean()), error
 

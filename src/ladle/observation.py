@@ -64,8 +64,12 @@ class Observation:
         sums = self.sums()
         return round(sums.get("updates", 0.0) + sums.get("refused", 0.0))
 
-    def read(self) -> dict[str, float]:
-        """Plain means, and the gradient moments as the sums they are. The one place where sums are divided."""
+    def read(self, population: int | None = None) -> dict[str, float]:
+        """Plain means, and the gradient moments as the sums they are. The one place where sums are divided.
+
+        - `population`: rows of a finite data set, whose gradient is then the one that moments are of; None for that of
+          the distribution behind the examples.
+        """
         sums = self.sums()
         weight, updates = sums.get("weight", 0.0), sums.get("updates", 0.0)
         reading = {"refused": sums.get("refused", 0.0)}
@@ -75,10 +79,12 @@ class Observation:
             reading |= {"train_" + name: value for name, value in means(metrics, weight).items()}
         if updates > 0:
             reading["grad_norm"] = math.sqrt(max(sums.get("grad_sq", 0.0), 0.0) / updates)
-        if sums.get("noise/count", 0.0) > 0:
-            reading |= {name: value for name, value in sums.items() if name.startswith(PREFIX)}
-        if sums.get("noise/count", 0.0) >= 2:
-            noise = estimate(Moments.from_sums(sums))
+        moments = Moments.from_sums(sums)
+        if moments.count > 0:
+            moments = moments if population is None else moments.of_population(population)
+            reading |= {PREFIX + name: value for name, value in vars(moments).items()}
+        if moments.count >= 2:
+            noise = estimate(moments)
             reading |= {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
         return reading
 
