@@ -75,8 +75,8 @@ def estimate(moments: Moments, *, population: int | None = None, confidence: flo
     """The noise scale from summed pairs: mean(trace) / mean(square), with a confidence interval.
 
     `population=N`: the examples come from a finite data set of N rows, drawn without replacement, and the gradient
-    meant is that of the data set (`Moments.of_population`). Left out, `gradient_sq` estimates the gradient of the distribution behind the
-    data, and on a nearly fitted data set it is rightly negative.
+    meant is that of the data set (`Moments.of_population`). Left out, `gradient_sq` estimates the gradient of the
+    distribution behind the data, and on a nearly fitted data set it is rightly negative.
 
     Interval: Fieller's (1954): the ratios r for which mean(trace) - r mean(square) is within t standard errors of
     zero. For a small error of |G|^2 it is the delta-method interval; where |G|^2 cannot be told from zero it is
@@ -154,8 +154,8 @@ def fieller(
 def student_t(confidence: float, freedom: float) -> float:
     """Two-sided quantile of Student's t: P(|T| <= t) = confidence.
 
-    Exact for 1 and 2 degrees of freedom, between them log t is taken as linear in 1/freedom (4 % at 95 %); above them it
-    is the expansion 26.7.5 of Abramowitz and Stegun (0.5 % at 95 %).
+    Exact for 1 and 2 degrees of freedom; between them log t is taken as linear in 1/freedom (4 % at 95 %), and above
+    them it is the expansion 26.7.5 of Abramowitz and Stegun (0.5 % at 95 %).
 
     >>> round(student_t(0.95, 10), 3)
     2.228

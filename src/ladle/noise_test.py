@@ -194,7 +194,9 @@ def test_examples_needed_shrinks_the_spread_to_ten_percent():
 def test_the_jackknife_agrees():
     rng = np.random.default_rng(2)
     trace, square = pairs_of(rng, 2000, 8)
-    blocks = [Moments.from_pairs(*part, 100 * BATCH) for part in zip(np.split(trace, 20), np.split(square, 20), strict=True)]
+    blocks = [
+        Moments.from_pairs(*part, 100 * BATCH) for part in zip(np.split(trace, 20), np.split(square, 20), strict=True)
+    ]
     value, error = jackknife(blocks)
     noise = estimate(Moments.from_pairs(trace, square, 2000 * BATCH))
     assert value == pytest.approx(noise.value, rel=0.01)

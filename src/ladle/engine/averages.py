@@ -15,8 +15,8 @@ def kept(opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Arr
 
         mu <- mu (1 - b1_new^t) / (1 - b1_old^t),   nu <- nu (1 - b2_new^t) / (1 - b2_old^t),   t the updates so far
 
-    Adam corrects its averages as if b had been the same from the start. Left as they are, the first steps after a
-    change from b2 = 0.99 to 0.92 would be too large by the root of the quotient, and those after the way back too small.
+    Adam corrects its averages as if b had been the same from the start. Left as they are, the first steps after b2 fell
+    would be too large by the root of that quotient, and those after it rose too small.
 
     >>> state = optax.scale_by_adam().init(jnp.zeros(2))._replace(count=jnp.int32(10), nu=jnp.ones(2))
     >>> betas = {"b1": jnp.float32(0.9), "b2": jnp.float32(0.99)}
@@ -27,7 +27,7 @@ def kept(opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Arr
     def part(held: Any) -> Any:
         if not isinstance(held, optax.ScaleByAdamState):  # Others that have betas do not correct their averages.
             return held
-        count = held.count.astype(jnp.float32)
+        count = jnp.asarray(held.count, jnp.float32)
         moved = {name: _moved(getattr(held, name), old[beta], new[beta], count) for name, beta in AVERAGES.items()}
         return held._replace(**moved)
 

@@ -56,7 +56,9 @@ def test_rows_that_do_not_divide_are_filled_without_weight(lane="resident"):
 
 
 @lanes
-@pytest.mark.parametrize(("size", "micro", "cuts"), [(32, 4, (8, 16)), (30, 4, (8, 16)), (32, 32, (8, 16)), (8, 4, None)])
+@pytest.mark.parametrize(
+    ("size", "micro", "cuts"), [(32, 4, (8, 16)), (30, 4, (8, 16)), (32, 32, (8, 16)), (8, 4, None)]
+)
 def test_the_projection_is_a_covariance_along_two_other_parts(lane, size, micro, cuts):
     """p and q: mean gradients of the first two parts of the micro-batches; Cov(p'g_i, q'g_i) from the third."""
     gauge = Gauge(every=1, parts=8, projection=True)

@@ -212,7 +212,9 @@ class CompiledStep:
         if resident is None:
             return jax.block_until_ready(self._prepare_host(state, draw, spec))
         operands = self.window_operands(resident, spec, np.nan, updates=1)
-        return jax.block_until_ready(self._window(state, *operands, **self.window_statics(resident.order.program, spec)))[0]
+        return jax.block_until_ready(
+            self._window(state, *operands, **self.window_statics(resident.order.program, spec))
+        )[0]
 
     def window_operands(
         self,
@@ -258,7 +260,7 @@ class CompiledStep:
     ) -> tuple[State, jax.Array]:
         """`updates` batches of `size` from place `offset` of pass `epoch` on; stops early at a refused one.
 
-        - `numbers`: `u32[5]`, these in the order epoch, offset, size, updates, every. `pace`: `f32[3]`, see `update.apply`.
+        - `numbers`: `u32[5]`, these in the order epoch, offset, size, updates, every. `pace`: see `update.apply`.
         """
         epoch_size = program.epoch_size
         epoch, offset, size, updates, every = (numbers[i] for i in range(5))
@@ -409,7 +411,9 @@ class CompiledStep:
             done = self._accumulate(self._zero(state), state, *sent, None, np.True_, cut=cut)
         if self._projects and spec.micro_steps > 1:
             toward = self._toward(state, done)
-            done = self._accumulate(self._add(done, self._zero(state)), state, *sent, (toward, toward), np.True_, cut=False)
+            done = self._accumulate(
+                self._add(done, self._zero(state)), state, *sent, (toward, toward), np.True_, cut=False
+            )
         refused = done._replace(loss=self.layout.everywhere(np.float32(np.nan)))
         place = np.uint32(0), np.uint32(0)
         return self._apply(state, refused, pace_of(0.0, Clock()), place, np.float32(draw.epoch_size))[0]

@@ -49,8 +49,8 @@ class Pieces(NamedTuple):
     - `micro_steps`: micro-batches (or pieces of one, or examples) with any weight.
     - `weight_sq`: sum of squared weights; `spread`: sum over micro-batches of their squared weights over m_j. With
       weights of 0 and 1 these are `weight` and `micro_steps`.
-    - `along`: `f32[5]`, sums over the micro-batches that had directions p and q of m_j, m_j d_j, m_j e_j, m_j d_j e_j and
-      1, where d_j = p'P G_j / m_j and e_j = q'P G_j / m_j.
+    - `along`: `f32[5]`, sums over the micro-batches that had directions p and q of m_j, m_j d_j, m_j e_j, m_j d_j e_j
+      and 1, where d_j = p'P G_j / m_j and e_j = q'P G_j / m_j.
     """
 
     micro_sq: jax.Array
@@ -127,7 +127,7 @@ def micro_gradient(
 ) -> Accumulated:
     """The sums of one micro-batch: one forward and one backward pass. `view` None: without those of the noise.
 
-    - `measured`: `bool[]`, perhaps traced: False leaves the sums of the noise zero, and the gradient is not read for them.
+    - `measured`: `bool[]`, perhaps traced: False leaves the sums of the noise zero, and reads no gradient for them.
     """
 
     def total(params: Any):
@@ -139,6 +139,7 @@ def micro_gradient(
     sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
     if view is None:
         return Accumulated(gradient, loss, weight, sums, None, model_state)
+
     def pieces() -> Pieces:
         return _pieces(gradient, weight, rows.weight, view)
 

@@ -57,11 +57,13 @@ def test_adascales_clock_counts_base_examples_and_never_jumps() -> None:
     assert (first.clock.at(0), first.clock.pace) == (0, 1 / 8)
     assert second.clock.pace == pytest.approx(0.508772, abs=5e-7)
     assert second.clock.at(20_480) == pytest.approx(first.clock.at(20_480)) == pytest.approx(20 * 128)
-    assert second.clock.at(second.clock.reaches(10_000.0)) >= 10_000 > second.clock.at(second.clock.reaches(10_000.0) - 1)
+    assert (
+        second.clock.at(second.clock.reaches(10_000.0)) >= 10_000 > second.clock.at(second.clock.reaches(10_000.0) - 1)
+    )
 
 
 def test_adascales_rate_moves_where_the_interval_says_so_alone() -> None:
-    """A window of which nothing can be told, or one about the same, leaves the rate as it is; another world does not."""
+    """A window of which nothing can be told, or one about the same, leaves the rate as it is."""
     policy, memory, factors = AdaScale(Constant(1024, 256), base=128, half_life=1.0), None, []
     windows = [{}, read([80.0, 80.1], [0.1, 0.1]), read([80.0, 81.0], [1.0, -1.1]), read([79.0, 82.0], [0.101, 0.1])]
     for number, reading in enumerate([*windows, *[read([80.0, 80.1], [10.0, 10.0])] * 30]):
