@@ -42,7 +42,8 @@ def _refusal(event: Any, verb: str, options: Sequence[str]) -> str:
     if choices := [one for one in getattr(event, "choices", ()) if one != "None"]:
         return must(_flag(event), "be a known choice", event.value, "it has these", nearest(event.value, choices))
     if missing := getattr(event, "missing_arguments", None):
-        names = ", ".join(str(one.arg.lowered.metavar or one.arg.field.extern_name) for one in missing)
+        given = ((one.arg, one.arg.is_positional()) for one in missing)
+        names = ", ".join(str(arg.lowered.metavar) if place else arg.display_name() for arg, place in given)
         return must(names, "be given", None, f"ladle {verb} needs it", helped)
     if hasattr(event, "offending_value"):
         return must(_flag(event), "be readable", event.offending_value, str(event.reason).rstrip("."), helped)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ladle.plan import Plan
 
 FACTORS = (1, 2, 4, 8, 16)
+SEEDS = 3
+"""Data orders. Of one nothing can be tested: the spread over orders is most of the error."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def measure(
     factors: Sequence[int] = FACTORS,
     examples: int | str = "1 epoch",
     rule: Rule | None = None,
-    seeds: int = 1,
+    seeds: int = SEEDS,
     micro_size: int | None = None,
     margin: float = MARGIN,
     out: str | os.PathLike[str] | None = None,
@@ -87,9 +89,9 @@ def measure(
 
     - `folder`: a run of `ladle train`, which may still be going on. `factors`: ascending whole numbers from 1 on.
     - `examples`: how far each branch goes, a number or "2 epochs"; rounded up to where the batches of all of them end.
-    - `seeds`: the first is the run's own order, the others are other orders. One seed tells how sure the difference is
-      for these validation examples, not how another order would have come out.
-    - `micro_size`: examples per forward pass, the run's own where left out, so that memory is as before.
+    - `seeds`: the first is the run's own order, the others are other orders. Of one the differences are told, not
+      tested, and there is no B_paired.
+    - `micro_size`: examples per forward pass at most, the run's own where left out, so that memory is as before.
     - `margin`: of the fixed-margin definition that stands beside the paired one.
     - `out`: where critical.json and critical.png go; None keeps everything in memory.
 
@@ -98,12 +100,14 @@ def measure(
     >>> import ladle.branching
     >>> ladle.branching.measure("runs/train-digits-1", factors=(1, 2, 4))["B_paired"]  # doctest: +SKIP
     """
-    factors, seeds = _factors(factors), require_count("seeds", seeds)
+    factors, seeds, margin = _factors(factors), require_seeds(seeds), _margin(margin)
     target = Path(out) if out is not None else None
     if target is not None:
         record.require_new(target)
     start = _start(Path(folder))
     rule = _rule(rule, start.assembly)
+    if micro_size is not None:
+        resolve_micro(factors[-1] * start.spec.size, micro_size)
     branches = [_branch(start, factor, rule, micro_size) for factor in factors]
     _require_memory(start, branches)
     rows, position = start.assembly.rows, start.carry.progress.examples
@@ -183,13 +187,14 @@ def _answer(
         for number, (branch, one) in enumerate(zip(branches, tries, strict=True))
     )
     critical, ends = found[0], {grown.examples for one in tries for grown in one}
+    point = position, critical.value, critical.low, critical.high
     return Critical(
         "branches",
         table,
         found,
-        ((position, critical.value, critical.low, critical.high),),
+        (point,) if seeds > 1 else (),
         {"position": position, "trained": stop - position, "seeds": seeds, "rule": rule, "margin": margin},
-        caveats(losses, pairs, critical, margin=margin, apart=len(ends) > 1),
+        caveats(seeds, pairs, critical, margin=margin, apart=len(ends) > 1),
     )
 
 
@@ -224,22 +229,20 @@ def _start(folder: Path) -> Start:
         raise ArgumentError(must("data", "be what the run began with", task.data.digest[:12], why, was))
     constants = {name: value for name, value in before["optimizer"].items() if name != "name"}
     carry = checkpoints.restore(assembly.step.abstract_state(constants)).carry
-    return Start(assembly, carry, request.seed, *_in_force(folder, before, assembly, carry, constants))
+    return Start(assembly, carry, request.seed, *_in_force(folder, before, carry))
 
 
-def _in_force(
-    folder: Path, before: Mapping[str, Any], assembly: Assembly, carry: Carry, constants: Mapping[str, Any]
-) -> tuple[BatchSpec, float]:
-    """Batch size, its cut, and the policy's factor on the rate at a checkpoint, as the record has them."""
+def _in_force(folder: Path, before: Mapping[str, Any], carry: Carry) -> tuple[BatchSpec, float]:
+    """Batch size, its cut, and the policy's factor on the rate at a checkpoint, as the record has them.
+
+    The rate itself is in the checkpoint. That of run.json may be of a later sitting, which wrote no line yet.
+    """
     lines = record.read_lines(folder / record.METRICS_FILE)
     line = next((x for x in reversed(lines) if x["examples"] <= carry.progress.examples and x.get("size")), None)
     if line is None:
         size = int(before["size"])
         return BatchSpec(size, resolve_micro(size, before[REQUEST]["micro_size"])), 1.0
-    base = constants.get("lr", assembly.optimizer.lr)
-    scheduled = assembly.step.rate_at(line["examples"])
-    factor = 1.0 if base is None or line.get("lr") is None or scheduled <= 0 else line["lr"] / (base * scheduled)
-    return BatchSpec(line["size"], line["micro_size"]), factor
+    return BatchSpec(line["size"], line["micro_size"]), line["lr_factor"]
 
 
 def _branch(start: Start, factor: int, rule: Rule, micro_size: int | None) -> Branch:
@@ -250,7 +253,7 @@ def _branch(start: Start, factor: int, rule: Rule, micro_size: int | None) -> Br
         raise ArgumentError(
             must("factors", f"make batches of at most the {rows:,} training examples", size, why, remedy)
         )
-    micro = start.spec.micro_size if micro_size is None else require_count("micro_size", micro_size)
+    micro = start.spec.micro_size if micro_size is None else min(micro_size, size)
     if not start.assembly.objective.additive:
         micro = size  # Where an example's loss depends on the others, a micro-batch is part of what is learnt.
     return Branch(factor, BatchSpec(size, micro), start.lr_factor * lr_factor(rule, factor))
@@ -291,6 +294,20 @@ def _factors(factors: Sequence[int]) -> tuple[int, ...]:
     return found
 
 
+def require_seeds(seeds: int) -> int:
+    """`seeds`, or an `ArgumentError` where that is no number of runs."""
+    if isinstance(seeds, bool) or not hasattr(seeds, "__index__") or seeds < 1:
+        raise ArgumentError(must("seeds", "be a whole number from 1 on", seeds, "each is a run", f"seeds={SEEDS}"))
+    return seeds
+
+
+def _margin(margin: float) -> float:
+    if not 0 < margin < math.inf:
+        why = "a branch may be so much worse and still count as harmless"
+        raise ArgumentError(must("margin", "be a positive number", margin, why, f"margin={MARGIN}"))
+    return margin
+
+
 def _rule(rule: Rule | None, assembly: Assembly) -> Rule:
     rule = assembly.rule if rule is None else rule
     if rule not in ("linear", "square root"):
@@ -302,9 +319,12 @@ def _rule(rule: Rule | None, assembly: Assembly) -> Rule:
 
 def _count(examples: int | str, rows: int) -> int:
     text = str(examples).strip()
-    until = Until.parse(f"{text} examples" if text.replace(".", "").replace("e", "").isdigit() else text)
-    count = until.stop(rows)
-    if count is None or until.target is not None or until.patience is not None:
+    try:
+        until = Until.parse(f"{text} examples" if text.replace(".", "").replace("e", "").isdigit() else text)
+        count = until.stop(rows) if until == Until(until.epochs, until.examples) else None
+    except ArgumentError:
+        count = None
+    if count is None:
         why = "every branch trains the same examples"
-        raise ArgumentError(must("examples", "be a number of examples or epochs", examples, why, "'2 epochs'"))
+        raise ArgumentError(must("examples", "be a positive number of examples or epochs", examples, why, "'2 epochs'"))
     return count

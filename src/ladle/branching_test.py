@@ -13,7 +13,7 @@ import pytest
 
 import ladle
 from ladle.assembly import assemble
-from ladle.branching import Branch, Start, _grown, _require_fit, _rule, aligned, measure
+from ladle.branching import Branch, Start, _branch, _grown, _require_fit, _rule, _start, aligned, measure
 from ladle.carry import Carry
 from ladle.errors import ArgumentError, CheckpointError
 from ladle.feed.arrays import Arrays
@@ -27,7 +27,7 @@ from ladle.resuming import Request, begin
 from ladle.spec import BatchSpec
 
 TASK = TaskOptions("digits", model="linear", optimizer="sgd", lr=0.05)
-REQUEST = Request(TASK, micro_size=16, schedule="grow 16 x2 at 1ep max 32", until="3 epochs")
+REQUEST = Request(TASK, micro_size=16, schedule="geometric 16..32 x2 every 1ep", until="3 epochs")
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +71,36 @@ def test_branches_of_a_run(run: Path, tmp_path: Path, compilations):
     written = json.loads((tmp_path / "critical" / "critical.json").read_text())
     assert written == json.loads(json.dumps(found.to_json()))
     assert (tmp_path / "critical" / "critical.png").stat().st_size > 10_000
-    assert points_of([tmp_path / "critical"]) == ((2876, critical.value),)
+    assert points_of([tmp_path / "critical"]) == ((2876, critical.low),)
 
     # The first branch of the run's own order is the run itself going on.
     own = read_json(run / RUN_FILE)["final"]
     assert own["examples"] == 3 * 1438
     assert found.table[0]["seed_losses"][0] == pytest.approx(own["valid_loss"], rel=1e-6)
+
+
+def test_one_data_order_gives_no_point_and_says_why(run: Path, tmp_path: Path):
+    found = measure(run, factors=(1, 8), seeds=1, out=tmp_path / "critical")
+    assert found.points == () and found.table[1]["verdict"] == "not tested"
+    assert any("one data order" in note for note in found.notes)
+    assert (tmp_path / "critical" / "critical.png").stat().st_size > 10_000
+    with pytest.raises(ArgumentError, match="nor does one data order"):
+        points_of([tmp_path / "critical"])
+
+
+def test_a_micro_batch_is_cut_to_the_branch(run: Path):
+    start = _start(run)
+    assert [_branch(start, factor, "linear", 64).spec.micro_size for factor in (1, 8)] == [32, 64]
+
+
+def test_the_rate_is_the_checkpoints_whatever_a_later_sitting_wrote(run: Path):
+    """A sitting that was killed before its first line has left its own size and rate in run.json."""
+    assert _start(run).lr_factor == 2.0
+    facts = read_json(run / RUN_FILE)
+    write_json(run / RUN_FILE, {**facts, "size": 128, "optimizer": {**facts["optimizer"], "lr": 0.4}})
+    start = _start(run)
+    assert (start.spec.size, start.lr_factor) == (32, 2.0)
+    assert float(start.carry.state.hyper["lr"]) == pytest.approx(0.05)
 
 
 class Exploding:
@@ -134,11 +158,16 @@ def test_places_where_the_batches_of_all_branches_end():
         ({"factors": (1, 4, 2)}, "factors must ascend from 1"),
         ({"factors": (1,)}, "factors must ascend from 1"),
         ({"factors": (1, 64)}, "factors must make batches of at most the 1,438 training examples; got 2048"),
-        ({"seeds": 0}, "seeds must be at least 1"),
-        ({"examples": "5 steps"}, "examples must be a number of examples or epochs"),
-        ({"examples": 0}, "until must be more than nothing"),
+        ({"seeds": 0}, "seeds must be a whole number from 1 on"),
+        ({"seeds": 1.5}, "seeds must be a whole number from 1 on"),
+        ({"examples": "5 steps"}, "examples must be a positive number of examples or epochs"),
+        ({"examples": "1 epoch, 5 steps"}, "examples must be a positive number of examples or epochs"),
+        ({"examples": 0}, "examples must be a positive number of examples or epochs; got 0"),
         ({"rule": "none"}, "rule must be 'linear' or 'square root'"),
-        ({"micro_size": 0}, "micro_size must be at least 1"),
+        ({"micro_size": 0}, "micro-size must be at least 1"),
+        ({"micro_size": 5000}, "micro-size must be at most the batch size 512"),
+        ({"margin": math.nan}, "margin must be a positive number"),
+        ({"margin": -1}, "margin must be a positive number"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_training(run: Path, how, message: str):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,10 @@ Numbers = Sequence[float] | np.ndarray
 CONFIDENCE = 0.95
 
 FARTHEST = 1e6
-"""An end of an interval this many times away from the sizes is none: the table does not bound it."""
+"""A critical size, or an end of its interval, this many times away from the sizes is none: they do not resolve it."""
+
+FEWEST_TO_CHOOSE = 5
+"""Points without which AICc cannot compare two models of three numbers each: its n - k - 1 must be positive."""
 
 
 def fewer_steps(noise: float, old: float, new: float) -> float:
@@ -39,7 +42,8 @@ class Hyperbola:
 
     `log_sd`: standard errors of (log min_steps, log min_examples), log_cov: their covariance, from the residuals;
     nan for a table of two sizes. `spread`: root mean square of the residuals of log S.
-    `interval`: 95 % for `critical`, see `profile`; nan for a table of two sizes.
+    `interval`: 95 % for `critical`, see `profile`; nan for a table of two sizes. A table that shows one end only has 0
+    for the other: min_steps where all sizes scale perfectly, min_examples where none saves a step.
     """
 
     min_steps: float
@@ -55,21 +59,11 @@ class Hyperbola:
 
     @property
     def critical(self) -> float:
-        """E_min / S_min: the size that needs twice the fewest steps and twice the fewest examples."""
-        return self.min_examples / self.min_steps if self.min_steps > 0 else math.inf
+        """E_min / S_min: the size that needs twice the fewest steps and twice the fewest examples.
 
-    @property
-    def critical_log_sd(self) -> float:
-        """Standard error of log(critical)."""
-        return math.sqrt(max(self.log_sd[0] ** 2 + self.log_sd[1] ** 2 - 2 * self.log_cov, 0.0))
-
-    def overhead_size(self, share: float = 0.2, *, base: float = 256.0) -> float:
-        """Largest size whose steps are at most 1 + share times ideal scaling from `base` (Zhang et al. 2024).
-
-        S(B) B <= (1 + share) S(base) base  gives  (1 + share) base + share * critical. With share 0.2 and base 256
-        this is their critical batch size (arXiv 2410.21676).
+        inf or 0 where it is so far above or below the sizes (`FARTHEST`) that they do not resolve it.
         """
-        return (1 + share) * base + share * self.critical
+        return self.min_examples / self.min_steps if self.min_steps > 0 else math.inf
 
 
 def fit_hyperbola(sizes: Numbers, steps: Numbers) -> Hyperbola:
@@ -100,11 +94,19 @@ def fit_hyperbola(sizes: Numbers, steps: Numbers) -> Hyperbola:
     variance = float((residual**2).sum()) / free if free else math.nan
     covariance = variance * np.linalg.pinv(jacobian.T @ jacobian)
     sd = np.sqrt(np.maximum(np.diag(covariance), 0.0)) if free else np.full(2, math.nan)
-    least_steps, least_examples = np.exp(theta)
-    spread = math.sqrt(float((residual**2).mean()))
-    interval = profile(b, s, math.exp(min(float(theta[1] - theta[0]), 700.0)))
-    errors = (float(sd[0]), float(sd[1])), float(covariance[0, 1])
-    return Hyperbola(float(least_steps), float(least_examples), *errors, spread, interval)
+    (least_steps, least_examples), (least, most) = np.exp(theta), np.log(_resolved(b))
+    found = Hyperbola(
+        float(least_steps) if theta[1] - theta[0] <= most else 0.0,
+        float(least_examples) if theta[1] - theta[0] >= least else 0.0,
+        (float(sd[0]), float(sd[1])),
+        float(covariance[0, 1]),
+        math.sqrt(float((residual**2).mean())),
+    )
+    return replace(found, interval=profile(b, s, found.critical))
+
+
+def _resolved(sizes: np.ndarray) -> tuple[float, float]:
+    return float(sizes.min()) / FARTHEST, float(sizes.max()) * FARTHEST
 
 
 def profile(
@@ -114,7 +116,8 @@ def profile(
 
     RSS(c) is the residual sum of squares of log S(B) = log a + log(1 + c/B) at the best `a`. Unlike the standard error
     of log c it says by itself where a table bounds one side only: sizes all in the linear regime give (low, inf), sizes
-    all beyond it (0, high). t: Student's quantile (Bates and Watts 1988, sec. 6.1).
+    all beyond it (0, high). t: Student's quantile (Bates and Watts 1988, sec. 6.1). `critical`: of the best fit; 0 and
+    inf leave their end open.
     """
     if len(sizes) < 3:
         return math.nan, math.nan
@@ -124,10 +127,12 @@ def profile(
 
     free = len(sizes) - 2
     # Tables that fit to the last digit have a residual of rounding alone.
-    limit = max(misfit(critical), 1e-24) * (1 + student_t(confidence, free) ** 2 / free)
-    least, most = float(sizes.min()) / FARTHEST, float(sizes.max()) * FARTHEST
+    least, most = _resolved(sizes)
     begin = min(max(critical, least), most)
-    return _end(misfit, begin, 0.5, limit, least) or 0.0, _end(misfit, begin, 2.0, limit, most) or math.inf
+    limit = max(misfit(begin), 1e-24) * (1 + student_t(confidence, free) ** 2 / free)
+    low = _end(misfit, begin, 0.5, limit, least) if critical > 0 else None
+    high = _end(misfit, begin, 2.0, limit, most) if critical < math.inf else None
+    return low or 0.0, high or math.inf
 
 
 def _end(misfit: Callable[[float], float], begin: float, factor: float, limit: float, last: float) -> float | None:
@@ -183,14 +188,19 @@ def fit_power_law(x: Numbers, y: Numbers) -> PowerLaw:
 
 @dataclass(frozen=True)
 class Choice:
-    """Two models of one table. `weight`: Akaike weight of the hyperbola against the power law, 0 .. 1."""
+    """Two models of one table. `weight`: Akaike weight of the hyperbola against the power law, 0 .. 1.
+
+    nan of fewer than `FEWEST_TO_CHOOSE` points, which cannot tell; `better` is None then.
+    """
 
     hyperbola: Hyperbola
     power_law: PowerLaw
     weight: float
 
     @property
-    def better(self) -> str:
+    def better(self) -> str | None:
+        if math.isnan(self.weight):
+            return None
         return "hyperbola" if self.weight >= 0.5 else "power law"
 
 
@@ -201,9 +211,10 @@ def better_model(sizes: Numbers, steps: Numbers) -> Choice:
     the difference is n log(RSS_hyperbola / RSS_power) alone, and the weight 1 / (1 + exp(difference / 2)) (Burnham and
     Anderson 2002).
 
-    Raises `ArgumentError` for a table of fewer than three sizes: both models fit two points exactly.
+    Fewer than five points leave n - k - 1 without a meaning, and the choice open. Raises `ArgumentError` for a table of
+    fewer than three sizes: both models fit two points exactly.
 
-    >>> better_model([1, 10, 100, 1000], [1100.0, 200.0, 110.0, 101.0]).better
+    >>> better_model([1, 10, 100, 1000, 10000], [1100.0, 200.0, 110.0, 101.0, 100.1]).better
     'hyperbola'
     """
     b, s = _table(sizes, steps)
@@ -211,6 +222,8 @@ def better_model(sizes: Numbers, steps: Numbers) -> Choice:
         why = "a hyperbola and a power law both pass through two points"
         raise ArgumentError(must("the table", "hold three or more different sizes", b.tolist(), why, "another size"))
     hyperbola, law = fit_hyperbola(b, s), fit_power_law(b, s)
+    if len(b) < FEWEST_TO_CHOOSE:
+        return Choice(hyperbola, law, math.nan)
     exact = 1e-12  # rounding: below it a fit cannot be told from a perfect one
     difference = 2 * len(b) * math.log(max(hyperbola.spread, exact) / max(law.spread, exact))
     return Choice(hyperbola, law, 1 / (1 + math.exp(min(difference / 2, 700.0))))

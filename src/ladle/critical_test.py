@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.critical import better_model, fit_hyperbola, fit_power_law
+from ladle.critical import FARTHEST, better_model, fit_hyperbola, fit_power_law
 from ladle.errors import ArgumentError
+from ladle.planner.definitions import share_size
 from ladle.planner.quadratic import NoisyQuadratic
 
 SIZES = [2.0**i for i in range(6, 15)]
@@ -37,11 +38,11 @@ def test_published_fits_to_the_digits(millions):
     assert fit.min_steps == pytest.approx(least_steps, abs=0.01)
     assert fit.min_examples == pytest.approx(least_examples, rel=5e-4)
     assert fit.critical == pytest.approx(critical, abs=0.1)
-    assert fit.overhead_size() == pytest.approx(overhead, abs=0.01)
+    assert share_size(fit.critical) == pytest.approx(overhead, abs=0.01)
 
 
 def test_published_exponent():
-    sizes = [fit_hyperbola(SIZES, steps).overhead_size() for steps in STEPS.values()]
+    sizes = [share_size(fit_hyperbola(SIZES, steps).critical) for steps in STEPS.values()]
     law = fit_power_law(list(STEPS), sizes)
     assert law.exponent == pytest.approx(0.4682782, abs=2e-6)
     assert law.factor == pytest.approx(93.1968, abs=2e-3)
@@ -87,9 +88,8 @@ def test_standard_errors_are_those_of_repeated_tables():
     rng = np.random.default_rng(0)
     sizes = np.geomspace(8, 8192, 11)
     fits = [fit_hyperbola(sizes, 100 * (1 + 300 / sizes) * np.exp(0.05 * rng.standard_normal(11))) for _ in range(300)]
-    assert np.log([fit.critical for fit in fits]).std() == pytest.approx(
-        np.sqrt(np.mean([fit.critical_log_sd**2 for fit in fits])), rel=0.15
-    )
+    variances = [np.square(fit.log_sd).sum() - 2 * fit.log_cov for fit in fits]
+    assert np.log([fit.critical for fit in fits]).std() == pytest.approx(np.sqrt(np.mean(variances)), rel=0.15)
     laws = [fit_power_law(sizes, 3 * sizes**0.5 * np.exp(0.1 * rng.standard_normal(11))) for _ in range(300)]
     assert np.std([law.exponent for law in laws]) == pytest.approx(
         np.sqrt(np.mean([law.exponent_sd**2 for law in laws])), rel=0.15
@@ -120,6 +120,28 @@ def test_the_interval_covers_the_truth_and_knows_when_a_table_bounds_one_side_on
     assert all(map(math.isnan, fit_hyperbola([1, 2], [3, 2]).interval))
 
 
+@pytest.mark.parametrize("power", [1.0, 1.2])
+def test_sizes_that_all_scale_perfectly_say_only_that_the_critical_one_is_above(power):
+    sizes = 2.0 ** np.arange(3, 9)
+    fit = fit_hyperbola(sizes, 1e6 * sizes**-power)
+    assert fit.critical == math.inf == fit.interval[1] and fit.interval[0] > 256
+    assert fit.min_steps == 0 and fit.steps(16) == pytest.approx(fit.min_examples / 16)
+
+
+def test_sizes_that_save_no_step_say_only_that_the_critical_one_is_below():
+    fit = fit_hyperbola([8, 32, 128, 256], [100] * 4)
+    assert fit.critical == 0 == fit.interval[0] and fit.interval[1] < 8
+    assert fit.min_examples == 0 and fit.steps(16) == pytest.approx(100)
+
+
+def test_a_critical_size_is_never_a_number_that_the_sizes_cannot_tell():
+    rng = np.random.default_rng(4)
+    sizes = 2.0 ** np.arange(3, 9)
+    fits = [fit_hyperbola(sizes, 100 * (1 + 5000 / sizes) * np.exp(0.05 * rng.standard_normal(6))) for _ in range(100)]
+    assert all(fit.interval[0] <= fit.critical <= fit.interval[1] for fit in fits)
+    assert {fit.critical for fit in fits if fit.critical > 256 * FARTHEST} == {math.inf}
+
+
 def test_the_better_model_is_the_one_that_made_the_table():
     rng = np.random.default_rng(2)
     sizes = np.geomspace(8, 1024, 8)
@@ -127,5 +149,7 @@ def test_the_better_model_is_the_one_that_made_the_table():
     assert better_model(sizes, 100 * (1 + 100 / sizes) * noise).weight > 0.99
     law = better_model(sizes, 1e4 * sizes**-0.5 * noise)
     assert law.better == "power law" and law.weight < 0.01
+    few = better_model([8, 16, 32, 64], [100.0] * 4)
+    assert few.better is None and math.isnan(few.weight)
     with pytest.raises(ArgumentError, match="three or more"):
         better_model([1, 2], [2, 1])

@@ -193,9 +193,9 @@ class Moments:
     def of_population(self, rows: int) -> Moments:
         """The moments where the gradient meant is that of a finite data set of `rows`, drawn without replacement.
 
-        E[square] = |G_data|^2 - S^2 / rows exactly, S^2 the variance with rows - 1: trace / rows is added back to each. As
-        it is, `square` estimates the gradient of the distribution behind the data; where the data are nearly fitted that
-        is far smaller, and an estimate of it rightly often negative.
+        E[square] = |G_data|^2 - S^2 / rows exactly, S^2 the variance with rows - 1: trace / rows is added back to each.
+        As it is, `square` estimates the gradient of the distribution behind the data; where the data are nearly fitted
+        that is far smaller, and an estimate of it rightly often negative.
 
         >>> Moments.from_pairs([100.0, 104.0], [0.25, 0.27], 64).of_population(100).square
         2.56

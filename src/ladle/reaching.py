@@ -13,14 +13,14 @@ import numpy as np
 
 from ladle import record
 from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
-from ladle.branching import written
-from ladle.critical import better_model
+from ladle.branching import require_seeds, written
+from ladle.critical import FEWEST_TO_CHOOSE, better_model
 from ladle.duration import Target, Until, better_is_higher
 from ladle.engine.reach import Tuned, steps_to, tuned
 from ladle.errors import ArgumentError, RunError, must, nearest
 from ladle.monitor.console import Console, console
 from ladle.planner.answer import Critical
-from ladle.planner.definitions import definitions
+from ladle.planner.definitions import definitions, fewest_examples
 from ladle.spec import BatchSpec, require_count, rung_for
 from ladle.task import Task
 
@@ -68,10 +68,10 @@ def measure_steps(
     Rates begin at the optimiser's rule and go on by factors of 3, as long as an end is best, then of 3^(1/2) and
     3^(1/4). The best of noisy tries looks a little better than it is, at every size alike.
 
-    Raises `ArgumentError` before any training for what cannot be right; `RunError` where fewer than three sizes reach
-    the target.
+    Raises `ArgumentError` before any training for what cannot be right, such as a target that is met already;
+    `RunError` where fewer than three sizes reach the target.
     """
-    goal, seeds = _target(target), require_count("seeds", seeds)
+    goal, seeds = _target(target), require_seeds(seeds)
     assembly = task if isinstance(task, Assembly) else assemble(task)
     counts = sorted({resolve_size(size, assembly.rows) for size in sizes})
     if len(counts) < 3:
@@ -83,13 +83,14 @@ def measure_steps(
         )
     specs = [_spec(size, micro_size) for size in counts]
     read = _reader(assembly, goal)
+    _require_unmet(assembly, goal, target, seeds)
     folder = Path(out) if out is not None else None
     if folder is not None:
         record.require_new(folder)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
     tried = []
     for spec in specs:
-        tried.append(_tuned(assembly, spec, read, goal, seeds=seeds, until=Until.parse(until)))
+        tried.append(_tuned(assembly, spec, read, goal, seeds=seeds, until=until))
         monitor.message(f"size {spec.size}: {_said(tried[-1])}")
     monitor.close()
     found = _answer(tried, f"{goal.metric} {'>=' if goal.at_least else '<='} {goal.value:g}", until, base)
@@ -97,7 +98,7 @@ def measure_steps(
 
 
 def _tuned(
-    assembly: Assembly, spec: BatchSpec, read: Callable[[Any], float], goal: Target, *, seeds: int, until: Until
+    assembly: Assembly, spec: BatchSpec, read: Callable[[Any], float], goal: Target, *, seeds: int, until: str | Until
 ) -> _Size:
     feeds = [assembly.feed(seed) for seed in range(seeds)]
     most = _most(until, spec.size, assembly.rows)
@@ -128,17 +129,19 @@ def _answer(tried: Sequence[_Size], target: str, until: str | Until, base: float
         remedy = "an easier target, more sizes or a longer until"
         raise RunError(must("target", "be reached at three sizes or more", target, why, remedy))
     sizes, steps = [float(one.spec.size) for one in reached], [one.mean for one in reached]
-    notes = [f"never reached, left out of the fit: {', '.join(map(str, never))}"] if never else []
+    notes = [_left_out(never, sizes)] if never else []
     choice = better_model(sizes, steps)
     fit, law = choice.hyperbola, choice.power_law
-    if choice.better != "hyperbola":
+    if choice.better is None:
+        notes.append(f"fewer than {FEWEST_TO_CHOOSE} sizes: they cannot tell a hyperbola from a power law")
+    if choice.better == "power law":
         notes.append(f"a power law (exponent {law.exponent:.2f}) fits better: these sizes do not show both ends")
     if len(reached[0].steps) == 1:
         notes.append("one seed: the interval rests on how far the sizes scatter around the hyperbola")
     return Critical(
         "steps to target",
         tuple(_row(one, fit.steps(one.spec.size)) for one in tried),
-        definitions(fit, base=sizes[0] if base is None else base),
+        (*definitions(fit, base=sizes[0] if base is None else base), fewest_examples(sizes, steps)),
         (),
         {
             "target": target,
@@ -150,6 +153,16 @@ def _answer(tried: Sequence[_Size], target: str, until: str | Until, base: float
         },
         tuple(notes),
     )
+
+
+def _left_out(never: Sequence[int], sizes: Sequence[float]) -> str:
+    """Sizes that the fit does not know, and which way that moves it: they took more steps than could be counted."""
+    text = f"never reached, left out of the fit: {', '.join(map(str, never))}"
+    if max(never) > max(sizes):
+        text += "; larger sizes that saved too few steps are not seen, so Bc may be too high"
+    if min(never) < min(sizes):
+        text += "; smaller sizes that took too many steps are not seen, so Bc may be too low"
+    return text
 
 
 def _row(one: _Size, fitted: float) -> dict[str, Any]:
@@ -173,13 +186,14 @@ def _spec(size: int, micro_size: int | None) -> BatchSpec:
     )
 
 
-def _most(until: Until, size: int, rows: int) -> int:
+def _most(text: str | Until, size: int, rows: int) -> int:
     """Updates that a size may spend on a try."""
+    until = Until.parse(text)
     examples = until.stop(rows)
     bounds = [*([until.updates] if until.updates else []), *([-(-examples // size)] if examples else [])]
     if not bounds or until.target or until.patience or until.seconds:
         why = "every size may spend as much"
-        raise ArgumentError(must("until", "be epochs, examples or steps", until, why, "until='100 epochs'"))
+        raise ArgumentError(must("until", "be epochs, examples or steps", text, why, "until='100 epochs'"))
     return min(bounds)
 
 
@@ -202,6 +216,14 @@ def _parts(text: str) -> tuple[str, str, str]:
         if found:
             return name.strip(), sign, value.strip()
     return "", "", ""
+
+
+def _require_unmet(assembly: Assembly, goal: Target, target: str, seeds: int) -> None:
+    for seed in range(seeds):
+        reading = assembly.evaluator(assembly.step.init(seed), assembly.valid)[goal.metric]
+        if goal.met(reading):
+            why = f"a fresh model has {goal.metric} {reading:.4g}, so it takes no step"
+            raise ArgumentError(must("steps-to", "be a target that takes training", target, why, "a harder one"))
 
 
 def _reader(assembly: Assembly, goal: Target) -> Callable[[Any], float]:

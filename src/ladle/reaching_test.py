@@ -7,7 +7,7 @@ import pytest
 
 import ladle
 from ladle.errors import ArgumentError, RunError
-from ladle.reaching import measure_steps
+from ladle.reaching import _left_out, measure_steps
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,8 @@ def test_a_target_that_is_not_reached_is_one_line_and_a_size_that_does_not_is_li
     found = measure_steps(
         assembly, "valid_accuracy=0.8", sizes=(32, 64, 128, 1438), until="1300 examples", micro_size=8
     )
-    assert any("never reached, left out of the fit: 1438" in note for note in found.notes)
+    assert any("left out of the fit: 1438; larger sizes" in note and "too high" in note for note in found.notes)
+    assert any("fewer than 5 sizes" in note for note in found.notes)
     assert found.table[-1]["steps"] is None and math.isfinite(found["Bc"].value)
 
 
@@ -52,14 +53,23 @@ def test_a_target_that_is_not_reached_is_one_line_and_a_size_that_does_not_is_li
         ("train_loss=0.4", {}, "steps-to must name a validation metric"),
         ("valid_loss=1", {"sizes": (8, 16)}, "sizes must hold three or more sizes"),
         ("valid_loss=1", {"sizes": (8, 16, 5000)}, "size must be at most the 1,438 training examples"),
-        ("valid_loss=1", {"until": "5 min"}, "until must be epochs, examples or steps"),
-        ("valid_loss=1", {"seeds": 0}, "seeds must be at least 1"),
+        ("valid_loss=1", {"until": "5 min"}, "until must be epochs, examples or steps; got '5 min'"),
+        ("valid_loss=1", {"seeds": 0}, "seeds must be a whole number from 1 on"),
+        ("valid_loss=5", {}, "steps-to must be a target that takes training; got 'valid_loss=5'"),
+        ("valid_loss >= 0.4", {}, "steps-to must be a target that takes training"),
+        ("valid_accuracy<=0.95", {}, "because a fresh model has valid_accuracy"),
         ("valid_loss=1", {"base": 0}, "base must be positive"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(assembly, target, how, message):
     with pytest.raises(ArgumentError, match=message):
         measure_steps(assembly, target, **how)
+
+
+def test_which_way_a_size_left_out_moves_the_critical_one():
+    assert _left_out([4], [8, 16, 32]).endswith("Bc may be too low")
+    assert "too high" in _left_out([4, 64], [8, 16, 32]) and "too low" in _left_out([4, 64], [8, 16, 32])
+    assert _left_out([16], [8, 32, 64]) == "never reached, left out of the fit: 16"
 
 
 @pytest.mark.long

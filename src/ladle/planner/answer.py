@@ -24,7 +24,7 @@ class Critical:
     - `kind`: "branches" of a run from one checkpoint, or "steps to target" from fresh parameters.
     - `table`: one mapping per size, ascending. `definitions`: each critical size with its name, interval and source.
     - `points`: `(examples, size, low, high)`: the position in a run and the critical size measured there by the paired
-      test; empty for steps to a target. What a policy that follows measured sizes takes, see `points_of`.
+      test; empty for steps to a target, and where one data order left it untested. See `points_of`.
     - `facts`: what else was found (the fit, the target, examples trained). `notes`: what to know before it is used.
     - `folder`: where critical.json and critical.png are, or None.
     """
@@ -45,7 +45,7 @@ class Critical:
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON data; an end that is not bounded (0 or inf) and a number that is not known are written as null."""
+        """JSON data; what has no upper bound and what is not known are written as null."""
         keys = ("examples", "size", "low", "high")
         return record.plain(
             {
@@ -61,8 +61,15 @@ class Critical:
     def __str__(self) -> str:
         lines = [*_columns(self.table, COLUMNS[self.kind]), ""]
         wide = max((len(one.name) for one in self.definitions), default=0)
-        lines += [f"{one.name:<{wide}}  {number(one.value):>7}  {interval(one)}" for one in self.definitions]
+        lines += [f"{one.name:<{wide}}  {self._value(one):>7}  {interval(one)}" for one in self.definitions]
         return "\n".join(line.rstrip() for line in [*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _value(self, one: Definition) -> str:
+        """A number, or where it is in words: that it is beyond the sizes is all that a fit can tell then."""
+        sizes = [row["size"] for row in self.table if row.get("steps", 0) is not None]
+        if one.value == math.inf:
+            return f"above {number(max(sizes))}, not resolved"
+        return number(one.value) if one.value != 0 else f"below {number(min(sizes))}, not resolved"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -93,11 +100,14 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 
 
 def points_of(
-    folders: Sequence[str | os.PathLike[str]], which: Literal["size", "low"] = "size"
+    folders: Sequence[str | os.PathLike[str]], which: Literal["low", "size"] = "low"
 ) -> tuple[tuple[int, float], ...]:
     """`(examples, critical size)` of every branch measurement in `folders`, by position; the last of a place counts.
 
-    - `which`: the largest size not shown to be worse ("size"), or the largest shown not to be ("low").
+    What `ladle.policy.MeasuredWarmup` follows.
+
+    - `which`: the largest size shown to do no harm ("low"), or the largest not shown to do any ("size"), which a
+      measurement that resolves nothing puts at its largest factor.
 
     Raises `ArgumentError` for a folder without critical.json, and where none of them holds a point.
     """
@@ -106,7 +116,8 @@ def points_of(
         for point in record.read_json(Path(folder) / record.CRITICAL_FILE)["points"]:
             found[int(point["examples"])] = float(point[which])
     if not found:
-        why, remedy = "steps to a target say nothing of a moment in a run", "ladle critical RUN_FOLDER"
+        why = "steps to a target say nothing of a moment in a run, nor does one data order"
+        remedy = "ladle critical RUN_FOLDER --seeds 3"
         raise ArgumentError(must("folders", "hold a measurement by branches", list(map(str, folders)), why, remedy))
     return tuple(sorted(found.items()))
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from ladle.planner.branches import branch_definitions, differences, paired
+from ladle.planner.branches import branch_definitions, compared, differences, paired
 
 SIZES = (8, 16, 32, 64)
 
 
-def losses(rng, *, excess, seeds=1, examples=400, noise=0.1, order=0.0):
+def losses(rng, *, excess, seeds=3, examples=400, noise=0.1, order=0.0):
     """Losses of each branch: a shared part of every example, an excess, noise of examples and of data orders."""
     shared = rng.gamma(1.0, 1.0, examples)
     return [
@@ -21,27 +21,47 @@ def losses(rng, *, excess, seeds=1, examples=400, noise=0.1, order=0.0):
 
 def test_what_examples_have_in_common_cancels():
     rng = np.random.default_rng(0)
-    small, large = losses(rng, excess=(0.0, 0.05))
+    small, large = losses(rng, excess=(0.0, 0.05), seeds=8)
     found = paired(small, large)
-    assert found.error == pytest.approx(0.1 * math.sqrt(2 / 400), rel=0.1)
-    assert found.worse and found.mean == pytest.approx(0.05, abs=0.03)
+    assert found.error == pytest.approx(0.1 * math.sqrt(2 / 3200), rel=0.5)
+    assert found.worse and found.mean == pytest.approx(0.05, abs=0.01)
     unpaired = math.hypot(small.std(), large.std()) / math.sqrt(400)
     assert unpaired > 5 * found.error
 
 
-@pytest.mark.parametrize(("seeds", "order"), [(1, 0.0), (2, 0.0), (4, 0.1)])
-def test_a_harmless_branch_is_called_worse_one_time_in_twenty(seeds, order):
+@pytest.mark.parametrize(("seeds", "order"), [(2, 0.02), (3, 0.02), (3, 0.2), (5, 0.02), (3, 0.0)])
+def test_a_harmless_branch_is_called_worse_at_most_one_time_in_twenty(seeds, order):
+    """Also where the spread over data orders is about that over examples, and where it is far above it."""
     rng = np.random.default_rng(1)
-    trials = 800
+    trials = 3000
     false = sum(paired(*losses(rng, excess=(0, 0), seeds=seeds, examples=50, order=order)).worse for _ in range(trials))
-    assert false / trials < 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
-    assert false / trials > (0.02 if seeds == 1 or order else 0.0)  # with few seeds and no noise of them it is strict
+    assert false / trials < 0.05 + 2 * math.sqrt(0.05 * 0.95 / trials)
+    assert false / trials > 0.04 or order < 0.2  # where examples might be to blame as well, the test is strict
 
 
-def test_the_noise_of_data_orders_needs_more_than_one_seed_to_be_seen():
-    rng = np.random.default_rng(2)
-    one, four = (paired(*losses(rng, excess=(0, 0), seeds=seeds, order=1.0)) for seeds in (1, 4))
-    assert one.error < 0.01 < 0.2 < four.error
+def test_one_data_order_is_told_and_not_tested():
+    made = losses(np.random.default_rng(2), excess=(0, 0, 0, 1.0), seeds=1)
+    found = differences(made)
+    assert not any(one.tested or one.worse or one.within(9.0) for one in found)
+    told = compared(3, found, SIZES, margin=0.01)
+    assert told["verdict"] == "not tested" and told["difference"] == pytest.approx(1.0, abs=0.05)
+    assert told["error"] is told["low"] is told["high"] is None
+    assert [one.name[:5] for one in branch_definitions(SIZES, made)] == ["B_eps", "B_opt"]
+    assert all(math.isnan(one.low) and math.isnan(one.high) for one in branch_definitions(SIZES, made))
+    made[3][:] = np.inf
+    assert compared(3, differences(made), SIZES, margin=0.01)["verdict"] == "diverged"
+    made[0][:] = np.inf
+    assert compared(1, differences(made), SIZES, margin=0.01)["verdict"] == "no worse"
+
+
+def test_a_size_beyond_a_harmful_one_is_not_harmless_for_being_noisy():
+    rng = np.random.default_rng(6)
+    made = losses(rng, excess=(0, 0, 0.1, 0.1), noise=0.02)
+    made[3] = made[3] + 3 * rng.standard_normal(made[3].shape)
+    third, last = (compared(k, differences(made), SIZES, margin=0.01)["verdict"] for k in (2, 3))
+    assert third.startswith("worse than") and last == "undecided"
+    critical = branch_definitions(SIZES, made)[0]
+    assert (critical.value, critical.low, critical.high) == (16, 16, 32)
 
 
 def test_the_largest_harmless_size_with_what_bounds_it():
@@ -81,6 +101,6 @@ def test_where_every_branch_diverged_the_first_is_named():
 
 
 def test_equal_losses_differ_by_nothing():
-    same = np.ones((1, 5))
+    same = np.ones((2, 5))
     found = differences([same, same])
     assert [(one.mean, one.error, one.worse, one.within(0.0)) for one in found] == [(0, 0, False, True)]

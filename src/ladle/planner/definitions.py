@@ -8,10 +8,17 @@ On the same table they differ by factors (3 to 4 between the first two), so a nu
     S(B)   <= (1 + share) S_min            <=>     B >= Bc / share
 
 All of them rise with Bc, so an interval for Bc becomes theirs end by end, without another approximation.
+
+Two that are published are no function of a fit. The batch that minimises stochastic first-order oracle complexity,
+S(B) B (Iiduka and Sato, such as arXiv 2507.01598): on a hyperbola S(B) B rises with B and has no minimum. A table of
+measured steps may have one, see `fewest_examples`. And B_min and B_opt of runs with a warm-up, a constant rate and a
+decay (WSD, Zhou et al. 2026, arXiv 2601.05034), whose loss curves cross, so that the hyperbola does not hold: they are
+read off another curve E(S), in three pieces, which is fitted nowhere here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +28,7 @@ from ladle.errors import ArgumentError, must
 
 MCCANDLISH = "McCandlish et al. 2018, arXiv 1812.06162, eq. 2.11"
 ZHANG = "Zhang et al. 2024, arXiv 2410.21676"
+SFO = "minimum of S(B) B, Iiduka and Sato, as in arXiv 2507.01598; of the measured table"
 
 SHARE, BASE = 0.2, 256.0
 """Zhang et al.: at most 20 % above ideal scaling from batches of 256."""
@@ -44,7 +52,7 @@ class Definition:
 
 
 def definitions(fit: Hyperbola, *, base: float = BASE, share: float = SHARE) -> tuple[Definition, ...]:
-    """Every published critical size that a steps-to-target hyperbola answers, each with its 95 % interval.
+    """The published critical sizes that a steps-to-target hyperbola answers, each with its 95 % interval.
 
     `base`, `share`: of the second, see `share_size`.
 
@@ -65,12 +73,27 @@ def definitions(fit: Hyperbola, *, base: float = BASE, share: float = SHARE) -> 
     )
 
 
+def fewest_examples(sizes: Sequence[float], steps: Sequence[float]) -> Definition:
+    """The measured size that took the fewest examples S(B) B; `low`, `high`: the measured sizes beside it.
+
+    0 or inf for an end where there is none beside it: the minimum may then be below or above all sizes. `sizes` ascend.
+
+    >>> found = fewest_examples([8, 16, 32], [60, 25, 20])
+    >>> found.value, found.low, found.high
+    (16.0, 8.0, 32.0)
+    """
+    best = min(range(len(sizes)), key=lambda k: sizes[k] * steps[k])
+    low, value, high = (0.0, *map(float, sizes), math.inf)[best : best + 3]
+    return Definition("B_SFO: fewest examples", value, low, high, SFO)
+
+
 def share_size(critical: float, *, share: float = SHARE, base: float = BASE) -> float:
     """B_share: the largest size whose steps are at most 1 + share times ideal scaling from `base` (Zhang et al.).
 
     >>> round(share_size(2190.6), 2)
     745.32
     """
+    _require_positive(share=share, base=base)
     return (1 + share) * base + share * critical
 
 
@@ -82,6 +105,7 @@ def critical_from_share(size: float, *, share: float = SHARE, base: float = BASE
     >>> round(critical_from_share(745.32), 1)
     2190.6
     """
+    _require_positive(share=share, base=base)
     least = (1 + share) * base
     if not size > least:
         why = "no hyperbola scales worse than not at all"
@@ -91,11 +115,13 @@ def critical_from_share(size: float, *, share: float = SHARE, base: float = BASE
 
 def examples_size(critical: float, *, share: float) -> float:
     """The size that needs 1 + share times the fewest examples: share * Bc. Share 1 is Bc itself."""
+    _require_positive(share=share)
     return share * critical
 
 
 def steps_size(critical: float, *, share: float) -> float:
     """The size that needs 1 + share times the fewest steps: Bc / share. Share 1 is Bc itself."""
+    _require_positive(share=share)
     return critical / share
 
 
@@ -118,6 +144,16 @@ def steps_saved(segments: Sequence[tuple[float, float]], total: float, *, base: 
         why = "each size holds from its start to the next"
         remedy = "segments=[(0, 64), (1e6, 128)], total=2e6"
         raise ArgumentError(must("segments", "ascend from 0 to below total", list(segments), why, remedy))
+    base = segments[0][1] if base is None else base
+    _require_positive(base=base)
     ends = [*starts[1:], total]
     steps = sum((end - start) / size for (start, size), end in zip(segments, ends, strict=True))
-    return 1 - steps / (total / (segments[0][1] if base is None else base))
+    return 1 - steps / (total / base)
+
+
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            why = "the definition compares with a part of it"
+            remedy = {"share": f"share={SHARE}", "base": f"base={BASE:g}"}[name]
+            raise ArgumentError(must(name, "be a positive number", value, why, remedy))

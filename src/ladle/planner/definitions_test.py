@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from ladle.planner.definitions import (
     critical_from_share,
     definitions,
     examples_size,
+    fewest_examples,
     share_size,
     steps_saved,
     steps_size,
@@ -41,13 +44,34 @@ def test_every_definition_has_a_name_an_interval_and_a_source():
     found = definitions(fit)
     assert [one.name for one in found][:2] == ["Bc = E_min/S_min", "B_20% from 256"]
     assert found[0].value == fit.critical and (found[0].low, found[0].high) == fit.interval
-    assert found[1].value == fit.overhead_size()
+    assert found[1].value == share_size(fit.critical)
     assert all(one.low < one.value < one.high and "20" in one.source for one in found)
 
 
 def test_no_hyperbola_scales_worse_than_not_at_all():
     with pytest.raises(ArgumentError, match="307.2"):
         critical_from_share(300)
+
+
+def test_the_fewest_examples_of_a_table():
+    found = [fewest_examples([8, 16, 32], steps) for steps in ([60, 25, 20], [10, 9, 8], [90, 40, 15])]
+    assert [(one.low, one.value, one.high) for one in found] == [(8, 16, 32), (0, 8, 16), (16, 32, math.inf)]
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: critical_from_share(500, share=0), "share"),
+        (lambda: steps_size(100, share=0), "share"),
+        (lambda: examples_size(100, share=math.inf), "share"),
+        (lambda: share_size(100, share=-1), "share"),
+        (lambda: share_size(100, base=math.nan), "base"),
+        (lambda: steps_saved([(0, 8)], 9, base=0), "base"),
+    ],
+)
+def test_shares_and_bases_that_mean_nothing(call, name):
+    with pytest.raises(ArgumentError, match=f"{name} must be a positive number"):
+        call()
 
 
 def test_the_published_arithmetic_of_steps_saved():

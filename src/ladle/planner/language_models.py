@@ -15,6 +15,9 @@ from typing import Any
 
 from ladle.errors import ArgumentError, must
 
+KNOWN = {"parameters": (1.0, 1e20), "tokens": (1.0, 1e20), "loss": (0.01, 100.0)}
+"""Far wider than what any law was fitted on; beyond it their powers are no sizes, or no numbers at all."""
+
 BEST = "lowest loss at these parameters and tokens"
 
 
@@ -93,16 +96,17 @@ def batch_size_spread(parameters: float, tokens: float, loss: float | None = Non
     - `loss`: cross entropy in nats a token, for the law that is a function of it.
     - `length`: tokens of your sequences; only turns tokens into sequences.
 
-    Compute is taken as C = 6 N D floating-point operations. Raises `ArgumentError` for numbers that are not positive.
+    Compute is taken as C = 6 N D floating-point operations. Raises `ArgumentError` for numbers outside of `KNOWN`.
 
     >>> found = batch_size_spread(5e8, 1e10).law("Step Law")
     >>> f"{found.size_tokens:.3g} {found.lr:.3g}"
     '2.97e+05 0.00132'
     """
     for name, value in (("parameters", parameters), ("tokens", tokens), ("loss", 1.0 if loss is None else loss)):
-        if not 0 < value < math.inf:
-            why = "the laws are powers of it"
-            raise ArgumentError(must(name, "be a positive number", value, why, "--parameters 5e8 --tokens 1e10"))
+        least, most = KNOWN[name]
+        if not least <= value <= most:
+            be, why = f"be a positive number, {least:g} to {most:g}", "the laws are powers of it"
+            raise ArgumentError(must(name, be, value, why, "--parameters 5e8 --tokens 1e10 --loss 3"))
     if length < 1:
         raise ArgumentError(must("length", "be at least 1", length, "it is tokens in a sequence", "--length 512"))
     n, d, c = float(parameters), float(tokens), 6.0 * parameters * tokens

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from ladle.errors import ArgumentError
-from ladle.planner.language_models import batch_size_spread, power_of_two_size, power_rate
+from ladle.planner.language_models import KNOWN, batch_size_spread, power_of_two_size, power_rate
 
 TABLE = {
     "Step Law": ((0.297e6, 1.32e-3), (1.11e6, 5.2e-4)),
@@ -50,6 +51,12 @@ def test_what_is_not_known_has_no_number():
     assert found.law("Kaplan").size_tokens is None and "was not given" in str(found)
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_every_law_is_a_number_wherever_it_may_be_asked(end):
+    found = batch_size_spread(KNOWN["parameters"][end], KNOWN["tokens"][end], KNOWN["loss"][end])
+    assert 0 < found.low < found.high < math.inf and "inf" not in str(found)
+
+
 def test_powers_of_two_by_depth():
     """nanochat: depth, tokens (10.5 for each weight of matrices and head) and size; its log prints these four rows."""
     exponents = {}
@@ -77,6 +84,8 @@ def test_the_power_scheduler():
         (lambda: batch_size_spread(0, 1e10), "parameters must be a positive number"),
         (lambda: batch_size_spread(5e8, -1), "tokens must be a positive number"),
         (lambda: batch_size_spread(5e8, 1e10, loss=0.0), "loss must be a positive number"),
+        (lambda: batch_size_spread(5e8, 1e10, loss=1e-100), "loss must be a positive number, 0.01 to 100"),
+        (lambda: batch_size_spread(1e300, 1e300), "parameters must be a positive number, 1 to 1e.20"),
         (lambda: batch_size_spread(5e8, 1e10, length=0), "length must be at least 1"),
         (lambda: power_of_two_size(0), "tokens must be"),
         (lambda: power_rate(0, 1), "tokens and size must be positive"),

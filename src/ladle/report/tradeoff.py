@@ -34,7 +34,8 @@ from ladle.report.figures import (
     _write,
 )
 
-_VERDICTS = {"undecided": (ACCENT, "white"), "worse": (WARN, WARN)}
+_VERDICTS = {"undecided": (ACCENT, "white"), "not": (ACCENT, "white"), "worse": (WARN, WARN)}
+"""Line and face by the first word of a verdict."""
 
 BAND = 2.0
 """The band around the hyperbola is so many standard errors of log S wide on each side: about 95 %."""
@@ -79,8 +80,9 @@ def _tradeoff(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.plot(steps, steps * sizes, color=ACCENT, linewidth=2, gid="hyperbola")
     if fit["min_steps"]:
         axes.axvline(fit["min_steps"], color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
-    axes.axhline(fit["min_examples"], color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
-    _label(axes, "fewest examples", (0.99, fit["min_examples"]), axes.get_yaxis_transform(), (0, 3), "right", 0)
+    if fit["min_examples"]:
+        axes.axhline(fit["min_examples"], color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
+        _label(axes, "fewest examples", (0.99, fit["min_examples"]), axes.get_yaxis_transform(), (0, 3), "right", 0)
     if fit["min_steps"]:
         _label(axes, "fewest steps", (fit["min_steps"], 0.02), axes.get_xaxis_transform(), (-15, 0), "left", 90)
     for row in rows:
@@ -91,7 +93,7 @@ def _tradeoff(axes: Axes, found: Mapping[str, Any]) -> None:
             textcoords="offset points", fontsize=10, color=INK,
         )  # fmt: skip
     one = _definition(found)
-    if numbers.finite(one["value"]):
+    if numbers.finite(one["value"]) and one["value"] > 0:
         at = 2 * fit["min_steps"], 2 * fit["min_examples"]
         axes.plot(*at, "D", color=WARN, markersize=9, markeredgecolor="white", zorder=5, gid="critical")
         axes.annotate(
@@ -112,7 +114,7 @@ def _by_size(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.fill_between(
         sizes, steps * np.exp(-BAND * error), steps * np.exp(BAND * error), color=ACCENT, alpha=0.16, linewidth=0
     )
-    name = f"hyperbola, weight {found['weight']:.3f}"
+    name = f"hyperbola, weight {found['weight']:.3f}" if numbers.finite(found["weight"]) else "hyperbola"
     axes.plot(sizes, steps, color=ACCENT, linewidth=2, label=name)
     law_steps = law["factor"] * sizes ** law["exponent"]
     axes.plot(sizes, law_steps, color=FAINT, linewidth=1.5, linestyle=(0, (4, 2)), label="power law")
@@ -162,11 +164,16 @@ def _branches(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.set_xticks(sizes, [numbers.count(size) for size in sizes])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ends = f"{numbers.count(one['low'])} to {numbers.count(one['high'])}".replace("to -", "or more")
-    title = f"critical size {numbers.count(one['value'])} ({ends}) at {numbers.count(found['position'])} examples"
+    ends = f" ({numbers.count(one['low'])} to {numbers.count(one['high'])})".replace("to -", "or more")
+    name = f"{one['name'].partition(':')[0]}: {numbers.count(one['value'])}{ends if numbers.finite(one['low']) else ''}"
+    title = f"{name} at {numbers.count(found['position'])} examples"
     what = f"validation loss above that of size {numbers.count(sizes[0])}"
     _words(axes, "batch size", what, f"{title}; branches of {numbers.count(found['trained'])}")
-    marks = {"no worse": (ACCENT, ACCENT), "undecided": (ACCENT, "white"), "worse than a smaller one": (WARN, WARN)}
+    marks = {
+        "no worse": (ACCENT, ACCENT),
+        "undecided or not tested": (ACCENT, "white"),
+        "worse than a smaller one": (WARN, WARN),
+    }
     handles = [
         Line2D(
             [], [], marker="o", linestyle="none", markersize=9, markeredgecolor=edge, markerfacecolor=face,
@@ -184,7 +191,7 @@ def _reached(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _definition(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first: Bc of the hyperbola, or that of the paired test."""
+    """The first: Bc of the hyperbola, that of the paired test, or the fixed margin where nothing was tested."""
     return found["definitions"][0]
 
 

@@ -52,10 +52,23 @@ def test_branches_are_drawn_with_the_margin_and_the_critical_size():
     assert {"margin", "critical", "diverged 256", "size 16", "size 32", "size 64", "size 128"} == drawn(BRANCHES)
 
 
+def test_the_title_names_the_definition():
+    [axes] = draw_critical(BRANCHES).axes
+    assert axes.get_title(loc="left") == "B_paired: 64 (32 to 128) at 4,000 examples; branches of 2,000"
+    untested = copy.deepcopy(BRANCHES)
+    untested["definitions"] = [{"name": "B_eps = 0.01", "value": 32.0, "low": None, "high": None}]
+    [axes] = draw_critical(untested).axes
+    assert axes.get_title(loc="left").startswith("B_eps = 0.01: 32 at")
+
+
 def test_a_fit_that_knows_little_is_still_drawn():
     found = copy.deepcopy(STEPS)
     found["fit"] |= {"min_steps": 0.0, "log_sd": [None, None], "log_cov": None}
     found["definitions"][0] |= {"value": None, "low": None}
+    assert "hyperbola" in drawn(found) and "critical" not in drawn(found)
+    found["fit"] |= {"min_steps": 20.0, "min_examples": 0.0}
+    found["definitions"][0] |= {"value": 0.0, "low": 0.0}
+    found["weight"] = None
     assert "hyperbola" in drawn(found) and "critical" not in drawn(found)
 
 

@@ -26,8 +26,10 @@ class CriticalVerb(Common):
     """Branches: how the rate follows the size; the optimiser's usual rule where left out."""
     micro_size: int | None = None
     """Examples per forward pass; the run's own for branches, chosen for steps to a target, where left out."""
-    seeds: int = 1
-    """Branches: data orders; the first is the run's own. Steps to a target: runs per rate."""
+    seeds: int | None = None
+    """Branches: data orders, 3 where left out; the first is the run's own. Steps to a target: runs per rate, 1."""
+    margin: float = 0.01
+    """Branches: the loss by which a size may be worse and still count as harmless."""
     steps_to: str | None = None
     """Measure steps to this target instead: valid_loss=0.4, or valid_accuracy=0.95."""
     sizes: str = "8,16,32,64,128,256"
@@ -36,6 +38,8 @@ class CriticalVerb(Common):
     """Steps to a target: what a size may spend on each try."""
     lr: str = "auto"
     """Steps to a target: auto, or the rate at 64 that each sweep of rates begins around."""
+    base: float | None = None
+    """Steps to a target: the size from which the 20 % definition scales; the smallest where left out."""
 
     def run(self) -> int:
         folder = self.out or record.free_folder("critical", self.data)
@@ -47,26 +51,27 @@ class CriticalVerb(Common):
         return 0
 
     def _branches(self, folder: Path) -> Any:
-        from ladle.branching import measure
+        from ladle.branching import SEEDS, measure
 
         if not Path(self.data).is_dir():
             why, remedy = "branches begin at its newest checkpoint", "--steps-to valid_loss=0.4 for a data set"
             raise ArgumentError(must("DATA", "be a run folder", self.data, why, remedy))
         self._require_untouched([one.name for one in fields(Common) if one.name not in ("out", "json")])
-        self._require_untouched(["sizes", "until", "lr"])
+        self._require_untouched(["sizes", "until", "lr", "base"])
         how = {"factors": _counts("factors", self.factors), "rule": self.rule, "micro_size": self.micro_size}
-        return measure(self.data, examples=self.examples, seeds=self.seeds, out=folder, show=not self.json, **how)
+        how |= {"seeds": SEEDS if self.seeds is None else self.seeds, "margin": self.margin}
+        return measure(self.data, examples=self.examples, out=folder, show=not self.json, **how)
 
     def _steps(self, folder: Path) -> Any:
         from ladle.reaching import measure_steps
 
         assert self.steps_to is not None
-        self._require_untouched(["factors", "examples", "rule"])
+        self._require_untouched(["factors", "examples", "rule", "margin"])
         rate = rate_from(self.lr, words=("auto",))
         task = self.options(self.data, rate if isinstance(rate, float) else None).task()
-        sizes = [size for size in self.sizes.replace(" ", "").split(",") if size]
-        how = {"seeds": self.seeds, "until": self.until, "micro_size": self.micro_size}
-        return measure_steps(task, self.steps_to, sizes=sizes, out=folder, show=not self.json, **how)
+        how = {"seeds": 1 if self.seeds is None else self.seeds, "until": self.until, "micro_size": self.micro_size}
+        how |= {"sizes": _parts(self.sizes), "base": self.base}
+        return measure_steps(task, self.steps_to, out=folder, show=not self.json, **how)
 
     def _require_untouched(self, names: list[str]) -> None:
         """Refuse options of the other way to measure: they would be left unused without a word."""
@@ -80,7 +85,11 @@ class CriticalVerb(Common):
 
 def _counts(name: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        return [int(part) for part in _parts(text)]
     except ValueError:
         why, remedy = "each multiplies the batch size", f"--{name} 1,2,4,8"
         raise ArgumentError(must(name, "be whole numbers joined by commas", text, why, remedy)) from None
+
+
+def _parts(text: str) -> list[str]:
+    return text.replace(",", " ").split()

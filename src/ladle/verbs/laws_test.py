@@ -27,6 +27,8 @@ def test_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["laws", "--parameters", "0", "--tokens", "1e10"], "parameters must be a positive number"),
         (["laws", "--parameters", "5e8", "--tokens", "nan"], "tokens must be a positive number"),
+        (["laws", "--parameters", "5e8"], "--tokens must be given"),
+        (["laws", "--parameters", "5e8", "--tokens", "1e10", "--loss", "1e-100"], "loss must be a positive number"),
         (["plan", "digits", "--lr", "0"], "lr must be a positive number"),
         (["plan", "digits", "--rule", "adamw timescale"], "weight_decay must be above 0"),
     ],
