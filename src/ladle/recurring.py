@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ladle import record
-from ladle.assembly import REFERENCE_SIZE, Assembly, assemble, resolve_size
+from ladle.assembly import REFERENCE_SIZE, Assembly, assemble
 from ladle.consumption import Consumption
 from ladle.duration import Until
 from ladle.energy.meter import best_meter
@@ -22,6 +22,7 @@ from ladle.errors import ArgumentError, must, nearest
 from ladle.monitor.console import Console
 from ladle.planner.bandit import Bandit, Pick, Trial
 from ladle.protocols import Meter
+from ladle.spec import require_count
 from ladle.task import Task
 from ladle.training import Run, fit
 
@@ -39,6 +40,8 @@ class Job:
     - `costs`: seconds and CPU-seconds of training; joules of the whole job where they were measured.
     - `target`: what was to be reached; `reached`: whether it was, `why` the run ended.
     - `reason`: why this size. `limit`: seconds after which it was stopped, None for no such limit.
+    - `task`: what was trained, in names: data, model, optimizer, and the rate at batches of 64. None where it was not
+      written down.
     """
 
     size: int
@@ -48,6 +51,7 @@ class Job:
     why: str
     reason: str
     limit: float | None = None
+    task: Mapping[str, Any] | None = None
 
     def trial(self, cost: str) -> Trial | None:
         """What the bandit sees; None where that cost was not measured."""
@@ -104,21 +108,23 @@ def recur(
 
     - `out`: the folder that is the memory: one run folder a job. Nothing else is remembered anywhere.
     - `until`: a target and a bound, such as "valid_accuracy >= 0.95, 100 epochs". A job that does not reach the target
-      is a miss; also one that costs `beta` times the cheapest known, at which it is stopped.
+      is a miss; also one that costs `beta` times what the cheapest size usually does, at which it is stopped.
     - `sizes`: "16..512" for the powers of two between, or numbers. `default`: tried first; the nearest to 64 if None.
     - The rate is the task's at batches of 64, moved to the size by the optimiser's rule.
-    - `cost`: "seconds" or "cpu_seconds" of training, or "joules" of the job, which need a counter.
+    - `cost`: "seconds" or "cpu_seconds" of training, or "joules" of the job, which need a counter. Compilation is in
+      none of them.
     - `rounds`, `beta`, `window`: see `ladle.planner.bandit.Bandit`. `seed`: of its draws, and of the first run; every
       job has a seed of its own.
 
     Raises `ArgumentError` before any work where `until` has no target, a size is more than the data, the folder's
-    jobs had another target, or energy is the cost and cannot be measured. An interrupted job is not remembered.
+    jobs had another target or another task, or energy is the cost and cannot be measured; and after it where the
+    untrained model is at the target already. An interrupted job is not remembered.
     """
     until, name = _with_target(until), _cost(cost)
     assembly = task if isinstance(task, Assembly) else assemble(task)
     bandit = _bandit(sizes_from(sizes), default, rounds, beta, window, seed, assembly.rows)
-    folder, target = Path(out), _target(until, assembly)
-    jobs = remembered(folder, target)
+    folder, target, told = Path(out), _target(until, assembly), _told(assembly)
+    jobs = remembered(folder, target, told)
     meter = meter or best_meter(country, accelerator=not on_host())
     if cost == "joules" and not meter.measures:
         why = getattr(meter, "why", "") or "a model of energy is no measurement"
@@ -126,6 +132,8 @@ def recur(
     trials = [trial for job in jobs if (trial := job.trial(name)) is not None]
     pick = bandit.pick(trials)
     limit = _seconds(bandit.limit(trials), jobs, name)
+    if meter.measures:
+        _compile(assembly, pick.size)
     at, number = _claim(folder)
     bounded = until if limit is None else replace(until, seconds=min(until.seconds or math.inf, limit))
     meter.start()
@@ -145,26 +153,37 @@ def recur(
         used = meter.stop()
     if run.status == "interrupted":
         raise KeyboardInterrupt
-    job = _job(run, used, pick, target, limit)
+    job = _job(run, used, pick, target, limit, told)
     record.write_json(at / TRIAL_FILE, {**asdict(job), "energy": used.to_json()})
     return Recurrence(job, (*jobs, job), name, run, used)
 
 
-def remembered(folder: Path, target: str | None = None) -> tuple[Job, ...]:
-    """The jobs in `folder`, oldest first. Raises `ArgumentError` where one had another `target`.
+def remembered(folder: Path, target: str | None = None, task: Mapping[str, Any] | None = None) -> tuple[Job, ...]:
+    """The jobs in `folder`, oldest first. Raises `ArgumentError` where one had another `target`, or another `task`.
 
-    A folder without its trial is of a job that was killed or is going on: it says nothing yet.
+    A folder without its trial is of a job that was killed or is going on: it says nothing yet. A trial that does not
+    say what was trained is taken for one of this task.
     """
-    jobs = []
     found = [path for path in folder.glob(f"*/{TRIAL_FILE}") if path.parent.name.isdigit()]
-    for path in sorted(found, key=lambda path: int(path.parent.name)):
-        value = record.read_json(path)
-        job = Job(**{name: value.get(name) for name in Job.__dataclass_fields__})
+    jobs = {path.parent: _read(path) for path in sorted(found, key=lambda path: int(path.parent.name))}
+    for at, job in jobs.items():
         if target is not None and job.target != target:
-            why = f"{path.parent} was trained to {job.target}, and what that cost says nothing about this"
+            why = f"{at} was trained to {job.target}, and what that cost says nothing about this"
             raise ArgumentError(must("until", "hold the target of the folder's jobs", target, why, "another --out"))
-        jobs.append(job)
-    return tuple(jobs)
+        for name, now in (task or {}).items():
+            if (was := (job.task or {}).get(name, now)) != now:
+                why = f"{at} was trained with {was!r}, and what that cost says nothing about this"
+                raise ArgumentError(must(name, "be that of the folder's jobs", now, why, "another --out"))
+    return tuple(jobs.values())
+
+
+def _read(path: Path) -> Job:
+    value = record.read_json(path)
+    if not isinstance(value, dict) or not isinstance(value.get("costs"), dict) or not {"size", "reached"} <= {*value}:
+        why, remedy = "`ladle recur` did not write it", "another --out"
+        raise ArgumentError(must("out", "hold jobs of `ladle recur`", str(path), why, remedy))
+    facts: dict[str, Any] = {name: value.get(name) for name in Job.__dataclass_fields__}
+    return Job(**facts)
 
 
 def sizes_from(text: str | Sequence[int]) -> tuple[int, ...]:
@@ -205,6 +224,12 @@ def _target(until: Until, assembly: Assembly) -> str:
     return f"{until.target.metric} {'>=' if until.target.at_least else '<='} {until.target.value:g}"
 
 
+def _told(assembly: Assembly) -> dict[str, Any]:
+    """What is trained, in names: rows that come in from job to job leave the data what it was."""
+    names = {"data": assembly.task.data.name, "model": assembly.objective.name, "optimizer": assembly.optimizer.name}
+    return {**names, "lr": assembly.reference_lr}
+
+
 def _cost(cost: str) -> CostName:
     if cost not in get_args(CostName):
         known = ", ".join(get_args(CostName))
@@ -216,9 +241,11 @@ def _bandit(
     sizes: tuple[int, ...], default: int | None, rounds: int, beta: float, window: int, seed: int, rows: int
 ) -> Bandit:
     for size in sizes:
-        resolve_size(size, rows)
-    start = default if default is not None else min(sizes, key=lambda size: abs(math.log(size / REFERENCE_SIZE)))
-    return Bandit(sizes, start, rounds=rounds, beta=beta, window=window, seed=seed)
+        if require_count("sizes", size) > rows:
+            be, why = f"be at most the {rows:,} training examples", "a batch never crosses an epoch"
+            raise ArgumentError(must("sizes", be, size, why, f"--sizes 1..{rows}"))
+    near = min(sizes, key=lambda size: abs(math.log(size / REFERENCE_SIZE)), default=REFERENCE_SIZE)
+    return Bandit(sizes, near if default is None else default, rounds=rounds, beta=beta, window=window, seed=seed)
 
 
 def _rate(assembly: Assembly, size: int) -> float | None:
@@ -234,8 +261,15 @@ def _seconds(limit: float, jobs: Sequence[Job], cost: str) -> float | None:
     """
     if math.isinf(limit):
         return None
-    rates = [job.costs[cost] / job.costs["seconds"] for job in jobs if job.costs.get(cost) and job.costs["seconds"]]  # type: ignore[operator]
+    pairs = [(job.costs.get(cost), job.costs.get("seconds")) for job in jobs]
+    rates = [value / seconds for value, seconds in pairs if value and seconds]
     return limit / min(rates) if rates else None
+
+
+def _compile(assembly: Assembly, size: int) -> None:
+    """Make the programs of a job at `size` before its energy is counted: only the first job of a size needs it."""
+    if fit(assembly, size=size, until="1 steps").status == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _claim(folder: Path) -> tuple[Path, int]:
@@ -256,14 +290,17 @@ def _claim(folder: Path) -> tuple[Path, int]:
         raise ArgumentError(must("out", "be a folder that can be written", str(folder), why, "another --out")) from None
 
 
-def _job(run: Run, used: Consumption, pick: Pick, target: str, limit: float | None) -> Job:
+def _job(run: Run, used: Consumption, pick: Pick, target: str, limit: float | None, told: Mapping[str, Any]) -> Job:
+    if run.final["updates"] == 0:
+        why = "what an untrained model reaches costs the same at every size"
+        raise ArgumentError(must("until", "hold a target that takes an update", target, why, "a harder target"))
     costs = {
         "seconds": run.final["seconds"],
         "cpu_seconds": sum(line.get("cpu_seconds", 0.0) for line in run.metrics),
         "joules": used.joules if used.source == "measured" else None,
     }
     reached = run.status == "stopped" and run.why.startswith("target")
-    return Job(pick.size, reached, costs, target, run.why, pick.reason, limit)
+    return Job(pick.size, reached, costs, target, run.why, pick.reason, limit, told)
 
 
 UNITS = {"seconds": "s", "cpu_seconds": "CPU-s", "joules": "J"}

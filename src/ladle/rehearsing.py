@@ -14,7 +14,7 @@ from ladle.assembly import LARGEST_MICRO, REFERENCE_SIZE
 from ladle.duration import Until
 from ladle.errors import ArgumentError, must
 from ladle.plan import Plan
-from ladle.planner.dry_run import Rehearsal, rehearse
+from ladle.planner.dry_run import Rehearsal, rehearse, said
 from ladle.planner.meter import Meter
 from ladle.planner.quadratic import NoisyQuadratic
 from ladle.planner.referee import Comparison, Row, compare
@@ -127,10 +127,8 @@ def set_up(setting: Setting) -> Scene:
     for name in ("epoch", "window"):
         require_count(name, getattr(setting, name))
     quadratic = NoisyQuadratic.power_law(setting.dimension, setting.exponent, noise_scale=scale, loss=1.0)
-    until = _until(setting.until)
-    goal = (
-        f"{'soonest' if until.target else 'lowest loss'} at: {setting.until}; rates: the best of each where not given"
-    )
+    until, told = _until(setting.until)
+    goal = f"{'soonest' if until.target else 'lowest loss'} at: {told}; rates: the best of each where not given"
     facts = (
         f"noisy quadratic: {setting.dimension:,} coordinates, curvature i^-{setting.exponent:g}, loss 1 at the start",
         f"gradient noise scale at the start: {scale:,.4g} examples ({scale_whence})",
@@ -182,21 +180,22 @@ def curve(name: str, run: Rehearsal, line: ThroughputLine) -> dict[str, Any]:
     return table | {"size": [*sizes[:1], *sizes] or [1]}
 
 
-def _until(text: str) -> Until:
-    """A target alone is bounded by `MOST` updates."""
+def _until(text: str) -> tuple[Until, str]:
+    """`text`, and how it is told: a target alone is bounded by `MOST` updates."""
     try:
-        return Until.parse(text)
+        return Until.parse(text), text
     except ArgumentError:
-        return Until.parse(f"{MOST} steps, {text}")
+        return Until.parse(f"{text}, {MOST} steps"), f"{text}, within {MOST:,} updates"
 
 
 def _plan(path: Path) -> Plan:
     file = path / "plan.json" if path.is_dir() else path
-    facts = record.read_json(file)
     try:
+        facts = record.read_json(file)
         return Plan.from_json({name: facts[name] for name in Plan.__dataclass_fields__ if name in facts})
-    except (TypeError, KeyError, AttributeError):
-        why, remedy = "`ladle plan` did not write it", "the folder that `ladle plan` printed"
+    except (ArgumentError, TypeError, KeyError, AttributeError):
+        why = "`ladle plan` did not write it" if file.exists() else f"{file} is missing"
+        remedy = "the folder that `ladle plan` printed"
         raise ArgumentError(must("plan", "be a plan.json or its folder", str(path), why, remedy)) from None
 
 
@@ -239,8 +238,8 @@ def _failure(row: Row, scene: Scene) -> str:
         return ""
     if run.status == "diverged":
         return f"{row.name}: {run.why}; try a smaller --lr"
-    level = f"loss <= {target.value:g}" if target else ""
-    return f"{row.name}: target never reached: {level}; the loss is {run.loss:.4g} after {run.why}; try more steps"
+    level = said(target) if target else ""
+    return f"{row.name}: target not reached: {level}; the loss is {run.loss:.4g} after {run.why}; try more steps"
 
 
 def _changes(row: Row) -> list[str]:

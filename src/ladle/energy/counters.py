@@ -56,7 +56,8 @@ class CounterMeter:
     - `counters`: at least one. `method`: which, in words. `grid`: for carbon; None for none.
     - `least_seconds`: counters are renewed about every 0.1 s, so a second is read to 10 % at worst.
 
-    A difference that is not positive is no measurement: the counter stood still, or began anew.
+    A difference that is not positive is no measurement: the counter stood still, or began anew. Nor is anything where a
+    counter could not be read, at the start, on the way or at the end; the work goes on, and `stop` says why.
     """
 
     counters: Sequence[Counter]
@@ -67,11 +68,13 @@ class CounterMeter:
     _since: tuple[float, float] | None = field(default=None, init=False, repr=False)
     _last: list[float] = field(default_factory=list, init=False, repr=False)
     _joules: float = field(default=0.0, init=False, repr=False)
+    _failed: str = field(default="", init=False, repr=False)
     _ended: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _watch: threading.Thread | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        self._joules, self._last = 0.0, [counter.joules() for counter in self.counters]
+        self._joules, self._failed = 0.0, ""
+        self._last = self._read()
         self._ended.clear()
         self._watch = threading.Thread(target=self._watching, name="ladle-energy", daemon=True)
         self._watch.start()
@@ -85,6 +88,8 @@ class CounterMeter:
         self._watch.join()
         self._advance()
         self._since, joules = None, self._joules
+        if self._failed:
+            return Consumption(seconds, cpu_seconds, method=f"{self.method}: they could not be read: {self._failed}")
         if joules <= 0:
             return Consumption(seconds, cpu_seconds, method=f"{self.method}: the counters did not move")
         assumed, kg = ((self.grid.assumption,), self.grid.kg(joules)) if self.grid else ((), None)
@@ -96,6 +101,21 @@ class CounterMeter:
 
     def _advance(self) -> None:
         """Add what every counter counted since it was last read. One thread at a time: `stop` waits for the other."""
-        after = [counter.joules() for counter in self.counters]
+        after = self._read()
+        if self._failed:
+            return
         self._joules += sum(c.since(*pair) for c, *pair in zip(self.counters, self._last, after, strict=True))
         self._last = after
+
+    def _read(self) -> list[float]:
+        """All counters; none, once one of them failed. Files, drivers and daemons fail in ways of their own."""
+        try:
+            return [] if self._failed else [counter.joules() for counter in self.counters]
+        except Exception as error:
+            self._failed = first_line(error)
+            return []
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or else its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from ladle.consumption import Consumption
+from ladle.energy import counters
 from ladle.energy.clock import ClockMeter
 from ladle.energy.codecarbon import ModelMeter, _library, grid_of
 from ladle.energy.counters import Counter, CounterMeter, Grid
@@ -153,6 +155,38 @@ def test_a_counter_that_may_not_be_read_is_none(zeus: Machine, tmp_path: Path):
 def test_a_counter_that_stands_still_is_no_measurement():
     used = used_by(CounterMeter([Counter("a", lambda: 3.0)], "a"))
     assert used.joules is None and used.method == "a: the counters did not move"
+
+
+@pytest.mark.parametrize("reads", [0, 1], ids=["at the start", "at the end"])
+def test_a_counter_that_fails_is_said_and_fails_nothing_else(reads: int):
+    left = iter([3.0] * reads)
+
+    def read() -> float:
+        for joules in left:
+            return joules
+        raise OSError(5, "Input/output error\nof the driver")
+
+    used = used_by(meter := CounterMeter([Counter("a", read)], "a"))
+    assert used.joules is None and used.method == "a: they could not be read: [Errno 5] Input/output error"
+    left = iter([1.0, 4.0])
+    assert used_by(meter).joules == 3.0, "the next piece of work is measured again"
+
+
+def test_a_counter_that_fails_on_the_way_does_not_end_in_the_thread_that_watches(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counters, "WATCH_SECONDS", 1e-4)
+    failed, reads = threading.Event(), iter([1.0])
+
+    def read() -> float:
+        for joules in reads:
+            return joules
+        failed.set()
+        raise OSError("gone")
+
+    meter = CounterMeter([Counter("a", read)], "a")
+    meter.start()
+    assert failed.wait(10)
+    reads = iter([9.0])
+    assert meter.stop().method == "a: they could not be read: gone"
 
 
 def test_carbon_is_joules_times_the_grid_and_always_modelled(zeus: Machine, codecarbon: None):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ladle.energy.counters import Counter
+from ladle.energy.counters import Counter, first_line
 
 
 def gpu_counters() -> tuple[list[Counter], str]:
@@ -34,14 +34,14 @@ def _found(look: Callable[[Any], list[Counter]]) -> tuple[list[Counter], str]:
     except ModuleNotFoundError:
         return [], "zeus is not installed (pip install 'ladle[energy]')"
     except ImportError as error:  # An unofficial pynvml stands in the way of the official one.
-        return [], _first_line(error)
+        return [], first_line(error)
     try:
         found = look(device)
         for counter in found:  # A counter that cannot be read is none.
             counter.joules()
         return found, "" if found else "no counter"
     except (ZeusBaseError, ImportError, OSError) as error:
-        return [], _first_line(error)
+        return [], first_line(error)
 
 
 def _gpus(device: Any) -> list[Counter]:
@@ -77,7 +77,3 @@ def _file(name: str, file: Any) -> Counter:
 def _total(cpu: Any) -> float:
     read = cpu.get_total_energy_consumption()
     return (read.cpu_mj + (read.dram_mj or 0.0)) / 1000
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,23 +2,27 @@
 
 1. Two rounds of walking from the default size down, then up, each way until a size misses the target. The second
    round starts from the cheapest size of the first and walks over the sizes that reached the target in it.
-2. Thompson sampling: a cost is drawn for each size from what its trials leave possible, and the lowest draw is tried.
+2. Thompson sampling: a mean cost is drawn for each size from what its trials leave possible, and the lowest draw is
+   tried.
 
 Zeus takes the variance of two runs for the true one, so that two runs that happen to agree are trusted without limit
 and the better size may never be tried again. Here the variance is unknown as well, which makes the posterior of the
 mean a Student t. And a size that missed the target once may have had a bad day: a miss is an observation of how often
-it misses, so it comes back, ever more rarely.
+it misses, so it comes back, ever more rarely. Zeus stops a job at a multiple of the cheapest one ever, which sinks with
+every lucky job until usual ones are stopped; here it is a multiple of what the cheapest size usually costs.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ladle.errors import ArgumentError, must
+from ladle.seed import seed_words
 from ladle.spec import require_count
 
 PRIOR_SD = 0.3
@@ -47,15 +51,27 @@ class Trial:
 
 @dataclass(frozen=True)
 class StudentT:
-    """What is known of a mean: `mean + scale * t` with `dof` degrees of freedom; a normal one where `dof` is inf."""
+    """What `count` values say of their mean: `mean + scale * t` with `dof` degrees of freedom.
+
+    - `sd`: of one value, as far as it is known. `dof` inf: it is known, and t is normal.
+    """
 
     mean: float
-    scale: float
+    sd: float
+    count: int
     dof: float
 
-    def draw(self, rng: np.random.Generator) -> float:
-        t = rng.standard_normal() if math.isinf(self.dof) else rng.standard_t(self.dof)
-        return float(self.mean + self.scale * t)
+    @property
+    def scale(self) -> float:
+        return self.sd / math.sqrt(self.count)
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, float]:
+        """A mean of the values and a variance of one of them that may be the true ones.
+
+        variance ~ dof sd^2 / chi^2(dof),  mean ~ N(mean, variance / count); the mean alone is then the Student t.
+        """
+        variance = self.sd**2 * (1.0 if math.isinf(self.dof) else self.dof / float(rng.chisquare(self.dof)))
+        return float(rng.normal(self.mean, math.sqrt(variance / self.count))), variance
 
 
 def student(
@@ -67,10 +83,10 @@ def student(
     `prior_sd`^2:  dof = w + n - 1,  s^2 = (w prior_sd^2 + sum (x - mean)^2) / dof,  scale = s / sqrt(n).
     Weight 0 is the t interval of every textbook (n >= 2); weight inf is a variance that is known.
 
-    >>> student([1.0, 2.0, 3.0], prior_weight=0)  # doctest: +ELLIPSIS
-    StudentT(mean=2.0, scale=0.577..., dof=2)
-    >>> student([1.0, 2.0, 3.0], prior_sd=0.5, prior_weight=math.inf)  # doctest: +ELLIPSIS
-    StudentT(mean=2.0, scale=0.288..., dof=inf)
+    >>> student([1.0, 2.0, 3.0], prior_weight=0)
+    StudentT(mean=2.0, sd=1.0, count=3, dof=2)
+    >>> student([1.0, 2.0, 3.0], prior_sd=0.5, prior_weight=math.inf)
+    StudentT(mean=2.0, sd=0.5, count=3, dof=inf)
     """
     x = np.asarray(values, np.float64)
     mean, dof = float(x.mean()), prior_weight + len(x) - 1
@@ -78,7 +94,7 @@ def student(
         raise ArgumentError(must("values", "be two or more without a prior", len(x), "one has no spread", "a prior"))
     spread = float(((x - mean) ** 2).sum())
     variance = prior_sd**2 if math.isinf(dof) else (prior_weight * prior_sd**2 + spread) / dof
-    return StudentT(mean, math.sqrt(variance / len(x)), dof)
+    return StudentT(mean, math.sqrt(variance), len(x), dof)
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ class Bandit:
     """Picks sizes from trials. Remembers nothing: the same trials lead to the same pick.
 
     - `sizes`: ascending. `default`: where the walk starts, one of them.
-    - `rounds`: of walking. `beta`: a job is stopped at `beta` times the cheapest cost known.
+    - `rounds`: of walking. `beta`: a job is stopped at `beta` times the median cost of the cheapest size.
     - `window`: trials of a size that count, the newest; 0 for all. Few follow a drift of the job sooner.
 
     >>> bandit = Bandit((16, 32, 64), default=32)
@@ -124,7 +140,11 @@ class Bandit:
             why = "a job must be allowed to cost more than the cheapest"
             raise ArgumentError(must("beta", "be above 1", self.beta, why, "2"))
         if self.rounds < 0 or self.window < 0:
-            raise ArgumentError(must("rounds and window", "not be negative", (self.rounds, self.window), "", "2 and 0"))
+            why = "they count walks and trials"
+            raise ArgumentError(
+                must("rounds and window", "not be negative", (self.rounds, self.window), why, "2 and 0")
+            )
+        seed_words(self.seed)
 
     def pick(self, trials: Sequence[Trial]) -> Pick:
         """The size for the next job after `trials`, oldest first; those of other sizes are left out."""
@@ -132,19 +152,20 @@ class Bandit:
         return self._walk(known) or self._untried(known) or self._thompson(known)
 
     def limit(self, trials: Sequence[Trial]) -> float:
-        """The cost at which the next job is stopped: `beta` times the cheapest, `inf` while nothing is known.
+        """The cost at which the next job is stopped: `beta` times the lowest median of a size that reached the target.
 
-        Doubled for each miss since the target was last reached: where the job itself became dearer, every size would
-        miss for ever.
+        `inf` while nothing is known. Doubled for each miss since the target was last reached: where the job itself
+        became dearer, every size would miss for ever.
 
         >>> bandit = Bandit((16, 32), default=16)
         >>> bandit.limit([Trial(16, 3.0, True)]), bandit.limit([Trial(16, 3.0, True), Trial(32, 6.0, False)])
         (6.0, 12.0)
         """
         known = [trial for trial in trials if trial.size in self.sizes]
-        costs = [trial.cost for size in self.sizes for trial in self._recent(known, size) if trial.reached]
+        costs = [[trial.cost for trial in self._recent(known, size) if trial.reached] for size in self.sizes]
+        cheapest = min((statistics.median(one) for one in costs if one), default=math.inf)
         misses = next((i for i, trial in enumerate(reversed(known)) if trial.reached), len(known))
-        return self.beta * min(costs) * 2.0**misses if costs else math.inf
+        return self.beta * cheapest * 2.0 ** min(misses, 60)
 
     def _recent(self, trials: Sequence[Trial], size: int) -> list[Trial]:
         return [trial for trial in trials if trial.size == size][-self.window :]
@@ -193,17 +214,20 @@ class Bandit:
         return Pick(size, f"cheapest of {len(draws)} draws from what is known of each size", draws)
 
     def _draw(self, trials: Sequence[Trial], size: int, rng: np.random.Generator) -> float:
-        """A cost of reaching the target with `size`, misses on the way included, that its trials leave possible.
+        """A mean cost of reaching the target with `size`, misses on the way included, that its trials leave possible.
 
-        Costs are drawn as logarithms: they are positive, and their spread is a share of them. With a chance p of
-        reaching the target, (1 - p) / p jobs miss before one does; p ~ Beta(1 + reached, missed).
+        Costs are drawn as logarithms: they are positive, and their spread is a share of them. What is paid in the long
+        run is their mean exp(m + s^2 / 2), not the median exp(m); at most `beta` medians, since a dearer job is stopped
+        and is a miss. With a chance p of reaching the target, (1 - p) / p jobs miss before one does;
+        p ~ Beta(1 + reached, missed).
         """
         recent = self._recent(trials, size)
         costs = [math.log(trial.cost) for trial in recent if trial.reached]
         missed = [trial.cost for trial in recent if not trial.reached]
         elsewhere = [math.log(trial.cost) for trial in trials if trial.reached] or [math.log(t.cost) for t in trials]
-        prior = StudentT(float(np.mean(elsewhere)), max(PRIOR_SD, float(np.std(elsewhere))), PRIOR_WEIGHT)
-        log_cost = (student(costs) if costs else prior).draw(rng)
+        prior = StudentT(float(np.mean(elsewhere)), max(PRIOR_SD, float(np.std(elsewhere))), 1, PRIOR_WEIGHT)
+        mean, variance = (student(costs) if costs else prior).draw(rng)
+        log_cost = mean + min(variance / 2, math.log(self.beta))
         cost = math.exp(min(max(log_cost, -LARGEST_LOG), LARGEST_LOG))
         if not missed:
             return cost

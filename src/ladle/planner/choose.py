@@ -18,6 +18,9 @@ from ladle.protocols import Probe
 from ladle.scaling import Rule
 from ladle.spec import BatchSpec, require_count, rungs
 
+ENERGY_SHARE = 0.5
+"""Of the cost that `minimize="cost"` means, where nothing else is said."""
+
 
 def choose(
     probe: Probe,
@@ -32,7 +35,7 @@ def choose(
     memory_bytes: int | None = None,
     sizes: Sequence[int] | None = None,
     pilot_seconds: float = 3.0,
-    energy_share: float = 0.5,
+    energy_share: float = ENERGY_SHARE,
     power_watts: float | None = None,
 ) -> Plan:
     """A batch size for training on `rows` examples, with its reasons. Asks the probe only; touches no run.
@@ -49,8 +52,8 @@ def choose(
     6. Learning rate: `reference_lr` carried to the size by `rule` (or the optimiser's usual one) to three digits; the
        constants that the rule moves (see `ladle.rules`).
 
-    Raises `ArgumentError` where one example does not fit, or energy is asked for and cannot be measured, and `RunError`
-    where even a micro-batch of one dies.
+    Raises `ArgumentError` where one example does not fit, energy is asked for and cannot be measured, or `energy_share`
+    or `power_watts` are given for another goal than "cost", and `RunError` where even a micro-batch of one dies.
 
     >>> from ladle.planner.fakes_test import FakeProbe
     >>> plan = choose(FakeProbe(), rows=2**20, optimizer="adam", reference_lr=1e-3, reference_size=128)
@@ -62,6 +65,10 @@ def choose(
     if minimize not in get_args(Minimize):
         goals = ", ".join(get_args(Minimize))
         raise ArgumentError(must("minimize", f"be one of {goals}", minimize, "no other goal is known", "'time'"))
+    if minimize != "cost" and (energy_share != ENERGY_SHARE or power_watts is not None):
+        name, got = ("energy_share", energy_share) if energy_share != ENERGY_SHARE else ("power_watts", power_watts)
+        why = "only that goal weighs energy against time"
+        raise ArgumentError(must(name, "be left out without --minimize cost", got, why, "--minimize cost"))
     share = {"energy": 1.0, "cost": energy_share}.get(minimize)
     for size in sizes or ():
         require_count("sizes", size)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 from ladle.decision import Decision, Progress
-from ladle.duration import Until
+from ladle.duration import Target, Until
 from ladle.errors import ArgumentError, must
 from ladle.plan import Plan
 from ladle.planner.meter import Meter, readings
@@ -89,7 +89,9 @@ def rehearse(
 
     - `lr`: learning rate at factor 1. `momentum`: until a decision's `hyper` says otherwise.
     - `window`: examples between two decisions; windows also end where a decision, an epoch or the run does.
-    - `epoch_size`: what an epoch is, for policies and bounds that count them. Examples are always fresh ones.
+    - `epoch_size`: what an epoch is, for policies and bounds that count them. Examples are always fresh ones. Where it
+      is given, policies and patience read `valid_loss` where a real run is evaluated: before the first update and in
+      windows that end an epoch. Left out, in every window.
     - A target on `loss` (or `valid_loss`) ends the run at the very update that reaches it; one on `train_loss`, the
       mean over a window, and patience are looked at between windows.
 
@@ -111,10 +113,11 @@ def rehearse(
     require_count("window", window)
     _check(until, epoch_size)
     stage = _Stage(quadratic, line, epoch_size, meter)
-    spread, progress, memory = quadratic.begin(), Progress(), policy.init(plan)
+    spread, memory = quadratic.begin(), policy.init(plan)
     windows: list[Window] = []
     history: list[float] = []
     first = loss = quadratic.loss(spread)
+    progress = Progress(reading=dict.fromkeys(METRICS, first))
     while (why := _ended(until, progress, history, loss)) is None:
         memory, decision = policy.decide(memory, progress)
         momentum = float(decision.hyper.get("momentum", momentum))
@@ -166,15 +169,16 @@ class _Stage:
     def _advance(self, progress: Progress, decision: Decision, steps: int, mean: Any, loss: float) -> Progress:
         """What the policy is told next."""
         size = decision.spec.size
-        each = self.line.seconds(size)
+        each, examples = self.line.seconds(size), progress.examples + steps * size
         point = self.quadratic.at(mean)
-        reading = {"loss": loss, "valid_loss": loss, "train_loss": point.loss}
+        reading = {"loss": loss, "train_loss": point.loss}
+        if self.epoch_size is None or examples // self.epoch_size > progress.examples // self.epoch_size:
+            reading["valid_loss"] = loss
         if math.isfinite(point.loss):
             moments = self.meter.moments(point, size=size, updates=steps, position=progress.examples)
             reading |= readings(point, moments, size=size)
         reading |= {"size": size, "micro_size": decision.spec.micro_size, "lr_factor": decision.lr_factor}
         reading |= {"window_seconds": steps * each, "cpu_seconds": steps * each, "examples_per_second": size / each}
-        examples = progress.examples + steps * size
         epoch = examples / self.epoch_size if self.epoch_size else 0.0
         return Progress(examples, progress.updates + steps, epoch, progress.seconds + steps * each, reading)
 
@@ -182,6 +186,15 @@ class _Stage:
 def switches(windows: Sequence[Window]) -> int:
     """How often the batch size changed from one window to the next."""
     return sum(before.size != after.size for before, after in pairwise(windows))
+
+
+def said(target: Target) -> str:
+    """The target in words.
+
+    >>> said(Target("loss", False, 0.05))
+    'loss <= 0.05'
+    """
+    return f"{target.metric} {'>=' if target.at_least else '<='} {target.value:g}"
 
 
 def _steps(decision: Decision, progress: Progress, until: Until, window: int, epoch_size: int | None) -> int:
@@ -224,7 +237,5 @@ def _check(until: Until, epoch_size: int | None) -> None:
     if until.target is None:
         return
     if until.target.metric not in (*METRICS, "train_loss") or until.target.at_least:
-        got = f"{until.target.metric} {'>=' if until.target.at_least else '<='} {until.target.value:g}"
-        raise ArgumentError(
-            must("until", "bound the loss from above", got, "a quadratic has no other", "'loss <= 0.1'")
-        )
+        why = "a quadratic has no other"
+        raise ArgumentError(must("until", "bound the loss from above", said(until.target), why, "'loss <= 0.1'"))

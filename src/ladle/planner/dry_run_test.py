@@ -17,6 +17,7 @@ from ladle.planner.meter import Meter
 from ladle.planner.quadratic import NoisyQuadratic
 from ladle.planner.throughput import ThroughputLine
 from ladle.policy.constant import Constant
+from ladle.policy.convergence import Plateau
 from ladle.policy.phases import Seesaw
 from ladle.policy.schedule import GrowInsteadOfDecay, Steps
 from ladle.spec import BatchSpec, rung_for
@@ -138,6 +139,40 @@ def test_bounds_of_every_unit():
     assert play(Constant(10, 16), "77 steps").steps == 77
     done = play(Constant(4, 4), "patience 3, 1e6 steps", lr=0.02, window=20_000)
     assert done.why == "patience: valid_loss no better for 3 evaluations"
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A constant size; the reason is what is told of the loss."""
+
+    def init(self, plan: Any) -> None:
+        return None
+
+    def decide(self, memory: None, progress: Progress) -> tuple[None, Decision]:
+        return None, Decision(BatchSpec(64, 64), reason=" ".join(sorted({"loss", "valid_loss"} & {*progress.reading})))
+
+
+def test_validation_is_told_where_a_real_run_evaluates():
+    """Windows end at 10,048, 20,032, 25,024, ...; an epoch at 25,024 and 50,048."""
+    told = [window.reason for window in play(Listening(), "60000 examples", epoch_size=25_000).windows]
+    assert told == ["loss valid_loss", "loss", "loss", "loss valid_loss", "loss", "loss", "loss valid_loss"]
+    assert {w.reason for w in play(Listening(), "60000 examples").windows} == {"loss valid_loss"}
+
+
+def test_a_plateau_waits_for_its_evaluations():
+    """The loss only rises: three evaluations without a better one than the first are three epochs."""
+    rising = replace(LAW, start=0.5 * LAW.steady(64, 0.2).square)
+    how = {"quadratic": rising, "epoch_size": 100_000, "window": 4096}
+    run = play(Plateau(64, 1024, 1024, patience=3), "400000 examples", **how)
+    assert next(window.start for window in run.windows if window.size > 64) == pytest.approx(300_000, rel=1e-3)
+
+
+def test_patience_counts_evaluations():
+    until = "patience 3, 1e6 steps"
+    rising = replace(LAW, start=0.5 * LAW.steady(64, 0.2).square)
+    run = play(Constant(64, 64), until, quadratic=rising, epoch_size=100_000)
+    assert run.why == "patience: valid_loss no better for 3 evaluations"
+    assert run.examples == pytest.approx(400_000, rel=1e-3), "as in a run, the first is that of the first epoch"
 
 
 @pytest.mark.parametrize("rate", [2.5, 2.01, 40.0])

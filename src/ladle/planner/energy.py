@@ -9,6 +9,7 @@ import numpy as np
 
 from ladle.errors import ArgumentError, must
 from ladle.planner.measure import Accumulation, measure_accumulation
+from ladle.planner.target import mixed
 from ladle.planner.throughput import ThroughputLine, fit_throughput
 from ladle.protocols import Probe
 from ladle.spec import BatchSpec
@@ -18,7 +19,7 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class EnergyPrice:
-    """What is minimised: share * joules + (1 - share) * power_watts * seconds (Zeus, You et al. 2023).
+    """What is minimised, see `ladle.planner.target.mixed`.
 
     - `joules`: e0 + e1 B per update; `line`: the price per update, in joules as well. Share 1: the same.
     - `power_watts`: what a second is worth; given, or the highest mean power that was measured (`power_given`).
@@ -40,12 +41,9 @@ class EnergyPrice:
         time = measure_accumulation(probe, micro_size, rows=rows)
         return Accumulation(
             micro_size,
-            self._mixed(max(energy[0] - each, 0.0), time.fixed_seconds),
-            self._mixed(each, time.micro_seconds),
+            mixed(max(energy[0] - each, 0.0), time.fixed_seconds, share=self.share, power_watts=self.power_watts),
+            mixed(each, time.micro_seconds, share=self.share, power_watts=self.power_watts),
         )
-
-    def _mixed(self, joules: float, seconds: float) -> float:
-        return self.share * joules + (1 - self.share) * self.power_watts * seconds
 
 
 def measure_price(
@@ -61,9 +59,12 @@ def measure_price(
     if power_watts is not None and not 0 < power_watts < float("inf"):
         raise ArgumentError(must("power_watts", "be positive", power_watts, "it prices a second", "300"))
     samples = {size: measured(probe, BatchSpec(min(size, rows), size)) for size, *_ in speed.points}
-    seconds = {size: median for size, median, *_ in speed.points}
+    seconds = {size: each for size, each, *_ in speed.points}
     watts = power_watts or max(float(np.median(samples[size])) / seconds[size] for size in samples)
-    prices = {size: share * joules + (1 - share) * watts * seconds[size] for size, joules in samples.items()}
+    prices = {
+        size: np.array([mixed(one, seconds[size], share=share, power_watts=watts) for one in joules])
+        for size, joules in samples.items()
+    }
     return EnergyPrice(fit_throughput(samples), fit_throughput(prices), share, watts, power_watts is not None)
 
 

@@ -40,9 +40,8 @@ def test_the_ideal_size_of_a_mix_is_the_closed_form(share: float, best: float):
     assert speed is not None
     price = measure_price(probe(), speed, rows=2**20, share=share, power_watts=300.0)
     line = price.line
-    assert (line.fixed_seconds, line.per_example_seconds) == pytest.approx(
-        mixed(SECONDS, JOULES, energy_share=share, power_watts=300.0)
-    )
+    mix = [mixed(e, t, share=share, power_watts=300.0) for e, t in zip(JOULES, SECONDS, strict=True)]
+    assert [line.fixed_seconds, line.per_example_seconds] == pytest.approx(mix)
     assert Cost(line.fixed_seconds, line.per_example_seconds, 800.0).best == pytest.approx(best, abs=1e-3)
 
 
@@ -99,6 +98,13 @@ def test_where_the_noise_is_unresolved_the_size_rests_on_energy():
 def test_energy_that_is_not_measured_is_not_minimised(goal: str, rows: int):
     with pytest.raises(ArgumentError, match=r"energy must be measured to be minimised; .*try --minimize time"):
         chosen(FakeProbe(), rows=rows, minimize=goal)
+
+
+def test_what_only_a_cost_has_is_refused_for_another_goal():
+    for goal in ("time", "examples", "energy"):
+        for name, value in {"energy_share": 0.3, "power_watts": 300.0}.items():
+            with pytest.raises(ArgumentError, match=f"{name} must be left out without --minimize cost; got {value}"):
+                chosen(probe(), minimize=goal, **{name: value})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ladle.errors import ArgumentError, must
 from ladle.moments import Moments
 from ladle.noise import estimate
 from ladle.planner.quadratic import Point
+from ladle.seed import seed_words
 
 
 @dataclass(frozen=True)
@@ -20,39 +21,32 @@ class Meter:
     - `micro_steps`: k >= 2: estimates have the errors of k micro-batches an update of normal gradients, where
       Var(trace) = 2 tr(Sigma^2) / (k - 1) and Var |g_B|^2 = 4 G'Sigma G / B + 2 tr(Sigma^2) / B^2, independent of it.
       Smaller batches are cut into as many parts as they have examples; of one example nothing is learnt.
-    - `relative`: instead, this relative standard deviation of both parts in one update, whatever the size.
     - `seed`: random numbers are a function of it and of the window's position.
     """
 
     micro_steps: int = 0
-    relative: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.micro_steps < 0 or self.micro_steps == 1:
             why = "a spread needs two parts"
             raise ArgumentError(must("micro_steps", "be 0 (exact) or at least 2", self.micro_steps, why, "8"))
-        if not 0 <= self.relative < math.inf:
-            why = "it is a relative standard deviation"
-            raise ArgumentError(must("relative", "be at least 0", self.relative, why, "relative=0.5"))
-        if self.relative and self.micro_steps:
-            why = "each says how noisy estimates are"
-            raise ArgumentError(must("relative", "be given without micro_steps", self.relative, why, "one of the two"))
+        seed_words(self.seed)
 
     def moments(self, point: Point, *, size: int, updates: int, position: int) -> Moments:
         """Sums over `updates` updates of `size` examples with the gradient moments of `point`."""
-        parts = min(self.micro_steps, size)
-        if self.micro_steps and parts < 2:
-            return Moments()
-        # What is known exactly is as good as measured twice: one update alone has no spread to tell an interval from.
-        n = updates if self.micro_steps or self.relative else max(updates, 2)
-        if not self.micro_steps and not self.relative:
-            s, q = point.trace, point.gradient_sq
+        if not self.micro_steps:
+            # What is known exactly is as good as measured twice: one update has no spread to tell an interval from.
+            n, s, q = max(updates, 2), point.trace, point.gradient_sq
             return Moments(n, n * s, n * q, n * s * s, n * q * q, n * s * q, n * size, n * point.projection, n)
-        trace_sd, other_sd, share = self._errors(point, size, parts)
+        parts, n, share = min(self.micro_steps, size), updates, 1 / size
+        if parts < 2:
+            return Moments()
+        # The trace and |g_B|^2, which is the square and a share of the trace, are independent.
+        batch = 4 * point.projection / size + 2 * point.trace_sq / size**2
         rng = np.random.default_rng((self.seed, position))
-        s, s_sq = _sums(rng, n, point.trace, trace_sd)
-        o, o_sq = _sums(rng, n, point.gradient_sq + share * point.trace, other_sd)
+        s, s_sq = _sums(rng, n, point.trace, math.sqrt(2 * point.trace_sq / (parts - 1)))
+        o, o_sq = _sums(rng, n, point.gradient_sq + share * point.trace, math.sqrt(batch))
         # Of two independent samples: their correlation is about 1 / sqrt(n - 1), and never above 1.
         chance = float(np.clip(rng.standard_normal() / math.sqrt(max(n - 1, 1)), -1, 1))
         both = s * o / n + chance * math.sqrt(max(s_sq - s * s / n, 0.0) * max(o_sq - o * o / n, 0.0))
@@ -69,14 +63,6 @@ class Meter:
             projection=n * point.projection,
             projections=float(n),
         )
-
-    def _errors(self, point: Point, size: int, parts: int) -> tuple[float, float, float]:
-        """Standard deviations, in one update, of the trace and of an independent number: |g_B|^2, which is the square
-        and a share 1 / size of the trace; or, share 0, the square itself."""
-        if self.micro_steps:
-            batch = 4 * point.projection / size + 2 * point.trace_sq / size**2
-            return math.sqrt(2 * point.trace_sq / (parts - 1)), math.sqrt(batch), 1 / size
-        return self.relative * point.trace, self.relative * point.gradient_sq, 0.0
 
 
 def readings(point: Point, moments: Moments, *, size: int) -> dict[str, float]:

@@ -60,12 +60,6 @@ def test_intervals_of_the_meter_cover_the_truth():
     assert 0.92 <= covered / 400 <= 0.98
 
 
-def test_a_declared_spread_is_that_of_each_part():
-    made = [Meter(relative=0.5, seed=i).moments(POINT, size=2, updates=1, position=0) for i in range(2000)]
-    assert np.std([m.trace for m in made]) / POINT.trace == pytest.approx(0.5, rel=0.1)
-    assert np.std([m.square for m in made]) / POINT.gradient_sq == pytest.approx(0.5, rel=0.1)
-
-
 def test_random_numbers_are_a_function_of_seed_and_position():
     def told(seed: int, position: int):
         return Meter(micro_steps=4, seed=seed).moments(POINT, size=64, updates=10, position=position)
@@ -80,9 +74,7 @@ def test_one_example_has_no_spread():
     assert "noise_scale" not in readings(POINT, moments, size=1)
 
 
-@pytest.mark.parametrize("bad", [{"micro_steps": 1}, {"micro_steps": -2}, {"relative": -1.0}, {"relative": math.nan}])
+@pytest.mark.parametrize("bad", [{"micro_steps": 1}, {"micro_steps": -2}, {"micro_steps": 8, "seed": -1}])
 def test_what_cannot_be_is_refused(bad):
     with pytest.raises(ArgumentError, match="must be"):
         Meter(**bad)
-    with pytest.raises(ArgumentError, match="without micro_steps"):
-        Meter(micro_steps=4, relative=0.5)

@@ -122,14 +122,6 @@ class NoisyQuadratic:
         factor = square if noise_scale is None else noise_scale * float(h @ h) * square / h.sum()
         return cls(h, factor * h, np.full(dimension, square))
 
-    def preconditioned(self, scale: np.ndarray) -> NoisyQuadratic:
-        """This quadratic as a method sees it that multiplies gradient i by `scale[i]` > 0: Adam with fixed scales.
-
-        In y = x / sqrt(scale) it is plain SGD again, with the same losses; moments are then those of its geometry.
-        """
-        scale = _numbers("scale", scale, "positive", len(self.start))
-        return NoisyQuadratic(scale * self.curvature, scale * self.noise, self.start / scale, self.multiplicative)
-
     def begin(self) -> Spread:
         """Where a run begins: at `start`, without momentum."""
         return Spread(self.start, np.zeros_like(self.start), np.zeros_like(self.start))

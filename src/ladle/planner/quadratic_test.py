@@ -159,21 +159,6 @@ def test_multiplicative_noise_has_one_noise_scale_everywhere():
         assert quadratic.at(spread).noise_scale == pytest.approx(300)
 
 
-def test_a_preconditioner_is_another_quadratic():
-    """x' = x - rate s (h x + noise), one step at a time, against plain SGD in y = x / sqrt(s)."""
-    s = np.array([1.0, 5.0, 20.0])
-    quadratic = NoisyQuadratic([1.0, 0.2, 0.05], [0.5, 1.0, 0.1], [1.0, 2.0, 3.0], 2.0)
-    v, rate, size = quadratic.start, 0.3, 4
-    for _ in range(20):
-        noise = (quadratic.noise + quadratic.multiplicative * quadratic.curvature**2 * v) / size
-        v = (1 - rate * s * quadratic.curvature) ** 2 * v + (rate * s) ** 2 * noise
-    seen = quadratic.preconditioned(s)
-    end = seen.after(seen.begin(), size=size, rate=rate, steps=20)
-    np.testing.assert_allclose(s * end.square, v, rtol=1e-12)
-    assert seen.loss(end) == pytest.approx(float(quadratic.curvature @ v) / 2)
-    assert seen.at(None).loss == pytest.approx(quadratic.at(None).loss)
-
-
 @pytest.mark.parametrize("momentum", [0.0, 0.6])
 def test_steps_to_a_target_is_the_first_step_below_it(momentum):
     how = {"size": 8, "rate": 0.1, "momentum": momentum}
@@ -244,7 +229,6 @@ def test_the_hyperbola_holds_for_multiplicative_noise():
         (lambda: NoisyQuadratic([1.0], [1.0], [1.0], -1.0), "multiplicative must be at least 0"),
         (lambda: NoisyQuadratic.power_law(0), "the spectrum must"),
         (lambda: NoisyQuadratic.power_law(9, noise_scale=0), "noise_scale must be positive"),
-        (lambda: LAW.preconditioned(np.zeros(20)), "scale must be finite and positive"),
         (lambda: LAW.steady(16, 2.0), "rate must be below 2; got 2.0; because above it the loss grows"),
         (lambda: LAW.recursion(0, 0.1), "size must be positive"),
         (lambda: LAW.recursion(1, -0.1), "rate must be positive"),

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from ladle.duration import Until
 from ladle.errors import ArgumentError, must
-from ladle.planner.dry_run import METRICS, Line, Rehearsal, rehearse
+from ladle.planner.dry_run import METRICS, Line, Rehearsal, rehearse, said
 from ladle.planner.quadratic import MOST_STEPS, NoisyQuadratic
 from ladle.protocols import Policy
+from ladle.spec import require_count
 
 SIZES = tuple(2**power for power in range(15))
 """Constant sizes that are tried: 1 to 16384."""
@@ -36,6 +37,7 @@ class Row:
     """How one candidate did. `steps`, `examples`, `seconds` are `inf` where it never reached the target.
 
     - `size`: of a constant candidate; 0 for a policy. `lr`: its rate (at factor 1). `switches`: of the size.
+    - `most`: updates after which it was given up, where it never reached the target.
     - `loss`: expected, at the end. `run`: the dry run of a policy; None for constants, which have a closed form.
     """
 
@@ -46,6 +48,7 @@ class Row:
     steps: float
     examples: float
     seconds: float
+    most: int
     switches: int = 0
     run: Rehearsal | None = None
 
@@ -81,7 +84,9 @@ class Comparison:
     def _line(self, row: Row, width: int) -> str:
         name = f"{_name(row, self.best):<{width}}"
         if math.isinf(row.seconds):
-            return f"{name} {row.lr:>8.3g}  " + ("diverges" if math.isinf(row.loss) else "never reaches the target")
+            return f"{name} {row.lr:>8.3g}  " + (
+                "diverges" if math.isinf(row.loss) else f"not within {row.most:,} updates"
+            )
         counts = f"{row.lr:>8.3g} {row.loss:>9.4g} {row.steps:>11,.0f} {row.examples:>13,.0f} {row.seconds:>9.4g}"
         return f"{name} {counts} {row.switches:>8} {self.ratio(row.name, self.by):>9.3g}"
 
@@ -110,7 +115,8 @@ def compare(
       have their own best rate always.
     - `how`: for `rehearse`: `window`, `meter`, `plan`.
 
-    Raises `ArgumentError` where no constant size reaches the target, or for patience, which no closed form has.
+    Raises `ArgumentError` where no constant size reaches the target, where the start does already, and for patience,
+    which no closed form has.
 
     >>> from ladle.planner.throughput import ThroughputLine
     >>> line = ThroughputLine(0.02, 1e-4, 0, 0, 0, (), 0)
@@ -119,25 +125,35 @@ def compare(
     >>> made.best.size, [row.steps for row in made.constants]
     (64, [90, 40, 29])
     """
-    if until.patience is not None or (until.target and until.target.metric not in METRICS):
-        why, remedy = "the constant sizes are judged by their expected loss", "'loss <= 0.05, 1e6 steps'"
-        raise ArgumentError(must("until", "hold bounds, and a target on loss or none", str(until), why, remedy))
+    _check(until, sizes, quadratic.loss(quadratic.begin()))
     constants = tuple(
         _constant(quadratic, size, until=until, line=line, momentum=momentum, epoch_size=epoch_size) for size in sizes
     )
     if all(math.isinf(row.seconds) for row in constants):
         assert until.target
-        got, why = (
-            f"loss <= {until.target.value:g}",
-            f"no constant size from {min(sizes):,} to {max(sizes):,} gets there",
-        )
-        lowest = min(row.loss for row in constants)
+        lowest, most = min(row.loss for row in constants), max(row.most for row in constants)
         near = f" ({lowest:.3g} at best)" if math.isfinite(lowest) else ""
-        raise ArgumentError(must("target", "be within reach", got, f"{why} before the run ends{near}", "a longer run"))
+        why = f"no constant size from {min(sizes):,} to {max(sizes):,} gets there within {most:,} updates{near}"
+        raise ArgumentError(must("target", "be within reach", said(until.target), why, "a longer run"))
     how |= {"until": until, "line": line, "momentum": momentum, "epoch_size": epoch_size}
     soonest = min(row.seconds for row in constants) if until.target else math.inf
     rows = [_policy(name, policy, quadratic, lr, how, soonest) for name, policy in policies.items()]
     return Comparison("seconds" if until.target else "loss", constants, tuple(rows))
+
+
+def _check(until: Until, sizes: Sequence[int], first_loss: float) -> None:
+    for size in sizes:
+        require_count("sizes", size)
+    if not sizes:
+        raise ArgumentError(must("sizes", "name batch sizes", sizes, "policies are compared with them", "(64, 256)"))
+    target, remedy = until.target, "'loss <= 0.05, 1e6 steps'"
+    odd = target and (target.metric not in METRICS or target.at_least)
+    if odd or until.patience is not None:
+        got, why = said(target) if target and odd else "patience", "constant sizes are judged by their expected loss"
+        raise ArgumentError(must("until", "hold bounds, and a target on loss or none", got, why, remedy))
+    if target and target.value > (1 - 1e-9) * first_loss:
+        why = "nobody needs an update to get there"
+        raise ArgumentError(must("target", f"be below the first loss of {first_loss:.4g}", said(target), why, remedy))
 
 
 def _constant(
@@ -154,10 +170,10 @@ def _constant(
         lr, steps = quadratic.best_rate(until.target.value, most=most, **how)
         if math.isfinite(steps):
             loss = quadratic.loss(quadratic.after(quadratic.begin(), rate=lr, steps=int(steps), **how))
-            return Row(name, size, lr, loss, steps, steps * size, steps * each)
+            return Row(name, size, lr, loss, steps, steps * size, steps * each, most)
     lr, loss = quadratic.best_rate_in(most, **how)
     steps = math.inf if until.target else most
-    return Row(name, size, lr, loss, steps, steps * size, steps * each)
+    return Row(name, size, lr, loss, steps, steps * size, steps * each, most)
 
 
 def _policy(
@@ -197,4 +213,5 @@ def _played(
     diverged = run.status == "diverged"
     done = not diverged and (not until.target or run.status == "reached")
     steps, examples, seconds = (run.steps, run.examples, run.seconds) if done else (math.inf,) * 3
-    return Row(name, 0, rate, math.inf if diverged else run.loss, steps, examples, seconds, run.switches, run)
+    loss = math.inf if diverged else run.loss
+    return Row(name, 0, rate, loss, steps, examples, seconds, run.steps, run.switches, run)

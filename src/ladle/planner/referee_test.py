@@ -61,7 +61,7 @@ def test_without_a_target_the_lowest_loss_wins():
 def test_the_table_names_the_best_and_those_who_never_arrive():
     made = judge({"slow": Constant(4, 4)}, "loss <= 0.05, 2000 steps", lr=1e-5)
     lines = str(made).splitlines()
-    assert lines[1].split(None, 2) == ["slow", "1e-05", "never reaches the target"]
+    assert lines[1].split(None, 2) == ["slow", "1e-05", "not within 2,000 updates"]
     assert sum("(best)" in line for line in lines) == 1
     assert len(lines) == 2 + len(SIZES)
     assert math.isinf(made.ratio("slow", "seconds"))
@@ -69,7 +69,26 @@ def test_the_table_names_the_best_and_those_who_never_arrive():
 
 
 def test_an_unreachable_target_is_refused():
-    with pytest.raises(ArgumentError, match=r"target must be within reach; got 'loss <= 1e-09'; because no constant"):
+    with pytest.raises(
+        ArgumentError, match=r"target must be within reach; got 'loss <= 1e-09'; because no constant"
+    ) as e:
         judge({}, "loss <= 1e-9, 500 steps")
-    with pytest.raises(ArgumentError, match="until must hold bounds, and a target on loss or none"):
-        judge({}, "patience 3, 500 steps")
+    assert "within 500 updates (" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("until", "how", "said"),
+    [
+        ("patience 3, 500 steps", {}, "until must hold bounds, and a target on loss or none; got 'patience'"),
+        ("train_loss <= 0.1, 500 steps", {}, "a target on loss or none; got 'train_loss <= 0.1'"),
+        ("loss <= 1.5, 500 steps", {}, "target must be below the first loss of 1; got 'loss <= 1.5'"),
+        ("valid_loss <= 1, 500 steps", {}, "target must be below the first loss of 1"),
+        ("loss >= 0.1, 500 steps", {}, "a target on loss or none; got 'loss >= 0.1'"),
+        ("500 steps", {"sizes": ()}, r"sizes must name batch sizes; got \(\)"),
+        ("500 steps", {"sizes": (4, 0)}, "sizes must be at least 1"),
+        ("3 epochs", {}, "until must not count epochs"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(until: str, how: dict[str, Any], said: str):
+    with pytest.raises(ArgumentError, match=said):
+        judge({"mine": Constant(64, 64)}, until, **how)

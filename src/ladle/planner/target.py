@@ -5,7 +5,7 @@ Time of a step:      t(B) = alpha + beta B
 Time to the target:  T(B) = S(B) t(B), smallest at  B* = sqrt(B_noise alpha / beta) = sqrt(B_noise * knee)
 
 The optimum is flat: at 2 B* or B*/2 the time is at most 12.5 % longer. The same formulas minimise energy, or a mix of
-both, with the coefficients of `mixed`. B* is also the batch with the largest goodput (Qiao et al. 2021, Pollux).
+both, with coefficients that are `mixed`. B* is also the batch with the largest goodput (Qiao et al. 2021, Pollux).
 """
 
 from __future__ import annotations
@@ -57,18 +57,17 @@ class Cost:
         return min(max(low, 1.0), largest), min(max(high, 1.0), largest)
 
 
-def mixed(
-    seconds: tuple[float, float], joules: tuple[float, float], *, energy_share: float, power_watts: float
-) -> tuple[float, float]:
-    """`(fixed, per_example)` of the cost  share * energy + (1 - share) * power * time  (Zeus, You et al. 2023).
+def mixed(joules: float, seconds: float, *, share: float, power_watts: float) -> float:
+    """The cost, in joules, of an update (or an example) that takes so many joules and seconds (Zeus, You et al. 2023).
 
-    - `seconds` = (alpha, beta), `joules` = (e0, e1) with e0 + e1 B joules per update; `power_watts` the power limit.
+    share * joules + (1 - share) * power_watts * seconds
 
-    >>> [round(x, 3) for x in mixed((0.02, 1e-4), (4.0, 0.05), energy_share=0.5, power_watts=300.0)]
-    [5.0, 0.04]
+    It is linear, so the mix of two lines e0 + e1 B and alpha + beta B is the line of the mixed coefficients.
+
+    >>> round(mixed(4.0, 0.02, share=0.5, power_watts=300.0), 3)
+    5.0
     """
-    price = (1 - energy_share) * power_watts
-    return energy_share * joules[0] + price * seconds[0], energy_share * joules[1] + price * seconds[1]
+    return share * joules + (1 - share) * power_watts * seconds
 
 
 def best_log_sd(log_knee_sd: float, log_noise_sd: float) -> float:
@@ -83,7 +82,8 @@ def best_log_sd(log_knee_sd: float, log_noise_sd: float) -> float:
 def efficiency(size: float, *, noise: float, reference: float = 0.0) -> float:
     """Progress per example at `size`, relative to `reference`: (noise + reference) / (noise + size).
 
-    Statistical efficiency of Pollux (Qiao et al. 2021); with reference 0 it is E_min / E(B).
+    Statistical efficiency of Pollux (Qiao et al. 2021); with reference 0 it is E_min / E(B). Nothing is planned by it:
+    it ties `Cost` to the goodput that Pollux maximises, and to AdaScale's gain over the scale.
 
     >>> round(efficiency(1024, noise=800, reference=128), 6)
     0.508772

@@ -21,11 +21,9 @@ def test_known_answer():
 
 
 def test_known_answer_for_a_mix_of_time_and_energy():
-    fixed, each = mixed((0.02, 1e-4), (4.0, 0.05), energy_share=0.5, power_watts=300.0)
-    assert Cost(fixed, each, noise=800).best == pytest.approx(316.228, abs=5e-4)
-    assert Cost(
-        *mixed((0.02, 1e-4), (4.0, 0.05), energy_share=0.0, power_watts=300.0), noise=800
-    ).best == pytest.approx(400)
+    for share, best in ((0.5, 316.228), (0.0, 400.0), (1.0, (4 / 0.05 * 800) ** 0.5)):
+        fixed, each = (mixed(e, t, share=share, power_watts=300.0) for e, t in ((4.0, 0.02), (0.05, 1e-4)))
+        assert Cost(fixed, each, noise=800).best == pytest.approx(best, abs=5e-4)
 
 
 @given(POSITIVE, POSITIVE, POSITIVE)

@@ -12,7 +12,10 @@ from ladle.verbs.common import Common, print_json, rate_from
 
 @dataclass
 class Recur(Common):
-    """One run of a job that comes again and again. Picks the size from the earlier runs in --out, which remember."""
+    """One run of a job that comes again and again. Picks the size from the earlier runs in --out, which remember.
+
+    Exit code 1 where the target was not reached.
+    """
 
     data: Data = field(kw_only=True)
     """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task."""
@@ -25,7 +28,7 @@ class Recur(Common):
     default: int | None = None
     """The size tried first; the one nearest to 64 where left out."""
     beta: float = 2.0
-    """A job is stopped at this many times the cheapest cost known."""
+    """A job is stopped at this many times the median cost of the cheapest size."""
     window: int = 0
     """Newest jobs of a size that count; 0 for all. Few follow a change of the job sooner."""
     lr: str = "auto"
@@ -59,4 +62,4 @@ class Recur(Common):
             print_json({"folder": str(done.run.folder), **asdict(done.job), "energy": done.used.to_json()})
         else:
             print(f"size {done.job.size}: {done.job.reason}\n{done}\n{done.used}\nfolder {done.run.folder}")
-        return 0
+        return 0 if done.job.reached else 1

@@ -73,4 +73,4 @@ class RehearseVerb:
             print(f"\nfolder  {folder}\npicture {folder / rehearsing.PICTURE_FILE}")
         for line in outcome.failed:
             print(f"ladle: {line}", file=sys.stderr)
-        return 2 if outcome.failed else 0
+        return 1 if outcome.failed else 0
