@@ -35,6 +35,11 @@ class Clock:
             position += 1
         return position
 
+    def reading(self, examples: int, epoch_size: int) -> dict[str, float]:
+        """What `Progress.time` reads at a position; nothing where time is examples."""
+        time = self.at(examples)
+        return {} if self == Clock() else {"clock": time, "clock_epoch": time / epoch_size}
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -179,6 +179,7 @@ class _Stage:
             reading |= readings(point, moments, size=size)
         reading |= {"size": size, "micro_size": decision.spec.micro_size, "lr_factor": decision.lr_factor}
         reading |= {"window_seconds": steps * each, "cpu_seconds": steps * each, "examples_per_second": size / each}
+        reading |= decision.clock.reading(examples, self.epoch_size or 1)
         epoch = examples / self.epoch_size if self.epoch_size else 0.0
         return Progress(examples, progress.updates + steps, epoch, progress.seconds + steps * each, reading)
 
@@ -200,7 +201,8 @@ def said(target: Target) -> str:
 def _steps(decision: Decision, progress: Progress, until: Until, window: int, epoch_size: int | None) -> int:
     """Updates of the next window; the last one may pass its end."""
     multiples = [(progress.examples // every + 1) * every for every in (window, epoch_size) if every]
-    bound = until.stop(epoch_size or 1)
+    stop = until.stop(epoch_size or 1)
+    bound = None if stop is None else decision.clock.reaches(stop)
     end = min(end for end in (decision.stop, bound, *multiples) if end is not None)
     if end <= progress.examples:
         why = "a window needs an update"

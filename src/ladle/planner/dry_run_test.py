@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.decision import Decision, Progress
+from ladle.decision import Clock, Decision, Progress
 from ladle.duration import Until
 from ladle.errors import ArgumentError
 from ladle.planner.dry_run import Rehearsal, rehearse
@@ -253,3 +253,20 @@ def test_bad_numbers():
         play(Constant(4, 4), "10 steps", lr=0.0)
     with pytest.raises(ArgumentError, match="window must be at least 1"):
         play(Constant(4, 4), "10 steps", window=0)
+
+
+@dataclass(frozen=True)
+class HalfTime:
+    """Batches of 100 that count half."""
+
+    def init(self, plan: Any) -> Any:
+        return None
+
+    def decide(self, memory: Any, progress: Progress) -> Any:
+        return None, Decision(BatchSpec(100, 100), clock=Clock(0.0, 0.5))
+
+
+@pytest.mark.parametrize("until", ["20000 examples", "2 epochs"])
+def test_bounds_are_held_against_the_clock_of_a_policy_that_has_one(until: str) -> None:
+    run = play(HalfTime(), until, epoch_size=10_000)
+    assert (run.status, run.examples, run.steps) == ("ended", 40_000, 400)
