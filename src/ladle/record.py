@@ -39,12 +39,12 @@ FIELDS = (
 STATUSES = ("running", "finished", "stopped", "interrupted", "diverged", "failed")
 
 
-def require_new(folder: Path) -> None:
+def require_new(folder: Path, remedy: str = "another --out, or --resume") -> None:
     """Raises `ArgumentError` where earlier results are in `folder`, or it could not be written. Writes nothing."""
     try:
         if folder.is_dir() and any(folder.iterdir()):
             why = "what is already there would be mixed up with new results"
-            raise ArgumentError(must("out", "be a new folder", str(folder), why, "another --out, or --resume"))
+            raise ArgumentError(must("out", "be a new folder", str(folder), why, remedy))
         nearest_there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
         TemporaryFile(dir=nearest_there).close()
     except OSError as error:
@@ -52,9 +52,9 @@ def require_new(folder: Path) -> None:
         raise ArgumentError(must("out", "be a folder that can be written", str(folder), why, "another --out")) from None
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, remedy: str = "another --out, or --resume") -> None:
     """Make the folder of new results, see `require_new`."""
-    require_new(folder)
+    require_new(folder, remedy)
     folder.mkdir(parents=True, exist_ok=True)
 
 

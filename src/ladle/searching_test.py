@@ -1,7 +1,6 @@
 """`search` as a whole, on forty rows."""
 
 import json
-import pickle
 
 import numpy as np
 import pytest
@@ -10,14 +9,12 @@ from ladle import models
 from ladle.assembly import assemble
 from ladle.cli import run
 from ladle.data import arrays
-from ladle.errors import ArgumentError
+from ladle.errors import ArgumentError, RunError
+from ladle.found import to_json
 from ladle.models import losses
 from ladle.searching import search
 from ladle.task import Task
-from ladle.trials.folds import folds_of
 from ladle.trials.threads import Threads
-from ladle.trials.trial import Candidate, Job, Outcome, Trial
-from ladle.trying import Runner, Work
 
 RNG = np.random.default_rng(0)
 Y = np.arange(60) % 3
@@ -70,6 +67,14 @@ def test_threads_give_what_one_after_the_other_gives(assembly, found):
     assert len(readings(found)) == 18
 
 
+def test_vmapped_trials_have_the_scores_of_threads(assembly, found):
+    vmapped = search(assembly, **SMALL, workers="vmapped", prefer="updates")
+    assert [trial for trial, _ in readings(vmapped)] == [trial for trial, _ in readings(found)]
+    for (_, one), (_, two) in zip(readings(vmapped), readings(found), strict=True):
+        assert one == pytest.approx(two, rel=1e-4)
+    assert vmapped.chosen.candidate == found.chosen.candidate
+
+
 def test_a_search_compiles_one_window_for_all_sizes_and_the_next_one_nothing(assembly, counted, compilations):
     names = sorted(name.removeprefix("jit(").removesuffix(")") for name in counted[1])
     assert names.count("_trace_window") == 1
@@ -83,7 +88,8 @@ def test_halving_ends_with_what_the_grid_has_of_its_finalists(assembly, found):
     halved = search(assembly, **SMALL, method="halving", prefer="updates")
     whole = [row for row in halved.rows if row.complete]
     assert sorted(row.updates for row in halved.rows if row.candidate.size == 8) == [12, 12, 36]
-    assert len(whole) == 2
+    assert len(whole) == 3
+    assert "chosen among the 3 of 6 trained to the end" in str(halved)
     grid = {row.candidate: row for row in found.rows}
     for row in whole:
         assert [one.reading for one in row.outcomes] == [one.reading for one in grid[row.candidate].outcomes]
@@ -97,19 +103,6 @@ def test_a_model_based_search_is_reproducible(assembly):
     assert one.chosen.complete
 
 
-def test_a_runner_travels_as_its_recipe_and_gives_the_same(assembly):
-    runner = Runner(TASK, folds_of(DATA.rows, 3, seed=0, labels=DATA.train["y"]), [4], 4, 9, assembly)
-    away = pickle.loads(pickle.dumps(runner))
-    assert "assembly" not in vars(away)
-    away.assembly = assembly  # What it would put together itself; that is tried in a process, below.
-    first = Job(Trial(Candidate(4, 0.03), 1, 2), 5, keep=True)
-    for stretch in (runner, away):
-        begun = stretch(first)
-        ended = stretch(Job(first.trial, 11, begun.updates, pickle.loads(pickle.dumps(begun.state))))
-        assert ended.reading == runner(Job(first.trial, 11)).reading
-    assert isinstance(away(first).state.key, np.ndarray)
-
-
 @pytest.mark.long
 @pytest.mark.slow
 def test_another_process_gives_the_same_also_where_trials_are_continued(assembly):
@@ -118,31 +111,69 @@ def test_another_process_gives_the_same_also_where_trials_are_continued(assembly
     assert readings(here) == readings(there)
 
 
-class Together:
-    """Stands for a runner: notes the parts that are vmapped."""
-
-    def __init__(self):
-        self.parts = []
-
-    def together(self, jobs):
-        self.parts.append((jobs[0].trial.candidate.size, len(jobs)))
-        return [Outcome(job.trial, job.updates, {"valid_loss": 0.0}, 0.0) for job in jobs]
-
-
-def test_vmapped_trials_come_in_parts_of_one_length_for_each_size():
-    trials = [Trial(Candidate(size, 0.1), fold, 0) for size in (4, 8) for fold in range(70)]
-    runner = Together()
-    with Work(runner, "vmapped", None) as work:
-        outcomes = work([Job(trial, 9) for trial in trials[:-1]])
-    assert [one.trial for one in outcomes] == trials[:-1]
-    assert runner.parts == [(4, 35), (4, 35), (8, 35), (8, 35)]
-
-
 def test_a_rate_that_diverges_is_told_and_never_chosen(assembly):
     got = search(assembly, sizes=[4], lrs=[0.03, 1e38], folds=3, micro_size=4, until="9 epochs")
     assert [row.diverged for row in got.rows] == [False, True]
     assert got.chosen.candidate.lr == 0.03
     assert "diverged" in str(got)
+
+
+class Writing:
+    """An executor with files of its own, which ctrl-C ends after `most` items."""
+
+    def __init__(self, folder, most=99):
+        self.folder, self.most = folder, most
+
+    def map(self, function, items):
+        (self.folder / "jobs").mkdir(parents=True)
+        for number, item in enumerate(items):
+            if number == self.most:
+                raise KeyboardInterrupt
+            yield function(item)
+
+
+ONE = {"sizes": [8], "lrs": [0.1, 0.2], "folds": 3, "micro_size": 4, "until": "1 epoch"}
+
+
+def test_workers_may_write_into_the_folder_too(assembly, tmp_path):
+    got = search(assembly, **ONE, workers=Writing(tmp_path / "out"), out=tmp_path / "out")
+    said = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert (said["status"], len(said["candidates"])) == ("finished", 2)
+    with pytest.raises(ArgumentError, match="out must be a new folder; .* try another --out$"):
+        search(assembly, **ONE, out=got.folder)
+
+
+@pytest.mark.slow
+def test_submitit_writes_beside_the_answer(assembly, tmp_path):
+    pytest.importorskip("submitit")
+    got = search(assembly, **ONE, workers="submitit:1", out=tmp_path / "out")
+    assert readings(got) == readings(search(assembly, **ONE))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"jobs", "search.json"}
+
+
+def test_ctrl_c_leaves_what_was_finished(assembly, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        search(assembly, **ONE, workers=Writing(tmp_path, most=4), out=tmp_path)
+    said = json.loads((tmp_path / "search.json").read_text())
+    assert said["status"] == "interrupted"
+    assert [(one["lr"], one["fold"]) for one in said["trials"]] == [(0.1, 0), (0.1, 1), (0.1, 2), (0.2, 0)]
+    assert 0 <= said["trials"][0]["valid_accuracy"] <= 1
+
+
+class Deadly:
+    """An executor whose worker dies over the first item."""
+
+    def map(self, function, items):
+        yield RunError(f"trial must end by itself; got '{items[0]}'")
+        yield from map(function, items[1:])
+
+
+def test_a_worker_that_dies_costs_its_own_candidate_alone(assembly):
+    got = search(assembly, **ONE, workers=Deadly())
+    assert [bool(row.failed) for row in got.rows] == [True, False]
+    assert got.chosen is got.rows[1]
+    assert "failed: size 8, rate 0.1: trial must end by itself; got 'size 8, rate 0.1, fold 0, seed 0'" in str(got)
+    assert to_json(got)["candidates"][0]["trials"][0]["failed"].startswith("trial must end by itself")
 
 
 def test_the_command_line_writes_and_prints(tmp_path, capsys):
@@ -155,51 +186,10 @@ def test_the_command_line_writes_and_prints(tmp_path, capsys):
     assert len(said["candidates"][0]["trials"]) == 2
     assert said["refit"]["final"]["examples"] == 2 * 38
     assert json.loads((tmp_path / "out" / "search.json").read_text())["chosen"] == said["chosen"]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.endswith("try another --out\n")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"folds": 49}, "folds must be at most the 48 training rows; got 49"),
-        ({"folds": 1}, "folds must be at least 2"),
-        ({"folds": 40}, "folds must hold two classes each"),
-        ({"lrs": [0.0]}, "lrs must be positive numbers; got 0.0; because a rate of zero learns nothing"),
-        ({"lrs": [-1e-3]}, "lrs must be positive numbers; got -0.001"),
-        ({"lrs": []}, "lrs must name a rate"),
-        ({"sizes": [33]}, "sizes must be at most the 32 rows that a fold trains on; got 33"),
-        ({"sizes": [49]}, "size must be at most the 48 training examples"),
-        ({"sizes": [0]}, "size must be at least 1"),
-        ({"sizes": []}, "sizes must name a size"),
-        ({"metric": "valid_f1"}, "metric must be measured; got '?valid_f1'?"),
-        ({"seeds": 0}, "seeds must be at least 1"),
-        ({"until": "10 s"}, "until must be epochs, examples or steps"),
-        ({"until": "3 epochs, patience 2"}, "until must be epochs, examples or steps"),
-        ({"trials": 9}, "trials must be at least 2, with --method model"),
-        ({"method": "magic"}, "method must be a known word"),
-        ({"prefer": "money"}, "prefer must be a known word"),
-        ({"workers": "elves"}, "workers must be a known name"),
-        ({"micro_size": 0}, "micro_size must be at least 1"),
-    ],
-)
-def test_what_cannot_be_searched_is_one_line(assembly, change, message):
-    with pytest.raises(ArgumentError, match=message) as caught:
-        search(assembly, **{**SMALL, "sizes": [4], **change})
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"order": "sequential"}, "order must be 'permuted'"),
-        ({"lr": lambda examples: 0.1}, "lr must be left to the search"),
-        ({"lane": "host"}, "data must be arrays in memory"),
-    ],
-)
-def test_tasks_that_leave_nothing_to_search_are_refused(change, message):
-    with pytest.raises(ArgumentError, match=message):
-        search(TASK.with_(**change), **{**SMALL, "sizes": [4]})
-
-
-def test_threads_are_the_default_on_a_processor(assembly):
+def test_threads_are(assembly):
     got = search(assembly, sizes=[8], lrs=[0.1], folds=3, micro_size=4, until="1 epoch", workers=Threads(1))
     assert got.facts["workers"] == "Threads"

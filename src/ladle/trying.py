@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+import numpy as np
 
 from ladle.assembly import Assembly, assemble
 from ladle.engine.devices import on_host
 from ladle.engine.trials import Trials, diverged, travelling
+from ladle.errors import RunError
 from ladle.feed.fold import Fold, Tabled
 from ladle.options import TaskOptions
 from ladle.task import Task
 from ladle.trials.executors import executor_named
-from ladle.trials.folds import Folds
+from ladle.trials.space import Space
 from ladle.trials.trial import Candidate, Executor, Job, Outcome, Trial
 
 TOGETHER = 64
 """Most trials in one vmapped program: what bounds its memory."""
 
 TABLE_BYTES = 2**26
-"""Largest table of ids that a trial is given; above it the device computes its order."""
+"""Most that the tables of ids of all folds and seeds take; above it the device computes the orders."""
 
 
 class Runner:
@@ -32,14 +37,15 @@ class Runner:
     def __init__(
         self,
         task: Task | TaskOptions,
-        folds: Folds,
-        sizes: Sequence[int],
-        micro_size: int | None,
-        passes: int,
+        space: Space,
+        micro_size: int | None = None,
         assembly: Assembly | None = None,
     ) -> None:
-        self.recipe = (task, folds, tuple(sizes), micro_size, passes)
+        self.recipe = (task, space, micro_size)
+        self.space = space
         self._orders: dict[tuple[int, int], Any] = {}
+        self._ready: set[Any] = set()
+        self._preparing = Lock()
         self.away = assembly is None
         if assembly is not None:
             self.assembly = assembly
@@ -54,41 +60,63 @@ class Runner:
 
     @cached_property
     def trials(self) -> Trials:
-        _, folds, sizes, micro_size, _ = self.recipe
         assert self.assembly.placed is not None
-        data, weight = self.assembly.placed
+        folds, micro_size = self.space.folds, self.recipe[2]
         held = [folds.left_out(fold) for fold in range(folds.count)]
-        return Trials(self.assembly.step, data, weight, held, sizes, micro_size)
+        return Trials(self.assembly.step, *self.assembly.placed, held, self.space.sizes, micro_size)
 
     def order(self, trial: Trial) -> Any:
         """The order in which a trial draws the rows of its fold; the same one for every size and rate."""
-        key, (_, folds, _, _, passes) = (trial.fold, trial.seed), self.recipe
+        key, folds = (trial.fold, trial.seed), self.space.folds
         if key not in self._orders:
-            rows = folds.epoch_size
-            order = Fold(folds.trained_on(trial.fold), rows, trial.seed, room=len(folds.of))
-            self._orders[key] = Tabled(order, passes) if 4 * rows * passes <= TABLE_BYTES else order
+            order = Fold(folds.trained_on(trial.fold), folds.epoch_size, trial.seed, room=len(folds.of))
+            self._orders[key] = Tabled(order, self.space.passes) if self._tabled else order
+            self._orders[key].tables()  # Worked out now, not in a trial's time.
         return self._orders[key]
 
-    def prepare(self) -> None:
-        """Compile everything, before threads would each do it."""
-        sizes = self.recipe[2]
-        self.trials.prepare(self.order(Trial(Candidate(sizes[0], 0.0), 0, 0)), sizes)
+    @property
+    def _tabled(self) -> bool:
+        space = self.space
+        places = space.folds.epoch_size * space.passes * space.folds.count * space.seeds
+        return places * np.dtype(np.uint32).itemsize <= TABLE_BYTES
+
+    def prepare(self, sizes: Sequence[int]) -> None:
+        """Compile what trials at `sizes` need, once in a process: no trial's time holds it."""
+        with self._preparing:
+            rungs = {self.trials.rung(size): size for size in sizes}
+            if new := [size for rung, size in rungs.items() if rung not in self._ready]:
+                self.trials.prepare(self.order(Trial(Candidate(new[0], 0.0), 0, 0)), new)
+                self._ready |= rungs.keys()
 
     def __call__(self, job: Job) -> Outcome:
-        began, trial = time.perf_counter(), job.trial
-        state, refused = self.trials.advance(
-            self._start(job), self.order(trial), trial.candidate.size, job.begun, job.updates
-        )
+        """The job done here. One that cannot go on is an outcome too: the other trials are not its affair."""
+        self.prepare([job.trial.candidate.size])
+        try:
+            return self._run(job)
+        except RunError as error:
+            return Outcome.of_failure(job, error)
+
+    def _run(self, job: Job) -> Outcome:
+        trial, order = job.trial, self.order(job.trial)
+        began = time.perf_counter()
+        state, refused = self.trials.advance(self._start(job), order, trial.candidate.size, job.begun, job.updates)
         reading = self.trials.score(state, trial.fold)
         kept = None if not job.keep else travelling(state) if self.away else state
         seconds = time.perf_counter() - began
         return Outcome(trial, job.updates, reading, seconds, diverged(refused, reading), kept)
 
     def together(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Jobs of one size and stretch as one program."""
-        began, first = time.perf_counter(), jobs[0]
+        """Jobs of one size and stretch as one program, which is compiled by training none of them."""
+        program = self.trials.rung(jobs[0].trial.candidate.size), len(jobs)
+        if program not in self._ready:
+            self._run_all([replace(job, updates=job.begun) for job in jobs])
+            self._ready.add(program)
+        return self._run_all(jobs)
+
+    def _run_all(self, jobs: Sequence[Job]) -> list[Outcome]:
+        orders, first = [self.order(job.trial) for job in jobs], jobs[0]
+        began = time.perf_counter()
         states = [self._start(job) for job in jobs]
-        orders = [self.order(job.trial) for job in jobs]
         size = first.trial.candidate.size
         states, refused = self.trials.advance_all(states, orders, size, first.begun, first.updates)
         readings = self.trials.score_all(states, [job.trial.fold for job in jobs])
@@ -113,11 +141,13 @@ class Work:
             alone = runner.assembly.step.layout.devices == 1
             workers = "vmapped" if alone and not on_host() else "threads"
         self.name = workers if isinstance(workers, str) else type(workers).__name__
+        self.finished: dict[Trial, Outcome] = {}
+        """How far each trial has come, as it comes: what is left where the search ends early."""
         self.executor: Any = None
         if workers != "vmapped":
             self.executor = executor_named(workers, folder) if isinstance(workers, str) else workers
         if self.name.partition(":")[0].lower() == "threads":
-            runner.prepare()
+            runner.prepare(runner.space.sizes)
 
     def __enter__(self) -> Work:
         return self
@@ -126,13 +156,20 @@ class Work:
         getattr(self.executor, "close", lambda: None)()
 
     def __call__(self, jobs: Sequence[Job]) -> list[Outcome]:
-        if self.executor is not None:
-            return list(self.executor.map(self.runner, jobs))
         done: dict[Trial, Outcome] = {}
+        for outcome in self._outcomes(jobs):
+            done[outcome.trial] = outcome
+            self.finished[outcome.trial] = replace(outcome, state=None)
+        return [done[job.trial] for job in jobs]
+
+    def _outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        if self.executor is not None:
+            for job, answer in zip(jobs, self.executor.map(self.runner, jobs), strict=True):
+                yield Outcome.of_failure(job, answer) if isinstance(answer, RunError) else answer
+            return
         for _, alike in groupby(jobs, lambda job: (job.trial.candidate.size, job.begun, job.updates)):
             for part in equal_parts(list(alike)):
-                done |= {outcome.trial: outcome for outcome in self.runner.together(part)}
-        return [done[job.trial] for job in jobs]
+                yield from self.runner.together(part)
 
 
 def equal_parts(jobs: list[Job]) -> Iterable[list[Job]]:

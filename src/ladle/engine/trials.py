@@ -71,9 +71,9 @@ class Trials:
         self._largest = max(sizes)
         self._programs = _programs_of(step)
 
-    def spec(self, size: int, updates: int = 1) -> BatchSpec:
+    def spec(self, size: int) -> BatchSpec:
         """Batches of `size` in micro-batches of the rung."""
-        return BatchSpec(size, self.micro_size if self.step.objective.additive else size, updates=updates)
+        return BatchSpec(size, self.micro_size if self.step.objective.additive else size)
 
     def rung(self, size: int) -> BatchSpec:
         """What the program that runs batches of `size` is compiled for."""
@@ -113,10 +113,10 @@ class Trials:
         """`advance` of many trials at one size as one program, vmapped over rates, seeds and folds.
 
         The trials' matrix products become one batched product. An accelerator has room for that; on two cores it is
-        slower than the trials in turn, whose small products already fill a core.
+        slower than the trials in turn, whose small products already fill a core. No updates compile it and train none.
         """
-        spec = self.spec(size, updates - begun)
-        resident, *rest = self.step.window_operands(self._place(orders[0], size, begun), spec, 1.0)
+        place, spec = self._place(orders[0], size, begun), self.spec(size)
+        resident, *rest = self.step.window_operands(place, spec, 1.0, updates - begun)
         tables = jax.tree.map(lambda *leaves: np.stack(leaves), *(dict(order.tables()) for order in orders))
         window = self._programs.together(orders[0], self.rung(size), resident)
         state, sums = window(_stacked(states), resident._replace(tables=tables), *rest)

@@ -23,14 +23,20 @@ def text(found: Mapping[str, Any]) -> str:
         lines.append([mark, *_cells(row)])
     widths = [max(len(line[j]) for line in lines) for j in range(len(lines[0]) - 1)]
     out = [" ".join([*(w.rjust(n) for w, n in zip(line, widths, strict=False)), line[-1]]).rstrip() for line in lines]
-    out.append(f"* best mean; > chosen: the fewest {found['prefer']} within one standard error of it")
+    cheapest = "seconds (median of a size)" if found["prefer"] == "seconds" else "updates"
+    out.append(f"* best mean; > chosen: the fewest {cheapest} within one standard error of it, then the better mean")
+    rows = found["candidates"]
+    if (whole := sum(row["complete"] for row in rows)) < len(rows):
+        out.append(f"chosen among the {whole} of {len(rows)} trained to the end")
     seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
     out.append(f"means over {found['folds']} folds, {seeds} each; rates as given at each size")
+    out += [f"failed: size {row['size']}, rate {row['lr']:.3g}: {row['failed']}" for row in rows if row.get("failed")]
     return "\n".join(out)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    value = "diverged" if row.get("diverged") else numbers.loss(row["mean"])
-    ended = "" if row["complete"] or row.get("diverged") else " (ended early)"
+    broke = "failed" if row.get("failed") else "diverged" if row.get("diverged") else ""
+    value = broke or numbers.loss(row["mean"])
+    ended = "" if row["complete"] or broke else " (ended early)"
     counts = f"{row['size']:,}", f"{row['lr']:.3g}", value, numbers.loss(row["se"]), f"{row['updates']:,}"
     return [*counts, numbers.duration(row["seconds"]) + ended]

@@ -1,41 +1,13 @@
-"""Which candidate to take: means over folds with their standard error, and the one-standard-error rule."""
+"""Which candidate to take: the cheapest of those within one standard error of the best."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from ladle.errors import ArgumentError, must
-
-
-@dataclass(frozen=True)
-class Score:
-    """Mean over folds, and its standard error."""
-
-    mean: float
-    se: float
-
-
-def score(values: np.ndarray) -> Score:
-    """The score of one candidate from `values` (`f64[folds, seeds]`).
-
-        v_k  = mean_s values[k, s]
-        mean = mean_k v_k;   se = sqrt( sum_k (v_k - mean)^2 / (K - 1) / K )          (K folds)
-
-    Seeds of one fold are averaged first: they share the rows they are judged on, so they are no independent readings.
-    Folds share training rows, so the error is understated a little; no unbiased estimate of it exists (Bengio and
-    Grandvalet, "No unbiased estimator of the variance of K-fold cross-validation", JMLR 2004).
-
-    >>> score(np.array([[0.9, 0.9], [0.8, 0.8], [1.0, 1.0]]))
-    Score(mean=0.9, se=0.05773502691896257)
-    """
-    of_folds = np.asarray(values, np.float64).mean(1)
-    count = len(of_folds)
-    sd = float(of_folds.std(ddof=1)) if count > 1 else math.nan
-    return Score(float(of_folds.mean()), sd / math.sqrt(count))
+from ladle.errors import ArgumentError, RunError, must
+from ladle.trials.row import Row, Score
 
 
 def best(scores: Sequence[Score], *, higher: bool) -> int:
@@ -62,10 +34,32 @@ def within_one_standard_error(scores: Sequence[Score], *, higher: bool) -> list[
     return [i for i, one in enumerate(scores) if sign * one.mean >= sign * top.mean - margin]
 
 
-def choose(scores: Sequence[Score], costs: Sequence[tuple[float, ...]], *, higher: bool) -> int:
-    """The cheapest of those within one standard error of the best. `costs`: compared from the first number on.
+def judge(rows: Sequence[Row], *, prefer: str, higher: bool) -> tuple[Row, Row]:
+    """The best row and the one to take, of those trained to the end: `(best, chosen)`.
 
-    >>> choose([Score(0.97, 0.01), Score(0.98, 0.02), Score(0.95, 0.01)], [(1.0,), (2.0,), (0.5,)], higher=True)
-    0
+    Chosen is, of those within one standard error of the best, one of the cheapest size; of these the best mean, then
+    the lowest rate. Raises `ArgumentError` where all diverged, and `RunError` where trials failed and none is left.
     """
-    return min(within_one_standard_error(scores, higher=higher), key=lambda i: costs[i])
+    whole = [row for row in rows if row.complete]
+    why = next((row.failed for row in rows if row.failed), "")
+    if why and not any(math.isfinite(row.score.mean) for row in whole):
+        raise RunError(why)
+    scores, cost = [row.score for row in whole], costs(whole, prefer)
+    sign = -1.0 if higher else 1.0
+    near = [whole[i] for i in within_one_standard_error(scores, higher=higher)]
+    chosen = min(near, key=lambda row: (cost[row.candidate.size], sign * row.score.mean, row.candidate.lr))
+    return whole[best(scores, higher=higher)], chosen
+
+
+def costs(rows: Sequence[Row], prefer: str) -> dict[int, float]:
+    """What a fit of each size costs: "seconds", the median of all its trials, or its "updates".
+
+    A rate is a number that the program is given and changes no cost, so trials of all rates are pooled: what they
+    differ in is the clock's noise, which must not choose the rate.
+    """
+    if prefer == "updates":
+        return {row.candidate.size: row.updates for row in rows}
+    seconds: dict[int, list[float]] = {}
+    for row in rows:
+        seconds.setdefault(row.candidate.size, []).extend(one.seconds for one in row.outcomes if not one.failed)
+    return {size: statistics.median(of or [math.inf]) for size, of in seconds.items()}

@@ -1,4 +1,4 @@
-"""Every executor: answers in the order of the items, a failure is raised, a worker that dies names its item."""
+"""Every executor: answers in the order of the items, a failure is raised, the death of a worker answers its item."""
 
 import os
 from functools import partial
@@ -35,8 +35,10 @@ def test_processes_answer_raise_and_name_the_item_that_killed_one():
         assert list(workers.map(square, range(5))) == [0, 1, 4, 9, 16]
         with pytest.raises(ArgumentError, match="lucky"):
             list(workers.map(square, [13]))
-        with pytest.raises(RunError, match="trial must end by itself; got '66'; because its process ended with code 3"):
-            list(workers.map(square, [66]))
+        first, dead, *others = workers.map(square, [1, 66, 2, 3, 4])  # More items than processes are left.
+        assert [first, *others] == [1, 4, 9, 16]
+        assert isinstance(dead, RunError)
+        assert "trial must end by itself; got '66'; because its process ended with code 3" in str(dead)
     finally:
         workers.close()
 
@@ -55,15 +57,20 @@ def test_submitit_sends_parts_and_puts_the_answers_in_order(tmp_path: Path):
 
 def test_a_job_that_fails_names_its_trials(tmp_path: Path):
     submitit = pytest.importorskip("submitit")
-    workers = Submitit(tmp_path, 1, submitit.LocalExecutor(tmp_path))
+    workers = Submitit(tmp_path, 2, submitit.LocalExecutor(tmp_path))
+    bad, one, bad_too, two = workers.map(square, [13, 1, 3, 2])
+    assert (one, two) == (1, 4)
+    assert bad is bad_too
     with pytest.raises(RunError, match="got .2 from 13 on.; because job .* failed .*; try reading "):
-        list(workers.map(square, [13, 1]))
+        raise bad
 
 
-def test_ray_answers_in_order():
+def test_ray_answers_in_order_and_goes_on_after_an_actor_that_died():
     pytest.importorskip("ray")
-    workers = Ray(2)
-    assert list(workers.map(square, range(5))) == [0, 1, 4, 9, 16]
+    workers = Ray(1)
+    first, dead, *others = workers.map(square, [1, 66, 2, 3, 4])
+    assert [first, *others] == [1, 4, 9, 16]
+    assert isinstance(dead, RunError)
     workers.close()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ladle.errors import ArgumentError, must
+from ladle.seed import seed_words
 from ladle.spec import require_count
 
 
@@ -51,8 +52,8 @@ def folds_of(rows: int, count: int, *, seed: int, labels: np.ndarray | None = No
 
     - `labels`: `[rows]` classes, or None for amounts.
 
-    Raises `ArgumentError` for less than two folds, more folds than rows, or (with labels) a fold of one class: nothing
-    that is learnt between classes could be judged on it.
+    Raises `ArgumentError` for a bad seed, less than two folds, more folds than rows, or (with labels) a fold of one
+    class: nothing that is learnt between classes could be judged on it.
 
     >>> folds = folds_of(6, 3, seed=0, labels=np.array([0, 0, 0, 1, 1, 1]))
     >>> sorted(folds.of[:3].tolist()), sorted(folds.of[3:].tolist())
@@ -63,6 +64,7 @@ def folds_of(rows: int, count: int, *, seed: int, labels: np.ndarray | None = No
     if count > rows:
         why = "every fold needs a row to be judged on"
         raise ArgumentError(must("folds", f"be at most the {rows:,} training rows", count, why, "--folds 5"))
+    seed_words(seed)
     dealt = np.random.Generator(np.random.Philox(key=seed)).permutation(rows)
     if labels is not None:
         dealt = dealt[np.argsort(np.asarray(labels)[dealt], kind="stable")]

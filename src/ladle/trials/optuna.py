@@ -13,7 +13,7 @@ class Proposals:
     """A study of sizes and rates: tree-structured Parzen estimator with pruning by asynchronous successive halving.
 
     - `sizes`, `lrs`: their smallest and largest are the ends of what is proposed; both on a logarithmic scale.
-    - `levels`: readings on the way, before the whole budget, see `report`.
+    - `factor`: see `hopeless`.
 
     The same seed and the same answers give the same proposals. Raises `ArgumentError` where Optuna is missing.
 

@@ -17,7 +17,7 @@ class Processes:
 
     They live from the first trial to `close`, and the function travels to each once. A script that uses them keeps its
     own work under `if __name__ == "__main__":`, for each process imports it again. Raises `ArgumentError` for a
-    function that cannot be pickled, and `RunError` with the item's name where a process died over it.
+    function that cannot be pickled. A process that died is replaced before the next item.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -53,22 +53,26 @@ class _Child:
     """One process, asked by one thread."""
 
     def __init__(self, function: bytes) -> None:
+        self.function = function
+        self._start()
+
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, self.function), daemon=True)
         self.process.start()
         theirs.close()
 
     def __call__(self, item: Any) -> Any:
+        if self.pipe.closed:
+            self._start()
         try:
             self.pipe.send_bytes(pickle.dumps(item))
             good, answer = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
-            self.process.join(10)
+            self.close()
             why = f"its process ended with code {self.process.exitcode}"
-            raise RunError(
-                must("trial", "end by itself", str(item), why, "--workers threads, or a smaller size")
-            ) from None
+            return RunError(must("trial", "end by itself", str(item), why, "--workers threads, or a smaller size"))
         if not good:
             raise answer
         return answer

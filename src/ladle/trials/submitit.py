@@ -19,7 +19,7 @@ class Submitit:
       is one, else processes of this machine.
     - `folder`: where submitit writes its pickles and logs; on a cluster, one that all its machines see.
 
-    Raises `ArgumentError` where submitit is missing, and `RunError` with the first item of a job that failed.
+    A job that failed takes its part alone with it. Raises `ArgumentError` where submitit is missing.
 
     Source: facebookincubator.github.io/submitit (map_array, AutoExecutor).
     """
@@ -51,7 +51,7 @@ def _result(job: Any, part: Sequence[Any]) -> list[Any]:
         return job.result()
     except _submitit().core.utils.UncompletedJobError as error:
         name, why = f"{len(part)} from {part[0]} on", f"job {job.job_id} failed ({type(error).__name__})"
-        raise RunError(must("trials", "end by themselves", name, why, f"reading {job.paths.stderr}")) from error
+        return [RunError(must("trials", "end by themselves", name, why, f"reading {job.paths.stderr}"))] * len(part)
 
 
 def _submitit() -> Any:

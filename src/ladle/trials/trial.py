@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -53,6 +54,7 @@ class Outcome:
 
     - `reading`: losses and metrics on the fold left out. `seconds`: training and judging, all stretches together.
     - `diverged`: an update was refused, or the loss is not finite. `state`: to go on from, where it was asked for.
+    - `failed`: why the trial did not end, where it did not; it then has no reading and counts as diverged.
     """
 
     trial: Trial
@@ -61,6 +63,11 @@ class Outcome:
     seconds: float
     diverged: bool = False
     state: Any = field(default=None, repr=False, compare=False)
+    failed: str = ""
+
+    @classmethod
+    def of_failure(cls, job: Job, why: object) -> Outcome:
+        return cls(job.trial, job.updates, {}, math.nan, diverged=True, failed=str(why))
 
 
 class Executor(Protocol):
@@ -69,6 +76,7 @@ class Executor(Protocol):
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """`function` of every item, in the order of the items. Where it must travel, it is pickled once a worker.
 
-        An exception of `function` is raised here; a worker that died is a `RunError` that names its item.
+        An exception of `function` is raised here. A worker that died takes no other item with it: the answer to its
+        item is a `RunError` that names it.
         """
         ...

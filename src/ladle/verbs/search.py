@@ -28,13 +28,13 @@ class SearchVerb(Common):
     until: str = "20 epochs"
     """Budget of each trial: epochs, examples or steps."""
     method: Literal["grid", "halving", "model"] = "grid"
-    """grid: all; halving: ever fewer for ever longer; model: Optuna proposes, hopeless candidates end early."""
+    """grid: all; halving: ever fewer for ever longer, three to the end; model: Optuna proposes, poor ones end early."""
     trials: int | None = None
     """Candidates with --method model (default 20)."""
     metric: str | None = None
     """valid_accuracy, valid_loss, ...: what is judged by, on the fold left out."""
     prefer: Literal["seconds", "updates"] = "seconds"
-    """What is cheapest among the candidates within one standard error of the best."""
+    """What makes a size the cheapest, among the candidates within one standard error of the best."""
     workers: str = "auto"
     """threads, vmapped, processes, submitit or ray; with a number after a colon: processes:4."""
     micro_size: int | None = None
@@ -45,11 +45,12 @@ class SearchVerb(Common):
     """Seed of the folds, and of proposals."""
 
     def run(self) -> int:
-        from ladle.searching import SEARCH_FILE, search, to_json
+        from ladle.found import to_json
+        from ladle.searching import SEARCH_FILE, search
 
         options = self.options(self.data)
         folder = self.out or record.free_folder("search", self.data)
-        record.require_new(folder)
+        record.require_new(folder, "another --out")
         found = search(
             options.task(),
             sizes=_listed(self.sizes),
