@@ -2,9 +2,11 @@
 
 Nothing is sampled but what a policy is told: the loss of every run is an expectation, in closed form for constant
 sizes and by the second-moment recursion for policies; the moments that policies see have the errors of eight
-micro-batches an update, from five seeds. Every constant size has its own best rate, and so has every policy, found on a
-seed that is not used again. Seconds are those of an assumed line, 1 ms an update and 5 us an example, the same
-for all; noise scale 800 at the start, 1000 eigenvalues falling as 1/i, and a target of a twentieth of the first loss.
+micro-batches an update, from five seeds. Every constant size has its own best rate. Every policy has its own best rate
+too, and the better of two rules for it at a change of size (none, square root), found on a seed that is not used again.
+Policies begin at 512, where `plan` would, sqrt(B_hw B_noise) = 400 to the nearest power of two, and once more at 16.
+Seconds are those of an assumed line, 1 ms an update and 5 us an example, the same for all; noise scale 800 at the
+start, 1000 eigenvalues falling as 1/i, and a target of a twentieth of the first loss.
 
     python benchmarks/adaptive_quadratic.py [--quick]
 
@@ -14,6 +16,7 @@ Every number: `results/adaptive_quadratic.json`.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timing import arguments, headline, save, table
@@ -22,7 +25,7 @@ from ladle.duration import Until
 from ladle.planner.dry_run import rehearse
 from ladle.planner.meter import Meter
 from ladle.planner.quadratic import NoisyQuadratic
-from ladle.planner.referee import compare
+from ladle.planner.referee import Comparison, Row, compare
 from ladle.planner.throughput import ThroughputLine
 from ladle.policy import (
     CABS,
@@ -39,59 +42,98 @@ from ladle.policy import (
     Range,
 )
 
-SMALLEST, LARGEST, MICRO_STEPS, SEEDS = 16, 8192, 8, (1, 2, 3, 4, 5)
-SIZES = Range(SMALLEST, LARGEST, LARGEST, first=SMALLEST)
+SMALLEST, PLANNED, LARGEST, MICRO_STEPS, SEEDS = 16, 512, 8192, 8, (1, 2, 3, 4, 5)
 LINE = ThroughputLine(1e-3, 5e-6, 0, 0, 0, (), 0)
 UNTIL = Until.parse("loss <= 0.05, 1e6 steps")
 EPOCH, WINDOW = 50_000, 4096
-RULE: Any = {"coupling": "square root"}
+HOW: dict[str, Any] = {"until": UNTIL, "line": LINE, "epoch_size": EPOCH, "window": WINDOW}
+QUADRATIC = NoisyQuadratic.power_law(1000, noise_scale=800.0, loss=1.0)
 
-POLICIES: dict[str, Any] = {
-    "noise scale": NoiseFollow(SIZES, **RULE),
-    "norm test 0.5": NormTest(SIZES, theta=0.5, **RULE),
-    "inner product": InnerProduct(SIZES, **RULE),
-    "CABS": lambda lr: CABS(SIZES, lr=lr),
-    "DiveBatch": DiveBatch(SIZES, **RULE),
-    "AdAdaGrad": AdAdaGrad(SIZES, **RULE),
-    "AdaScale of 256": AdaScale(Constant(256, 256), base=16),
-    "goodput": Goodput(SIZES, **RULE),
-    "plateau": Plateau(SMALLEST, LARGEST, LARGEST, patience=2, **RULE),
-    "geometric x2 every epoch": Geometric(SMALLEST, LARGEST, growth=2, every=EPOCH, micro_size=LARGEST, **RULE),
+Make = Callable[[int, Any], Any]
+
+
+def sizes(first: int) -> Range:
+    return Range(SMALLEST, LARGEST, LARGEST, first=first)
+
+
+def doubling(epochs: int) -> Make:
+    return lambda first, rule: Geometric(
+        first, LARGEST, growth=2, every=epochs * EPOCH, micro_size=LARGEST, coupling=rule
+    )
+
+
+POLICIES: dict[str, Make] = {
+    "noise scale": lambda first, rule: NoiseFollow(sizes(first), coupling=rule),
+    "norm test 0.5": lambda first, rule: NormTest(sizes(first), theta=0.5, coupling=rule),
+    "inner product": lambda first, rule: InnerProduct(sizes(first), coupling=rule),
+    "DiveBatch": lambda first, rule: DiveBatch(sizes(first), coupling=rule),
+    "AdAdaGrad": lambda first, rule: AdAdaGrad(sizes(first), coupling=rule),
+    "goodput": lambda first, rule: Goodput(sizes(first), coupling=rule),
+    "plateau": lambda first, rule: Plateau(first, LARGEST, LARGEST, patience=2, coupling=rule),
+    "twice every epoch": doubling(1),
+    "twice every 4 epochs": doubling(4),
 }
+"""By name: a policy that begins at a size and couples its rate by a rule."""
+
+ONE_RULE: dict[str, Make] = {
+    "CABS": lambda first, rule: lambda lr: CABS(sizes(first), lr=lr),
+    "AdaScale of 1024": lambda first, rule: AdaScale(Constant(1024, 1024), base=first),
+}
+"""Those whose rate follows from their own formula."""
+
+RULES = ("none", "square root")
+
+
+def tuned(names: Mapping[str, Make], first: int, rules: tuple[str, ...]) -> Comparison:
+    """All of `names` under each of the rules, at their best rates."""
+    made = {f"{name}, {rule}": make(first, rule) for name, make in names.items() for rule in rules}
+    return compare(made, QUADRATIC, meter=Meter(MICRO_STEPS, seed=0), **HOW)
+
+
+def measured(name: str, make: Make, first: int, row: Row, best: Row) -> dict[str, Any]:
+    """One policy at the rate and rule of `row`, with five seeds that tuning did not see."""
+    rule = row.name.removeprefix(f"{name}, ")
+    policy = make(first, rule)
+    policy = policy(row.lr) if callable(policy) else policy
+    runs = [rehearse(policy, QUADRATIC, lr=row.lr, meter=Meter(MICRO_STEPS, seed=seed), **HOW) for seed in SEEDS]
+    found = {unit: [getattr(run, unit) for run in runs] for unit in ("steps", "examples", "seconds", "switches")}
+    middle = {unit: statistics.median(values) for unit, values in found.items()}
+    ratios = {"step_ratio": middle["steps"] / best.steps, "time_ratio": middle["seconds"] / best.seconds}
+    reached = all(run.status == "reached" for run in runs)
+    return {"first": first, "rule": rule, "lr": row.lr, "reached": reached, **found, **(ratios if reached else {})}
+
+
+def shown(name: str, found: Mapping[str, Any]) -> list[str]:
+    rate = f"{found['lr']:.3g}, {found['rule']}"
+    if not found["reached"]:
+        return [name, str(found["first"]), rate, "not by every seed", "", "", "", ""]
+    steps = found["steps"]
+    middle = {unit: statistics.median(found[unit]) for unit in ("steps", "examples", "seconds", "switches")}
+    return [
+        name, str(found["first"]), rate, f"{middle['steps']:,.0f} ({min(steps):,.0f} - {max(steps):,.0f})",
+        f"{middle['examples']:,.0f}", f"{middle['seconds']:.3g}", f"{middle['switches']:.0f}",
+        f"{found['step_ratio']:.2f} / {found['time_ratio']:.2f}",
+    ]  # fmt: skip
 
 
 def main(quick: bool) -> None:
-    quadratic = NoisyQuadratic.power_law(1000, noise_scale=800.0, loss=1.0)
-    how: dict[str, Any] = {"until": UNTIL, "line": LINE, "epoch_size": EPOCH, "window": WINDOW}
-    names = list(POLICIES)[: 3 if quick else None]
-    tuned = compare({name: POLICIES[name] for name in names}, quadratic, meter=Meter(MICRO_STEPS, seed=0), **how)
-    best, found, rows = tuned.best, {}, []
-    for row in tuned.policies:
-        made = POLICIES[row.name](row.lr) if callable(POLICIES[row.name]) else POLICIES[row.name]
-        runs = [rehearse(made, quadratic, lr=row.lr, meter=Meter(MICRO_STEPS, seed=seed), **how) for seed in SEEDS]
-        reached = all(run.status == "reached" for run in runs)
-        samples = {unit: [getattr(run, unit) for run in runs] for unit in ("steps", "examples", "seconds", "switches")}
-        middle = {unit: statistics.median(values) for unit, values in samples.items()}
-        found[row.name] = {"lr": row.lr, "reached": reached, **samples}
-        if not reached:
-            rows.append([row.name, f"{row.lr:.3g}", "not by every seed", "", "", "", ""])
-            continue
-        found[row.name] |= {"step_ratio": middle["steps"] / best.steps, "time_ratio": middle["seconds"] / best.seconds}
-        steps = samples["steps"]
-        rows.append(
-            [row.name, f"{row.lr:.3g}", f"{middle['steps']:,.0f} ({min(steps):,.0f} - {max(steps):,.0f})",
-             f"{middle['examples']:,.0f}", f"{middle['seconds']:.3g}", f"{middle['switches']:.0f}",
-             f"{found[row.name]['step_ratio']:.2f} / {found[row.name]['time_ratio']:.2f}"]
-        )  # fmt: skip
-    for row in tuned.constants:
-        mark = f"{row.steps / best.steps:.2f} / {row.seconds / best.seconds:.2f}"
-        numbers = [f"{row.lr:.3g}", f"{row.steps:,.0f}", f"{row.examples:,.0f}", f"{row.seconds:.3g}", "0", mark]
-        rows.append([row.name, *numbers])
+    found: list[dict[str, Any]] = []
+    for first in (PLANNED,) if quick else (PLANNED, SMALLEST):
+        for names, rules in ((POLICIES, RULES), (ONE_RULE, ("its own",))):
+            made = tuned(names, first, rules)
+            for name, make in names.items():
+                row = min((made.row(f"{name}, {rule}") for rule in rules), key=lambda row: row.seconds)
+                found.append({"policy": name, **measured(name, make, first, row, made.best)})
+    rows = [shown(one["policy"], one) for one in found]
+    for row in made.constants:
+        ratio = f"{row.steps / made.best.steps:.2f} / {row.seconds / made.best.seconds:.2f}"
+        numbers = [f"{row.steps:,.0f}", f"{row.examples:,.0f}", f"{row.seconds:.3g}", "0", ratio]
+        rows.append([row.name, str(row.size), f"{row.lr:.3g}", *numbers])
     print(headline())
-    print(f"best constant size: {best.size}")
-    print(table(["size or policy", "rate", "steps (range)", "examples", "seconds", "switches", "x best"], rows))
-    constants = {row.size: {"lr": row.lr, "steps": row.steps, "seconds": row.seconds} for row in tuned.constants}
-    print(save("adaptive_quadratic", quick=quick, n=len(SEEDS), best=best.size, constants=constants, policies=found))
+    print(f"best constant size: {made.best.size}")
+    print(table(["size or policy", "from", "rate", "steps (range)", "examples", "seconds", "switches", "x best"], rows))
+    constants = {row.size: {"lr": row.lr, "steps": row.steps, "seconds": row.seconds} for row in made.constants}
+    print(save("adaptive_quadratic", quick=quick, n=len(SEEDS), best=made.best.size, constants=constants, policies=found))
 
 
 if __name__ == "__main__":

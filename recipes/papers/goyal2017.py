@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from matplotlib.lines import Line2D
 
 import ladle
 from ladle.assembly import assemble
@@ -25,6 +26,9 @@ from ladle.assembly import assemble
 SIZE, RATE, EPOCHS, WARMUP, FALLS = 64, 0.02, 12, 3, (8, 11)
 FACTORS = (1, 4, 8, 16, 64)
 COLOURS: dict[int, str] = dict(zip(FACTORS, ("black", "tab:blue", "tab:green", "tab:orange", "tab:red"), strict=True))
+HIGHEST = 30
+"""Test error of the picture, in per cent."""
+
 CLOSE_CURVE, CLOSE_ERROR = 1.1, 0.005
 """Curves coincide where after the warmup no training loss differs from the smallest batch's by more than this factor,
 and the last test error by no more than half a point or two standard errors of the difference."""
@@ -80,19 +84,35 @@ def draw(found: dict[tuple[int, bool], dict[str, np.ndarray]], file: Path) -> No
         for column in (0, 1) if factor == 1 else (int(warm),):
             for axis, values in zip(axes[:, column], (of["loss"], 100 * of["error"]), strict=True):
                 if np.isnan(values).all():
-                    axis.plot([], [], color=COLOURS[factor], label=f"{SIZE * factor:,}: diverged")
+                    if values is of["loss"]:
+                        words = f"{SIZE * factor:,}: all diverged"
+                        axis.text(
+                            0.98, 0.96, words, transform=axis.transAxes, ha="right", va="top", color=COLOURS[factor]
+                        )
                     continue
-                epochs = np.arange(1, values.shape[1] + 1)
+                epochs, alive = np.arange(1, values.shape[1] + 1), int((~np.isnan(values[:, -1])).sum())
+                if alive < len(values) and values is of["loss"]:
+                    words = f"{alive} of {len(values)} seeds; the rest diverged"
+                    axis.annotate(
+                        words, (epochs[-1], np.nanmean(values[:, -1])), (0, 14), textcoords="offset points", ha="right",
+                        fontsize=8, color=COLOURS[factor],
+                    )  # fmt: skip
                 axis.plot(epochs, np.nanmean(values, 0), color=COLOURS[factor], label=f"{SIZE * factor:,}")
+                if values is not of["loss"] and np.nanmean(values[:, -1]) > HIGHEST:
+                    words = f"{SIZE * factor:,}: {np.nanmean(values[:, -1]):.0f} % at the end, above the frame"
+                    axis.text(0.98, 0.96, words, transform=axis.transAxes, ha="right", va="top", fontsize=8)
                 low, high = np.nanmin(values, 0), np.nanmax(values, 0)
                 axis.fill_between(epochs, low, high, color=COLOURS[factor], alpha=0.2, linewidth=0)
     for axis, title in zip(axes[0], ("rate x k, no warmup", f"rate x k, warmup of {WARMUP} epochs"), strict=True):
         axis.set(title=title, yscale="log", ylim=(0.15, 8))
-        axis.legend(title="batch size", fontsize=8, loc="upper right", ncols=2)
+        axis.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+        axis.minorticks_off()
     axes[0, 0].set_ylabel("training loss")
-    axes[1, 0].set(ylabel="test error, %", ylim=(10, 30))
+    axes[1, 0].set(ylabel="test error, %", ylim=(10, HIGHEST))
     for axis in axes[1]:
         axis.set_xlabel("epochs")
+    handles = [Line2D([], [], color=COLOURS[factor], label=f"{SIZE * factor:,}") for factor in {f: 0 for f, _ in found}]
+    figure.legend(handles=handles, title="batch size", loc="outside upper center", ncols=len(handles), fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=90)
     plt.close(figure)

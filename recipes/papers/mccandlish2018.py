@@ -58,7 +58,8 @@ def quartered(data: ladle.data.Data) -> ladle.data.Data:
 def noise_along(data: ladle.data.Data, seeds: int, share: float = 1.0) -> dict[str, np.ndarray]:
     """Along one run of each seed: `examples`, `loss`, `value`, `low`, `high` of the noise scale, `f64[seeds, windows]`.
 
-    Every update is cut into `PARTS`; a window of updates makes one estimate, a ratio of averages.
+    Every update is cut into `PARTS`; a window of updates makes one estimate, a ratio of averages. `whole` is one such
+    ratio over all updates of the run, `f64[seeds]`.
     """
     task = ladle.Task(
         ladle.models.convnet((28, 28, 1), 10, width=8), ladle.losses.cross_entropy, data, optimizer="sgd", lr=RATE
@@ -66,7 +67,7 @@ def noise_along(data: ladle.data.Data, seeds: int, share: float = 1.0) -> dict[s
     gauge, total = ladle.Gauge(every=1, parts=PARTS), int(share * EPOCHS * data.rows)
     assembly = assemble(task, gauge=gauge)
     names = {"loss": "train_loss", "value": "noise_scale", "low": "noise_scale_low", "high": "noise_scale_high"}
-    found = {name: [] for name in ("examples", *names)}
+    found = {name: [] for name in ("examples", *names, "whole")}
     for seed in range(seeds):
         run = ladle.fit(
             assembly, size=SIZE, until=f"{total} examples", window=total // WINDOWS, evaluate_every=total, seed=seed
@@ -74,8 +75,10 @@ def noise_along(data: ladle.data.Data, seeds: int, share: float = 1.0) -> dict[s
         found["examples"].append([line["examples"] for line in run.metrics[1:]])
         for name, key in names.items():
             found[name].append([math.nan if line.get(key) is None else line[key] for line in run.metrics[1:]])
+        found["whole"].append(whole(run).value)
         said = " ".join(f"{value:.0f}" for value in found["value"][-1])
-        print(f"seed {seed}: accuracy {run.final['valid_accuracy']:.2%}, noise scale {said}", flush=True)
+        told = f"noise scale {said}; in one ratio {found['whole'][-1]:.0f}"
+        print(f"seed {seed}: accuracy {run.final['valid_accuracy']:.2%}, {told}", flush=True)
     return {name: np.array(values, float) for name, values in found.items()}
 
 
@@ -85,13 +88,19 @@ def tradeoff(
     """Steps to the target at each size, and the noise scale of a run to it in the middle one at its best rate."""
     task = ladle.Task(ladle.models.mlp(196, 32, 10), ladle.losses.cross_entropy, data, optimizer="sgd")
     found = measure_steps(task, f"valid_accuracy>={target}", sizes=sizes, seeds=seeds, until="40 epochs")
-    row, moments = found.table[len(found.table) // 2], ladle.Moments()
+    row = found.table[len(found.table) // 2]
     run = ladle.fit(
         task, size=row["size"], lr=row["rate"], until=f"{math.ceil(row['steps'])} steps", gauge=ladle.Gauge(every=1)
     )
+    return found, whole(run)
+
+
+def whole(run: ladle.Run) -> ladle.NoiseScale:
+    """Of all updates of a run: sums are added and divided once."""
+    moments = ladle.Moments()
     for line in run.metrics:
         moments = moments.merge(ladle.Moments.from_sums(line))
-    return found, estimate(moments)
+    return estimate(moments)
 
 
 def mean(values: np.ndarray) -> float:
@@ -144,6 +153,7 @@ def draw(noise: dict[str, np.ndarray], found: dict[float, Critical], file: Path)
     left.axhline(average, color="black", linewidth=1, label=f"average {average:,.0f}")
     left.axhline(PAPER, color="tab:red", linestyle=":", label=f"average in the paper, {PAPER}")
     left.set(yscale="log", ylim=(5, 5000), xlabel="examples", ylabel="noise scale", title="a convnet as it trains")
+    left.xaxis.set_major_formatter(lambda examples, _: f"{examples / 1000:,.0f}k")
     left.legend(fontsize=8, loc="lower right")
     for colour, (target, one) in zip(("tab:blue", "tab:orange"), found.items(), strict=False):
         rows = [row for row in one.table if row["steps"] is not None]

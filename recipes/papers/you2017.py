@@ -35,6 +35,9 @@ HYPER = {"momentum": 0.9}
 CLOSE = 0.01
 """Accuracy is kept where the mean is lower by no more than this, or than two standard errors of the difference."""
 
+LOWEST = 60
+"""Of the picture, in per cent."""
+
 Found = dict[str, np.ndarray]
 
 
@@ -117,11 +120,17 @@ def draw(found: dict[str, Found], file: Path) -> None:
             )  # fmt: skip
         if name == "momentum":
             rule = 100 * of["linear rule"].mean()
-            axis.plot(of["linear rule rate"], max(rule, 61), "X", color="tab:red", label=f"linear rule: {rule:.0f} %")
-        axis.set(xscale="log", xlabel="peak learning rate", title=title, ylim=(60, 90))
+            rate, at = float(of["linear rule rate"]), max(rule, LOWEST + 1)
+            words = "diverges" if rule == 0 else f"{rule:.0f} %" + (", below the frame" if rule < at else "")
+            axis.plot(rate, at, "v" if rule < at else "X", color="tab:red", label="linear rule, test")
+            axis.annotate(
+                words, (rate, at), (-8, 0), textcoords="offset points", ha="right", va="center", fontsize=8,
+                color="tab:red",
+            )  # fmt: skip
+        axis.set(xscale="log", xlabel="peak learning rate", title=title, ylim=(LOWEST, 90))
         axis.set_xticks(of["tried"][::2], [f"{rate:.3g}" for rate in of["tried"][::2]])
         axis.minorticks_off()
-        axis.legend(fontsize=7, loc="lower left")
+        axis.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 0.08))
     axes[0].set_ylabel("accuracy, %")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=90)

@@ -15,6 +15,7 @@ Data = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
 OptionalData = Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
 PolicyText = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+Budget = Annotated[str | None, tyro.conf.arg(aliases=["--until"])]
 Page = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 
 

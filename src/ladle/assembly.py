@@ -17,6 +17,7 @@ from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer, optimizer_named
 from ladle.engine.rate import Rate, constant_rate
 from ladle.engine.step import CompiledStep
+from ladle.engine.width import output_width
 from ladle.errors import ArgumentError, must
 from ladle.feed.arrays import Arrays, leaves
 from ladle.feed.host import HostFeed
@@ -24,6 +25,7 @@ from ladle.feed.order import Sequential, order_named
 from ladle.feed.orders import order_of
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
+from ladle.models.losses import cross_entropy
 from ladle.moments import Gauge
 from ladle.protocols import Feed
 from ladle.scaling import Rule, lr_factor, rule_for
@@ -137,15 +139,18 @@ class Assembly:
 
 
 def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None, devices: Any = None) -> Assembly:
-    """Put `task` together: trace nothing yet, place the data once.
+    """Put `task` together: compile nothing yet, place the data once.
 
     - `rate`: a schedule over the task's own. `gauge`: how gradient moments are taken while it trains.
+
+    Raises `ArgumentError` for what is no task, and for a classifier with fewer outputs than the data has classes.
     """
     if not isinstance(task, Task):
         why, remedy = "it says what to train on which data", "ladle.Task(model, loss, data)"
         raise ArgumentError(must("task", "be a ladle.Task", type(task).__name__, why, remedy))
     use_compilation_cache()
     objective = task.objective()
+    _require_outputs(task, objective)
     optimizer = optimizer_named(task.optimizer, task.hyper)
     schedule = rate or constant_rate
     if callable(task.lr):  # A schedule holds the rates themselves: what multiplies it begins at one.
@@ -169,6 +174,21 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
     return assembly
 
 
+def _require_outputs(task: Task, objective: Objective) -> None:
+    """Under cross entropy each class has an output; without one its loss is no number, and the run ends there."""
+    data = task.data
+    if task.feed is not None or task.loss not in (None, "cross_entropy", cross_entropy):
+        return
+    part = data.train if data.resident else data.valid
+    if data.kind != "classification" or not data.classes or not _count(part):
+        return
+    width = output_width(objective, part["x"])
+    if width is not None and width < len(data.classes):
+        why = f"{data.name} has that many classes"
+        remedy = f"ladle.models.mlp(..., {len(data.classes)})"
+        raise ArgumentError(must("model", f"have {len(data.classes)} outputs or more", width, why, remedy))
+
+
 def _on_device(task: Task) -> bool:
     """Whether the training part goes to the device as a whole."""
     if task.feed is not None or not task.data.resident:
@@ -183,8 +203,11 @@ def _on_device(task: Task) -> bool:
     return computable and 2 * sum(leaf.nbytes for leaf in arrays) <= device_free_bytes()
 
 
-def resolve_size(size: int | str, rows: int) -> int:
-    """`size` as a number of examples: a number, or "full" for the whole training part. Never more than there is."""
+def resolve_size(size: int | str, rows: int, option: str = "size") -> int:
+    """`size` as a number of examples: a number, or "full" for the whole training part. Never more than there is.
+
+    `option`: what the user called it, for the sentence of a refusal.
+    """
     if size == "full":
         return rows
     try:
@@ -193,17 +216,17 @@ def resolve_size(size: int | str, rows: int) -> int:
     except (TypeError, ValueError):
         whole, count = False, 0
     if not whole:
-        raise ArgumentError(must("size", "be a whole number or 'full'", size, "examples are counted", "--size 64"))
+        raise ArgumentError(must(option, "be a whole number or 'full'", size, "examples are counted", f"--{option} 64"))
     if count < 1:
-        raise ArgumentError(must("size", "be at least 1", size, "an update needs an example", "--size 64"))
+        raise ArgumentError(must(option, "be at least 1", size, "an update needs an example", f"--{option} 64"))
     if count > rows:
         raise ArgumentError(
             must(
-                "size",
+                option,
                 f"be at most the {rows:,} training examples",
                 count,
                 "a batch never crosses an epoch",
-                "--size full",
+                f"--{option} full",
             )
         )
     return count

@@ -34,7 +34,8 @@ class Plan:
     - `lr`: learning rate at `size`; `lr_rule`, `reference_size`, `reference_lr`: where it comes from.
     - `hyper`: optimiser constants that the rule moves with the size (`b1`, `b2`, ...); empty for none.
     - `within_5_percent`: sizes whose predicted time (examples, energy) to target is at most 5 % above the optimum.
-    - `bound`: which limit was active: "optimum", "memory", "data", "smallest", "unresolved noise", "given".
+    - `bound`: which limit was active: "optimum", "memory", "data", "smallest", "unresolved noise", "unresolved
+      speed", "given".
     - `minimize`: "time", "examples", "energy", or "cost" (energy and time).
     - `noise`: gradient noise scale with interval and verdict.
     - `ladder`: micro-batch sizes that fit, ascending: the rungs a policy may use.

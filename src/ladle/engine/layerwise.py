@@ -9,11 +9,15 @@
         w = w - rate phi(|w|) / |r + weight_decay w| (r + weight_decay w)
 
 `optax.lars` and `optax.lamb` differ: optax's LARS divides by |g + weight_decay w|, and both scale biases and norms too
-unless they are masked. Three things are left open by the papers, and settled here as their authors' programs do:
+unless they are masked. Three things are left open by the papers, and settled here:
 
 - `excluded` layers (biases, scales and offsets of norms) have ratio 1 in the place of |w| / ... and no weight decay.
 - Layers whose weights are all zero have ratio 1: by the formula they would stay there for ever.
 - A leaf that stacks layers (`scan`, `vmap`) is not one layer: `stacked_axes` names the axis along which they lie.
+
+The first two as in public programs but for one thing: under LARS, ratio 1 is still multiplied by `trust_coefficient`.
+Public TensorFlow programs (`lars_optimizer.py` of SimCLR, for one) leave the coefficient out there, so that with 0.001
+their biases step a thousand times as far at the same rate.
 """
 
 from __future__ import annotations
@@ -67,7 +71,7 @@ def lars(
     - `rate`, `momentum`, `weight_decay`, `trust_coefficient`: numbers, also traced ones. For a rate that changes from
       update to update, `optax.inject_hyperparams(lars, static_args=("excluded", "stacked_axes"))`.
     - `excluded(path, layer)`: which layers have local = trust_coefficient and no weight decay; a path is
-      "blocks.0.bias". (Some programs leave the coefficient out there: biases then step a thousand times as far.)
+      "blocks.0.bias".
     - `stacked_axes`: `{path: axis}` for leaves that hold many layers, which lie along that axis.
 
     **Raises** `ArgumentError` at `init` for a path or an axis that does not exist.

@@ -68,18 +68,13 @@ def _lamb(hyper: Hyper) -> optax.GradientTransformation:
     return optax.lamb(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
 
 
-def _lars(hyper: Hyper) -> optax.GradientTransformation:
-    return optax.lars(
-        1.0,
-        weight_decay=hyper["weight_decay"],
-        trust_coefficient=hyper["trust_coefficient"],
-        momentum=hyper["momentum"],
-    )
-
-
 @dataclass(frozen=True)
 class _Layerwise:
-    """`layerwise.lars` or `lamb`. Their rate belongs inside; the caller multiplies again, so it is divided out."""
+    """LARS, or LAMB with its options: what takes its rate inside. The caller multiplies again, so it is divided out.
+
+    Inside the momentum, a step added before the rate fell keeps its length; momentum outside shrinks it with the rate.
+    `optax.sgd` and the rest of the table put the rate last, so one multiplication by the caller is the same.
+    """
 
     transformation: Callable[..., optax.GradientTransformation]
     constants: tuple[str, ...]
@@ -103,6 +98,7 @@ def _muon(hyper: Hyper) -> optax.GradientTransformation:
 
 _MOMENTS = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
 _LARS = {"momentum": 0.9, "weight_decay": 5e-4, "trust_coefficient": 1e-3}
+_OPTAX_LARS = {**_LARS, "weight_decay": 1e-4}
 _LAMB = {"b1": 0.9, "b2": 0.999, "eps": 1e-6, "weight_decay": 0.01}
 
 BY_NAME: Mapping[str, Optimizer] = {
@@ -116,10 +112,10 @@ BY_NAME: Mapping[str, Optimizer] = {
         Optimizer("adagrad", _adagrad, {"eps": 1e-7}, 1e-2),
         Optimizer("rmsprop", _rmsprop, {"decay": 0.9, "eps": 1e-8}, 1e-3),
         Optimizer("lion", _lion, {"b1": 0.9, "b2": 0.99, "weight_decay": 1e-3}, 1e-4),
-        Optimizer("lamb", _lamb, {**_MOMENTS, "eps": 1e-6, "weight_decay": 0.0}, 1e-2),
-        Optimizer("lars", _lars, {"momentum": 0.9, "weight_decay": 1e-4, "trust_coefficient": 1e-3}, 5.0),
+        Optimizer("lamb", _lamb, {**_MOMENTS, "eps": 1e-6, "weight_decay": 0.0}, 5e-3),
+        Optimizer("lars", _Layerwise(optax.lars, tuple(_OPTAX_LARS)), _OPTAX_LARS, 5.0),
         Optimizer("lars_paper", _Layerwise(layerwise.lars, tuple(_LARS)), _LARS, 5.0),
-        Optimizer("lamb_paper", _Layerwise(layerwise.lamb, tuple(_LAMB)), _LAMB, 3e-3),
+        Optimizer("lamb_paper", _Layerwise(layerwise.lamb, tuple(_LAMB)), _LAMB, 5e-3),
         Optimizer("muon", _muon, {"beta": 0.95, "weight_decay": 0.0}, 2e-2),
     )
 }
@@ -136,11 +132,11 @@ def layerwise_named(name: str, **options: Any) -> Optimizer:
     Raises `ArgumentError` for other names and options.
 
     >>> layerwise_named("lamb_paper", stacked_axes={"blocks.weight": 0}, clamp=(0.0, 10.0)).lr
-    0.003
+    0.005
     """
     known = BY_NAME.get(name)
-    if known is None or not isinstance(known.make, _Layerwise):
-        why = "no other looks at one layer at a time"
+    if known is None or not isinstance(known.make, _Layerwise) or name == "lars":
+        why = "no other takes such options"
         raise ArgumentError(must("name", "be 'lars_paper' or 'lamb_paper'", name, why, "'lamb_paper'"))
     taken = ["excluded", "stacked_axes", *(["clamp", "bias_correction"] if name == "lamb_paper" else [])]
     for option in options:

@@ -34,7 +34,7 @@ def rate_from_text(text: str, *, total: int, epoch_size: int) -> Rate:
     - `x0.1 at 10 epochs, 20 epochs` multiplies by 0.1 at each of those places.
     - `, warmup 1 epoch` in front rises linearly from zero; the rest then begins after it.
 
-    Raises `ArgumentError` for any other text.
+    Raises `ArgumentError` for any other text, and for a drop within the warmup.
     """
     body, found, warmup = text.partition("warmup")
     over = _examples(warmup, epoch_size, text) if found else 0
@@ -48,6 +48,9 @@ def rate_from_text(text: str, *, total: int, epoch_size: int) -> Rate:
         main = optax.linear_schedule(1.0, 0.0, left)
     elif match := re.fullmatch(r"x([0-9.e-]+)\s+at\s+(.+)", body):
         places = [_examples(part, epoch_size, text) - over for part in match[2].split(",")]
+        if min(places) < 0:
+            why = "the rate still rises there"
+            raise ArgumentError(must("lr schedule", "drop after its warmup", text, why, "a shorter warmup"))
         main = optax.piecewise_constant_schedule(1.0, dict.fromkeys(places, _factor(match[1], text)))
     else:
         raise ArgumentError(must("lr schedule", "be a known form", text, "it is none", _FORMS))

@@ -46,6 +46,7 @@ def test_constant_is_the_very_function_that_costs_nothing():
         ("cosine, warmup", "count in epochs or examples"),
         ("cosine, warmup soon", "'soon' is neither"),
         ("cosine, warmup 5 steps", "'5 steps' is neither"),
+        ("x0.1 at 1 epochs, warmup 2 epochs", "drop after its warmup"),
     ],
 )
 def test_other_texts_are_refused(text, message):

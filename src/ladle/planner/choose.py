@@ -85,7 +85,7 @@ def choose(
         size=choice.spec.size,
         micro_size=choice.spec.micro_size,
         lr=rate.at(choice.spec.size),
-        bound=choice.bound,
+        bound=_bound(found, choice, minimize),
         within_5_percent=choice.within,
         noise=found.pilot.noise,
         minimize=minimize,
@@ -119,6 +119,12 @@ def _price(probe: Probe, found: Findings, *, share: float, power_watts: float | 
         require_measured([probe.joules(_whole(found.top, found.rows))])
         return None
     return measure_price(probe, found.speed, rows=found.rows, share=share, power_watts=power_watts)
+
+
+def _bound(found: Findings, choice: Choice, minimize: Minimize) -> str:
+    """What set the size. Where times lie on no line, the size that is best on one rests on a guess."""
+    told = found.speed is None or found.speed.straight or minimize == "examples"
+    return choice.bound if told else "unresolved speed"
 
 
 def _whole(micro: int, rows: int) -> BatchSpec:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 from ladle.decision import Decision, Progress
-from ladle.duration import Target, Until
+from ladle.duration import Target, Until, window_end
 from ladle.errors import ArgumentError, must
 from ladle.plan import Plan
 from ladle.planner.meter import Meter, readings
@@ -200,10 +200,10 @@ def said(target: Target) -> str:
 
 def _steps(decision: Decision, progress: Progress, until: Until, window: int, epoch_size: int | None) -> int:
     """Updates of the next window; the last one may pass its end."""
-    multiples = [(progress.examples // every + 1) * every for every in (window, epoch_size) if every]
     stop = until.stop(epoch_size or 1)
     bound = None if stop is None else decision.clock.reaches(stop)
-    end = min(end for end in (decision.stop, bound, *multiples) if end is not None)
+    ends = decision.stop, bound, window_end(progress.examples, window, epoch_size)
+    end = min(end for end in ends if end is not None)
     if end <= progress.examples:
         why = "a window needs an update"
         raise ArgumentError(

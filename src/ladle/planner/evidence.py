@@ -13,10 +13,7 @@ from ladle.planner.energy import EnergyPrice
 from ladle.planner.measure import Pilot
 from ladle.planner.memory import MemoryLine
 from ladle.planner.rate import Rate
-from ladle.planner.throughput import ThroughputLine
-
-CROOKED = 0.25
-"""Relative gap between a line and a point that is worth a note."""
+from ladle.planner.throughput import CROOKED, ThroughputLine
 
 MISSED = 0.2
 """Share of the predicted memory that a child process may use beyond it without a note."""
@@ -51,7 +48,7 @@ def evidence(
     """Every number behind the choice."""
     return (
         *_memory(found, choice, memory),
-        *_speed(found.speed),
+        *_speed(found.speed, found.rows),
         *_energy(found.price),
         *_noise(found.pilot, choice),
         *_size(found, choice),
@@ -82,11 +79,11 @@ def _memory(found: Findings, choice: Choice, memory: Confirmed) -> list[Evidence
     ]
 
 
-def _speed(speed: ThroughputLine | None) -> list[Evidence]:
+def _speed(speed: ThroughputLine | None, rows: int) -> list[Evidence]:
     if speed is None:
         return []
     at = ", ".join(str(point[0]) for point in speed.points)
-    how = f"t = alpha + beta B through median times at {at}"
+    how = f"t = alpha + beta B through the least times at {at}"
     alpha, beta = speed.fixed_seconds, speed.per_example_seconds
     numbers = [
         _spread("fixed_seconds", alpha, "s/update", how, 1.96 * speed.fixed_sd),
@@ -94,17 +91,24 @@ def _speed(speed: ThroughputLine | None) -> list[Evidence]:
     ]
     if math.isfinite(speed.knee):
         factor = math.exp(min(1.96 * speed.log_knee_sd, 700.0))
-        low, high = (speed.knee / factor, speed.knee * factor) if math.isfinite(speed.log_knee_sd) else (None, None)
+        ends = (speed.knee / factor, speed.knee * factor) if math.isfinite(speed.log_knee_sd) else (math.nan, math.nan)
         how = "alpha / beta: half of the largest throughput"
-        numbers.append(Evidence("knee", speed.knee, "examples", "measured", how, low, high))
+        numbers.append(Evidence("knee", speed.knee, "examples", "measured", how, *_sizes(speed.knee, *ends, rows)))
     return numbers
+
+
+def _sizes(value: float, low: float, high: float, rows: int) -> tuple[float | None, float | None]:
+    """The interval of a size, within the sizes that exist (or up to `value` itself); None for an end not known."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None, None
+    return max(low, min(1.0, value)), min(high, max(float(rows), value))
 
 
 def _energy(price: EnergyPrice | None) -> list[Evidence]:
     if price is None:
         return []
     line, at = price.joules, ", ".join(str(point[0]) for point in price.joules.points)
-    how = f"e = e0 + e1 B through median joules at {at}"
+    how = f"e = e0 + e1 B through the least joules at {at}"
     numbers = [
         _spread("fixed_joules", line.fixed_seconds, "J/update", how, 1.96 * line.fixed_sd),
         _spread("per_example_joules", line.per_example_seconds, "J/example", how, 1.96 * line.per_example_sd),
@@ -143,9 +147,9 @@ def _noise(pilot: Pilot, choice: Choice) -> list[Evidence]:
 def _size(found: Findings, choice: Choice) -> list[Evidence]:
     numbers = []
     if math.isfinite(choice.target):
-        low, high = ((v if math.isfinite(v) else None) for v in (choice.target_low, choice.target_high))
+        ends = _sizes(choice.target, choice.target_low, choice.target_high, found.rows)
         how = "the ideal size before limits and rungs"
-        numbers.append(Evidence("target_size", choice.target, "examples", "predicted", how, low, high))
+        numbers.append(Evidence("target_size", choice.target, "examples", "predicted", how, *ends))
     if found.speed and choice.seconds > 0:
         how, speed = "size / (alpha + beta * rung)", choice.spec.size / choice.seconds
         numbers.append(Evidence("examples_per_second", speed, "examples/s", "predicted", how))
@@ -170,8 +174,11 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
         said.append("Cutting a larger batch into micro-batches would not reach the target sooner.")
     if choice.spec.micro_steps > 1:
         said.append("Each update has a fixed cost, so several micro-batches per update are worth it.")
-    if found.speed and found.speed.worst > CROOKED:
-        said.append(f"Time per update is not quite a line in the size: off by {found.speed.worst:.0%} at worst.")
+    if found.speed and not found.speed.straight:
+        said.append(
+            f"Time per update is no line in the size, even measured again: off by {found.speed.worst:.0%} at worst. "
+            "Where other programs run, plan again without them."
+        )
     if found.price and found.price.joules.worst > CROOKED:
         worst = found.price.joules.worst
         said.append(f"Energy per update is not quite a line in the size: off by {worst:.0%} at worst.")

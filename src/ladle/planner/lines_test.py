@@ -60,7 +60,7 @@ def test_throughput_recovers_the_line_and_its_errors_hold():
     rng = np.random.default_rng(0)
     sizes, knees, inside = (1, 16, 128, 1024), [], 0
     for _ in range(200):
-        samples = {s: (0.02 + 1e-4 * s) * (1 + 0.1 * rng.standard_normal(15)) for s in sizes}
+        samples = {s: (0.02 + 1e-4 * s) * (1 + 0.3 * rng.exponential(size=8)) for s in sizes}
         line = fit_throughput(samples)
         knees.append(line.knee)
         inside += abs(math.log(line.knee / 200)) <= 1.96 * line.log_knee_sd
@@ -68,9 +68,9 @@ def test_throughput_recovers_the_line_and_its_errors_hold():
     assert 0.85 <= inside / 200 <= 0.99
 
 
-def test_a_stall_in_one_repeat_changes_little():
+def test_one_repeat_without_a_stall_is_enough():
     samples = {s: np.array([0.02 + 1e-4 * s] * 7) for s in (1, 16, 128, 1024)}
-    samples[16][3] = 5.0
+    samples[16][:-1] = 5.0
     line = fit_throughput(samples)
     assert line.fixed_seconds == pytest.approx(0.02) and line.per_example_seconds == pytest.approx(1e-4)
     assert line.seconds(100) == pytest.approx(0.03) and line.worst < 1e-9

@@ -17,6 +17,12 @@ LARGEST_TIMED = 8192
 SLOW_SECONDS = 1.0
 """A size whose update would take longer is not timed, once two are."""
 
+TURNS = 4
+"""Times that all sizes are timed one after the other: a disturbance then meets all of them, not one."""
+
+REPEATS = 2
+"""Timings of a size in its turn."""
+
 MICRO_STEPS = 16
 """Micro-batches per pilot update, at least: the trace then has 2/15 relative variance per effective dimension."""
 
@@ -44,20 +50,40 @@ def speed_sizes(top: int) -> tuple[int, ...]:
     return tuple(sorted({1, *(size for size in (64,) if 8 * size <= last), last}))
 
 
-def measure_speed(
-    probe: Probe, *, rows: int, top: int, sizes: Sequence[int] | None = None, repeats: int = 7
-) -> ThroughputLine | None:
+def measure_speed(probe: Probe, *, rows: int, top: int, sizes: Sequence[int] | None = None) -> ThroughputLine | None:
     """The throughput line, from small to large until an update would be slow. `None` where only one size exists.
 
-    A size that is no rung is timed at the rung that holds it, because that is the work done.
+    A size that is no rung is timed at the rung that holds it, because that is the work done. Times that are far from
+    a line are taken once more, and the least of both counts; where it is still none, the line is not `straight`.
     """
     wanted = sorted({rung_for(size, top) for size in sizes}) if sizes else speed_sizes(top)
     samples: dict[int, np.ndarray] = {}
     for micro in wanted:
         if len(samples) > 1 and fit_throughput(samples).seconds(micro) > SLOW_SECONDS:
             break
-        samples[micro] = probe.seconds(BatchSpec(size=min(micro, rows), micro_size=micro), repeats)
-    return fit_throughput(samples) if len(samples) > 1 else None
+        samples[micro] = probe.seconds(_whole(micro, rows), REPEATS)
+    if len(samples) < 2:
+        return None
+    samples = _timed_again(probe, samples, rows=rows, turns=TURNS - 1)
+    if not fit_throughput(samples).straight:
+        samples = _timed_again(probe, samples, rows=rows, turns=TURNS)
+    return fit_throughput(samples)
+
+
+def _timed_again(probe: Probe, samples: dict[int, np.ndarray], *, rows: int, turns: int) -> dict[int, np.ndarray]:
+    """`samples` and `turns` more of each size."""
+    more = in_turns(probe, [_whole(micro, rows) for micro in samples], turns)
+    return {micro: np.concatenate((samples[micro], new)) for micro, new in zip(samples, more, strict=True)}
+
+
+def _whole(micro: int, rows: int) -> BatchSpec:
+    return BatchSpec(size=min(micro, rows), micro_size=micro)
+
+
+def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> list[np.ndarray]:
+    """Seconds of updates at `specs`, `f64[turns * REPEATS]` each: all of them in every turn."""
+    rounds = [[probe.seconds(spec, REPEATS) for spec in specs] for _ in range(turns)]
+    return [np.concatenate(one) for one in zip(*rounds, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -72,14 +98,14 @@ class Accumulation:
         return self.fixed_seconds + math.ceil(size / self.micro_size) * self.micro_seconds
 
 
-def measure_accumulation(probe: Probe, micro_size: int, *, rows: int, repeats: int = 7) -> Accumulation:
+def measure_accumulation(probe: Probe, micro_size: int, *, rows: int) -> Accumulation:
     """Time one and several (up to 4) micro-batches per update: what the first costs more is saved by accumulating.
 
     `rows` > `micro_size`; the last micro-batch may be partly empty, which costs as much as a full one.
     """
     size = min(4 * micro_size, rows)
     one, many = (
-        float(np.median(probe.seconds(BatchSpec(size=s, micro_size=micro_size), repeats))) for s in (micro_size, size)
+        float(seconds.min()) for seconds in in_turns(probe, [BatchSpec(s, micro_size) for s in (micro_size, size)])
     )
     micro = max((many - one) / (-(-size // micro_size) - 1), 0.0)
     return Accumulation(micro_size, max(one - micro, 0.0), micro)

@@ -11,6 +11,9 @@ import numpy as np
 
 from ladle.errors import ArgumentError, must
 
+CROOKED = 0.25
+"""Relative gap between the line and a time above which it is no line: a larger one is measured again, then said."""
+
 FLOOR = 0.02
 """Relative error below which no measured time is believed: clocks, other processes, and the line itself."""
 
@@ -20,8 +23,8 @@ class ThroughputLine:
     """`seconds(size) = fixed_seconds + per_example_seconds * size`: alpha and beta of the planner's formulas.
 
     - `fixed_sd`, `per_example_sd`: standard errors. `log_knee_sd`: standard error of log(knee).
-    - `points`: `(size, median seconds, lower quartile, upper quartile)` per measured size.
-    - `worst`: largest relative gap between the line and a median: how far from straight the machine is.
+    - `points`: `(size, least seconds, least seconds, median)` per measured size: the time, and what it was seen within.
+    - `worst`: largest relative gap between the line and a time: how far from straight the machine is.
     """
 
     fixed_seconds: float
@@ -37,6 +40,11 @@ class ThroughputLine:
         """alpha / beta: the size with half of the largest throughput 1/beta. `inf` where time does not grow."""
         return self.fixed_seconds / self.per_example_seconds if self.per_example_seconds > 0 else math.inf
 
+    @property
+    def straight(self) -> bool:
+        """Whether the times lie on a line at all: what is read off a crooked one is no measurement."""
+        return self.worst <= CROOKED
+
     def seconds(self, size: float) -> float:
         """Seconds per update at `size`."""
         return self.fixed_seconds + self.per_example_seconds * size
@@ -45,9 +53,10 @@ class ThroughputLine:
 def fit_throughput(samples: Mapping[int, Any]) -> ThroughputLine:
     """The line through `{size: f64[repeats] seconds}`.
 
-    Medians per size, because a busy machine only ever adds time; weighted least squares with the standard error of
-    each median (from its quartiles, at least 2 %), so that all sizes count alike; errors widened where the line
-    misses the medians by more than their spread. Neither part is allowed below zero.
+    The least time of each size, because a busy machine only ever adds time. Least squares in relative errors, the same
+    for all sizes, so that none loses its say where it was disturbed: 2 %, or what the second least times are above the
+    least ones (root mean square over the sizes), for both fall towards the true time together; widened where the line
+    misses the times by more. Neither part is allowed below zero.
 
     Raises `ArgumentError` for fewer than two sizes or a time that is not positive.
 
@@ -63,12 +72,12 @@ def fit_throughput(samples: Mapping[int, Any]) -> ThroughputLine:
     groups = [np.asarray(samples[int(size)], np.float64).ravel() for size in sizes]
     if any(len(group) == 0 or not (np.isfinite(group) & (group > 0)).all() for group in groups):
         raise ArgumentError(must("seconds", "be positive", samples, "they are measured times", "more repeats"))
-    low, middle, high = np.stack([np.quantile(group, (0.25, 0.5, 0.75)) for group in groups], axis=1)
-    counts = np.array([len(group) for group in groups])
-    errors = np.maximum((high - low) / 1.349 * 1.253 / np.sqrt(counts), FLOOR * middle)
-    alpha, beta, covariance = _fit(sizes, middle, errors)
-    points = tuple((int(s), float(m), float(a), float(b)) for s, m, a, b in zip(sizes, middle, low, high, strict=True))
-    worst = float(np.abs((alpha + beta * sizes) / middle - 1).max())
+    least, middle = (np.array([np.quantile(group, share) for group in groups]) for share in (0.0, 0.5))
+    above = np.array([np.partition(group, 1)[1] / group.min() - 1 if len(group) > 1 else 0.0 for group in groups])
+    error = max(float(np.sqrt(np.mean(above**2))), FLOOR)
+    alpha, beta, covariance = _fit(sizes, least, error * least)
+    points = tuple((int(s), float(a), float(a), float(b)) for s, a, b in zip(sizes, least, middle, strict=True))
+    worst = float(np.abs((alpha + beta * sizes) / least - 1).max())
     sd = np.sqrt(np.diag(covariance))
     return ThroughputLine(alpha, beta, float(sd[0]), float(sd[1]), _log_sd(alpha, beta, covariance), points, worst)
 

@@ -32,6 +32,12 @@ def decision_table(study: Study) -> str:
     return _table(heads, body, words=("reason", "rests on")) + cut
 
 
+def plan_heading(study: Study) -> str:
+    """Whose plan it is, where there are several runs that could have one."""
+    owner = None if study.compare or len(study.groups) < 2 else study.planned
+    return f"<h2>The plan{'' if owner is None else f' of {text(owner.folder.name)}'} and its evidence</h2>"
+
+
 def outcome_section(study: Study) -> str:
     """What a plan foretold beside what its runs measured, one table for each plan that was run."""
     parts = []

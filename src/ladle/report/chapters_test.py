@@ -45,7 +45,7 @@ def test_the_picture_has_marks_the_noise_scale_and_the_sizes(study: Study):
     ends = [study.groups[0].runs[0].lines[k]["examples"] for k in (9, 19)]
     assert list(marks.get_xdata()) == ends and [text.get_text() for text in loss.texts] == ["64 -> 128", "128 -> 256"]
     drawn = {artist.get_gid() for artist in last.get_children()} - {None}
-    assert drawn == {f"{kind} grown" for kind in ("band", "open band", "noise", "open noise", "at least", "size")}
+    assert drawn == {f"{kind} grown" for kind in ("band", "open band", "noise", "at least", "size")}
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[-4:] == ["batch size", "noise scale, 95 %", "at least", "decision"]
 
@@ -54,7 +54,8 @@ def test_the_page_lists_decisions_and_holds_the_plan_against_its_outcome(study: 
     made = section(study)
     text = Seen(made).text
     for words in (
-        "64 -> 128", "grew to 128", "noise scale 90", "no reason recorded", "128 -> 256", "Seconds per update:",
+        "64 -> 128", "grew to 128", "noise scale 90", "no reason recorded", "128 -> 256",
+        "Seconds per update, median window:",
         "The plan against its outcome", "actual / predicted", "noise scale, last third", "noise scale, 95 %",
     ):  # fmt: skip
         assert words in text, words
@@ -90,7 +91,7 @@ def test_a_comparison_tells_steps_to_one_loss(tmp_path: Path):
     target = common_target(study.groups)
     assert target is not None
     text = Seen(chapters.target_section(foretold(target, study.plan), b"") + chapters.outcome_section(study)).text
-    for words in ("From size 64 the plan foretold", "the reference", "Target:", "Seconds per update:"):
+    for words in ("From size 64 the plan foretold", "the reference", "Target:", "Seconds per update, median window:"):
         assert words in text, words
 
 

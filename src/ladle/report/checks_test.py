@@ -143,6 +143,7 @@ def test_generalisation_needs_seeds_and_sizes() -> None:
         (((1, 100.0), (64, 1000.0), (512, 1020.0)), "holds", "10.2 times"),
         (((1, 100.0), (64, 1000.0), (512, 600.0)), "does not", "40% slower than 64"),
         (((32, 1000.0), (64, 1010.0)), "not resolved", "equal"),
+        (((8, 100.0), (128, 1350.0), (512, 1250.0)), "not resolved", "7% slower than 128 on average"),
         (((64, 1000.0),), "not resolved", "two sizes"),
     ],
 )
@@ -176,6 +177,7 @@ def variances(power: float, wide: float = 1.01) -> list[dict[str, Any]]:
 def test_variance_slope(power: float, wide: float, expected: str) -> None:
     found = verdict("variance", variances(power, wide))
     assert found.verdict == expected
+    assert "within 0.25 of -1 holds" in found.sentence
     assert f"size^{power:.2f}" in found.sentence  # the finite-data factor is divided out exactly
 
 

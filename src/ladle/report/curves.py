@@ -38,9 +38,10 @@ def curve(runs: Sequence[RunRecord], name: str, points: int = 400) -> Curve | No
     """Column `name` over `runs` (seeds of one group); None where no run has two numbers to join.
 
     Positions are those of the lines, thinned to `points`, over the range that all the runs cover; values between
-    lines are linear. A run that diverged is left out while another did not: it would cut the others short.
+    lines are linear. What was measured in training is a mean over its window, and stands in the window's middle. A run
+    that diverged is left out while another did not: it would cut the others short.
     """
-    columns = [(run, *run.column(name)) for run in runs]
+    columns = [(run, *_placed(run, name)) for run in runs]
     columns = [c for c in columns if c[1].size >= 2]
     sound = [c for c in columns if not c[0].diverged]
     columns = sound or columns
@@ -56,6 +57,12 @@ def curve(runs: Sequence[RunRecord], name: str, points: int = 400) -> Curve | No
         np.mean([along(run, axis, grid) for run, _, _ in columns], axis=0) for axis in ("updates", "seconds")
     )
     return Curve(grid, updates, seconds, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(columns))
+
+
+def _placed(run: RunRecord, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The column with the positions that its values are about."""
+    x, y = run.column(name)
+    return ((np.concatenate(([0.0], x))[:-1] + x) / 2 if name.startswith("train_") else x), y
 
 
 def colors(count: int) -> list[str]:

@@ -30,6 +30,16 @@ def test_seeds_become_mean_and_range() -> None:
     np.testing.assert_array_equal(made.high, [5, 2, 2])
 
 
+def test_a_mean_over_a_window_stands_in_its_middle() -> None:
+    lines = [
+        {"examples": 10 * k, "updates": k, "seconds": float(k), "train_loss": 1.0, "valid_loss": 1.0} for k in (1, 2, 4)
+    ]
+    made = [RunRecord(Path("x"), {}, tuple(lines))]
+    training, validation = curve(made, "train_loss"), curve(made, "valid_loss")
+    assert training is not None and validation is not None
+    assert training.examples.tolist() == [5, 15, 30] and validation.examples.tolist() == [10, 20, 40]
+
+
 def test_positions_that_differ_are_joined_by_straight_lines() -> None:
     made = curve([run([4.0, 0.0], step=10), run([4.0, 4.0, 4.0, 4.0], step=5)], "valid_loss")
     assert made is not None

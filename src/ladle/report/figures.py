@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: 
 from ladle.errors import RunError, must
 from ladle.report import numbers
 from ladle.report.curves import logarithmic
+from ladle.report.load import within_5_percent
 
 DPI = 130
 INK, FAINT, ACCENT, WARN = "#222222", "#8a8f98", "#0072b2", "#d55e00"
@@ -132,16 +133,16 @@ def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
         noise = plan.get("noise") or {}
         verdict = noise.get("verdict")
         return _missing(axes, "no prediction: gradient noise " + (str(verdict) if verdict else "not measured"))
-    low, high = plan.get("within_5_percent") or (None, None)
+    low, high = within_5_percent(plan)
     if numbers.finite(low) and numbers.finite(high):
         axes.axvspan(float(low), float(high), color=ACCENT, alpha=0.12, linewidth=0, gid="within 5 %")  # type: ignore[arg-type]
         axes.text(
             0.98,
-            0.97,
+            0.02,
             f"within 5 %: {numbers.count(low)} to {numbers.count(high)}",
             transform=axes.transAxes,
             ha="right",
-            va="top",
+            va="bottom",
             fontsize=11,
         )
     axes.plot(points[:, 0], points[:, 1], color=ACCENT, linewidth=2, gid="target curve")
@@ -156,7 +157,9 @@ def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     )
     _choose(axes, plan.get("size"), _at(points, plan.get("size"), log=True), f"size {numbers.count(plan.get('size'))}")
     axes.set_xscale("log")
-    axes.set_yscale("log") if logarithmic([points[:, 1]], 8) else axes.set_ylim(bottom=0)
+    log = logarithmic([points[:, 1]], 8)
+    axes.set_yscale("log" if log else "linear")
+    axes.set_ylim(bottom=0.6 if log else 0)  # The best is 1: there is room for words below it.
     axes.set_xlabel("batch size", fontsize=13)
     axes.set_ylabel(f"{what.lower()} relative to the best", fontsize=13)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ladle.report import numbers
 from ladle.report.checks import Finding
-from ladle.report.load import Study
+from ladle.report.load import Study, within_5_percent
 from ladle.report.table import Cell, Table
 
 _CHIPS = {"holds": ("holds", "holds"), "does not": ("fails", "does not hold"), "not resolved": ("open", "not resolved")}
@@ -81,7 +81,7 @@ def finding_list(found: Iterable[Finding]) -> str:
 
 def plan_section(plan: Mapping[str, Any], picture: bytes) -> str:
     """The plan in a sentence, its picture (SVG bytes) and every number behind it."""
-    low, high = plan.get("within_5_percent") or (None, None)
+    low, high = within_5_percent(plan)
     rate = f", learning rate <b>{text(numbers.short(plan['lr']))}</b>" if numbers.finite(plan.get("lr")) else ""
     flat = (
         f" Sizes from {numbers.count(low)} to {numbers.count(high)} are within 5 % of the best."
@@ -124,13 +124,22 @@ def study_info(study: Study) -> dict[str, Any]:
     """What is known about all runs: the first run's record, overlaid by the comparison's own words."""
     first = next((dict(run.info) for group in study.groups for run in group.runs), {})
     if not study.compare and len(study.groups) > 1:
-        statuses = sorted({str(run.info.get("status")) for group in study.groups for run in group.runs})
+        infos = [run.info for group in study.groups for run in group.runs]
         first |= {
-            "status": ", ".join(statuses),
+            **{name: _distinct(_name(info.get(name)) for info in infos) for name in ("status", "optimizer", "model")},
+            "data": {
+                **_mapping(first.get("data")),
+                "name": _distinct(_mapping(i.get("data")).get("name") for i in infos),
+            },
             "command": None,
             "folder": ", ".join(str(g.runs[0].folder) for g in study.groups),
         }
     return first | {name: value for name, value in study.compare.items() if value not in (None, "")}
+
+
+def _distinct(values: Iterable[object]) -> str:
+    """What the runs say, each once, in their order."""
+    return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
 
 
 def _row(table: Table, cells: Sequence[Cell], color: str) -> str:

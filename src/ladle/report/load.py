@@ -38,6 +38,13 @@ class RunRecord:
         return self.info.get("status") == "diverged"
 
     @property
+    def on_host(self) -> bool:
+        """Whether it ran on processors alone: the memory in its record is then that of the whole process."""
+        hardware = self.info.get("hardware")
+        devices = hardware.get("devices") if isinstance(hardware, Mapping) else None
+        return isinstance(devices, list | tuple) and any(str(one).startswith("cpu") for one in devices)
+
+    @property
     def last(self) -> Mapping[str, Any]:
         """The newest value of every field that any line has."""
         newest: dict[str, Any] = {}
@@ -98,7 +105,13 @@ class Study:
         """The plan as JSON: of the comparison, or of the first run that has one."""
         if self.compare:
             return self.compare.get("plan")
-        return next((run.info["plan"] for group in self.groups for run in group.runs if run.info.get("plan")), None)
+        owner = self.planned
+        return None if owner is None else owner.info["plan"]
+
+    @property
+    def planned(self) -> RunRecord | None:
+        """The first run that has a plan of its own."""
+        return next((run for group in self.groups for run in group.runs if run.info.get("plan")), None)
 
 
 def load_run(folder: str | os.PathLike[str]) -> RunRecord:
@@ -195,8 +208,16 @@ def _row(name: str, run: RunRecord) -> dict[str, Any]:
     if last.get("seconds"):
         row["examples_per_second"] = last["examples"] / last["seconds"]
     peaks = run.column("memory_bytes")[1]
-    row["peak_memory_bytes"] = float(peaks.max()) if peaks.size else None
+    row["process_memory_bytes" if run.on_host else "peak_memory_bytes"] = float(peaks.max()) if peaks.size else None
     return row
+
+
+def within_5_percent(plan: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The sizes about as good as the best; `(None, None)` where speed was not told, and so neither were they."""
+    if plan.get("bound") == "unresolved speed":
+        return None, None
+    low, high = plan.get("within_5_percent") or (None, None)
+    return low, high
 
 
 def valid_metric(runs: Sequence[RunRecord]) -> str | None:

@@ -102,8 +102,16 @@ def _speed(plan: Mapping[str, Any], runs: Sequence[RunRecord]) -> list[Held]:
         how = "median window; small print: the middle nine tenths of the windows"
         speed = evidence(plan, "examples_per_second")
         update = size / speed["value"] if speed.get("value") else update_seconds(plan, size)
-        made.append(_of("seconds per update", "s/update", update, seconds[at_plan], how))
-        made.append(_of("examples per second", "examples/s", size / update if update else None, speeds[at_plan], how))
+        made.append(_of("seconds per update, median window", "s/update", update, seconds[at_plan], how))
+        made.append(
+            _of(
+                "examples per second, median window",
+                "examples/s",
+                size / update if update else None,
+                speeds[at_plan],
+                how,
+            )
+        )
     if all(one is not None for one in foretold):
         total = sum(one[0] * told for one, told in zip(windows, foretold, strict=True) if told is not None)
         how = "the plan's time per update, at every size that was run, times the updates made; training alone"
@@ -133,7 +141,7 @@ def _memory(plan: Mapping[str, Any], runs: Sequence[RunRecord], peak_bytes: floa
     foretold = evidence(plan, "memory_predicted_bytes").get("value")
     measured = evidence(plan, "memory_measured_bytes").get("value")
     most = max((float(run.column("memory_bytes")[1].max(initial=0.0)) for run in runs), default=0.0)
-    on_host = any(str(one).startswith("cpu") for run in runs for one in _devices(run))
+    on_host = any(run.on_host for run in runs)
     made = [Held("memory of an update", "bytes", foretold, measured, "peak of a child process, before the run")]
     if numbers.finite(peak_bytes):
         made.append(Held("memory, after the runs", "bytes", foretold, peak_bytes, "peak of a child process"))
@@ -141,12 +149,6 @@ def _memory(plan: Mapping[str, Any], runs: Sequence[RunRecord], peak_bytes: floa
         how = "whole process, its libraries too: no ratio" if on_host else "on the device between windows, highest"
         made.append(Held("memory in the record", "bytes", foretold, most, how, alike=not on_host))
     return made
-
-
-def _devices(run: RunRecord) -> Sequence[Any]:
-    hardware = run.info.get("hardware")
-    devices = hardware.get("devices") if isinstance(hardware, Mapping) else None
-    return devices if isinstance(devices, list | tuple) else ()
 
 
 def _noise(plan: Mapping[str, Any], runs: Sequence[RunRecord]) -> list[Held]:

@@ -23,9 +23,9 @@ def test_time_memory_and_noise_stand_beside_what_was_foretold():
     more = [{"name": "memory_predicted_bytes", "value": 2e6}, {"name": "memory_measured_bytes", "value": 3e6}]
     plan = plan_json()
     found = {one.name: one for one in held(plan | {"evidence": plan["evidence"][2:] + more}, [run()], peak_bytes=1e6)}
-    update = found["seconds per update"]
+    update = found["seconds per update, median window"]
     assert update.predicted == pytest.approx(2e-5 + 64e-6) and update.actual == pytest.approx(2e-4)
-    assert found["examples per second"].ratio == pytest.approx(1 / (update.ratio or 0))
+    assert found["examples per second, median window"].ratio == pytest.approx(1 / (update.ratio or 0))
     assert found["time of all updates"].predicted == pytest.approx(20 * 84e-6)
     assert found["time of all updates"].actual == pytest.approx(0.004)
     assert found["memory of an update"].ratio == 1.5 and found["memory, after the runs"].ratio == 0.5
@@ -33,7 +33,7 @@ def test_time_memory_and_noise_stand_beside_what_was_foretold():
     first, last = found["noise scale, first third"], found["noise scale, last third"]
     assert (first.predicted, first.actual, first.ratio, first.actual_ends) == (60, 60, 1, (30, 120))
     assert (last.actual, last.ratio, last.actual_ends, last.ends) == (120, None, (60, None), (45, 80))
-    assert sentence(list(found.values())).startswith("Seconds per update: 2.4 times the plan; ")
+    assert sentence(list(found.values())).startswith("Seconds per update, median window: 2.4 times the plan; ")
 
 
 def test_a_device_counts_its_own_memory():

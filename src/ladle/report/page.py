@@ -87,7 +87,7 @@ def section(study: Study) -> str:
     if study.compare:
         parts += ["<h2>Rules of thumb against this comparison</h2>", fragments.finding_list(findings(study.compare))]
     if study.plan:
-        parts += ["<h2>The plan and its evidence</h2>", fragments.plan_section(study.plan, plan_svg(study.plan))]
+        parts += [chapters.plan_heading(study), fragments.plan_section(study.plan, plan_svg(study.plan))]
     if held := chapters.outcome_section(study):
         parts += ["<h2>The plan against its outcome</h2>", held]
     if study.compare and (target := common_target(study.groups)):

@@ -58,8 +58,8 @@ def _row(groups: Sequence[Group], keys: Renderers, title: str, solid: str, dashe
     sources = {place: _source(one) for place, one in made.items()}
     common, plots = DataRange1d(), []
     for axis in AXES:
-        log_x = far_apart(list(made.values()), axis)
-        plot = blank(title if axis == AXES[0] else "", axis, log_x=log_x, ticks=ticks, common=common)
+        x_ticks = places(list(made.values()), axis)
+        plot = blank(title if axis == AXES[0] else "", axis, x_ticks=x_ticks, ticks=ticks, common=common)
         lines = [
             _draw(plot, axis, source, color=colors(len(groups))[i], solid=name == solid, keys=_keys(keys, i))
             for (i, name), source in sources.items()
@@ -74,12 +74,20 @@ def _row(groups: Sequence[Group], keys: Renderers, title: str, solid: str, dashe
     return plots
 
 
-def blank(title: str, axis: str, *, log_x: bool, ticks: list[float], common: DataRange1d | Range1d) -> figure:
-    """An empty plot; `ticks` for a log axis of values, none for a linear one."""
+def places(made: Sequence[Curve], axis: str) -> list[float]:
+    """Where to label `axis`, where it has a log scale; empty where it has none."""
+    if not far_apart(made, axis):
+        return []
+    values = np.concatenate([getattr(one, axis) for one in made])
+    return _log_ticks(values[values > 0], most=2.5)
+
+
+def blank(title: str, axis: str, *, x_ticks: list[float], ticks: list[float], common: DataRange1d | Range1d) -> figure:
+    """An empty plot; `x_ticks` and `ticks` for log axes, none for linear ones."""
     plot = figure(
         height=330,
         sizing_mode="stretch_width",
-        x_axis_type="log" if log_x else "linear",
+        x_axis_type="log" if x_ticks else "linear",
         y_axis_type="log" if ticks else "linear",
         x_axis_label=X_LABELS[axis],
         y_range=common,
@@ -93,6 +101,8 @@ def blank(title: str, axis: str, *, log_x: bool, ticks: list[float], common: Dat
     plot.yaxis.formatter = NumeralTickFormatter(format="0.[0000]")
     if ticks:
         plot.yaxis.ticker = FixedTicker(ticks=ticks)
+    if x_ticks:
+        plot.xaxis.ticker = FixedTicker(ticks=x_ticks)
     plot.outline_line_color = None
     plot.grid.grid_line_color = "#e6e8eb"
     plot.axis.axis_label_text_font_style = "normal"
@@ -198,10 +208,13 @@ def _colored(groups: Sequence[Group]) -> list[tuple[Group, str]]:
     return list(zip(groups, colors(len(groups)), strict=True))
 
 
-def _log_ticks(values: np.ndarray) -> list[float]:
-    """Round values to label on a log axis: bokeh's own choice leaves a range of one or two decades nearly bare."""
+def _log_ticks(values: np.ndarray, most: float = 4) -> list[float]:
+    """Round values to label on a log axis: bokeh's own choice leaves a range of one or two decades nearly bare.
+
+    From `most` decades on, powers of ten alone: labels side by side need more room than labels above each other.
+    """
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     decades = np.log10(high / low)
-    steps = (1, 1.5, 2, 3, 5, 7) if decades < 1.2 else (1, 2, 5) if decades < 4 else (1,)
+    steps = (1, 1.5, 2, 3, 5, 7) if decades < 1.2 else (1, 2, 5) if decades < most else (1,)
     first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
     return [step * 10.0**power for power in range(first, last + 1) for step in steps]

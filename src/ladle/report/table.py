@@ -83,7 +83,9 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("micro x acc", "examples per forward pass x passes per update", "micro", str),
         Column("rate", "learning rate", "lr", numbers.short),
         Column("updates", "updates made", "updates", numbers.count),
-        Column("examples/s", "training examples per second", "examples_per_second", numbers.short),
+        Column(
+            "examples/s", "all training examples over all seconds of training", "examples_per_second", numbers.short
+        ),
         Column("train loss", "mean loss on the training data", "train_loss", numbers.loss),
         Column("valid loss", "mean loss on the validation data", "valid_loss", numbers.loss),
         Column(f"valid {metric}", f"{metric} on the validation data", "valid_metric", numbers.loss),
@@ -92,7 +94,8 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
             "grad var", "variance of the gradient of one batch, summed over the parameters", "gradient_variance", _tiny
         ),
         Column("sharpness", "largest eigenvalue of the Hessian of the training loss", "sharpness", numbers.short),
-        Column("peak memory", "highest memory use", "peak_memory_bytes", numbers.data_bytes),
+        Column("peak memory", "highest memory of an update on its own", "peak_memory_bytes", numbers.data_bytes),
+        Column("process memory", "the whole process, libraries too", "process_memory_bytes", numbers.data_bytes),
         Column("time", "seconds of training", "seconds", numbers.duration),
         Column("busy", "share of the time in which the device computed", "device_use", numbers.percent),
         Column("energy", "joules of a run by the machine's counters", "joules", "{:.3g} J".format),

@@ -21,7 +21,7 @@ def draw_row(row: Sequence[Axes], groups: Sequence[Group], found: Tracks) -> Non
     """One panel for each of `AXES`; `found` from `ladle.report.tracks.shown`.
 
     Filled points: both ends of the interval are known, and the band lies between them. Triangle: the lower end, where
-    there is no upper one; the band is open to the top. Hollow point: the estimate there. Nothing: not resolved.
+    there is no upper one; the band is open to the top. Nothing: not resolved.
     """
     bottom, top = limits(list(found.values()))
     for axes, axis in zip(row, AXES, strict=True):
@@ -62,13 +62,9 @@ def _noise(axes: Axes, run: RunRecord, noise: NoiseTrack, *, axis: str, color: s
         x, low, ends, where = corners(run, axis, noise.start, noise.end, noise.low, high, known, log=log)
         if known.any():
             axes.fill_between(x, low, ends, where=where, color=color, alpha=alpha, linewidth=0, gid=f"{kind} {name}")  # type: ignore[arg-type]
-    x, value = middles(run, axis, noise), np.where(np.isfinite(noise.value), noise.value, np.nan)
-    axes.plot(x, np.where(noise.resolved, value, np.nan), "o", color=color, markersize=6, gid=f"noise {name}")
+    x = middles(run, axis, noise)
+    axes.plot(x, np.where(noise.resolved, noise.value, np.nan), "o", color=color, markersize=6, gid=f"noise {name}")
     open_end = noise.bounded_below
-    axes.plot(
-        x[open_end], value[open_end], "o", markersize=6, markeredgecolor=color, markerfacecolor="white",
-        gid=f"open noise {name}",
-    )  # fmt: skip
     axes.plot(
         x[open_end],
         noise.low[open_end],

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ladle.report import numbers
-from ladle.report.curves import AXES, all_curves, colors, far_apart, panels
+from ladle.report.curves import AXES, all_curves, colors, panels
 from ladle.report.load import Group, RunRecord
-from ladle.report.plots import INK, ColumnDataSource, HoverTool, Range1d, Renderers, blank, figure
+from ladle.report.plots import INK, ColumnDataSource, HoverTool, Range1d, Renderers, blank, figure, places
 from ladle.report.tracks import NoiseTrack, Tracks, corners, limits, middles, shown
 
 
@@ -24,10 +24,10 @@ def track_row(groups: Sequence[Group], keys: Renderers) -> list[figure]:
     known = any(noise is not None for noise, _ in found.values())
     title, common, plots = "noise scale, batch size" if known else "batch size", Range1d(start=bottom, end=top), []
     for axis in AXES:
-        log_x = far_apart(made, axis)
+        x_ticks = places(made, axis)
         name = title if axis == AXES[0] else ""
-        plot = blank(name, axis, log_x=log_x, ticks=ticks if len(ticks) < 16 else ticks[::2], common=common)
-        _tracks(plot, groups, found, keys, axis=axis, log_x=log_x, top=top)
+        plot = blank(name, axis, x_ticks=x_ticks, ticks=ticks if len(ticks) < 16 else ticks[::2], common=common)
+        _tracks(plot, groups, found, keys, axis=axis, log_x=bool(x_ticks), top=top)
         plots.append(plot)
     return plots
 
@@ -68,18 +68,19 @@ def _noise(
         "middle": middles(run, axis, noise),
         "low": noise.low,
         "high": np.where(closed, noise.high, top),
-        "value": np.where(np.isfinite(noise.value), noise.value, np.nan),
+        "value": noise.value,
         "alpha": np.where(closed, 0.28, 0.10),
-        "fill": [color if one else "#ffffff" for one in closed],
         "start": noise.start,
         "end": noise.end,
         "told": told(noise),
         "windows": np.full(len(x) // 2, noise.windows),
     }
-    known = ColumnDataSource({name: np.asarray(column)[closed | opened] for name, column in data.items()})
-    low_only = ColumnDataSource({name: np.asarray(column)[opened] for name, column in data.items()})
+    known, resolved, low_only = (
+        ColumnDataSource({name: np.asarray(column)[which] for name, column in data.items()})
+        for which in (closed | opened, closed, opened)
+    )
     band = plot.quad("left", "right", "high", "low", source=known, color=color, fill_alpha="alpha", line_color=None)
-    points = plot.scatter("middle", "value", source=known, size=8, line_color=color, fill_color="fill", line_width=1.5)
+    points = plot.scatter("middle", "value", source=resolved, size=8, color=color)
     arrows = plot.scatter("middle", "low", source=low_only, marker="triangle", size=9, color=color, alpha=0.8)
     return [band, points, arrows], band
 

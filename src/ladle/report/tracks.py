@@ -24,6 +24,9 @@ PIECES = 40
 ENOUGH = 16
 """Measured updates that a piece should hold: with fewer, |G|^2 can seldom be told from zero."""
 
+RAMP = 1.25
+"""Sizes this far apart share no piece; a ramp that moves a little in every window still has pieces of many."""
+
 SUMS = tuple(PREFIX + name for name in Moments.__dataclass_fields__)
 
 
@@ -67,6 +70,9 @@ class SizeTrack:
         return len(np.unique(self.size)) > 1
 
 
+Measured = tuple[float, Mapping[str, Any]]
+"""Where a window starts, in examples, and its line."""
+
 Tracks = Mapping[tuple[int, int], tuple[NoiseTrack | None, SizeTrack]]
 """By group number and run number in it."""
 
@@ -75,14 +81,15 @@ def noise_track(run: RunRecord, pieces: int = PIECES) -> NoiseTrack | None:
     """The noise scale of every window that measured one, with its interval; None where nothing is known of it.
 
     Where the record has the sums, windows are pooled, as many in each piece, until there are at most `pieces` of them
-    with `ENOUGH` measured updates each: sums are added and divided once. Else all windows stay.
+    with `ENOUGH` measured updates each, and a piece more where the size changes: sums are added and divided once. Else
+    all windows stay.
     """
     rows = _measured(run)
     width, forms = 1, _recorded
     if _summed(rows):
         counted = sum(line[SUMS[0]] for _, line in rows)
         width, forms = max(-(-len(rows) // pieces), math.ceil(ENOUGH * len(rows) / counted)), _pooled
-    parts = [rows[i : i + width] for i in range(0, len(rows), width)]
+    parts = _pieces(rows, width)
     table = [(part[0][0], part[-1][1]["examples"], *forms([line for _, line in part])) for part in parts]
     if not any(low > 0 or math.isfinite(high) for *_, low, high in table):
         return None
@@ -149,7 +156,21 @@ def summary(run: RunRecord, share: float = 1 / 3) -> tuple[tuple[float, float, f
     return tuple((_pooled if _summed(rows) else _median)(part) for part in ends)
 
 
-def _windows(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
+def _pieces(rows: Sequence[Measured], width: int) -> list[list[Measured]]:
+    """Consecutive rows, at most `width` together, and none whose size is far from the first one's."""
+    made: list[list[Measured]] = []
+    for row in rows:
+        if not made or len(made[-1]) == width or _moved(made[-1][0][1].get("size"), row[1].get("size")):
+            made.append([])
+        made[-1].append(row)
+    return made
+
+
+def _moved(size: Any, other: Any) -> bool:
+    return numbers.finite(size) and numbers.finite(other) and max(size, other) > RAMP * min(size, other)
+
+
+def _windows(run: RunRecord) -> list[Measured]:
     """`(start, line)`: each line that tells its examples, with where the one before it ended."""
     made, last = [], 0.0
     for line in run.lines:
@@ -160,7 +181,7 @@ def _windows(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
     return made
 
 
-def _measured(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
+def _measured(run: RunRecord) -> list[Measured]:
     """The windows that say something of the noise scale: by sums where all of those have them, else by an interval.
 
     One measured update has sums and no interval: it counts when pooled.
@@ -171,7 +192,7 @@ def _measured(run: RunRecord) -> list[tuple[float, Mapping[str, Any]]]:
     return by_sums if _summed(by_sums) and len(by_sums) >= len(by_interval) else by_interval
 
 
-def _summed(rows: Sequence[tuple[float, Mapping[str, Any]]]) -> bool:
+def _summed(rows: Sequence[Measured]) -> bool:
     return bool(rows) and all(_known(line, name) for _, line in rows for name in SUMS) and rows[0][1][SUMS[0]] > 0
 
 

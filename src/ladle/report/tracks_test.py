@@ -56,6 +56,14 @@ def test_windows_are_pooled_where_the_record_has_the_sums():
     assert plain is not None and plain.windows == 1 and len(plain.value) == 50
 
 
+def test_a_piece_ends_where_the_size_changes_and_not_on_a_gentle_ramp():
+    rows = [sums(k, 1) | {"size": 8 if k < 10 else 32} for k in range(32)]
+    track = noise_track(run(*rows))
+    assert track is not None and track.end[0] == track.start[1] == 640 and len(track.value) == 3
+    ramp = noise_track(run(*[sums(k, 1) | {"size": 100 + k // 4} for k in range(32)]))
+    assert ramp is not None and len(ramp.value) == 2
+
+
 def test_windows_too_short_for_an_interval_count_when_pooled():
     track = noise_track(run(*[sums(k, 1) for k in range(32)]))
     assert track is not None and track.windows == 16 and track.resolved.all()

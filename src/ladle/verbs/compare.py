@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from ladle import record
-from ladle.arguments import Data
+from ladle.arguments import Budget, Data
+from ladle.duration import Until
 from ladle.errors import ArgumentError, must
 from ladle.verbs.common import Common, print_json, rate_from
 
@@ -20,14 +21,24 @@ class Compare(Common):
     """Batch sizes, joined by commas: numbers, full, planned."""
     epochs: float | None = None
     """Budget of each run in epochs (default 30)."""
-    budget: str | None = None
-    """Budget of each run in another unit: 60s, "2e6 examples", "5000 steps"."""
+    budget: Budget = None
+    """Budget of each run in another unit: 60s, "2e6 examples", "5000 steps"; --until is the same."""
     seeds: int = 3
     """Runs per size; the spread is drawn as a band."""
     lr: str = "auto"
     """auto (the optimiser's rule from one reference), sweep (the best of a short sweep per size), or a rate at 64."""
     memory: str | None = None
     """Memory limit for the planned size, such as 2GB."""
+
+    def _until(self) -> Until:
+        """The budget of a run. A refusal speaks of the option that was given."""
+        option, text = "budget", self.budget
+        if text is None:
+            option, text = "epochs", f"{30 if self.epochs is None else self.epochs:g} epochs"
+        try:
+            return Until.parse(text)
+        except ArgumentError as error:
+            raise ArgumentError(option + str(error).removeprefix("until")) from None
 
     def run(self) -> int:
         from ladle.comparing import compare
@@ -37,7 +48,6 @@ class Compare(Common):
             raise ArgumentError(
                 must("budget", "be given alone", self.budget, "--epochs is a budget too", "one of the two")
             )
-        until = self.budget if self.budget else f"{30 if self.epochs is None else self.epochs:g} epochs"
         rate = rate_from(self.lr, words=("auto", "sweep"))
         options = self.options(self.data)
         folder = self.out or record.free_folder("compare", self.data)
@@ -45,7 +55,7 @@ class Compare(Common):
             options.task(),
             sizes=sizes,
             seeds=self.seeds,
-            until=until,
+            until=self._until(),
             lr=rate if isinstance(rate, float) else ("sweep" if rate == "sweep" else "rule"),
             out=folder,
             memory=self.memory,

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ladle
+from ladle.assembly import assemble, resolve_size
+from ladle.errors import ArgumentError
+
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+DATA = ladle.data.arrays(X, np.arange(40) % 4)
+
+
+@pytest.mark.parametrize("loss", [None, "cross_entropy", ladle.losses.cross_entropy])
+def test_a_class_without_an_output_is_refused_before_anything_runs(loss):
+    with pytest.raises(ArgumentError, match=r"model must have 4 outputs or more; got 3; because arrays has that many"):
+        assemble(ladle.Task(ladle.models.mlp(3, 3), loss, DATA))
+
+
+def test_outputs_to_spare_and_other_losses_are_let_be():
+    assemble(ladle.Task(ladle.models.mlp(3, 5), ladle.losses.cross_entropy, DATA))
+    two = ladle.data.arrays(X, np.arange(40) % 2)
+    assemble(ladle.Task(ladle.models.mlp(3, 1), ladle.losses.binary_cross_entropy, two))
+
+
+def test_a_size_is_refused_under_the_name_it_was_given():
+    with pytest.raises(ArgumentError, match=r"sizes must be at least 1; .* try --sizes 64"):
+        resolve_size(0, 100, "sizes")

@@ -1,0 +1,65 @@
+"""The speed of a machine that others use too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ladle.explain import explain
+from ladle.planner.choose import choose
+from ladle.planner.fakes_test import FakeProbe
+from ladle.planner.measure import TURNS, measure_accumulation, measure_speed
+from ladle.spec import BatchSpec
+
+
+@dataclass
+class Disturbed(FakeProbe):
+    """Its n-th request takes `slower(n, size)` times as long: 0.02 + 1e-4 B where nobody disturbs, a knee of 200."""
+
+    slower: Callable[[int, int], float] = lambda request, size: 1.0
+    requests: list[int] = field(default_factory=list)
+
+    def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
+        self.requests.append(spec.size)
+        return super().seconds(spec, repeats) * self.slower(len(self.requests) - 1, spec.size)
+
+
+def test_a_disturbance_in_the_middle_leaves_the_line_alone():
+    """Two of three turns, whatever the size; a size whose timings all fell into it would be five times too slow."""
+    probe = Disturbed(slower=lambda request, size: 5.0 if 2 <= request < 8 else 1.0)
+    line = measure_speed(probe, rows=2**20, top=8192)
+    assert line is not None and line.knee == pytest.approx(200) and line.straight
+    assert probe.requests == [1, 64, 8192] * TURNS
+
+
+def test_times_that_are_no_line_are_taken_once_more():
+    """A load that slows the large size alone, until the fifth turn: the least times are then those of a line."""
+    probe = Disturbed(slower=lambda request, size: 5.0 if size == 8192 and request < 12 else 1.0)
+    line = measure_speed(probe, rows=2**20, top=8192)
+    assert line is not None and line.knee == pytest.approx(200) and line.straight
+    assert probe.requests == [1, 64, 8192] * 2 * TURNS
+
+
+def test_a_line_that_never_was_one_is_not_straight():
+    probe = Disturbed(slower=lambda request, size: 5.0 if size == 8192 else 1.0)
+    line = measure_speed(probe, rows=2**20, top=8192)
+    assert line is not None and not line.straight and len(probe.requests) == 3 * 2 * TURNS
+
+
+def test_a_plan_without_a_line_says_so_and_nothing_of_other_sizes():
+    probe = Disturbed(slower=lambda request, size: 5.0 if size == 8192 else 1.0)
+    how: dict[str, Any] = {"rows": 2**20, "optimizer": "adam", "reference_lr": 1e-3, "memory_bytes": 10**7}
+    plan = choose(probe, **how)
+    assert plan.bound == "unresolved speed"
+    assert "lie on no line" in explain(plan) and "5 % more" not in explain(plan)
+    assert choose(probe, minimize="examples", **how).bound != "unresolved speed"
+
+
+def test_accumulation_is_told_apart_under_a_disturbance():
+    probe = Disturbed(update_seconds=0.03, micro_seconds=0.01, slower=lambda request, size: 1.0 + 4.0 * (request < 3))
+    found = measure_accumulation(probe, 64, rows=10**6)
+    assert (found.fixed_seconds, found.micro_seconds) == pytest.approx((0.03, 0.0164))
