@@ -12,6 +12,7 @@ from ladle.engine.cache import use_compilation_cache
 from ladle.engine.devices import device_names
 from ladle.engine.evaluate import Evaluator
 from ladle.engine.free import device_free_bytes
+from ladle.engine.independence import require_independent
 from ladle.engine.landscape import Sharpness
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer, optimizer_named
@@ -115,9 +116,18 @@ class Assembly:
         wanted = gauge and gauge.join(self.step.gauge)
         if wanted in (None, self.step.gauge):
             return self
+        self.require_sum()
         devices = list(self.step.layout.mesh.devices.flat)
         step = CompiledStep(self.objective, self.optimizer, rate=self.step.rate, gauge=wanted, devices=devices)
         return replace(self, step=step)
+
+    def require_sum(self) -> None:
+        """Refuse a loss of the user's that is no sum over examples, tried on the first rows: its noise is to be measured.
+
+        Rows that travel may share what is beside them, such as a graph's nodes, and are not tried.
+        """
+        if self.objective.additive and self.objective.declared and self.placed is not None:
+            require_independent(self.objective, self.placed[0])
 
     @property
     def reference_lr(self) -> float | None:
@@ -170,6 +180,8 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
         placed=placed,
         valid=step.place(dict(task.data.valid)) if _count(task.data.valid) else None,
     )
+    if gauge is not None:
+        assembly.require_sum()
     assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
     return assembly
 

@@ -109,7 +109,7 @@ class Exploding:
     def prepare(self, state, draw, spec):
         return state
 
-    def __call__(self, state, draw, spec, lr_factor):
+    def __call__(self, state, draw, spec, lr_factor, clock=None):
         sums = np.array([np.nan, 1.0, 0.0, 1.0, np.nan])
         return state, Observation(("loss", "weight", "updates", "refused", "grad_sq"), sums)
 

@@ -117,6 +117,19 @@ class Until:
         return None
 
 
+def window_end(position: int, window: int, epoch_size: int | None) -> int:
+    """Where the window that `position` lies in ends: at the next multiple of `window` of its epoch, or with the epoch.
+
+    Counted from the epoch's start, so that no sliver of a window is left at its end. None: one epoch without an end.
+
+    >>> window_end(480, 480, 1438), window_end(1437, 480, 1438), window_end(1440, 480, 1438)
+    (960, 1438, 1918)
+    """
+    begun = position // epoch_size * epoch_size if epoch_size else 0
+    end = begun + ((position - begun) // window + 1) * window
+    return min(end, begun + epoch_size) if epoch_size else end
+
+
 def better_is_higher(metric: str) -> bool:
     """Whether more of `metric` is better.
 

@@ -14,8 +14,14 @@ BOUNDS = {
     "data": "there are no more rows than that",
     "smallest": "a batch cannot be smaller",
     "unresolved noise": "the gradient noise could not be measured well enough, so the size rests on speed alone",
+    "unresolved speed": "the times of an update lie on no line, so the size rests on a rough one: measure again on a"
+    " quieter machine",
     "given": "you asked for it",
 }
+
+UNRESOLVED = ("unresolved noise", "unresolved speed")
+"""Bounds under which what a plan predicts of other sizes is worth little, and left out."""
+
 
 RULES = {
     "none": "kept as it is: no rule is known for this optimiser",
@@ -23,7 +29,7 @@ RULES = {
     "square root": "grows with the square root of the size, the rule for Adam and its kin",
     "sde": "grows with the square root of the size, and the decay rates move with it (SDE rule)",
     "half-life": "grows with the square root of the size, and b2 keeps its half-life in examples",
-    "legw": "grows with the square root of the size, and the warmup with the size (LEGW)",
+    "legw": "grows with the square root of the size (LEGW), and a longer warmup is yours to write",
     "adamw timescale": "grows with the square root of the size, and weights decay over as many examples as before",
     "completed": "grows with the square root of the size, and decay rates and weight decay move with it (SDE rule)",
     "mccandlish": "is what the measured noise scale makes best for SGD: proportional below it, constant above",
@@ -55,9 +61,9 @@ def _choice(plan: Plan) -> list[str]:
         f"Why this size: {bound}.",
     ]
     target = plan.number("target_size")
-    if target and plan.bound != "unresolved noise":
+    if target and plan.bound not in UNRESOLVED:
         lines.append(f"The ideal size, before limits and rounding, is {_size(target)}.")
-    if plan.bound != "given":
+    if plan.bound not in ("given", "unresolved speed"):
         low, high = plan.within_5_percent
         word = "(assumed: as if this size were the best)" if plan.bound == "unresolved noise" else "(predicted)"
         what = GOALS.get(plan.minimize, plan.minimize)

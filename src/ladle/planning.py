@@ -72,6 +72,7 @@ def plan(
     >>> print(ladle.plan(task).explain())  # doctest: +SKIP
     """
     assembly = task if isinstance(task, Assembly) else assemble(task)
+    assembly.require_sum()
     feed = assembly.measured_feed(seed)
     rows = feed.epoch_size
     reference = min(REFERENCE_SIZE, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 
 from ladle import record
 from ladle.assembly import LARGEST_MICRO, Assembly, assemble, resolve_micro, resolve_size
-from ladle.decision import Progress
 from ladle.duration import Until
 from ladle.engine.rate import rate_from_text
 from ladle.errors import ArgumentError, must
@@ -20,9 +19,9 @@ from ladle.plan import Plan
 from ladle.planning import largest_micro
 from ladle.planning import plan as make_plan
 from ladle.policy.constant import Constant
-from ladle.policy.parse import policy_from_text
 from ladle.protocols import Policy
-from ladle.scaling import Coupling, Rule, lr_factor
+from ladle.scaling import Rule
+from ladle.scheduling import Base, base_at, of_one_size, rate_size, scheduled
 from ladle.training import Run, fit
 
 REQUEST = "request"
@@ -56,19 +55,34 @@ class Request:
             raise ArgumentError(must("resume", "be the folder of a `ladle train` run", str(folder), why, "another one"))
         return cls(**{**facts[REQUEST], "task": TaskOptions.from_json(facts[REQUEST]["task"])})
 
-    def changed(self, size: str | None, micro_size: int | None, schedule: str | None, until: str | None) -> Request:
-        """The request for a later sitting; None leaves a word as it was. A new size ends a schedule of sizes."""
+    def changed(
+        self,
+        size: str | None,
+        micro_size: int | None,
+        schedule: str | None,
+        until: str | None,
+        rule: Rule | None = None,
+    ) -> Request:
+        """The request for a later sitting; None leaves a word as it was.
+
+        A new size ends a schedule of sizes, and a new schedule the size that was.
+        """
         new = self if size is None else replace(self, size=size, micro_size=None, schedule=None)
+        new = new if size or schedule is None or of_one_size(schedule) else replace(new, size="auto")
         return replace(
             new,
             micro_size=new.micro_size if micro_size is None else micro_size,
             schedule=new.schedule if schedule is None else schedule,
             until=new.until if until is None else until,
+            rule=new.rule if rule is None else rule,
         )
 
 
 def begin(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
     """Train in a new folder."""
+    if request.rule is not None and request.schedule is None:
+        why = "it says how the rate follows a size that changes"
+        raise ArgumentError(must("rule", "come with a schedule", request.rule, why, '--schedule "0:64 10ep:128"'))
     record.require_new(folder)
     return _sit(request, folder, None, show=show, every_seconds=every_seconds)
 
@@ -89,13 +103,18 @@ def _sit(request: Request, folder: Path, before: Mapping[str, Any] | None, *, sh
         raise ArgumentError(must("until", "count epochs or examples", request.until, why, "'30 epochs'"))
     rate = rate_from_text(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
     assembly = assemble(task, rate=rate, gauge=Gauge() if request.noise else None)
-    plan = _plan(assembly, request, before)
+    plan, own = _plan(assembly, request, before), None if before else request.task.lr
+    base = partial(base_at, assembly, before, lr=own, rule=request.rule)
+    policy = _policy(assembly, request, plan, base)
+    # The first sitting's rate is the task's, or the plan's: `fit` knows.
+    lr, hyper = (request.task.lr, {}) if before is None else base(rate_size(policy, plan))
     return fit(
         assembly,
         plan,
-        policy=_policy(assembly, request, plan),
+        policy=policy,
         until=until,
-        lr=_lr(assembly, request, before),
+        lr=lr,
+        hyper=hyper,
         seed=request.seed,
         out=folder,
         resume=before is not None,
@@ -108,20 +127,25 @@ def _sit(request: Request, folder: Path, before: Mapping[str, Any] | None, *, sh
 
 def _plan(assembly: Assembly, request: Request, before: Mapping[str, Any] | None) -> Plan | None:
     """The plan of a run whose size is "auto": made once, then read from run.json."""
-    if request.size != "auto" or request.schedule:
+    if request.size != "auto" or not of_one_size(request.schedule or "constant"):
         return None
     if before is not None and before.get("plan"):
         return Plan.from_json(before["plan"])
     return make_plan(assembly, memory=request.memory, seed=request.seed)
 
 
-def _policy(assembly: Assembly, request: Request, plan: Plan | None) -> Policy:
+def _policy(assembly: Assembly, request: Request, plan: Plan | None, base: Callable[[int], Base]) -> Policy:
     rows = assembly.rows
-    if request.schedule:
-        return _scheduled(assembly, request, request.schedule)
     if plan is not None:
-        return Constant(min(plan.size, rows), request.micro_size or plan.micro_size)
-    size = resolve_size(request.size, rows)
+        size = min(plan.size, rows)
+    else:
+        size = None if request.size == "auto" else resolve_size(request.size, rows)
+    if request.schedule:
+        most = request.micro_size or (_most(assembly, request) if plan is None else plan.micro_size)
+        return scheduled(assembly, request.schedule, base, size=size, micro_size=most, rule=request.rule)
+    assert size is not None
+    if plan is not None:
+        return Constant(size, request.micro_size or plan.micro_size)
     return Constant(size, resolve_micro(size, request.micro_size, _most(assembly, request)))
 
 
@@ -130,29 +154,3 @@ def _most(assembly: Assembly, request: Request) -> int:
     if request.memory is None:
         return LARGEST_MICRO
     return largest_micro(assembly, request.memory, request.micro_size)
-
-
-def _scheduled(assembly: Assembly, request: Request, text: str) -> Policy:
-    """The policy of `text`. Rate and constants are those of its first size, and follow by the rule from there."""
-    rows = assembly.rows
-    size = 1 if request.size == "auto" else resolve_size(request.size, rows)
-    most = _most(assembly, request)
-    read = partial(policy_from_text, text, size=size, micro_size=request.micro_size or most, epoch_size=rows)
-    first = read(lr=1.0)
-    begin = first.decide(first.init(None), Progress())[1].spec.size
-    resolve_size(begin, rows)
-    lr = request.task.lr or assembly.lr(begin)
-    if request.rule is None:
-        return read(coupling=assembly.rule, lr=lr)
-    name = assembly.task.optimizer_name
-    return read(coupling=Coupling(request.rule, begin, assembly.optimizer.hyper, optimizer=name), lr=lr)
-
-
-def _lr(assembly: Assembly, request: Request, before: Mapping[str, Any] | None) -> float | None:
-    """The rate of a first sitting is the task's; a run resumed at another size moves its own by the rule."""
-    if before is None:
-        return request.task.lr
-    lr = before["optimizer"].get("lr")
-    if lr is None or request.size in ("auto", before[REQUEST]["size"]):
-        return lr
-    return lr * lr_factor(assembly.rule, resolve_size(request.size, assembly.rows) / before["size"])

@@ -136,6 +136,8 @@ def decay_factor(kappa: float, lr_factor: float, duration: float = 1.0) -> float
 def warmup_epochs(rule: Rule, kappa: float, epochs: float) -> float:
     """Length of the warmup: LEGW multiplies its epochs by kappa, so that it keeps its updates. Other rules keep it.
 
+    Nothing lengthens a warmup by itself: it is part of the rate's schedule, which its user writes.
+
     >>> warmup_epochs("legw", 8, 0.5), warmup_epochs("square root", 8, 0.5)
     (4.0, 0.5)
     """

@@ -155,7 +155,7 @@ class Coupling:
         if family == "square root" and self.rule in ("linear", "mccandlish"):
             return [f"The {self.rule} rule was made for SGD; steps of {self.optimizer} do not grow with the gradient."]
         if family == "linear" and self.resolved not in ("none", "linear", "legw", "mccandlish"):
-            return [f"The {self.rule} rule was made for Adam and its kin; for {self.optimizer} it is the linear rule."]
+            return [f"The {self.rule} rule was made for Adam and its kin; {self.optimizer} wants 'linear'."]
         return []
 
     def _of_rule(self, kappa: float) -> list[str]:
@@ -168,7 +168,8 @@ class Coupling:
             ]
             said += [f"{name} moves far: the SDE rule holds for small kappa (1 - {name})." for name in rough]
         if self.rule == "legw":
-            said.append(f"LEGW also asks for {kappa:.3g} times as many epochs of warmup.")
+            longer = warmup_epochs(self.rule, kappa, 1.0)
+            said.append(f"LEGW also asks for {longer:.3g} times as many epochs of warmup: --lr-schedule has to say so.")
         if self.rule == "surge" and self.peak is not None and self.peak < self.reference_size * max(kappa, 1.0):
             said.append(f"Beyond {self.peak:.3g} examples the rate falls, as long as the curvature stays as it was.")
         if self.rule == "completed" and self.duration != 1:

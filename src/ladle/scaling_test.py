@@ -203,7 +203,8 @@ def test_what_a_rule_warns_of():
     assert "x1.33 in place of x2" in said(Coupling("linear", 64), 128, 64.0)
     assert "warmup of about 5 epochs" in said(Coupling("linear", 64), 512)
     assert "made for SGD; steps of adam" in said(Coupling("linear", 64, optimizer="adam"), 128)
-    assert "for sgd it is the linear rule" in said(Coupling("half-life", 64, optimizer="sgd"), 128)
+    assert "made for Adam and its kin; sgd wants 'linear'" in said(Coupling("half-life", 64, optimizer="sgd"), 128)
+    assert said(Coupling("sde", 64, optimizer="sgd"), 128) == "", "the SDE rule of SGD is the linear one"
     assert "b1 moves far" in said(Coupling("sde", 64, BASE), 384)
     assert "supposes that noise dominates" in said(Coupling("square root", 64, optimizer="adam"), 128, 100.0)
     assert "8 times as many epochs of warmup" in said(Coupling("legw", 64), 512)

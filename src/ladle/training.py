@@ -9,13 +9,14 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ladle import record
-from ladle.assembly import Assembly, assemble, resolve_micro, resolve_size
+from ladle.assembly import Assembly, assemble
 from ladle.carry import Carry
 from ladle.consumption import Consumption
 from ladle.decision import Progress
@@ -23,8 +24,8 @@ from ladle.duration import Until
 from ladle.energy.meter import best_meter
 from ladle.engine.devices import memory_bytes, on_host
 from ladle.engine.free import device_free_bytes
+from ladle.engine.rebase import require_rebasable
 from ladle.engine.save import OrbaxSaver
-from ladle.engine.update import GRADIENT_NOISE
 from ladle.errors import ArgumentError, CheckpointError, must
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.interrupt import interrupts
@@ -33,8 +34,9 @@ from ladle.moments import Gauge
 from ladle.monitor.console import Console, console
 from ladle.monitor.jsonl import MetricsFile
 from ladle.plan import Plan
-from ladle.policy.constant import Constant
+from ladle.policy.ahead import rate_size_of, within
 from ladle.protocols import Meter, Policy
+from ladle.scheduling import base_at, chosen, require_runnable, warnings_of
 from ladle.spec import require_count
 from ladle.task import Task
 
@@ -106,7 +108,7 @@ def fit(
     size: int | str | None = None,
     micro_size: int | None = None,
     until: str | Until = "30 epochs",
-    policy: Policy | None = None,
+    policy: Policy | str | None = None,
     gauge: Gauge | None = None,
     rebase: bool = False,
     lr: float | None = None,
@@ -126,7 +128,8 @@ def fit(
     **Arguments**
 
     - `plan`: from `ladle.plan`; or `size`: examples per update, a number or "full". `micro_size`: examples per forward
-      pass, chosen where left out. `policy`: anything of `ladle.policy` instead of one constant size.
+      pass, chosen where left out. `policy`: anything of `ladle.policy` instead of one constant size, or its text as
+      `ladle train --schedule` takes it; the rate of a text follows its size by the optimiser's rule.
     - `gauge`: how the gradient noise scale is measured along the run. Where left out: as the policy needs it, or, free
       of charge, in updates of two or more micro-batches.
     - `until`: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by
@@ -151,34 +154,44 @@ def fit(
     ('finished', 46)
     """
     until = Until.parse(until)
-    gauge = _enough(gauge, getattr(policy, "needs", ()))
-    assembly = task.gauged(gauge) if isinstance(task, Assembly) else assemble(task, gauge=gauge)
-    if policy is None:
-        policy = _constant(assembly, plan, size, micro_size)
+    assembly = task if isinstance(task, Assembly) else assemble(task)
+    folder = Path(out) if out is not None else None
+    if resume and folder is None:
+        raise ArgumentError(must("out", "be given", None, "a run is resumed from its folder", "out='runs/a'"))
+    before = record.read_json(folder / record.RUN_FILE) if folder is not None and resume else None
+    lr = plan.lr if lr is None and plan is not None else lr
+    base = partial(base_at, assembly, before if isinstance(policy, str) else None, lr=lr)
+    asked = chosen(policy, assembly, plan, size=size, micro_size=micro_size, base=base)
+    policy = within(asked, assembly.rows)
+    assembly = assembly.gauged(_enough(gauge, getattr(policy, "needs", ())))
     _, first = policy.decide(policy.init(plan), Progress())
-    _require_known(first.hyper, assembly)
     first_size = first.spec.size
-    resolve_size(first_size, assembly.rows)
+    rate, _ = base(rate_size_of(policy, first_size))
     constants = {**(plan.hyper if plan is not None else {}), **(hyper or {}), **first.hyper}
-    rate = lr if lr is not None else (plan.lr if plan is not None and plan.lr is not None else assembly.lr(first_size))
     if rate is not None:
         constants["lr"] = rate
-    folder = Path(out) if out is not None else None
+    require_runnable(policy, first, assembly, rate)
+    ends = (f"Sizes end at the {assembly.rows:,} examples of a pass.",) if policy != asked else ()
+    warnings = (*ends, *warnings_of(policy, first_size, assembly))
+    if rebase:
+        require_rebasable(assembly.objective, assembly.optimizer)
     window = window or _window(first_size, min(assembly.rows, LONG))
     every = (assembly.rows, LONG) if evaluate_every is None else (require_count("evaluate_every", evaluate_every),)
-    if folder is not None:
-        if resume:
-            _require_same(record.read_json(folder / record.RUN_FILE), assembly, seed)
-        else:
-            record.make_folder(folder)
-    elif resume:
-        raise ArgumentError(must("out", "be given", None, "a run is resumed from its folder", "out='runs/a'"))
+    if before is not None:
+        _require_same(before, assembly, seed)
+    elif folder is not None:
+        record.make_folder(folder)
     with ExitStack() as stack:
         how = (seed, window, every, folder, constants, first_size, stack, checkpoints, rebase)
-        session = _Session(assembly, policy, until, *how)
+        session = _Session(assembly, policy, until, *how, warnings=warnings)
         if folder is not None:
             session.describe("running", plan=plan, facts=facts)
-        return session.run(plan, resume, checkpoint_every_seconds, show, facts)
+        try:
+            return session.run(plan, resume, checkpoint_every_seconds, show, facts)
+        except Exception as error:
+            if folder is not None:
+                session.describe("failed", plan=plan, facts=facts, ending={"why": str(error) or type(error).__name__})
+            raise
 
 
 @dataclass
@@ -197,6 +210,7 @@ class _Session:
     stack: ExitStack
     keep: bool = True
     rebase: bool = False
+    warnings: tuple[str, ...] = ()
     lines: list[dict[str, Any]] = field(default_factory=list)
     file: MetricsFile | None = None
     checkpoints: Checkpoints | None = None
@@ -242,7 +256,7 @@ class _Session:
                 carry, {"examples": 0, "updates": 0, "epoch": 0.0, "seconds": 0.0}, monitor, evaluate=True
             )
             self._save(carry)
-        for line in _described(self.assembly.feed(self.seed), self.size):
+        for line in (*_described(self.assembly.feed(self.seed), self.size), *self.warnings):
             monitor.message(line)
         with interrupts() as signal:
             carry, status, why = self._go(carry, monitor, signal, every_seconds)
@@ -277,6 +291,7 @@ class _Session:
         """Write one line, with an evaluation where one is due; the carry then knows it too."""
         if evaluate and self.assembly.valid is not None:
             reading = self.assembly.evaluator(carry.state, self.assembly.valid)
+            reading["evaluated"] = line["examples"]  # What tells this evaluation from the next, were they equal.
             carry = carry.read(reading)
             line |= reading
         if self.first_loss is None:
@@ -303,7 +318,7 @@ class _Session:
     def _lr(self, carry: Carry, factor: float) -> float | None:
         """The learning rate in force after a window; None where the user's own transformation holds it."""
         base = self.constants.get("lr", self.assembly.optimizer.lr)
-        return None if base is None else base * factor * self.assembly.step.rate_at(carry.progress.examples)
+        return None if base is None else base * factor * self.assembly.step.rate_at(carry.progress.time[0])
 
     def _diverged(self, line: Mapping[str, Any]) -> str | None:
         loss = line.get("train_loss", 0.0)
@@ -331,8 +346,9 @@ class _Session:
         restored = self.checkpoints.restore(like)
         self.refused, self.last_good = restored.refused, restored.position
         # Constants given for this sitting win over those in the checkpoint: another size brings another rate.
-        hyper = {**restored.carry.state.hyper, **self.assembly.step.hyper(self.constants)}
-        return replace(restored.carry, state=restored.carry.state._replace(hyper=self.assembly.step.place(hyper)))
+        was, now = restored.carry.state.hyper, self.assembly.step.hyper(self.constants)
+        carry = replace(restored.carry, memory=_in_terms_of(restored.carry.memory, float(was["lr"]), float(now["lr"])))
+        return replace(carry, state=carry.state._replace(hyper=self.assembly.step.place({**was, **now})))
 
     def _save(self, carry: Carry) -> None:
         if self.checkpoints is not None and carry.progress.examples != self.last_good:
@@ -378,10 +394,12 @@ class _Session:
                 "status": status,
                 "seed": self.seed,
                 "size": self.size,
+                "rate_size": rate_size_of(self.policy, self.size),
                 "until": self.until,
                 "window": self.window,
                 "policy": _named(self.policy),
                 "rebase": self.rebase,
+                "warnings": self.warnings,
                 "gauge": None if self.assembly.step.gauge is None else asdict(self.assembly.step.gauge),
                 "refused": self.refused,
                 "optimizer": {"name": self.assembly.optimizer.name, **self.constants},
@@ -391,6 +409,13 @@ class _Session:
                 **(facts or {}),
             },
         )
+
+
+def _in_terms_of(memory: Any, was: float, now: float) -> Any:
+    """A policy's memory with the last factor of the rate counted from the base rate of this sitting."""
+    if was == now or not isinstance(memory, Mapping) or "lr_factor" not in memory:
+        return memory
+    return {**memory, "lr_factor": memory["lr_factor"] * was / now}
 
 
 def _named(policy: Policy) -> dict[str, Any]:
@@ -407,32 +432,12 @@ def _described(feed: Any, size: int) -> list[str]:
     return [*([source()] if source else []), *([order(size)] if order else [])]
 
 
-def _constant(assembly: Assembly, plan: Plan | None, size: int | str | None, micro_size: int | None) -> Constant:
-    if size is None and plan is None:
-        raise ArgumentError(
-            must("size", "be given, or a plan", None, "a run needs a batch size", "size=64 or plan=ladle.plan(task)")
-        )
-    if size is None:
-        assert plan is not None
-        return Constant(min(plan.size, assembly.rows), micro_size or min(plan.micro_size, assembly.rows))
-    count = resolve_size(size, assembly.rows)
-    return Constant(count, resolve_micro(count, micro_size))
-
-
 def _enough(gauge: Gauge | None, needs: Collection[str]) -> Gauge | None:
     """What measures all that a policy needs."""
     if "noise" not in needs and "projection" not in needs:
         return gauge
     projects = "projection" in needs
     return Gauge(parts=8 if projects else 4, projection=projects).join(gauge)
-
-
-def _require_known(hyper: Mapping[str, float], assembly: Assembly) -> None:
-    """Refuse a policy that changes what this optimiser, model and loss do not have."""
-    known = {*assembly.optimizer.hyper, *assembly.objective.levels, GRADIENT_NOISE}
-    if unknown := sorted(set(hyper) - known):
-        why = "neither the optimiser nor the model or the loss takes it"
-        raise ArgumentError(must("policy", "change constants of the run", unknown, why, ", ".join(sorted(known))))
 
 
 def _window(size: int, rows: int) -> int:

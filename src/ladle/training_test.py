@@ -11,7 +11,10 @@ import pytest
 
 import ladle
 from ladle.assembly import Assembly, assemble
-from ladle.errors import ArgumentError
+from ladle.decision import Decision, Progress
+from ladle.engine.geometry import holds_second_moment
+from ladle.errors import ArgumentError, RunError
+from ladle.policy import CABS, Plateau, Range, Steps
 from ladle.record import METRICS_FILE, RUN_FILE, read_json, read_lines, write_json
 
 
@@ -212,6 +215,92 @@ def test_no_validation_part_is_fine() -> None:
 def test_what_cannot_be_right_is_said_before_work(plane: Assembly, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
         ladle.fit(plane, **arguments)
+
+
+def test_a_policy_may_be_a_text(plane: Assembly) -> None:
+    run = ladle.fit(plane, policy="0:8 1ep:16", until="2 epochs")
+    assert [(line["size"], line["lr"]) for line in run.metrics[1:]] == [(8, 0.1), (16, pytest.approx(0.2))]
+    assert ladle.fit(plane, policy="constant", size=10, until="1 epochs").final["size"] == 10
+
+
+def test_a_text_goes_on_with_the_rate_that_a_run_has(tmp_path: Path, plane: Assembly) -> None:
+    """0.1 is the rate at 8; at 32, where the first run ended and the policy begins, it is four times that."""
+    ladle.fit(plane, policy="0:8 1ep:32", until="2 epochs", out=tmp_path / "run")
+    run = ladle.fit(plane, policy="noise 4..32", until="3 epochs", out=tmp_path / "run", resume=True)
+    assert (run.final["size"], run.final["lr"]) == (32, pytest.approx(0.4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"policy": "noise 1024..32"}, "largest must be at least smallest=1024"),
+        ({"policy": "constant"}, "size must be given with this schedule"),
+        ({"policy": "0:8", "size": 8}, "size must be left out with a schedule; got 8"),
+        ({"policy": Steps(((0, 8),), 8), "size": 8}, "size must be left out with a policy; got 8"),
+        ({"policy": Steps(((0, 8),), 8), "micro_size": 8}, "micro_size must be left out with a policy"),
+        ({"policy": Steps(((0, 8), (40, 64)), 8)}, "policy must go no further than the 40 training examples; got 64"),
+        ({"policy": Range(8, 16, 8)}, "policy must have methods init and decide"),
+        ({"policy": CABS(Range(8, 16, 8), lr=10.0)}, "lr of the policy must be the run's, 0.1; got 10.0"),
+        ({"policy": Plateau(8, 16, 8, metric="valid_acc")}, "metric must be measured; got 'valid_acc'"),
+        ({"size": 8, "rebase": True}, "rebase must be False with this optimiser; got 'sgd'"),
+    ],
+)
+def test_policies_that_cannot_be_followed_are_refused_before_work(
+    tmp_path: Path, plane: Assembly, arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        ladle.fit(plane, **arguments, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_careful_reader_would_be_told_is_in_the_record(tmp_path: Path) -> None:
+    policy = CABS(Range(8, 16, 8), lr=0.01)
+    ladle.fit(small(optimizer="adam", lr=0.01), policy=policy, until="1 epochs", out=tmp_path / "run")
+    (said,) = read_json(tmp_path / "run" / RUN_FILE)["warnings"]
+    assert said == "This policy was made for sgd, not for adam."
+
+
+def test_a_run_that_breaks_off_is_recorded_as_failed(tmp_path: Path, plane: Assembly) -> None:
+    class Breaks:
+        def init(self, plan: Any) -> Any:
+            return None
+
+        def decide(self, memory: Any, progress: Progress) -> Any:
+            if progress.examples >= 40:
+                raise RunError("there is nothing to decide")
+            return None, Decision(ladle.BatchSpec(8, 8))
+
+    with pytest.raises(RunError):
+        ladle.fit(plane, policy=Breaks(), until="3 epochs", out=tmp_path / "run")
+    info = read_json(tmp_path / "run" / RUN_FILE)
+    assert (info["status"], info["why"]) == ("failed", "there is nothing to decide")
+    assert read_lines(tmp_path / "run" / METRICS_FILE)[-1]["examples"] == 40
+
+
+def test_a_loss_that_stands_still_is_a_plateau() -> None:
+    """Evaluations that are equal to the last bit are still one after the other, and the windows between them none."""
+    policy = Plateau(4, 16, 8, patience=2)
+    run = ladle.fit(small(lr=1e-30), policy=policy, until="6 epochs", window=20)
+    assert len({line["valid_loss"] for line in run.metrics if "valid_loss" in line}) == 1
+    assert [line["size"] for line in run.metrics[1::2]] == [4, 4, 8, 8, 16, 16]
+
+
+def test_rebasing_moves_adams_second_moment_where_the_size_changes() -> None:
+    """Squared gradients of batches of 40 average less than those of batches of 2, and the line says what was done."""
+    task, policy = assemble(small(optimizer="adam", lr=0.05)), Steps(((0, 2), (40, 40)), micro_size=40)
+    runs = {asked: ladle.fit(task, policy=policy, rebase=asked, until="2 epochs") for asked in (False, True)}
+    told = {asked: [line.get("rebased", False) for line in run.metrics] for asked, run in runs.items()}
+    assert told == {False: [False] * 3, True: [False, False, True]}
+    moments = {asked: sum(leaf.sum() for leaf in jax.tree.leaves(nu_of(run))) for asked, run in runs.items()}
+    assert 0 < moments[True] < 0.9 * moments[False]
+
+
+def nu_of(run: ladle.Run) -> Any:
+    return next(
+        part.nu
+        for part in jax.tree.leaves(run.state.opt_state, is_leaf=holds_second_moment)
+        if holds_second_moment(part)
+    )
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, plane: Assembly) -> None:

@@ -36,6 +36,7 @@ class Objective:
     - `predict(params, model_state, x) -> outputs`, or None.
     - `additive`: the loss of an example does not depend on the others in the batch. Where it does (batch norm in
       training), a micro-batch is part of the definition of the loss and must not be chosen by memory alone.
+    - `declared`: whoever wrote the loss says so, and `engine.independence` tries it before its noise is measured.
     - `metrics`: names of the metrics that `losses` returns.
     - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
     """
@@ -47,6 +48,7 @@ class Objective:
     metrics: tuple[str, ...] = ()
     name: str = "objective"
     levels: tuple[str, ...] = ()
+    declared: bool = False
 
 
 def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, Callable[..., jax.Array]]) -> Objective:
@@ -69,7 +71,8 @@ def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, C
         return outputs
 
     levels = tuple(name for name in LEVELS if name in (*of_apply, *of_loss))
-    return Objective(model.init, losses, predict, model.additive, tuple(metrics), model.name, levels)
+    declared = not getattr(loss, "__module__", "").startswith("ladle.")
+    return Objective(model.init, losses, predict, model.additive, tuple(metrics), model.name, levels, declared)
 
 
 def of_functions(
@@ -117,7 +120,8 @@ def of_functions(
         measured = {name: metric(outputs, rows.data["y"]) for name, metric in metrics.items()}
         return values, measured, model_state
 
-    return Objective(start, losses, outputs_of if predict else None, additive, tuple(metrics), _name_of(loss))
+    predicts, name = outputs_of if predict else None, _name_of(loss)
+    return Objective(start, losses, predicts, additive, tuple(metrics), name, declared=True)
 
 
 def checked_losses(objective: Objective, params: Any, model_state: Any, rows: Any, train: bool):

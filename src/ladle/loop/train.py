@@ -16,7 +16,7 @@ from ladle.batch import updates_until
 from ladle.carry import Carry
 from ladle.cursor import Cursor, Shard
 from ladle.decision import Decision, Progress
-from ladle.duration import Until
+from ladle.duration import Until, window_end
 from ladle.errors import EndOfStream, RunError, must
 from ladle.loop.intake import Intake
 from ladle.observation import Observation
@@ -41,10 +41,11 @@ def train(
 
     It also returns once position `stop` is reached: there the consumer evaluates, and calls again.
 
-    A window ends at the next multiple of `window` examples (one epoch by default), at an epoch's end, at `stop`, where
-    the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a resumed
-    run has the same windows. It also ends behind a refused update, where the step stopped there.
-    `rebase`: where the size changes, the second moment of Adam and its kin follows at once (`ladle.engine.rebase`).
+    A window ends at the next multiple of `window` examples of an epoch (one epoch by default), at its end, at `stop`,
+    where the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a
+    resumed run has the same windows. It also ends behind a refused update, where the step stopped there.
+    `rebase`: where the size changes, the second moment of Adam and its kin follows at once (`ladle.engine.rebase`), and
+    the line says "rebased".
 
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.
     A stream that has no further event ends it too.
@@ -53,8 +54,12 @@ def train(
     while until.ended(carry.progress) is None and (stop is None or carry.progress.examples < stop):
         memory, decision = policy.decide(carry.memory, carry.progress)
         spec = replace(decision.spec, updates=1)
-        ends = (stop, decision.stop, until.stop(feed.epoch_size))
-        end = _window_end(carry.progress, decision, ends=ends, every=(window, feed.epoch_size))
+        if spec.size > feed.epoch_size:  # The record would have a size, and the rate follow one, that no batch has.
+            be, why = f"decide at most the {feed.epoch_size:,} examples of a pass", "a batch never crosses its end"
+            raise RunError(must("policy", be, spec.size, why, "a smaller largest size"))
+        last = until.stop(feed.epoch_size)
+        ends = (stop, decision.stop, None if last is None else decision.clock.reaches(last))
+        end = _window_end(carry.progress, decision, ends=ends, window=window, epoch_size=feed.epoch_size)
         most = None if until.updates is None else until.updates - carry.progress.updates
         started = time.perf_counter()
         intake = Intake(feed, Seen.from_json(carry.cursor.carry["seen"]) if "seen" in carry.cursor.carry else Seen())
@@ -64,9 +69,10 @@ def train(
             return
         drawing = time.perf_counter() - started
         state = step.prepare(carry.state, first[0], spec)  # Compilation is no training time.
-        before = carry.progress.reading.get("size")
-        if rebase and before is not None and before != spec.size:
-            state = step.rebase(state, first[0], spec, int(before))
+        before, evaluated = (carry.progress.reading.get(name) for name in ("size", "evaluated"))
+        rebased = rebase and before not in (None, spec.size)
+        if rebased:
+            state = step.rebase(state, first[0], spec, round(carry.progress.reading["size"]))
         if decision.hyper:
             state = step.transfer(state, decision.hyper)
 
@@ -79,9 +85,9 @@ def train(
                 draw, cursor = first if not updates and part == spec else intake.drawn(cursor, part, shard)
             except EndOfStream:
                 break
-            state, new = step(state, intake.of(draw), part, decision.lr_factor)
+            state, new = step(state, intake.of(draw), part, decision.lr_factor, decision.clock)
             observation, updates = observation.merge(new), updates + part.updates
-        reading = observation.read()  # The one read of the device.
+        reading = observation.read(population=feed.epoch_size)  # The one read of the device.
         seconds = time.perf_counter() - started
         if reading["refused"] > 0 and feed.updates_per_draw > 1:  # The step stopped there.
             updates = observation.begun
@@ -90,17 +96,21 @@ def train(
 
         reading |= {"cpu_seconds": time.process_time() - busy, "window_seconds": seconds, **intake.line(seconds)}
         reading |= {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": decision.lr_factor}
+        reading |= decision.clock.reading(cursor.drawn, feed.epoch_size)
+        if evaluated is not None:  # Readings of an evaluation stay, and so does where it was.
+            reading["evaluated"] = int(evaluated)
         line = _line(carry.progress, cursor.drawn, updates, feed.epoch_size, reading)
         # What the policy will be told is what the record says, so that a record replays every decision.
         carry = Carry(state, cursor, memory, Progress.from_line(line, carry.progress))
-        line |= _explained(decision)
+        line |= _explained(decision) | ({"rebased": True} if rebased else {})
         yield line, carry
 
 
-def _window_end(progress: Progress, decision: Decision, *, ends: tuple[int | None, ...], every: tuple[int, int]) -> int:
-    """Where the next window ends: at the first of `ends` and of the multiples of `every`."""
-    multiples = [(progress.examples // length + 1) * length for length in every]
-    end = min(end for end in (*ends, *multiples) if end is not None)
+def _window_end(
+    progress: Progress, decision: Decision, *, ends: tuple[int | None, ...], window: int, epoch_size: int
+) -> int:
+    """Where the next window ends: at the first of `ends`, or as `window_end` has it."""
+    end = min(end for end in (*ends, window_end(progress.examples, window, epoch_size)) if end is not None)
     if end <= progress.examples:
         because, remedy = "a window needs an update", "stop=None"
         raise RunError(must("policy", f"decide past position {progress.examples}", decision, because, remedy))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladle.carry import Carry
-from ladle.decision import Decision, Progress
+from ladle.decision import Clock, Decision, Progress
 from ladle.duration import Until
 from ladle.errors import RunError
 from ladle.feed.arrays import Arrays
@@ -43,6 +43,8 @@ class LeastSquares:
 
     bad: frozenset[int] = frozenset()
     prepared: list[BatchSpec] = field(default_factory=list)
+    rebased: list[tuple[int, int]] = field(default_factory=list)
+    clocks: list[Clock] = field(default_factory=list)
 
     def init(self, seed: int) -> dict[str, Any]:
         return {"w": np.zeros(FEATURES), "update": 0, "used": False}
@@ -51,7 +53,12 @@ class LeastSquares:
         self.prepared.append(spec)
         return state
 
-    def __call__(self, state: Any, draw: Any, spec: BatchSpec, lr_factor: float) -> Any:
+    def rebase(self, state: Any, draw: Any, spec: BatchSpec, old_size: int) -> Any:
+        self.rebased.append((old_size, spec.size))
+        return state
+
+    def __call__(self, state: Any, draw: Any, spec: BatchSpec, lr_factor: float, clock: Clock = Clock()) -> Any:
+        self.clocks.append(clock)
         assert not state["used"], "a state is given up to the call"
         state["used"] = True
         w, done, sums = state["w"].copy(), state["update"], np.zeros(5)
@@ -90,7 +97,9 @@ class Table:
         later = self.rows[index + 1 :]
         stop = later[0][0] if later and self.stops else None
         reason = f"row {index}" if progress.examples == start else ""
-        return {"asked": memory["asked"] + 1}, Decision(BatchSpec(size, micro_size), stop, 1 / (1 + index), reason)
+        return {"asked": memory["asked"] + 1}, Decision(
+            BatchSpec(size, micro_size), stop, 1 / (1 + index), reason=reason
+        )
 
 
 def constant(size: int, micro_size: int = 4) -> Table:
@@ -101,7 +110,7 @@ def constant(size: int, micro_size: int = 4) -> Table:
 def tables(draw: Any) -> Table:
     starts = sorted({0, *draw(st.lists(st.integers(1, 3 * N), max_size=4))})
     return Table(
-        tuple((start, draw(st.integers(1, N + 4)), draw(st.integers(1, 9))) for start in starts), draw(st.booleans())
+        tuple((start, draw(st.integers(1, N)), draw(st.integers(1, 9))) for start in starts), draw(st.booleans())
     )
 
 
@@ -137,7 +146,7 @@ def expected(policy: Table, until: Until, window: int | None, stop: int | None =
         while True:
             epoch_end = (position // N + 1) * N
             position, updates = min(position + decision.spec.size, epoch_end), updates + 1
-            multiple = (begun // (window or N) + 1) * (window or N)
+            multiple = begun // N * N + (begun % N // (window or N) + 1) * (window or N)
             decided = decision.stop is not None and position >= decision.stop
             if position >= multiple or position % N == 0 or decided or over():
                 break
@@ -176,6 +185,28 @@ def test_stopping_and_going_on_is_as_if_it_had_never_happened(feed, policy, unti
     assert lines_of(first + rest) == lines_of(whole)
     assert np.array_equal(rest[-1][1].state["w"], whole[-1][1].state["w"])
     assert rest[-1][1].memory == whole[-1][1].memory
+
+
+@dataclass(frozen=True)
+class HalfTime:
+    """Batches of 4 that count half, from the second window on."""
+
+    def init(self, plan: Any) -> Any:
+        return None
+
+    def decide(self, memory: Any, progress: Progress) -> Any:
+        clock = Clock(N / 2, 0.5) if progress.examples else Clock()
+        return None, Decision(BatchSpec(4, 4), clock=clock)
+
+
+@pytest.mark.parametrize("until", [Until(epochs=2), Until(examples=2 * N)])
+@feeds
+def test_the_run_goes_by_the_clock_of_its_policy(feed, until):
+    step = LeastSquares()
+    found = list(train(Carry(step.init(0)), feed, step, HalfTime(), until))
+    assert [line["examples"] for line, _ in found] == [N, 2 * N, 3 * N]
+    assert [carry.progress.time for _, carry in found] == [(N, 1), (1.5 * N, 1.5), (2 * N, 2)]
+    assert "clock" not in found[0][0] and step.clocks[-1] == Clock(N / 2, 0.5)
 
 
 @given(policy=tables(), until=bounds, window=windows)
@@ -257,6 +288,31 @@ def test_each_window_is_prepared_before_the_clock_runs(feed):
     step, policy = LeastSquares(), Table(((0, 5, 4), (N, 10, 4)))
     list(train(begin(policy, step), feed, step, policy, Until(epochs=2)))
     assert step.prepared == [BatchSpec(5, 4), BatchSpec(10, 4)]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_second_moment_follows_each_change_of_size_and_its_line_says_so(asked):
+    step, policy = LeastSquares(), Table(((0, 5, 4), (10, 10, 4), (N, 10, 8), (2 * N, 3, 4)))
+    found = list(train(begin(policy, step), FEEDS["host"], step, policy, Until(epochs=3), rebase=asked))
+    assert step.rebased == ([(5, 10), (10, 3)] if asked else [])
+    assert [line["examples"] for line, _ in found if line.get("rebased")] == ([N, 3 * N] if asked else [])
+
+
+def test_a_size_above_a_pass_never_enters_the_record():
+    policy = Table(((0, 5, 5), (N, N + 1, 5)))
+    loop = train(begin(policy), FEEDS["host"], LeastSquares(), policy, Until(epochs=3))
+    next(loop)
+    with pytest.raises(RunError, match="policy must decide at most the 23 examples of a pass; got 24"):
+        next(loop)
+
+
+def test_every_line_says_where_its_newest_evaluation_was():
+    """So that two that measure the same are still two."""
+    policy = constant(5)
+    carry = begin(policy).read({"valid_loss": 3.0, "evaluated": 0})
+    *_, (line, carry) = train(carry, FEEDS["host"], LeastSquares(), policy, Until(epochs=2))
+    assert line["evaluated"] == 0 == carry.progress.reading["evaluated"]
+    assert "evaluated" not in next(train(begin(policy), FEEDS["host"], LeastSquares(), policy, Until(epochs=1)))[0]
 
 
 def test_seconds_end_a_run_between_windows():

@@ -90,9 +90,14 @@ class Range:
         wanted = self.smallest if plan is None else plan.size
         return {"first": self.first or min(max(wanted, self.smallest), self.largest)}
 
-    def recall(self, memory: Memory) -> dict[str, Any]:
-        """`memory` with all that a decision needs, also where it is None or another policy's."""
-        return {**self.begin(None), **(memory or {})}
+    def recall(self, memory: Memory, progress: Progress) -> dict[str, Any]:
+        """`memory` with all that a decision needs, also where it is None or another policy's.
+
+        What does not say where it began goes on from the last size that was used, where the rate then belongs.
+        """
+        last = progress.reading.get("size")
+        begun = self.begin(None) if last is None else {"first": int(last)}
+        return {**begun, **(memory or {})}
 
     def present(self, memory: Mapping[str, Any]) -> int:
         """The size of the last decision, or the first one; inside the bounds."""
@@ -156,7 +161,7 @@ def absorb(sizes: Range, memory: Memory, progress: Progress, *, also: tuple[str,
     ratio of sizes as well: an update then says that much more. A window that was absorbed before, or measured nothing,
     changes nothing.
     """
-    kept = sizes.recall(memory)
+    kept = sizes.recall(memory, progress)
     new = progress.moments()
     values = {field.name: getattr(new, field.name) for field in fields(Moments)}
     values |= {name: progress.reading.get(name, math.nan) * new.count for name in also}
@@ -232,7 +237,7 @@ def follow_wanted(
 
     `why`: the measurement in words, for the reason; `inputs`: the numbers behind it, for the record.
     """
-    kept = sizes.recall(memory)
+    kept = sizes.recall(memory, progress)
     present = sizes.present(kept)
     size, how = present, {"at_least": at_least, "went": kept.get("went", 0)}
     if may_move(sizes, kept, progress):
@@ -285,6 +290,13 @@ def numbers(noise: NoiseScale) -> dict[str, float]:
     known = {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
     known |= {"gradient_sq": noise.gradient_sq, "trace": noise.trace, "measured_updates": noise.updates}
     return {name: value for name, value in known.items() if math.isfinite(value)}
+
+
+def require_range(sizes: Any) -> None:
+    """Refuse bounds that are no `Range`, which alone knows the sizes between them."""
+    if not isinstance(sizes, Range):
+        why, remedy = "the policy moves between sizes on its grid", "sizes=Range(32, 1024, micro_size=256)"
+        raise ArgumentError(must("sizes", "be a ladle.policy.Range", sizes, why, remedy))
 
 
 def require_between(name: str, value: Any, low: float, high: float, *, why: str, above: bool = False) -> None:

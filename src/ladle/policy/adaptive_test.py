@@ -104,6 +104,18 @@ def test_a_plan_says_where_to_begin() -> None:
     assert (decision.spec.size, decision.lr_factor) == (512, pytest.approx(512 / 300))
 
 
+def test_without_a_memory_it_goes_on_from_the_last_size_and_the_rate_of_that() -> None:
+    """What a run of one constant size leaves: no memory, and the size in the reading."""
+    left = Progress(5000, reading={"size": 300.0})
+    memory, decision = follow_wanted(SIZES, None, left, Wanted(1e4, 9e3, 2e4), kind="k", why="w", coupling="linear")
+    assert (decision.spec.size, decision.lr_factor, decision.reason) == (300, 1.0, "")
+    later = Progress(6000, reading={"size": 300.0})
+    _, grown = follow_wanted(SIZES, memory, later, Wanted(1e4, 9e3, 2e4), kind="k", why="w", coupling="linear")
+    assert (grown.spec.size, grown.lr_factor) == (512, pytest.approx(512 / 300))
+    _, inside = follow_wanted(Range(16, 128, 64), None, left, Wanted(10, 9, 11), kind="k", why="w", coupling="linear")
+    assert (inside.spec.size, inside.lr_factor) == (128, pytest.approx(128 / 300))
+
+
 def test_a_size_is_kept_for_as_long_as_asked() -> None:
     sizes, wanted = Range(16, 1024, 64, every=1000), Wanted(1e4, 9e3, 2e4)
     memory: Any = None

@@ -18,8 +18,12 @@ ONE_STEP = rf"{POSITION}\s*:\s*{COUNT}"
 TABLE = rf"{ONE_STEP}(?:[\s,]+{ONE_STEP})*(?:[\s,]+tokens?)?"
 RANGE = (
     rf"\s+(?P<smallest>{COUNT})\s*\.\.\s*(?P<largest>{COUNT})"
-    rf"(?:\s+from\s+(?P<first>{COUNT}))?(?:\s+every\s+(?P<every>{POSITION}))?(?:\s+most\s+x(?P<most>{NUMBER}))?"
+    rf"(?P<moves>(?:\s+from\s+{COUNT}|\s+every\s+{POSITION}|\s+most\s+x{NUMBER})*)"
 )
+MOVES = "'from 64', 'every 2ep', 'most x4'"
+"""What may stand behind a range, in any order."""
+
+_MOVE = re.compile(rf"(?P<word>from|every|most)\s+x?(?P<value>{POSITION})", re.IGNORECASE)
 
 _STEP = re.compile(rf"(?P<start>{POSITION})\s*:\s*(?P<size>{COUNT})", re.IGNORECASE)
 _STEPS = re.compile(TABLE, re.IGNORECASE)
@@ -39,18 +43,17 @@ class Setting:
     length: int | None
     lr: float | None
     coupling: dict[str, Any]
+    cores: int | None = None
 
     def range(self, match: re.Match[str]) -> Range:
         """What `RANGE` has matched."""
-        first, every, most = match["first"], match["every"], match["most"]
-        return Range(
-            size_of(match["smallest"]),
-            size_of(match["largest"]),
-            self.micro_size,
-            first=size_of(first) if first else None,
-            every=self.position(every) if every else 0,
-            most=float(most) if most else 2.0,
-        )
+        moves = [(found["word"].lower(), found["value"]) for found in _MOVE.finditer(match["moves"])]
+        words = [word for word, _ in moves]
+        if twice := [word for word in words if words.count(word) > 1]:
+            raise ValueError(f"{twice[0]!r} is given twice")
+        read = {"from": ("first", size_of), "every": ("every", self.position), "most": ("most", float)}
+        how: dict[str, Any] = {read[word][0]: read[word][1](value) for word, value in moves}
+        return Range(size_of(match["smallest"]), size_of(match["largest"]), self.micro_size, **how)
 
     def position(self, text: str, unit: str = "") -> int:
         """Examples, from a count of examples, epochs or tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -79,14 +80,14 @@ def decided(
     changes = _changes(memory, new) if memory and "size" in memory else []
     because = f": {why}" if why else ""
     reason = f"{', '.join(changes)}{because} at {examples:,} examples ({kind})" if changes else ""
-    return {**(memory or {}), **new}, Decision(spec, stop, factor, reason, hyper=hyper, inputs=inputs or {})
+    return {**(memory or {}), **new}, Decision(spec, stop, factor, reason=reason, hyper=hyper, inputs=inputs or {})
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     changes = [
         f"{words} {mark}{old[name]:g} -> {mark}{new[name]:g}" if mark else f"{words} {old[name]} -> {new[name]}"
         for name, words, mark in (("size", "batch size", ""), ("lr_factor", "learning rate", "x"))
-        if old[name] != new[name]
+        if not math.isclose(old[name], new[name], rel_tol=1e-6)  # What six digits do not show is no change.
     ]
     was, now = old.get("hyper", {}), new.get("hyper", {})
     changes += [

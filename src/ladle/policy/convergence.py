@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ladle.decision import Decision, Progress
-from ladle.duration import HIGHER_IS_BETTER
+from ladle.duration import better_is_higher
 from ladle.errors import ArgumentError, RunError, must, nearest
 from ladle.policy.adaptive import Range, moved, require_between
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
@@ -19,6 +18,9 @@ from ladle.spec import require_count
 if TYPE_CHECKING:
     from ladle.plan import Plan
 
+BLANK: dict[str, Any] = {"best": None, "worse": 0, "cool": 0, "seen": None}
+"""What it remembers of evaluations before the first."""
+
 
 @dataclass(frozen=True)
 class Plateau:
@@ -27,8 +29,8 @@ class Plateau:
     Where others divide the rate on a plateau, this takes the noise out of the updates by the other way of lowering
     rate / size (Smith et al. 2017, arXiv 1711.00489).
 
-    - `metric`: `valid_...`, judged once for each evaluation, or `train_...`, judged at every window. More is better for
-      accuracy, r2 and auc; less for all others.
+    - `metric`: `valid_...`, judged once for each evaluation (a new position `evaluated` in the reading), or
+      `train_...`, judged at every window. More is better for accuracy, r2 and auc; less for all others.
     - `min_delta`: how much better counts. `cooldown`: evaluations after a growth that are not counted.
 
     Raises `RunError` where there are metrics but not this one.
@@ -72,10 +74,10 @@ class Plateau:
         return Range(self.first, self.largest, self.micro_size)
 
     def init(self, plan: Plan | None) -> Memory:
-        return {"first": self.first, "best": None, "worse": 0, "cool": 0, "seen": {}}
+        return {"first": self.first, **BLANK}
 
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = {**(self.init(None) or {}), **(memory or {})}
+        kept = {**BLANK, **self.sizes.recall(memory, progress)}
         size, best = self.sizes.present(kept), kept["best"]
         kept = self._judged(kept, progress)
         inputs = {"best": kept["best"], "worse": kept["worse"]} if kept["best"] is not None else {}
@@ -89,11 +91,12 @@ class Plateau:
 
     def _judged(self, memory: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """`memory` after the newest value, if that is one it has not judged yet."""
-        seen = self._evaluation(progress)
+        self._require_measured(progress)
+        seen = self._position(progress)
         if seen == memory["seen"] or self.metric not in progress.reading:
             return memory
         value = progress.reading[self.metric]
-        sign = -1 if self.metric.endswith(HIGHER_IS_BETTER) else 1
+        sign = -1 if better_is_higher(self.metric) else 1
         better = math.isfinite(value) and (
             memory["best"] is None or sign * value < sign * memory["best"] - self.min_delta
         )
@@ -102,12 +105,13 @@ class Plateau:
             return {**memory, **new, "best": value, "worse": 0}
         return {**memory, **new, "worse": memory["worse"] + (memory["cool"] == 0)}
 
-    def _evaluation(self, progress: Progress) -> Mapping[str, float]:
-        """What tells one evaluation from the next: all its readings; the position, for a metric of training."""
-        kinds = {name: value for name, value in progress.reading.items() if name.startswith(self.metric[:6])}
+    def _position(self, progress: Progress) -> int:
+        """Where the newest value was measured: readings of an evaluation stay until the next one, equal or not."""
+        at = progress.examples
+        return at if self.metric.startswith("train_") else int(progress.reading.get("evaluated", at))
+
+    def _require_measured(self, progress: Progress) -> None:
+        kinds = [name for name in progress.reading if name.startswith(self.metric[:6])]
         if kinds and self.metric not in kinds:
             why = "no evaluation measures it"
             raise RunError(must("metric", "be measured", self.metric, why, nearest(self.metric, kinds)))
-        if self.metric.startswith("train_"):
-            return {"examples": progress.examples}
-        return {name: value for name, value in kinds.items() if math.isfinite(value)}

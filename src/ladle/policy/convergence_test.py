@@ -14,7 +14,7 @@ def sizes(policy: Plateau, losses: list[float | None], name: str = "valid_loss")
     memory: Any = policy.init(None)
     reading, seen = {}, []
     for index, loss in enumerate(losses):
-        reading = reading if loss is None else {name: loss, "valid_other": float(index)}
+        reading = reading if loss is None else {name: loss, "evaluated": index * 100}
         memory, decision = policy.decide(memory, Progress(index * 100, reading=reading))
         seen.append(decision.spec.size)
     return seen
@@ -35,6 +35,16 @@ def test_an_evaluation_as_good_as_the_last_one_counts() -> None:
         8,
         16,
     ]
+
+
+def test_where_nothing_moves_at_all_every_evaluation_counts() -> None:
+    assert sizes(Plateau(8, 64, 64, patience=2), [1.0] * 8) == [8, 8, 16, 16, 32, 32, 64, 64]
+
+
+def test_it_goes_on_from_the_size_that_another_policy_left() -> None:
+    reading = {"valid_loss": 1.0, "evaluated": 0, "size": 32.0}
+    memory, decision = Plateau(8, 64, 64, patience=1).decide(None, Progress(100, reading=reading))
+    assert (decision.spec.size, memory["first"]) == (32, 32)
 
 
 def test_more_is_better_for_accuracy() -> None:

@@ -19,6 +19,7 @@ from ladle.policy.adaptive import (
     noise_of,
     numbers,
     require_between,
+    require_range,
     said,
 )
 from ladle.policy.change import AnyCoupling, Memory, decided, require_coupling
@@ -75,7 +76,7 @@ class AdaScale:
         return {"inner": self.inner.init(plan), "first": self.base, "clock": 0.0}
 
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = {**(self.init(None) or {}), **(memory or {})}
+        kept = {"inner": None, "first": self.base, "clock": 0.0, **(memory or {})}
         meter = Range(1, 2**40, self.base, half_life=self.half_life)
         kept = absorb(meter, kept, progress)
         kept["inner"], chosen = self.inner.decide(kept["inner"], progress)
@@ -131,6 +132,7 @@ class Goodput:
     needs: ClassVar = ("noise", "seconds")
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("gain", self.gain, 0, 10, why="it is a share of the goodput")
         given = [value for value in (self.fixed_seconds, self.per_example_seconds) if value is not None]
         if len(given) == 1:

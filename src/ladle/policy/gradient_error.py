@@ -27,6 +27,7 @@ from ladle.policy.adaptive import (
     noise_of,
     numbers,
     require_between,
+    require_range,
     said,
 )
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
@@ -61,6 +62,7 @@ class NormTest:
     needs: ClassVar = ("noise",)
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("theta", self.theta, 0, 1e3, why="it is a relative error", above=True)
         if self.estimator not in ("biased", "unbiased"):
             why, remedy = "|G|^2 is estimated in one of two ways", "estimator='biased'"
@@ -111,6 +113,7 @@ class InnerProduct:
     needs: ClassVar = ("noise", "projection")
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("theta", self.theta, 0, 1e3, why="it is a relative error", above=True)
         require_between("nu", self.nu, 0, math.inf, why="it is a ratio of lengths", above=True)
         require_coupling(self.coupling)
@@ -162,6 +165,7 @@ class AdAdaGrad:
     coupling: AnyCoupling = "none"
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("eta", self.eta, 0, 1e3, why="it is a relative error", above=True)
         if self.test not in ("norm", "inner product"):
             why = "these two are known"

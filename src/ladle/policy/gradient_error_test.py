@@ -85,6 +85,7 @@ def test_adadagrad_is_the_norm_test_at_eta() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: NormTest((16, 64)), "sizes must be a ladle.policy.Range"),  # type: ignore[arg-type]
         (lambda: NormTest(SIZES, math.nan), "theta must be above 0"),
         (lambda: NormTest(SIZES, 0.5, "best"), "estimator must be 'biased' or 'unbiased'"),  # type: ignore[arg-type]
         (lambda: InnerProduct(SIZES, nu=0), "nu must be above 0"),

@@ -9,7 +9,19 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ladle.errors import ArgumentError, must
-from ladle.policy.amounts import COUNT, NUMBER, POSITION, POSITIONS, RANGE, TABLE, Setting, amount, size_of, whole
+from ladle.policy.amounts import (
+    COUNT,
+    MOVES,
+    NUMBER,
+    POSITION,
+    POSITIONS,
+    RANGE,
+    TABLE,
+    Setting,
+    amount,
+    size_of,
+    whole,
+)
 from ladle.policy.change import AnyCoupling, require_coupling
 from ladle.policy.constant import Constant
 from ladle.policy.convergence import Plateau
@@ -65,7 +77,7 @@ def _noise(m: re.Match[str], to: Setting) -> Policy:
 
 
 def _norm_test(m: re.Match[str], to: Setting) -> Policy:
-    estimator = "unbiased" if m["unbiased"] else "biased"
+    estimator = "unbiased" if m["unbiased"] or m["first_unbiased"] else "biased"
     return NormTest(to.range(m), float(m["theta"] or 0.5), estimator, **to.coupling)
 
 
@@ -100,7 +112,7 @@ def _adadagrad(m: re.Match[str], to: Setting) -> Policy:
 
 
 def _utilisation(m: re.Match[str], to: Setting) -> Policy:
-    return Utilisation(to.range(m), **to.coupling)
+    return Utilisation(to.range(m), cores=to.cores, **to.coupling)
 
 
 def _plateau(m: re.Match[str], to: Setting) -> Policy:
@@ -132,7 +144,7 @@ _FORMS: dict[str, tuple[str, str, Callable[[re.Match[str], Setting], Policy]]] =
     "noise": ("noise 32..1024", rf"(?:\s+x(?P<scale>{NUMBER}))?{RANGE}", _noise),
     "norm test": (
         "norm test 0.5 32..1024",
-        rf"(?:\s+(?P<theta>{NUMBER}))?(?P<unbiased>\s+unbiased)?{RANGE}",
+        rf"(?P<first_unbiased>\s+unbiased)?(?:\s+(?P<theta>{NUMBER}))?(?P<unbiased>\s+unbiased)?{RANGE}",
         _norm_test,
     ),
     "inner product": ("inner product 0.9 32..1024", rf"(?:\s+(?P<theta>{NUMBER}))?{RANGE}", _inner_product),
@@ -164,6 +176,7 @@ def policy_from_text(
     coupling: AnyCoupling | None = None,
     length: int | None = None,
     lr: float | None = None,
+    cores: int | None = None,
 ) -> Policy:
     """The policy that `text` describes; the right texts are in `EXAMPLES`.
 
@@ -172,7 +185,7 @@ def policy_from_text(
       example, for positions such as `250B tokens`.
     - `coupling`: how the learning rate follows the size; each policy's own default where left out. Not for those that
       say it themselves: grow, seesaw, late, plateau, cabs, adascale, adadagrad.
-    - `lr`: the run's rate, for "cabs".
+    - `lr`: the run's rate, for "cabs". `cores`: of the processor where that is what trains, for "utilisation".
 
     Positions count examples (`500000`, `1e6`, `1.5M`, `2B`), epochs (`10ep`, `2 epochs`) or tokens (`5e9 tokens`).
     ", retreat" behind any of them halves micro-batches before memory runs out. Raises `ArgumentError`.
@@ -185,7 +198,7 @@ def policy_from_text(
     if coupling is not None:
         require_coupling(coupling)  # an unknown rule is not the text's fault
     line = str(text).strip()
-    to = Setting(size, micro_size, epoch_size, length, lr, {} if coupling is None else {"coupling": coupling})
+    to = Setting(size, micro_size, epoch_size, length, lr, {} if coupling is None else {"coupling": coupling}, cores)
     with _explained(line):
         if match := _RETREAT.fullmatch(line):
             return Retreating(_policy(match["inner"], to), float(match["share"] or 0.9))
@@ -217,7 +230,8 @@ def _policy(line: str, to: Setting) -> Policy:
     _, form, made = _FORMS[kind]
     match = re.fullmatch(kind.replace(" ", r"\s+") + form, line, re.IGNORECASE)
     if not match:
-        raise ValueError("it has none of the known forms")
+        behind = f"; behind the range may stand {MOVES}" if RANGE in form else ""
+        raise ValueError(f"it has none of the known forms{behind}")
     return made(match, to)
 
 

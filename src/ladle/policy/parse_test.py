@@ -49,7 +49,10 @@ def parsed(text: str, **options: Any) -> Any:
         ("measured 64..1024 0:100 1e6:400", MeasuredWarmup(64, 1024, ((0, 100), (1_000_000, 400)), 256)),
         ("noise 32..1024", NoiseFollow(SIZES)),
         ("Noise x0.5 32..1K from 64 every 2ep most x4", NoiseFollow(Range(32, 1000, 256, 64, 4.0, 2000), 0.5)),
+        ("noise 32..1K every 2ep from 64", NoiseFollow(Range(32, 1000, 256, 64, every=2000))),
+        ("goodput 32..1024 MOST x4 from 64 every 500 examples", Goodput(Range(32, 1024, 256, 64, 4.0, 500))),
         ("norm test 32..1024", NormTest(SIZES)),
+        ("norm test unbiased 0.9 32..1024", NormTest(SIZES, 0.9, "unbiased")),
         ("norm test 0.9 unbiased 32..1024", NormTest(SIZES, 0.9, "unbiased")),
         ("inner product 32..1024", InnerProduct(SIZES)),
         ("cabs 32..1024 lr 0.05", CABS(SIZES, 0.05)),
@@ -92,6 +95,8 @@ def test_the_coupling_is_handed_on(text: str) -> None:
         ("noise 1024..32", "largest must be at least smallest=1024, not 32"),
         ("noise 32..1024 from 16", "first must lie in 32 to 1024, not 16"),
         ("noise x0 32..1024", "scale must be above 0"),
+        ("noise 32..1024 from 64 from 32", "'from' is given twice"),
+        ("noise 32..1024 max 64", "behind the range may stand 'from 64', 'every 2ep', 'most x4'"),
         ("noise 32..1024 most x1", "most must lie in 2 to 1e+06, not 1.0"),
         ("norm test 0 32..1024", "theta must be above 0"),
         ("cabs 16..2048", "has to be given as a number"),
@@ -180,6 +185,10 @@ def test_a_rate_that_the_policy_sets_itself_is_not_coupled() -> None:
     assert parsed("noise 32..1024", coupling="linear").coupling == "linear"
     assert parsed("divebatch 32..1024").coupling == "linear"
     assert parsed("cabs 32..1024", lr=0.2).lr == 0.2
+
+
+def test_utilisation_is_told_how_many_cores_there_are() -> None:
+    assert parsed("utilisation 32..1024", cores=2) == Utilisation(SIZES, cores=2)
 
 
 def test_epochs_need_an_epoch() -> None:

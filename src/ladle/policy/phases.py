@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from ladle.decision import Decision, Progress
 from ladle.errors import ArgumentError, must
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.segments import Segment, follow, require_ascending, require_at_least, require_growth, table_of
+from ladle.policy.segments import (
+    Segment,
+    follow,
+    pairs,
+    positions,
+    require_ascending,
+    require_at_least,
+    require_growth,
+    table_of,
+)
 from ladle.spec import require_count
 
 if TYPE_CHECKING:
@@ -58,8 +67,9 @@ class Seesaw:
                 why = "the rate has to fall by at least the root of what the batch grows by"
                 raise ArgumentError(must("growth", f"be at most decay={self.decay:g}", self.growth, why, "growth=None"))
         require_at_least("largest", self.largest, "first", self.first)
-        starts = [0, *self.boundaries]
-        require_ascending("boundaries", starts, got=self.boundaries, remedy="boundaries=(1_000_000, 2_000_000)")
+        remedy = "boundaries=(1_000_000, 2_000_000)"
+        object.__setattr__(self, "boundaries", positions("boundaries", self.boundaries, remedy))
+        require_ascending("boundaries", [0, *self.boundaries], got=self.boundaries, remedy=remedy)
 
     @cached_property
     def table(self) -> tuple[Segment, ...]:
@@ -104,6 +114,7 @@ class MeasuredWarmup:
         for name in ("first", "micro_size"):
             require_count(name, getattr(self, name))
         require_at_least("largest", self.largest, "first", self.first)
+        object.__setattr__(self, "critical", pairs("critical", self.critical, "((0, 100), (1_000_000, 400))"))
         starts = [at for at, _ in self.critical]
         rising = all(before < after for before, after in pairwise(starts))
         if not starts or not rising or min(starts) < 0 or any(not 0 < size < math.inf for _, size in self.critical):
@@ -161,6 +172,7 @@ class LateSwitch:
         for name in ("first", "micro_size"):
             require_count(name, getattr(self, name))
         require_at_least("last", self.last, "first", self.first)
+        object.__setattr__(self, "at", positions("at", self.at, "at=(8_000_000,)"))
         require_ascending("at", [0, *self.at], got=self.at, remedy="at=(8_000_000,)")
         if not self.at:
             why = "that is where the batch grows"

@@ -109,6 +109,9 @@ def test_falls_is_where_the_curve_has_come_down(decay: float, end: int) -> None:
         (lambda: Seesaw(64, 2, (10, 10), 128, 1), "boundaries must ascend"),
         (lambda: Seesaw(64, 2, (10,), 32, 1), "largest must be at least first=64"),
         (lambda: LateSwitch(64, 32, (10,), 1), "last must be at least first=64"),
+        (lambda: Seesaw(64, 2, 8000, 128, 1), "boundaries must be positions"),  # type: ignore[arg-type]
+        (lambda: LateSwitch(64, 128, 8000, 1), "at must be positions, one behind the other; got 8000"),  # type: ignore[arg-type]
+        (lambda: MeasuredWarmup(64, 128, ((0, 64, 1),), 1), "critical must be pairs"),  # type: ignore[arg-type]
         (lambda: LateSwitch(64, 128, (), 1), "at must hold a position"),
         (lambda: LateSwitch(64, 128, (0,), 1), "at must ascend"),
         (lambda: MeasuredWarmup(64, 128, (), 1), "critical must be positive sizes at ascending positions"),

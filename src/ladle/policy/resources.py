@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ladle.decision import Decision, Progress
-from ladle.policy.adaptive import Range, may_move, moved, require_between
+from ladle.policy.adaptive import Range, may_move, moved, require_between, require_range
+from ladle.policy.ahead import require_policy
 from ladle.policy.change import AnyCoupling, Memory, decided, require_coupling
 from ladle.policy.timing import Line, line_of, timed
 from ladle.spec import require_count
@@ -44,6 +45,7 @@ class Utilisation:
     needs: ClassVar = ("seconds",)
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("gain", self.gain, 0, 1, why="doubling can at most double the throughput", above=True)
         require_between("wait", self.wait, 0, 1, why="it is a share of the time", above=True)
         require_between("busy", self.busy, 0, 1, why="it is a share of the time", above=True)
@@ -60,7 +62,7 @@ class Utilisation:
         return self.sizes.begin(plan)
 
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = timed(self.sizes.recall(memory), progress)
+        kept = timed(self.sizes.recall(memory, progress), progress)
         present, line = self.sizes.present(kept), line_of(kept)
         inputs, size, why = self._shares(progress.reading), present, "seconds of a second size"
         if line is not None:
@@ -102,6 +104,7 @@ class Retreating:
     smallest: int = 1
 
     def __post_init__(self) -> None:
+        require_policy(self.inner)
         require_between("share", self.share, 0, 1, why="it is a share of the memory", above=True)
         require_count("smallest", self.smallest)
 
@@ -113,7 +116,7 @@ class Retreating:
         return {"inner": self.inner.init(plan)}
 
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = {**(self.init(None) or {}), **(memory or {})}
+        kept = {"inner": None, **(memory or {})}  # The inner policy goes on from the last size by itself.
         kept["inner"], chosen = self.inner.decide(kept["inner"], progress)
         used = self._used(progress.reading)
         retreats = progress.examples > kept.get("looked", progress.examples) and self._retreats(kept, progress.reading)

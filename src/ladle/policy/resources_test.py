@@ -53,6 +53,11 @@ def test_both_reasons_are_given() -> None:
     assert second.reason.endswith("95 % of the memory in use at 1,000 examples (retreat)")
 
 
+def test_what_it_wraps_goes_on_from_the_last_size() -> None:
+    policy = Retreating(Utilisation(Range(32, 4096, 64)))
+    assert policy.decide(None, Progress(1000, reading={"size": 256.0}))[1].spec.size == 256
+
+
 def test_without_a_limit_nothing_is_done() -> None:
     policy = Retreating(Constant(64, 64))
     memory, _ = policy.decide(policy.init(None), Progress())
@@ -82,6 +87,13 @@ def test_waiting_for_data_or_a_full_machine_is_no_reason_to_grow() -> None:
     busy = Utilisation(Range(32, 4096, 64), cores=2)
     assert utilise(busy, 3, cpu_seconds=100.0) == [32, 32, 32]
     assert utilise(busy, 3, cpu_seconds=0.1) == [32, 64, 128]
+
+
+def test_a_policy_and_a_range_are_what_they_are_called() -> None:
+    with pytest.raises(ArgumentError, match="policy must have methods init and decide; got 'noise 32..64'"):
+        Retreating("noise 32..64")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"sizes must be a ladle.policy.Range; got \(32, 64\)"):
+        Utilisation((32, 64))  # type: ignore[arg-type]
 
 
 def test_impossible_shares_are_one_line() -> None:

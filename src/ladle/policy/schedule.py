@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Literal
 from ladle.decision import Decision, Progress
 from ladle.errors import ArgumentError, must
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.segments import Segment, follow, require_ascending, require_at_least, require_growth, table_of
+from ladle.policy.segments import (
+    Segment,
+    follow,
+    pairs,
+    positions,
+    require_ascending,
+    require_at_least,
+    require_growth,
+    table_of,
+)
 from ladle.spec import require_count, rungs
 
 if TYPE_CHECKING:
@@ -45,8 +54,9 @@ class Steps:
 
     def __post_init__(self) -> None:
         require_count("micro_size", self.micro_size)
-        starts = [start for start, _ in self.segments]
-        require_ascending("segments", starts, got=self.segments, remedy="((0, 64), (1_000_000, 128))")
+        remedy = "((0, 64), (1_000_000, 128))"
+        object.__setattr__(self, "segments", pairs("segments", self.segments, remedy))
+        require_ascending("segments", [start for start, _ in self.segments], got=self.segments, remedy=remedy)
         for _, size in self.segments:
             require_count("size", size)
         require_coupling(self.coupling)
@@ -68,7 +78,8 @@ class Geometric:
 
         size(n) = round(min(last, first * growth ** (n // every)))        n: examples drawn
 
-    `coupling` as in `Steps`. AdaBatch is `growth=2` every 20 epochs (Devarakonda et al. 2017, arXiv 1712.02029).
+    `coupling` as in `Steps`. AdaBatch (Devarakonda et al. 2017, arXiv 1712.02029) is `growth=2` every 20 epochs, beside
+    a rate that falls by 0.75 at the same places: the rate's own schedule has to say that.
     Raises `ArgumentError` where `growth` is below 1.01 or `last` is below `first`.
 
     >>> [(segment.start, segment.size) for segment in Geometric(32, 100, growth=2, every=500, micro_size=64).table]
@@ -181,8 +192,9 @@ class GrowInsteadOfDecay:
             require_count(name, getattr(self, name))
         require_growth("decay", self.decay)
         require_at_least("largest", self.largest, "first", self.first)
-        starts = [0, *self.boundaries]
-        require_ascending("boundaries", starts, got=self.boundaries, remedy="boundaries=(1_000_000, 2_000_000)")
+        remedy = "boundaries=(1_000_000, 2_000_000)"
+        object.__setattr__(self, "boundaries", positions("boundaries", self.boundaries, remedy))
+        require_ascending("boundaries", [0, *self.boundaries], got=self.boundaries, remedy=remedy)
 
     @cached_property
     def table(self) -> tuple[Segment, ...]:

@@ -163,6 +163,12 @@ def test_a_ramp_ends_at_the_configured_number_of_consumed_samples() -> None:
     assert sum(size for _, size in made) == end
 
 
+def test_lists_are_as_good_as_tuples() -> None:
+    steps, grow = Steps([[0, 64], [10, 128]], 64), GrowInsteadOfDecay(64, 2, [10, 20], 256, 64)  # type: ignore[arg-type]
+    assert (steps, grow) == (Steps(((0, 64), (10, 128)), 64), GrowInsteadOfDecay(64, 2, (10, 20), 256, 64))
+    assert len({steps, grow}) == 2
+
+
 # --- errors
 
 
@@ -171,6 +177,9 @@ def test_a_ramp_ends_at_the_configured_number_of_consumed_samples() -> None:
     [
         (lambda: Constant(0, 1), "size must be at least 1"),
         (lambda: Steps((), 1), "segments must ascend"),
+        (lambda: Steps("0:64", 1), "segments must be positions, one behind the other; got '0:64'"),  # type: ignore[arg-type]
+        (lambda: Steps((0, 64), 1), "segments must be pairs of a position and a size"),  # type: ignore[arg-type]
+        (lambda: GrowInsteadOfDecay(64, 2, 10, 128, 1), "boundaries must be positions"),  # type: ignore[arg-type]
         (lambda: Steps(((1, 64),), 1), "segments must ascend"),
         (lambda: Steps(((0, 64), (0, 32)), 1), "segments must ascend"),
         (lambda: Steps(((0, 64), (9, 32), (5, 1)), 1), "segments must ascend"),

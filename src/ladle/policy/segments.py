@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from ladle.decision import Decision
 from ladle.errors import ArgumentError, must
@@ -69,6 +70,23 @@ def table_of(pairs: Sequence[tuple[int, int]], coupling: AnyCoupling) -> tuple[S
     """Segments whose rate follows the size; the first size is where the rate belongs."""
     first = pairs[0][1]
     return tuple(Segment(start, size, *coupled(coupling, first, size)) for start, size in pairs)
+
+
+def positions(name: str, value: Any, remedy: str) -> tuple[Any, ...]:
+    """`value` as a tuple, so that a policy is hashable. Raises `ArgumentError` for one number, or text."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ArgumentError(must(name, "be positions, one behind the other", value, "there may be several", remedy))
+    return tuple(value)
+
+
+def pairs(name: str, value: Any, remedy: str) -> tuple[tuple[Any, Any], ...]:
+    """`value` as a tuple of pairs. Raises `ArgumentError` for anything else."""
+    found = positions(name, value, remedy)
+    if any(isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2 for pair in found):
+        raise ArgumentError(
+            must(name, "be pairs of a position and a size", value, "each size begins somewhere", remedy)
+        )
+    return tuple((start, size) for start, size in found)
 
 
 def require_ascending(name: str, starts: Sequence[int], *, got: object, remedy: str) -> None:

@@ -29,6 +29,7 @@ from ladle.policy.adaptive import (
     noise_of,
     numbers,
     require_between,
+    require_range,
     said,
 )
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
@@ -61,6 +62,7 @@ class NoiseFollow:
     needs: ClassVar = ("noise",)
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("scale", self.scale, 0, 1e6, why="it multiplies the noise scale", above=True)
         require_coupling(self.coupling)
 
@@ -82,8 +84,9 @@ class CABS:
         B = lr * tr(Sigma) / loss
 
     For SGD without momentum, and losses whose best value is about zero (Balles, Romero and Hennig 2017, arXiv
-    1612.05086). `lr`: the rate of the run, which stays as it is: one that followed the size would drive it. Raises
-    `RunError` where the loss is negative.
+    1612.05086). `lr`: the rate that the run begins with, which does not follow the size: it would drive it. What is
+    multiplied is the rate in force, with its schedule, wherever a run tells it. Raises `RunError` where the loss is
+    negative.
 
     >>> CABS(Range(16, 2048, micro_size=256), lr=0.1).lr
     0.1
@@ -93,12 +96,14 @@ class CABS:
     lr: float
 
     needs: ClassVar = ("noise",)
+    made_for: ClassVar = ("sgd",)
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("lr", self.lr, 0, 1e9, why="the size is proportional to it", above=True)
 
-    def asked(self, sums: Moments, loss: float) -> Wanted:
-        """The size from the summed moments and the mean loss; the interval is that of tr Sigma."""
+    def asked(self, sums: Moments, loss: float, lr: float) -> Wanted:
+        """The size from the summed moments, the mean loss and the rate; the interval is that of tr Sigma."""
         if loss < 0:
             why, remedy = "the size is a rate times a variance over it", "another policy, such as 'noise 32..1024'"
             raise RunError(must("train_loss", "not be negative", loss, why, remedy))
@@ -107,7 +112,7 @@ class CABS:
         s = sums.trace / sums.count
         error = math.sqrt(max(sums.trace_sq / sums.count - s * s, 0.0) / (sums.count - 1))
         spread = student_t(self.sizes.confidence, sums.count - 1) * error
-        factor = self.lr / max(loss, 1e-30)
+        factor = lr / max(loss, 1e-30)
         return Wanted(*(factor * max(end, 0.0) for end in (s, s - spread, s + spread)))
 
     def init(self, plan: Plan | None) -> Memory:
@@ -116,8 +121,10 @@ class CABS:
     def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
         memory = absorb(self.sizes, memory, progress, also=("train_loss",))
         sums, loss = moments_of(memory), mean_of(memory, "train_loss")
-        wanted = self.asked(sums, loss)
-        inputs = {"trace": sums.trace / (sums.count or math.nan), "train_loss": loss, "asked": wanted.value}
+        lr = progress.reading.get("lr", self.lr)
+        wanted = self.asked(sums, loss, lr)
+        trace = sums.trace / (sums.count or math.nan)
+        inputs = {"trace": trace, "train_loss": loss, "lr": lr, "asked": wanted.value}
         why = f"rate x variance / loss is {wanted.value:.3g} ({wanted.low:.3g} to {wanted.high:.3g})"
         how: dict[str, Any] = {"kind": "cabs", "why": why, "inputs": inputs}
         return follow_wanted(self.sizes, memory, progress, wanted, **how)
@@ -129,7 +136,8 @@ class DiveBatch:
 
         B = delta * n * Delta        Delta = sum_i |g_i|^2 / |sum_i g_i|^2,  so  n Delta = 1 + tr(Sigma)/|G|^2  exactly
 
-    Chen, Wang and Sundaram 2025: once an epoch (`sizes.every`), delta 0.1 to 1, the rate linear in the batch.
+    Chen, Wang and Sundaram 2025: delta 0.1 to 1, the rate linear in the batch, and once an epoch. That last is
+    `Range(every=rows)`: by default it may move at every window.
 
     >>> DiveBatch(Range(32, 1024, micro_size=256), delta=0.5).coupling
     'linear'
@@ -142,6 +150,7 @@ class DiveBatch:
     needs: ClassVar = ("noise",)
 
     def __post_init__(self) -> None:
+        require_range(self.sizes)
         require_between("delta", self.delta, 0, 1e6, why="it multiplies the diversity", above=True)
         require_coupling(self.coupling)
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ladle.decision import Progress
 from ladle.errors import ArgumentError, RunError
 from ladle.moments import Moments
 from ladle.policy.adaptive import Range
@@ -28,15 +29,29 @@ def test_cabs_on_half_the_square_of_theta() -> None:
     lr, theta, variance = 0.1, np.array([3.0, 4.0]), 50.0
     sums = Moments.from_pairs([variance] * 8, [theta @ theta] * 8, 512)
     policy = CABS(SIZES, lr)
-    assert policy.asked(sums, 0.5 * theta @ theta).value == pytest.approx(lr * variance / 12.5)
-    assert policy.asked(sums, 0.0).value > SIZES.largest
+    assert policy.asked(sums, 0.5 * theta @ theta, lr).value == pytest.approx(lr * variance / 12.5)
+    assert policy.asked(sums, 0.0, lr).value > SIZES.largest
     with pytest.raises(RunError, match=r"train_loss must not be negative; got -0\.1"):
-        policy.asked(sums, -0.1)
+        policy.asked(sums, -0.1, lr)
+
+
+def test_cabs_goes_by_the_rate_in_force() -> None:
+    """Where a run tells its rate, that one counts: a schedule lowers it, and the size with it."""
+    sums = {f"noise/{name}": value for name, value in vars(Moments.from_pairs([50.0] * 8, [1.0] * 8, 512)).items()}
+    asked = {}
+    for lr in (None, 0.05):
+        reading = {**sums, "train_loss": 0.1, **({} if lr is None else {"lr": lr})}
+        policy = CABS(SIZES, lr=0.1)
+        _, decision = policy.decide(policy.init(None), Progress(512, reading=reading))
+        asked[lr] = decision.inputs["asked"]
+    assert asked == {None: pytest.approx(50.0), 0.05: pytest.approx(25.0)}
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: NoiseFollow((32, 64)), "sizes must be a ladle.policy.Range; got (32, 64)"),  # type: ignore[arg-type]
+        (lambda: CABS("16..64", 0.1), "sizes must be a ladle.policy.Range"),  # type: ignore[arg-type]
         (lambda: NoiseFollow(SIZES, 0), "scale must be above 0"),
         (lambda: NoiseFollow(SIZES, coupling="cubic"), "cubic"),  # type: ignore[arg-type]
         (lambda: NoiseFollow(SIZES, coupling=3), "coupling must be a rule or have a method at(size)"),  # type: ignore[arg-type]

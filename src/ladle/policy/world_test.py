@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -78,9 +78,11 @@ class World:
 
     def _valid(self, before: Progress, position: int) -> dict[str, float]:
         if position % self.epoch:
-            return {name: value for name, value in before.reading.items() if name.startswith("valid_")}
+            kept = ("evaluated", "valid_loss", "valid_accuracy")
+            return {name: value for name, value in before.reading.items() if name in kept}
         epochs = position // self.epoch
-        return {"valid_loss": 2.3 - 0.1 * min(epochs, 10) + 1e-3 * math.sin(7.0 * epochs), "valid_accuracy": 0.5}
+        loss = 2.3 - 0.1 * min(epochs, 10) + 1e-3 * math.sin(7.0 * epochs)
+        return {"evaluated": position, "valid_loss": loss, "valid_accuracy": 0.5}
 
     @lru_cache(maxsize=4096)  # noqa: B019
     def _reading(self, start: int, updates: int, spec: BatchSpec) -> dict[str, float]:
@@ -129,5 +131,5 @@ def sizes_of(rows: list[tuple[Progress, Any, Decision]]) -> list[int]:
     return [decision.spec.size for _, _, decision in rows]
 
 
-def changes(sizes: list[int]) -> list[tuple[int, int]]:
-    return [(before, after) for before, after in pairwise(sizes) if before != after]
+def changes(values: Sequence[float]) -> list[tuple[float, float]]:
+    return [(before, after) for before, after in pairwise(values) if before != after]

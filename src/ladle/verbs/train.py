@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ from ladle import record
 from ladle.arguments import OptionalData
 from ladle.errors import ArgumentError, must
 from ladle.verbs.common import Common, print_json, rate_from
+
+CHANGED = {"data", "resume", "size", "micro_size", "schedule", "rule", "until", "checkpoint_every", "quiet", "json"}
+"""Options that a later sitting has of its own."""
 
 
 @dataclass
@@ -27,7 +30,9 @@ class Train(Common):
     """When to end: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5"."""
     schedule: str | None = None
     """Batch size over time: "0:64 10ep:128", "grow 64 x5 at 10ep 20ep max 2048", "warmup 8->64 over 1ep", ..."""
-    rule: Literal["none", "linear", "square root", "sde", "half-life", "legw", "adamw timescale"] | None = None
+    rule: (
+        Literal["none", "linear", "square root", "sde", "half-life", "legw", "adamw timescale", "completed"] | None
+    ) = None
     """How rate and constants follow the size of a schedule; the optimiser's usual rule where left out."""
     lr: str = "auto"
     """auto, or the rate at the first batch size."""
@@ -40,7 +45,7 @@ class Train(Common):
     seed: int = 0
     """Seed of initial parameters, data order and dropout."""
     resume: Path | None = None
-    """Go on with the run in this folder; --size and --until may differ from before."""
+    """Go on with the run in this folder; --size or --schedule (and --rule), --micro-size and --until may differ."""
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints."""
     quiet: bool = False
@@ -56,9 +61,21 @@ class Train(Common):
         if self.data is not None:
             why, remedy = "the run's own data is used", f"ladle train --resume {self.resume}"
             raise ArgumentError(must("DATA", "be left out with --resume", self.data, why, remedy))
+        self._require_kept()
         request = resuming.Request.of_folder(self.resume)
-        request = request.changed(self.size, self.micro_size, self.schedule, self.until)
+        request = request.changed(self.size, self.micro_size, self.schedule, self.until, self.rule)
+        if self.rule is not None and self.size is None and request.schedule is None:
+            why = "it says how the rate follows another size"
+            raise ArgumentError(must("rule", "come with --size or --schedule", self.rule, why, "leaving it out"))
         return self._end(resuming.resume(request, self.resume, **how))
+
+    def _require_kept(self) -> None:
+        """Refuse with --resume what a run has from its beginning."""
+        for one in fields(self):
+            if one.name not in CHANGED and (given := getattr(self, one.name)) != one.default:
+                why, remedy = "the run goes on as it began", "a new run for that"
+                name = f"--{one.name.replace('_', '-')}"
+                raise ArgumentError(must(name, "be left out with --resume", given, why, remedy))
 
     def _request(self) -> Any:
         from ladle.resuming import Request
