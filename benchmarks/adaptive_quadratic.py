@@ -133,7 +133,9 @@ def main(quick: bool) -> None:
     print(f"best constant size: {made.best.size}")
     print(table(["size or policy", "from", "rate", "steps (range)", "examples", "seconds", "switches", "x best"], rows))
     constants = {row.size: {"lr": row.lr, "steps": row.steps, "seconds": row.seconds} for row in made.constants}
-    print(save("adaptive_quadratic", quick=quick, n=len(SEEDS), best=made.best.size, constants=constants, policies=found))
+    print(
+        save("adaptive_quadratic", quick=quick, n=len(SEEDS), best=made.best.size, constants=constants, policies=found)
+    )
 
 
 if __name__ == "__main__":

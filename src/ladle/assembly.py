@@ -122,7 +122,7 @@ class Assembly:
         return replace(self, step=step)
 
     def require_sum(self) -> None:
-        """Refuse a loss of the user's that is no sum over examples, tried on the first rows: its noise is to be measured.
+        """Refuse a loss of the user's that is no sum over examples, tried on a few rows before its noise is measured.
 
         Rows that travel may share what is beside them, such as a graph's nodes, and are not tried.
         """

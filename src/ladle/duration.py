@@ -86,7 +86,7 @@ class Until:
         return until
 
     def stop(self, epoch_size: int) -> int | None:
-        """The position in examples (by the run's clock) at which it ends, or None where only steps or seconds bound it."""
+        """The position in examples, by the run's clock, at which it ends; None where only steps or seconds bound it."""
         bounds = [self.examples] if self.examples is not None else []
         if self.epochs is not None:
             bounds.append(_first_position(self.epochs, epoch_size))
@@ -117,12 +117,12 @@ class Until:
         return None
 
 
-def window_end(position: int, window: int, epoch_size: int | None) -> int:
+def window_stop(position: int, window: int, epoch_size: int | None) -> int:
     """Where the window that `position` lies in ends: at the next multiple of `window` of its epoch, or with the epoch.
 
     Counted from the epoch's start, so that no sliver of a window is left at its end. None: one epoch without an end.
 
-    >>> window_end(480, 480, 1438), window_end(1437, 480, 1438), window_end(1440, 480, 1438)
+    >>> window_stop(480, 480, 1438), window_stop(1437, 480, 1438), window_stop(1440, 480, 1438)
     (960, 1438, 1918)
     """
     begun = position // epoch_size * epoch_size if epoch_size else 0

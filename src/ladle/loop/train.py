@@ -16,7 +16,7 @@ from ladle.batch import updates_until
 from ladle.carry import Carry
 from ladle.cursor import Cursor, Shard
 from ladle.decision import Decision, Progress
-from ladle.duration import Until, window_end
+from ladle.duration import Until, window_stop
 from ladle.errors import EndOfStream, RunError, must
 from ladle.loop.intake import Intake
 from ladle.observation import Observation
@@ -109,8 +109,8 @@ def train(
 def _window_end(
     progress: Progress, decision: Decision, *, ends: tuple[int | None, ...], window: int, epoch_size: int
 ) -> int:
-    """Where the next window ends: at the first of `ends`, or as `window_end` has it."""
-    end = min(end for end in (*ends, window_end(progress.examples, window, epoch_size)) if end is not None)
+    """Where the next window ends: at the first of `ends`, or as `window_stop` has it."""
+    end = min(end for end in (*ends, window_stop(progress.examples, window, epoch_size)) if end is not None)
     if end <= progress.examples:
         because, remedy = "a window needs an update", "stop=None"
         raise RunError(must("policy", f"decide past position {progress.examples}", decision, because, remedy))

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 from ladle.decision import Decision, Progress
-from ladle.duration import Target, Until, window_end
+from ladle.duration import Target, Until, window_stop
 from ladle.errors import ArgumentError, must
 from ladle.plan import Plan
 from ladle.planner.meter import Meter, readings
@@ -202,7 +202,7 @@ def _steps(decision: Decision, progress: Progress, until: Until, window: int, ep
     """Updates of the next window; the last one may pass its end."""
     stop = until.stop(epoch_size or 1)
     bound = None if stop is None else decision.clock.reaches(stop)
-    ends = decision.stop, bound, window_end(progress.examples, window, epoch_size)
+    ends = decision.stop, bound, window_stop(progress.examples, window, epoch_size)
     end = min(end for end in ends if end is not None)
     if end <= progress.examples:
         why = "a window needs an update"

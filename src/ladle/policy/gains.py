@@ -40,13 +40,15 @@ class AdaScale:
 
     Johnson, Agrawal, Gu and Guestrin 2020 (arXiv 2007.05105): linear scaling where noise rules, none where it does not.
     Where |G|^2 is known from above only, the gain is the smallest that the interval allows; 1 before anything is known.
-    It moves where the interval of the gain no longer holds the one in force: measurement noise alone moves nothing.
+    It moves where the interval of the gain no longer holds the one in force, by more than `still`: measurement noise
+    alone moves nothing.
 
     An update counts r updates at `base`, r base examples, and by that clock the run goes: a learning-rate schedule is
     read there, and epochs and examples that end the run are those of a run at `base`. So a run of 30 epochs takes more
     of them, in fewer updates, and its schedule ends with it (the paper's scale-invariant iterations).
 
     - `inner`: the policy that sets the size; its own rate factor is not used. `base`: the size the rate was tuned at.
+    - `still`: relative change of the gain below which the rate is left alone.
     - `half_life`: measured updates until a measurement counts half.
 
     >>> from ladle.policy.constant import Constant
@@ -57,6 +59,7 @@ class AdaScale:
 
     inner: Policy
     base: int
+    still: float = 0.1
     half_life: float = HALF_LIFE
 
     @property
@@ -70,6 +73,7 @@ class AdaScale:
 
     def __post_init__(self) -> None:
         require_count("base", self.base)
+        require_between("still", self.still, 0, 1, why="it is a relative change")
         require_between("half_life", self.half_life, 1, 1e12, why="it counts measured updates")
 
     def init(self, plan: Plan | None) -> Memory:
@@ -99,11 +103,10 @@ class AdaScale:
         """The gain; or the factor in force, where the size is the same and what is known does not speak against it."""
         if noise.verdict == "unresolved":
             return memory["lr_factor"] if memory.get("size") == size else 1.0
-        old = memory.get("lr_factor") if memory.get("size") == size else None
-        low, high = (gain(phi, self.base, size) for phi in (noise.low, noise.high))
-        if old is not None and low <= old <= high:
-            return old
-        return gain(noise.low if noise.verdict == "lower bound only" else noise.value, self.base, size)
+        phi = noise.low if noise.verdict == "lower bound only" else noise.value
+        low, new, high = (gain(end, self.base, size) for end in (noise.low, phi, noise.high))
+        old = memory["lr_factor"] if memory.get("size") == size else math.nan
+        return old if low <= old <= high or abs(new / old - 1) <= self.still else new
 
 
 @dataclass(frozen=True)

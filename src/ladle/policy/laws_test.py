@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -206,9 +207,9 @@ def measuring(request: pytest.FixtureRequest) -> Case:
     return case_of(request.param)
 
 
-def one_way(moves: list[tuple[float, float]]) -> bool:
-    """Whether all of them go up, or all down."""
-    return len({after > before for before, after in moves}) < 2
+def turns(moves: list[tuple[float, float]]) -> int:
+    """How often a move goes against the one before it."""
+    return sum((a[1] > a[0]) != (b[1] > b[0]) for a, b in pairwise(moves))
 
 
 @pytest.mark.parametrize("phi", [90.5, 362.0, 2500.0])
@@ -218,9 +219,11 @@ def test_a_constant_signal_moves_size_and_rate_a_few_times_and_never_back(measur
     for seed, dimension in ((0, 8), (1, 400)):
         whole = replace(measuring.world, phi=constant(phi), seed=seed, dimension=dimension).whole(measuring.policy)
         moves, rates = changes(sizes_of(whole)), changes([decision.lr_factor for _, _, decision in whole])
-        assert one_way(moves), moves
+        assert not turns(moves), moves
         assert len(moves) <= max(most, 4), moves
-        assert one_way(rates) or isinstance(measuring.policy, AdaScale), rates  # Its gain is not as calm yet.
+        # A gain that was measured while the batch still grew may be too large, and is put right once.
+        turned = 1 if isinstance(measuring.policy, AdaScale) else 0
+        assert turns(rates) <= turned, rates
 
 
 def test_a_rising_signal_never_makes_it_smaller(measuring: Case) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ladle.batch import updates_until, window_end
 from ladle.decision import Decision, Progress
+from ladle.duration import window_stop
 from ladle.moments import Moments
 from ladle.spec import BatchSpec
 
@@ -35,7 +36,7 @@ def rising(done: float) -> float:
 class World:
     """Gaussian gradients of `dimension` equal directions with tr Sigma = 30 and a noise scale that `phi` gives.
 
-    Windows end at multiples of `window`, at epochs' ends and where decisions do, as in the loop. The training loss is
+    Windows end where those of the loop do. The training loss is
     |G|^2, so that CABS at rate 1 asks for the noise scale; that of validation stops falling at the tenth epoch.
     """
 
@@ -62,8 +63,8 @@ class World:
     def after(self, progress: Progress, decision: Decision) -> Progress:
         """What is known after a window at `decision`."""
         position, size = progress.examples, decision.spec.size
-        ends = [(position // every + 1) * every for every in (self.window, self.epoch)]
-        stop = min(end for end in (*ends, self.end, decision.stop) if end is not None)
+        ends = window_stop(position, self.window, self.epoch), self.end, decision.stop
+        stop = min(end for end in ends if end is not None)
         updates = updates_until(position, stop, size, self.epoch)
         position = window_end(position, size, updates, self.epoch)
         reading = {**self._valid(progress, position), **self._reading(progress.examples, updates, decision.spec)}
