@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import threading
 
@@ -17,7 +16,8 @@ def handlers_come_back():
 
 
 def send(number: signal.Signals) -> None:
-    os.kill(os.getpid(), number)
+    """To this thread: one sent to the process may be taken by another thread, and come a moment later."""
+    signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
