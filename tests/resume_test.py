@@ -21,7 +21,7 @@ from ladle.record import CHECKPOINTS, METRICS_FILE, RUN_FILE, read_json, read_li
 
 TIMES = ("seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "window_seconds")
 TIMES += ("memory_bytes", "memory_limit_bytes")
-SCHEDULE = " ".join(f"{2500 * n}:{(16, 24, 40)[n % 3]}" for n in range(50))
+SCHEDULE = " ".join(f"{2500 * n}:{(16, 24, 40)[n % 3]}" for n in range(170))
 SWITCHING = ["--schedule", SCHEDULE, "--rule", "half-life"]
 """Instead of one size: it changes inside every second pass, and rate and decay rates move with it."""
 RUN = ["train", "digits", "--size", "16", "--lr", "0.001", "--until", "100 epochs", "--checkpoint-every", "0.02"]
@@ -83,7 +83,7 @@ def parameters(folder: Path) -> list[np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [6, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path, environment: dict[str, str], most: int) -> None:
-    run = [*RUN[:2], *SWITCHING, *RUN[4:]]
+    run = [*RUN[:2], *SWITCHING, *RUN[4:], "--until", f"{15 * most + 10} epochs"]
     finished(ladle([*run, "--out", "whole"], environment, tmp_path))
     chance, kills, sizes = random.Random(0), 0, set()
     process = ladle([*run, "--out", "broken"], environment, tmp_path)
