@@ -33,8 +33,8 @@ from ladle.moments import Gauge
 from ladle.policy.constant import Constant
 
 MODELS = {
-    "mlp": (partial(ladle.models.mlp, 784, 256, 10), 15_360),
-    "convnet": (partial(ladle.models.convnet, (28, 28, 1), 10, width=8), 2_560),
+    "mlp": (partial(ladle.models.mlp, 784, 256, 10), 61_440),
+    "convnet": (partial(ladle.models.convnet, (28, 28, 1), 10, width=8), 20_480),
 }
 """Models, and how many examples one timed part trains on."""
 

@@ -31,14 +31,13 @@ Geometry = Literal["sgd", "preconditioned"]
 class Gauge:
     """How gradient moments are taken while training.
 
-    An update of two or more micro-batches, or on two or more devices, has pieces as it is, whose gradients only have
-    to be read once more: one in `every_accumulated`. One micro-batch has no spread, so one update in `every` is cut
-    into `parts` for the purpose: the same gradient to rounding.
+    One update in `every` is measured. One of several micro-batches has pieces as it is, and so has one micro-batch on
+    several devices: their gradients only have to be read once more. A micro-batch on one device has no spread and is
+    cut into `parts` for the purpose: the same gradient to rounding.
 
-    - `every`: from one update that is cut to the next, where an update is one micro-batch; 0 cuts none.
-    - `every_accumulated`: from one update that is measured to the next, where it has pieces; in a window of few updates
-      fewer, so that `LEAST` are measured. 1 measures all.
-    - `parts`: pieces of a cut one. More pieces, less error: var(trace) falls as 1/(parts - 1).
+    - `every`: from one update that is measured to the next; 1 measures all. In a window of few updates those that have
+      pieces as they are come more often, so that `LEAST` are measured.
+    - `parts`: pieces of a cut one; 1 cuts none. More pieces, less error: var(trace) falls as 1/(parts - 1).
     - `per_example`: one gradient per example, in every update: least error, most memory.
     - `geometry`: "sgd" measures g. "preconditioned" measures P g, P = 1/(sqrt(v) + eps) of Adam and its kin before the
       update: tr(P Sigma P) / |P G|^2. That depends on the batch the run used, and is not the same number.
@@ -51,19 +50,16 @@ class Gauge:
     """
 
     every: int = 16
-    every_accumulated: int = 8
     parts: int = 4
     per_example: bool = False
     geometry: Geometry = "sgd"
     projection: bool = False
 
     def __post_init__(self) -> None:
-        if self.every != 0:
-            require_count("every", self.every)
-        require_count("every_accumulated", self.every_accumulated)
-        least, why = (4, "half of them give the direction") if self.projection else (2, "one has no spread")
-        if require_count("parts", self.parts) < least:
-            raise ArgumentError(must("parts", f"be at least {least}", self.parts, why, f"parts={least}"))
+        require_count("every", self.every)
+        if 1 < require_count("parts", self.parts) < 4 and self.projection:
+            why = "two of them give directions, and one has no spread"
+            raise ArgumentError(must("parts", "be at least 4, or 1", self.parts, why, "parts=8"))
         if self.geometry not in ("sgd", "preconditioned"):
             why = "moments are of g or of P g"
             raise ArgumentError(must("geometry", "be 'sgd' or 'preconditioned'", self.geometry, why, "'sgd'"))
@@ -72,20 +68,19 @@ class Gauge:
             raise ArgumentError(must("projection", "be False with per_example", True, why, "per_example=False"))
 
     def stride(self, updates: int) -> int:
-        """From one update that is measured to the next, in a window of `updates` that have pieces.
+        """From one update that is measured to the next, in a window of `updates` that have pieces as they are.
 
         >>> Gauge().stride(500), Gauge().stride(30), Gauge().stride(6)
-        (8, 3, 1)
+        (16, 3, 1)
         """
-        return min(self.every_accumulated, max(updates // LEAST, 1))
+        return min(self.every, max(updates // LEAST, 1))
 
     def join(self, other: Gauge | None) -> Gauge:
         """What measures enough for both."""
         if other is None:
             return self
         return Gauge(
-            every=min(filter(None, (self.every, other.every)), default=0),
-            every_accumulated=min(self.every_accumulated, other.every_accumulated),
+            every=min(self.every, other.every),
             parts=max(self.parts, other.parts),
             per_example=self.per_example or other.per_example,
             geometry=self.geometry if self.geometry != "sgd" else other.geometry,

@@ -84,8 +84,8 @@ def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge)
                 "group or layer norm, or a batch size that does not depend on gradient noise",
             )
         )
-    if (gauge.every or gauge.per_example) and jax.tree.leaves(jax.eval_shape(objective.init, jax.random.key(0))[1]):
-        why, remedy = "pieces of its rows would change that state one after the other", "Gauge(every=0)"
+    if (gauge.parts > 1 or gauge.per_example) and jax.tree.leaves(jax.eval_shape(objective.init, jax.random.key(0))[1]):
+        why, remedy = "pieces of its rows would change that state one after the other", "Gauge(parts=1)"
         raise ArgumentError(must("gauge", "cut no micro-batch of a model with a state", gauge, why, remedy))
     if gauge.geometry == "sgd":
         return

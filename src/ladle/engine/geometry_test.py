@@ -89,7 +89,7 @@ def test_the_projection_is_that_along_the_true_gradient(micro):
     )
     g = -h * x.astype(np.float64)
     truth, spec = np.var(g @ g.mean(0)), BatchSpec(64, micro, updates=512)
-    step = sgd(objective, gauge=Gauge(every=1, every_accumulated=1, parts=8, projection=True))
+    step = sgd(objective, gauge=Gauge(every=1, parts=8, projection=True))
     found = []
     for seed in range(16):
         feed = ResidentFeed(Arrays({"x": x}), Permuted(rows, seed))
@@ -149,7 +149,7 @@ def test_rmsprops_geometry_needs_no_count(lane="resident"):
 @pytest.mark.parametrize(("micro", "per_example"), [(10, False), (4, False), (10, True)])
 def test_a_ragged_last_batch_is_not_measured(lane, micro, per_example):
     """37 rows in batches of 10: the fourth has 7."""
-    gauge = Gauge(every=1, every_accumulated=1, per_example=per_example)
+    gauge = Gauge(every=1, per_example=per_example)
     _, observation, _ = run(sgd(gauge=gauge), feed_of(lane), BatchSpec(10, micro, updates=4))
     assert (observation.moments().count, observation.moments().examples) == (3, 30)
 

@@ -154,7 +154,7 @@ def test_moments_are_taken_at_the_parameters_that_the_pilot_reached(small: Compi
     """An epoch of the pilot, then updates at rate zero, all of them measured: the same as by hand."""
     state, _, _ = run(small.step, small.feed, BatchSpec(4, 4, updates=10), lr=0.5)  # ceil(37 / 4) updates, one epoch
     draw, _ = small.feed.draw(small.feed.start().__class__(37), BatchSpec(8, 4, updates=6))
-    _, observation = sgd(gauge=Gauge(every_accumulated=1))(state, draw, BatchSpec(8, 4, updates=6), 0.0)
+    _, observation = sgd(gauge=Gauge(every=1))(state, draw, BatchSpec(8, 4, updates=6), 0.0)
     found = small.moments(BatchSpec(8, 4), updates=6)
     assert found == observation.moments()
     assert found.count == 5, "five of 8 = 4 + 4; the last of the pass has 5 = 4 + 1"

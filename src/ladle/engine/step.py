@@ -88,12 +88,13 @@ class CompiledStep:
         self.names = updates_.sum_names(objective)
         self.rate = rate
         self.gauge = gauge
-        self._gradient = self._micro_gradient()
+        per_example = gauge is not None and gauge.per_example
+        self._gradient = updates_.per_example_gradient if per_example else updates_.micro_gradient
         # Results are placed as the inputs are: left to the compiler, a first call could differ from the second.
         compiled = partial(jax.jit, out_shardings=self.layout.replicated)
         self._init = compiled(partial(init_state, objective, optimizer))
         static = ("micro_size", "accumulate", "program")
-        self._cut = bool(gauge and gauge.every and not gauge.per_example and self.layout.devices == 1)
+        self._cut = gauge is not None and gauge.parts > 1 and not per_example
         self._projects = bool(gauge and gauge.projection)
         self._window = compiled(self._trace_window, static_argnames=static, donate_argnums=0)
         self._accumulate = compiled(self._trace_accumulate, static_argnames="cut", donate_argnums=0)
@@ -309,7 +310,7 @@ class CompiledStep:
             return carry[-1] > 0
 
         def cuts(offset):
-            return self._measures(offset, size, left_in_pass(offset))
+            return self._cuts(offset, size, left_in_pass(offset), every)
 
         def stretch(carry):
             # One that is cut, where its turn is, and those up to the next. A choice inside each update would write its
@@ -321,15 +322,6 @@ class CompiledStep:
         loop = stretch if self._cut and not accumulate else update
         state, sums, *_ = lax.while_loop(more, loop, start)
         return state, sums
-
-    def _micro_gradient(self) -> Any:
-        """The gradient of one micro-batch, with the moments that come with it on this layout."""
-        devices = self.layout.devices
-        if self.gauge is None or not (self.gauge.per_example or devices > 1):
-            return updates_.micro_gradient
-        if self.gauge.per_example:
-            return updates_.per_example_gradient
-        return partial(updates_.cut_gradient, parts=devices, together=True)  # each device's own part
 
     def _view(self, state: State) -> updates_.View | None:
         """How gradients are looked at; None where no moments are taken, or the loss is no sum over examples."""
@@ -351,11 +343,11 @@ class CompiledStep:
         """
         return (offset // size % every == 0) & (count == size)
 
-    def _measures(self, offset: Any, size: Any, count: Any) -> Any:
-        """Whether the update of one micro-batch that begins at place `offset` of a pass is cut to be measured."""
+    def _cuts(self, offset: Any, size: Any, count: Any, every: Any) -> Any:
+        """Whether an update of one micro-batch is cut to be measured. Devices hold pieces of it as it is."""
         if not self._cut or self.gauge is None:
             return False
-        return self._reads(offset, size, count, self.gauge.every)
+        return self._reads(offset, size, count, every if self.layout.devices > 1 else self.gauge.every)
 
     def _whole(
         self,
@@ -370,8 +362,10 @@ class CompiledStep:
         if not cut:
             return self._gradient(self.objective, state.params, done.model_state, micro, view, measured)
         assert self.gauge is not None and view is not None
-        parts = min(self.gauge.parts, micro.weight.shape[0])
         pieces = partial(updates_.cut_gradient, self.objective, state.params, done.model_state)
+        if (devices := self.layout.devices) > 1:
+            return pieces(micro, view, parts=devices, together=True)  # each device's own part
+        parts = min(self.gauge.parts, micro.weight.shape[0])
         if not self._projects or parts < 4:
             return pieces(micro, view, parts=parts)
         third, bare = parts // 3, micro._replace(levels=None)
@@ -392,7 +386,7 @@ class CompiledStep:
         epoch, offset = divmod(start, draw.epoch_size)
         count, every = draw.counts[update], self._stride(len(draw.counts))
         third = max(steps_of(count, spec.micro_size) // 3, 1)
-        cut = bool(spec.micro_steps == 1 and self._measures(offset, spec.size, count))
+        cut = bool(spec.micro_steps == 1 and self._cuts(offset, spec.size, count, every))
         measured = np.bool_(self._reads(offset, spec.size, count, every))
         for number, batch in enumerate(draw.micro_batches(update, spec.micro_size)):
             if self._projects and number in (third, 2 * third):

@@ -112,7 +112,7 @@ for lane, per_example in (("resident", False), ("host", False), ("resident", Tru
     found[f"{lane} run"] = [*flat(state.params).tolist(), observation.read()["train_loss"]]
 found["evaluate"] = list(Evaluator(OBJECTIVE, step.layout, rows=10)(step.init(0), SOURCE.tree).values())
 if (devices := jax.device_count()) > 1:
-    state, observation, draw = run(sgd(gauge=Gauge(every=0)), feed_of("resident"), BatchSpec(32, 32))
+    state, observation, draw = run(sgd(gauge=Gauge()), feed_of("resident"), BatchSpec(32, 32))
     parts = np.split(draw.ids()[0], devices)
     expected = Moments.from_gradients([reference(part)[0] for part in parts], 32 // devices)
     moments = observation.moments()
@@ -320,7 +320,7 @@ def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, eve
     A pass of 37 has four, and the last of them, 7 = 4 + 3, is not.
     """
     weight = np.arange(N) % 4 / np.float32(2) if weighted else fakes.ONES
-    step = sgd(gauge=Gauge(every_accumulated=every))
+    step = sgd(gauge=Gauge(every=every))
     _, observation, draw = run(step, feed_of(lane, weight), BatchSpec(10, 4, updates=8 * every), lr=0.0)
     pairs, measured = [], [ids for number, ids in enumerate(draw.ids()) if number % 4 in range(0, 3, every)]
     for ids in measured:
