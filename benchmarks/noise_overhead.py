@@ -1,8 +1,8 @@
 """What measuring the gradient noise scale costs: seconds of training with and without it, Fashion-MNIST.
 
-Claims: at most 5 % where updates are accumulated from micro-batches or shared by replicas, of which one in eight is
-measured, at most 15 % where an update is one micro-batch and one in 16 is cut in four to be measured
-(`ladle.moments.Gauge`), for an MLP 784-256-10 and a small convnet.
+Claims: at most 5 % where updates are accumulated from micro-batches or shared by replicas, at most 15 % where an update
+is one micro-batch that is cut in four to be measured, for an MLP 784-256-10 and a small convnet. One update in 16 is
+measured (`ladle.moments.Gauge`).
 
     python benchmarks/noise_overhead.py [--quick]          (LADLE_DATA names the folder of data sets)
 

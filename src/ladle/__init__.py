@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from ladle.models import from_equinox, losses, metrics
     from ladle.planning import plan
     from ladle.recurring import recur
+    from ladle.run import Run
     from ladle.searching import Search, search
-    from ladle.training import Run, fit
+    from ladle.training import fit
 
 __version__ = "0.1.0"
 
@@ -59,7 +60,7 @@ __all__ = [
 
 _LATER = {
     "fit": ("ladle.training", "fit"),
-    "Run": ("ladle.training", "Run"),
+    "Run": ("ladle.run", "Run"),
     "plan": ("ladle.planning", "plan"),
     "compare": ("ladle.comparing", "compare"),
     "Comparison": ("ladle.comparing", "Comparison"),

@@ -23,9 +23,10 @@ from ladle.monitor.console import Console, console
 from ladle.plan import Plan
 from ladle.planning import plan as make_plan
 from ladle.report.table import text
+from ladle.run import Run
 from ladle.spec import BatchSpec
 from ladle.task import Task
-from ladle.training import Run, fit
+from ladle.training import fit
 
 FIELDS = (
     "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",

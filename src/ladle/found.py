@@ -10,7 +10,7 @@ from typing import Any
 
 from ladle import record
 from ladle.report.searched import text
-from ladle.training import Run
+from ladle.run import Run
 from ladle.trials.row import Row
 from ladle.trials.trial import Outcome
 

@@ -22,9 +22,10 @@ from ladle.errors import ArgumentError, must, nearest
 from ladle.monitor.console import Console
 from ladle.planner.bandit import Bandit, Pick, Trial
 from ladle.protocols import Meter
+from ladle.run import Run
 from ladle.spec import require_count
 from ladle.task import Task
-from ladle.training import Run, fit
+from ladle.training import fit
 
 TRIAL_FILE = "trial.json"
 

@@ -20,9 +20,10 @@ from ladle.planning import largest_micro
 from ladle.planning import plan as make_plan
 from ladle.policy.constant import Constant
 from ladle.protocols import Policy
+from ladle.run import Run
 from ladle.scaling import Rule
 from ladle.scheduling import Base, base_at, of_one_size, rate_size, scheduled
-from ladle.training import Run, fit
+from ladle.training import fit
 
 REQUEST = "request"
 """Its key in run.json."""

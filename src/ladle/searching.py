@@ -17,8 +17,9 @@ from ladle.duration import Until
 from ladle.found import Search, to_json, unfinished
 from ladle.monitor.console import Console, console
 from ladle.options import TaskOptions
+from ladle.run import Run
 from ladle.task import Task
-from ladle.training import Run, fit
+from ladle.training import fit
 from ladle.trials.choice import judge
 from ladle.trials.methods import METHODS, PROPOSED
 from ladle.trials.trial import Executor
