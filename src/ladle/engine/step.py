@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial, reduce
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any, cast
 
 import jax
@@ -22,7 +22,8 @@ from ladle.batch import Batch, Draw
 from ladle.decision import Clock
 from ladle.engine import averages
 from ladle.engine import update as updates_
-from ladle.engine.geometry import preconditioner, require_measurable
+from ladle.engine.geometry import require_measurable
+from ladle.engine.measuring import Measuring
 from ladle.engine.mesh import Layout, layout
 from ladle.engine.objective import Objective
 from ladle.engine.optimizer import Optimizer
@@ -81,21 +82,16 @@ class CompiledStep:
             require_measurable(objective, optimizer, gauge)
         self.objective = objective
         self.optimizer = optimizer
-        self.moments = moments
-        self._pieces = moments and objective.additive
         self.devices = devices
         self.layout: Layout = layout(devices)
         self.names = updates_.sum_names(objective)
         self.rate = rate
         self.gauge = gauge
-        per_example = gauge is not None and gauge.per_example
-        self._gradient = updates_.per_example_gradient if per_example else updates_.micro_gradient
+        self.measuring = Measuring(objective, gauge, self.layout.devices, moments)
         # Results are placed as the inputs are: left to the compiler, a first call could differ from the second.
         compiled = partial(jax.jit, out_shardings=self.layout.replicated)
         self._init = compiled(partial(init_state, objective, optimizer))
         static = ("micro_size", "accumulate", "program")
-        self._cut = gauge is not None and gauge.parts > 1 and not per_example
-        self._projects = bool(gauge and gauge.projection)
         self._window = compiled(self._trace_window, static_argnames=static, donate_argnums=0)
         self._accumulate = compiled(self._trace_accumulate, static_argnames="cut", donate_argnums=0)
         self._apply = compiled(self._trace_apply, donate_argnums=0)
@@ -232,7 +228,9 @@ class CompiledStep:
         """
         resident = Resident(draw.data, draw.weight, dict(draw.order.tables()))
         count = spec.updates if updates is None else updates
-        numbers = np.array([draw.epoch, draw.offset, spec.size, count, every or self._stride(count)], np.uint32)
+        numbers = np.array(
+            [draw.epoch, draw.offset, spec.size, count, every or self.measuring.stride(count)], np.uint32
+        )
         return resident, numbers, pace_of(lr_factor, clock)
 
     def lower(self, shapes: tuple[Any, ...], program: OrderProgram, spec: BatchSpec) -> Any:
@@ -273,21 +271,22 @@ class CompiledStep:
             return gather(self.layout, program, resident, state, epoch, first, count, micro_size)
 
         def gradient(state: State, epoch: jax.Array, offset: jax.Array, count: jax.Array, cut: bool):
-            view, none = self._view(state), self._trace_zero(state)
-            measured = self._reads(offset, size, count, every)
+            view, none = self.measuring.view(state), self._trace_zero(state)
+            pieced = accumulate or self.measuring.per_example  # A micro-batch that is not cut is one piece.
+            measured = pieced and self.measuring.reads(offset, size, count, every)
             if not accumulate:
-                return self._whole(state, none, rows(state, epoch, offset, count), view, cut, measured)
+                return self.measuring.gradient(state, none, rows(state, epoch, offset, count), view, measured, cut)
 
             def micro_steps(done, first, end, view):
                 def micro_step(carry):
                     done, first = carry
                     micro = rows(state, epoch, offset + first, count - first)
-                    new = self._gradient(self.objective, state.params, done.model_state, micro, view, measured)
+                    new = self.measuring.gradient(state, done, micro, view, measured)
                     return done.add(new), first + np.uint32(micro_size)
 
                 return lax.while_loop(lambda carry: carry[1] < end, micro_step, (done, first))[0]
 
-            if not self._projects or view is None:
+            if not self.measuring.projects or view is None:
                 return micro_steps(none, jnp.uint32(0), count, view)
             third = np.uint32(micro_size) * jnp.maximum(steps_of(count, micro_size) // np.uint32(3), np.uint32(1))
             ends = jnp.minimum(third, count), jnp.minimum(2 * third, count)
@@ -310,7 +309,7 @@ class CompiledStep:
             return carry[-1] > 0
 
         def cuts(offset):
-            return self._cuts(offset, size, left_in_pass(offset), every)
+            return self.measuring.cuts(offset, size, left_in_pass(offset), every)
 
         def stretch(carry):
             # One that is cut, where its turn is, and those up to the next. A choice inside each update would write its
@@ -319,64 +318,9 @@ class CompiledStep:
             return lax.while_loop(lambda carry: more(carry) & ~cuts(carry[3]), update, carry)
 
         start = (state, jnp.zeros(len(self.names), jnp.float32), epoch, offset, updates)
-        loop = stretch if self._cut and not accumulate else update
+        loop = stretch if self.measuring.cutting and not accumulate else update
         state, sums, *_ = lax.while_loop(more, loop, start)
         return state, sums
-
-    def _view(self, state: State) -> updates_.View | None:
-        """How gradients are looked at; None where no moments are taken, or the loss is no sum over examples."""
-        if not self._pieces:
-            return None
-        if self.gauge is None or self.gauge.geometry == "sgd":
-            return updates_.View()
-        return updates_.View(preconditioner(state.opt_state, state.hyper))
-
-    def _stride(self, updates: int) -> int:
-        """From one update that is measured to the next in a window of `updates`, where it has pieces as it is."""
-        return 1 if self.gauge and self.gauge.per_example else (self.gauge or Gauge()).stride(updates)
-
-    @staticmethod
-    def _reads(offset: Any, size: Any, count: Any, every: Any) -> Any:
-        """Whether the pieces that an update of `count` examples at place `offset` of a pass has are read for its noise.
-
-        A ragged last batch is not: its |G|^2 would count as much as the others', with many times the error.
-        """
-        return (offset // size % every == 0) & (count == size)
-
-    def _cuts(self, offset: Any, size: Any, count: Any, every: Any) -> Any:
-        """Whether an update of one micro-batch is cut to be measured. Devices hold pieces of it as it is."""
-        if not self._cut or self.gauge is None:
-            return False
-        return self._reads(offset, size, count, every if self.layout.devices > 1 else self.gauge.every)
-
-    def _whole(
-        self,
-        state: State,
-        done: updates_.Accumulated,
-        micro: MicroBatch,
-        view: updates_.View | None,
-        cut: bool,
-        measured: Any,
-    ) -> updates_.Accumulated:
-        """The sums of an update of one micro-batch, `cut` into pieces or not."""
-        if not cut:
-            return self._gradient(self.objective, state.params, done.model_state, micro, view, measured)
-        assert self.gauge is not None and view is not None
-        pieces = partial(updates_.cut_gradient, self.objective, state.params, done.model_state)
-        if (devices := self.layout.devices) > 1:
-            return pieces(micro, view, parts=devices, together=True)  # each device's own part
-        parts = min(self.gauge.parts, micro.weight.shape[0])
-        if not self._projects or parts < 4:
-            return pieces(micro, view, parts=parts)
-        third, bare = parts // 3, micro._replace(levels=None)
-        ends = 0, *(micro.weight.shape[0] * part // parts for part in (third, 2 * third)), micro.weight.shape[0]
-        one, two, rest = (
-            jax.tree.map(lambda leaf: leaf[first:end], bare)._replace(levels=micro.levels)  # noqa: B023
-            for first, end in pairwise(ends)
-        )
-        first, second = pieces(one, view, parts=third), pieces(two, view, parts=third)
-        toward = view._replace(toward=(first.mean(view.scale), second.mean(view.scale)))
-        return first.add(second).add(pieces(rest, toward, parts=parts - 2 * third))
 
     def _host_update(
         self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, pace: np.ndarray
@@ -384,12 +328,12 @@ class CompiledStep:
         """One update from position `start` on, whose rows travel from the host, micro-batch by micro-batch."""
         parts, toward, done = [], (), self._zero(state)
         epoch, offset = divmod(start, draw.epoch_size)
-        count, every = draw.counts[update], self._stride(len(draw.counts))
+        count, every = draw.counts[update], self.measuring.stride(len(draw.counts))
         third = max(steps_of(count, spec.micro_size) // 3, 1)
-        cut = bool(spec.micro_steps == 1 and self._cuts(offset, spec.size, count, every))
-        measured = np.bool_(self._reads(offset, spec.size, count, every))
+        cut = bool(spec.micro_steps == 1 and self.measuring.cuts(offset, spec.size, count, every))
+        measured = np.bool_(self.measuring.reads(offset, spec.size, count, every))
         for number, batch in enumerate(draw.micro_batches(update, spec.micro_size)):
-            if self._projects and number in (third, 2 * third):
+            if self.measuring.projects and number in (third, 2 * third):
                 parts, toward = [*parts, done], (*toward, self._toward(state, done))
                 done = self._zero(state)._replace(model_state=done.model_state)
             sent = self._sent(batch, spec, draw.epoch_size)
@@ -401,9 +345,9 @@ class CompiledStep:
     def _prepare_host(self, state: State, draw: Draw, spec: BatchSpec) -> State:
         batch = next(iter(draw.micro_batches(0, spec.micro_size)))
         sent = self._sent(batch, spec, draw.epoch_size)
-        for cut in (False, True) if self._cut and spec.micro_steps == 1 else (False,):
+        for cut in (False, True) if self.measuring.cutting and spec.micro_steps == 1 else (False,):
             done = self._accumulate(self._zero(state), state, *sent, None, np.True_, cut=cut)
-        if self._projects and spec.micro_steps > 1:
+        if self.measuring.projects and spec.micro_steps > 1:
             toward = self._toward(state, done)
             done = self._accumulate(
                 self._add(done, self._zero(state)), state, *sent, (toward, toward), np.True_, cut=False
@@ -419,21 +363,21 @@ class CompiledStep:
         return *self.layout.in_parts((batch.data, batch.weight, place.astype(np.uint32))), np.uint32(epoch[0])
 
     def _trace_zero(self, state: State) -> updates_.Accumulated:
-        return updates_.zero(state.params, state.model_state, len(self.objective.metrics), self._pieces)
+        return updates_.zero(state.params, state.model_state, len(self.objective.metrics), self.measuring.pieces)
 
     def _trace_accumulate(self, done, state: State, data, weight, place, epoch, toward, measured, *, cut: bool):
         micro = self._micro(state, data, weight, place, epoch)
-        view = self._view(state)
+        view = self.measuring.view(state)
         view = view._replace(toward=toward) if view else None
-        return done.add(self._whole(state, done, micro, view, cut, measured))
+        return done.add(self.measuring.gradient(state, done, micro, view, measured, cut))
 
     def _trace_toward(self, state: State, done: updates_.Accumulated) -> Any:
-        view = self._view(state)
+        view = self.measuring.view(state)
         return done.mean(view.scale if view else None)
 
     def _trace_apply(self, state: State, done, pace, place, epoch_size, *, noise: bool = True):
-        view = self._view(state)
+        view = self.measuring.view(state)
         noise = view is not None and (noise or self.gauge is not None)
         args = (state, done, pace, place, epoch_size)
         scale = view.scale if view else None
-        return updates_.apply(self.optimizer, self.rate, *args, noise=noise, norm=self.moments, scale=scale)
+        return updates_.apply(self.optimizer, self.rate, *args, noise=noise, norm=self.measuring.moments, scale=scale)

@@ -144,7 +144,10 @@ def micro_gradient(
         return _pieces(gradient, weight, rows.weight, view)
 
     # Only sums leave the condition: a gradient that came out of one would be written to memory again.
-    of_noise = pieces() if measured is True else lax.cond(measured, pieces, no_pieces)
+    if isinstance(measured, bool):
+        of_noise = pieces() if measured else no_pieces()
+    else:
+        of_noise = lax.cond(measured, pieces, no_pieces)
     return Accumulated(gradient, loss, weight, sums, of_noise, model_state)
 
 
