@@ -21,7 +21,7 @@ from ladle.spec import require_count
 PREFIX = "noise/"
 """Sums of an `Observation` that belong to `Moments` begin with this."""
 
-LEAST = 8
+LEAST = 16
 """Updates of a window that are measured, where it has them: fewer leave the interval of a noise scale too wide."""
 
 Geometry = Literal["sgd", "preconditioned"]
@@ -70,7 +70,7 @@ class Gauge:
     def stride(self, updates: int) -> int:
         """From one update that is measured to the next, in a window of `updates` that have pieces as they are.
 
-        >>> Gauge().stride(500), Gauge().stride(30), Gauge().stride(6)
+        >>> Gauge().stride(500), Gauge().stride(60), Gauge().stride(6)
         (16, 3, 1)
         """
         return min(self.every, max(updates // LEAST, 1))

@@ -321,7 +321,7 @@ def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, eve
     """
     weight = np.arange(N) % 4 / np.float32(2) if weighted else fakes.ONES
     step = sgd(gauge=Gauge(every=every))
-    _, observation, draw = run(step, feed_of(lane, weight), BatchSpec(10, 4, updates=8 * every), lr=0.0)
+    _, observation, draw = run(step, feed_of(lane, weight), BatchSpec(10, 4, updates=16 * every), lr=0.0)
     pairs, measured = [], [ids for number, ids in enumerate(draw.ids()) if number % 4 in range(0, 3, every)]
     for ids in measured:
         parts = [ids[first : first + 4] for first in range(0, len(ids), 4)]
