@@ -131,7 +131,7 @@ class Retreating:
         spec = replace(chosen.spec, micro_size=micro)
         kept, decision = decided(kept, spec, (chosen.lr_factor, chosen.hyper), examples=progress.examples, **how)
         both = "; ".join(reason for reason in (chosen.reason, decision.reason if retreats else "") if reason)
-        return kept, replace(decision, reason=both if decision.reason else "")
+        return kept, replace(decision, reason=both if decision.reason else "", clock=chosen.clock)
 
     def _used(self, reading: Mapping[str, float]) -> float | None:
         limit = reading.get("memory_limit_bytes", 0.0)

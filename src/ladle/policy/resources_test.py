@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from ladle.decision import Progress
+from ladle.decision import Clock, Progress
 from ladle.errors import ArgumentError
 from ladle.policy.adaptive import Range
 from ladle.policy.constant import Constant
+from ladle.policy.gains import AdaScale
 from ladle.policy.resources import Retreating, Utilisation
 from ladle.policy.schedule import Steps
 
@@ -103,3 +104,8 @@ def test_impossible_shares_are_one_line() -> None:
         Utilisation(Range(32, 64, 64), gain=0)
     with pytest.raises(ArgumentError, match="cores must be at least 1"):
         Utilisation(Range(32, 64, 64), cores=0)
+
+
+def test_a_retreat_leaves_the_clock_of_its_policy_alone() -> None:
+    policy = AdaScale(Constant(256, 256), base=32)
+    assert Retreating(policy).decide(None, Progress())[1].clock == policy.decide(None, Progress())[1].clock != Clock()
