@@ -140,27 +140,31 @@ def micro_gradient(
     if view is None:
         return Accumulated(gradient, loss, weight, sums, None, model_state)
 
-    def pieces() -> Pieces:
-        return _pieces(gradient, weight, rows.weight, view)
-
-    # Only sums leave the condition: a gradient that came out of one would be written to memory again.
-    if isinstance(measured, bool):
-        of_noise = pieces() if measured else no_pieces()
-    else:
-        of_noise = lax.cond(measured, pieces, no_pieces)
-    return Accumulated(gradient, loss, weight, sums, of_noise, model_state)
+    return Accumulated(
+        gradient, loss, weight, sums, _pieces(gradient, weight, rows.weight, view, measured), model_state
+    )
 
 
-def _pieces(gradient: Any, weight: jax.Array, weights: jax.Array, view: View) -> Pieces:
+def _pieces(gradient: Any, weight: jax.Array, weights: jax.Array, view: View, measured: Any) -> Pieces:
     """What one micro-batch adds to the sums of the noise."""
-    seen, share = scaled(gradient, view.scale), 1 / jnp.maximum(weight, TINY)
-    micro_sq = squared_norm(seen) * share
-    micro_steps = (weight > 0).astype(jnp.float32)
-    weight_sq, along = jnp.sum(weights * weights), jnp.zeros(5, jnp.float32)
+
+    def read() -> tuple[jax.Array, ...]:
+        seen = scaled(gradient, view.scale)
+        return squared_norm(seen), *(inner(seen, direction) for direction in view.toward or ())
+
+    if measured is False:
+        return no_pieces()
+    products = 1 if view.toward is None else 3
+    none = (jnp.zeros((), jnp.float32),) * products
+    # Only products leave the condition: a gradient that came out of one would be written to memory again.
+    found = read() if measured is True else lax.cond(measured, read, lambda: none)
+    share = 1 / jnp.maximum(weight, TINY)
+    counts = ((weight > 0) & measured).astype(jnp.float32)
+    weight_sq, along = counts * jnp.sum(weights * weights), jnp.zeros(5, jnp.float32)
     if view.toward is not None:
-        one, two = (inner(seen, direction) for direction in view.toward)
-        along = jnp.stack([weight, one, two, one * two * share, micro_steps])
-    return Pieces(micro_sq, micro_steps, weight_sq, weight_sq * share, along)
+        _, one, two = found
+        along = jnp.stack([counts * weight, one, two, one * two * share, counts])
+    return Pieces(found[0] * share, counts, weight_sq, weight_sq * share, along)
 
 
 def per_example_gradient(
