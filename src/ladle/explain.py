@@ -14,8 +14,8 @@ BOUNDS = {
     "data": "there are no more rows than that",
     "smallest": "a batch cannot be smaller",
     "unresolved noise": "the gradient noise could not be measured well enough, so the size rests on speed alone",
-    "unresolved speed": "the times of an update lie on no line, so the size rests on a rough one: measure again on a"
-    " quieter machine",
+    "unresolved speed": "the times of an update lie on no line (other programs ran, or a large batch is slower for each"
+    " example), so the size rests on a rough one",
     "given": "you asked for it",
 }
 
