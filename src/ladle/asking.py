@@ -126,12 +126,11 @@ def _several(name: str, values: Any, one: str, remedy: str) -> list[Any]:
 
 
 def _bounded(until: str | Until) -> Until:
-    until = Until.parse(until)
-    others = until.seconds, until.target, until.patience
-    if others != (None, None, None):
+    read = Until.parse(until)
+    if (read.seconds, read.target, read.patience) != (None, None, None):
         why = "all trials get the same budget, whatever the machine does"
-        raise ArgumentError(must("until", "be epochs, examples or steps", str(until), why, "--until '20 epochs'"))
-    return until
+        raise ArgumentError(must("until", "be epochs, examples or steps", until, why, "--until '20 epochs'"))
+    return read
 
 
 def _metric(metric: str | None, assembly: Assembly) -> str:

@@ -22,7 +22,7 @@ PREFIX = "noise/"
 """Sums of an `Observation` that belong to `Moments` begin with this."""
 
 LEAST = 16
-"""Updates of a window that are measured, where it has them: fewer leave the interval of a noise scale too wide."""
+"""Updates of a pass that are measured, where it has them: fewer leave the interval of a noise scale too wide."""
 
 Geometry = Literal["sgd", "preconditioned"]
 
@@ -35,8 +35,8 @@ class Gauge:
     several devices: their gradients only have to be read once more. A micro-batch on one device has no spread and is
     cut into `parts` for the purpose: the same gradient to rounding.
 
-    - `every`: from one update that is measured to the next; 1 measures all. In a window of few updates those that have
-      pieces as they are come more often, so that `LEAST` are measured.
+    - `every`: from one update that is measured to the next; 1 measures all. Where a pass has few updates, those that
+      have pieces as they are come more often, so that `LEAST` of them are measured.
     - `parts`: pieces of a cut one; 1 cuts none. More pieces, less error: var(trace) falls as 1/(parts - 1).
     - `per_example`: one gradient per example, in every update: least error, most memory.
     - `geometry`: "sgd" measures g. "preconditioned" measures P g, P = 1/(sqrt(v) + eps) of Adam and its kin before the
@@ -68,7 +68,7 @@ class Gauge:
             raise ArgumentError(must("projection", "be False with per_example", True, why, "per_example=False"))
 
     def stride(self, updates: int) -> int:
-        """From one update that is measured to the next, in a window of `updates` that have pieces as they are.
+        """From one update that is measured to the next, in passes of `updates` that have pieces as they are.
 
         >>> Gauge().stride(500), Gauge().stride(60), Gauge().stride(6)
         (16, 3, 1)

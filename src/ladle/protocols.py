@@ -209,8 +209,13 @@ class Step(Protocol):
 class Policy(Protocol):
     """Picks the next spec and says why. A frozen value; what it remembers is handed in and out, JSON-serialisable.
 
-    `needs`, where a policy has that, names what must be measured for it: "noise" (the gradient moments), "projection"
-    (the noise along the gradient too), "seconds".
+    What a policy may have beside that, and a run then reads before it begins (`ladle.policy.ahead`):
+
+    - `needs`: what must be measured for it: "noise" (the gradient moments), "projection" (the noise along the gradient
+      too), "seconds", "memory", or a metric by its name.
+    - `sizes`, a `Range`, or `largest`: the limits of its sizes. `coupling`: how the rate follows them.
+    - `rate_size`: the size that the run's rate belongs to, where that is not the first one.
+    - `made_for`: names of the optimisers it was made for. `inner`: the policy that it wraps.
     """
 
     def init(self, plan: Plan | None) -> Any: ...

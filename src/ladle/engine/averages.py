@@ -16,7 +16,8 @@ def kept(opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Arr
         mu <- mu (1 - b1_new^t) / (1 - b1_old^t),   nu <- nu (1 - b2_new^t) / (1 - b2_old^t),   t the updates so far
 
     Adam corrects its averages as if b had been the same from the start. Left as they are, the first steps after b2 fell
-    would be too large by the root of that quotient, and those after it rose too small.
+    would be too large by the root of that quotient, and those after it rose too small. LAMB without its correction
+    (`bias_correction=False`) keeps the same state and is treated the same: there the quotient, soon 1, is an error.
 
     >>> state = optax.scale_by_adam().init(jnp.zeros(2))._replace(count=jnp.int32(10), nu=jnp.ones(2))
     >>> betas = {"b1": jnp.float32(0.9), "b2": jnp.float32(0.99)}

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ladle.engine import update as updates_
 from ladle.engine.geometry import preconditioner
@@ -57,9 +58,9 @@ class Measuring:
             return updates_.View()
         return updates_.View(preconditioner(state.opt_state, state.hyper))
 
-    def stride(self, updates: int) -> int:
-        """From one update that is measured to the next in a window of `updates`, where it has pieces as it is."""
-        return 1 if self.per_example else (self.gauge or Gauge()).stride(updates)
+    def stride(self, epoch_size: int, size: int) -> int:
+        """From one update that is measured to the next, where it has pieces as it is: the same in every window."""
+        return 1 if self.per_example else (self.gauge or Gauge()).stride(-(-epoch_size // size))
 
     @staticmethod
     def reads(offset: Any, size: Any, count: Any, every: Any) -> Any:
@@ -86,11 +87,14 @@ class Measuring:
     ) -> updates_.Accumulated:
         """The sums of one micro-batch: of an update of one, `cut` into pieces or not."""
         how = self.objective, state.params, done.model_state
-        if not cut:
-            take = updates_.per_example_gradient if self.per_example else updates_.micro_gradient
-            return take(*how, micro, view, measured)
-        assert self.gauge is not None and view is not None
         pieces = partial(updates_.cut_gradient, *how)
+        if self.per_example:
+            each = pieces(micro, view, parts=micro.weight.shape[0], together=True)
+            # No condition, through which every example's gradient would go: its norm is taken where it is made.
+            return each._replace(pieces=jax.tree.map(lambda leaf: jnp.where(measured, leaf, 0), each.pieces))
+        if not cut:
+            return updates_.micro_gradient(*how, micro, view, measured)
+        assert self.gauge is not None and view is not None
         if self.devices > 1:
             return pieces(micro, view, parts=self.devices, together=True)  # each device's own part
         parts = min(self.gauge.parts, micro.weight.shape[0])

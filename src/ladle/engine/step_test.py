@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from ladle import moments as moments_
 from ladle.cursor import Cursor
 from ladle.engine import fakes_test as fakes
 from ladle.engine.fakes_test import LANES, OBJECTIVE, N, feed_of, flat, gradient, reference, relative, run, same, sgd
@@ -27,6 +28,7 @@ from ladle.errors import ArgumentError
 from ladle.feed.arrays import Arrays
 from ladle.feed.order import Permuted
 from ladle.moments import Gauge, pair
+from ladle.observation import Observation
 from ladle.spec import BatchSpec
 
 lanes = pytest.mark.parametrize("lane", LANES)
@@ -313,15 +315,30 @@ def test_one_gradient_per_example_is_refused_where_examples_are_not_independent(
 
 
 @lanes
+@pytest.mark.parametrize("cuts", [(12,), (1, 4, 7), (1,) * 12])
+def test_which_updates_are_measured_does_not_depend_on_the_windows(lane, cuts, monkeypatch):
+    monkeypatch.setattr(moments_, "LEAST", 2)  # So every second one of the four of a pass.
+    step, feed, observation, state = sgd(gauge=Gauge()), feed_of(lane), Observation(), None
+    state, cursor = step.init(0, {"lr": 0.0}), feed.start()
+    for updates in cuts:
+        spec = BatchSpec(10, 4, updates=updates)
+        draw, cursor = feed.draw(cursor, spec)
+        state, new = step(state, draw, spec, 0.0)
+        observation = observation.merge(new)
+    assert (observation.moments().count, observation.moments().examples) == (6, 60)
+
+
+@lanes
 @pytest.mark.parametrize(("weighted", "every"), [(False, 1), (True, 1), (False, 2)])
-def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, every):
+def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, every, monkeypatch):
     """Updates of 10 = 4 + 4 + 2 examples, those that are measured against the unbiased pair computed by hand.
 
     A pass of 37 has four, and the last of them, 7 = 4 + 3, is not.
     """
+    monkeypatch.setattr(moments_, "LEAST", 1)  # A pass of four updates would have them all measured.
     weight = np.arange(N) % 4 / np.float32(2) if weighted else fakes.ONES
     step = sgd(gauge=Gauge(every=every))
-    _, observation, draw = run(step, feed_of(lane, weight), BatchSpec(10, 4, updates=16 * every), lr=0.0)
+    _, observation, draw = run(step, feed_of(lane, weight), BatchSpec(10, 4, updates=8), lr=0.0)
     pairs, measured = [], [ids for number, ids in enumerate(draw.ids()) if number % 4 in range(0, 3, every)]
     for ids in measured:
         parts = [ids[first : first + 4] for first in range(0, len(ids), 4)]

@@ -167,33 +167,12 @@ def _pieces(gradient: Any, weight: jax.Array, weights: jax.Array, view: View, me
     return Pieces(found[0] * share, counts, weight_sq, weight_sq * share, along)
 
 
-def per_example_gradient(
-    objective: Objective,
-    params: Any,
-    model_state: Any,
-    rows: MicroBatch,
-    view: View | None = View(),
-    measured: Any = True,
-) -> Accumulated:
-    """The same sums from one gradient per example, through `vmap`.
-
-    The noise scale then has one term per example instead of one per micro-batch: up to (micro-batches - 1) times
-    less variance in its trace. Costs `rows` copies of the parameters' memory.
-
-    Raises `ArgumentError` for a model with a state: alone, each example would have another loss.
-    """
-    done = cut_gradient(objective, params, model_state, rows, view, parts=rows.weight.shape[0], together=True)
-    # No condition, through which every example's gradient would go: its norm is taken where it is made.
-    return done._replace(pieces=jax.tree.map(lambda leaf: jnp.where(measured, leaf, 0), done.pieces))
-
-
 def cut_gradient(
     objective: Objective,
     params: Any,
     model_state: Any,
     rows: MicroBatch,
     view: View | None = View(),
-    measured: Any = True,
     *,
     parts: int,
     together: bool = False,
@@ -219,7 +198,7 @@ def cut_gradient(
     none = zero(params, model_state, len(objective.metrics), pieces=view is not None)
 
     def alone(piece: Any) -> Accumulated:
-        return micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), view, measured)
+        return micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), view)
 
     named = dict(zip(("data", "weight", "keys"), data, strict=True))
     if together:

@@ -46,8 +46,6 @@ class Range:
     - `most`: the largest factor of one change. `every`: examples that a size is kept at least; 0 for one window.
     - `band`: ratio of wanted to present size below which nothing moves; its square, to move back.
     - `half_life`: measured updates until a measurement counts half. `confidence`: of the interval.
-    - `population`: rows of the data set, where its own gradient is meant (`ladle.noise.estimate`); None for the
-      gradient of the distribution behind it.
 
     Raises `ArgumentError` where these contradict each other.
 
@@ -64,7 +62,6 @@ class Range:
     band: float = BAND
     half_life: float = HALF_LIFE
     confidence: float = 0.95
-    population: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("smallest", "micro_size"):
@@ -185,7 +182,7 @@ def moments_of(memory: Mapping[str, Any]) -> Moments:
 
 def noise_of(sizes: Range, memory: Mapping[str, Any]) -> NoiseScale:
     """The noise scale of the faded sums. Their weight counts as their number, which is on the careful side."""
-    return estimate(moments_of(memory), population=sizes.population, confidence=sizes.confidence)
+    return estimate(moments_of(memory), confidence=sizes.confidence)
 
 
 def mean_of(memory: Mapping[str, Any], name: str) -> float:

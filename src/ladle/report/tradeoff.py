@@ -97,8 +97,8 @@ def _tradeoff(axes: Axes, found: Mapping[str, Any]) -> None:
         at = 2 * fit["min_steps"], 2 * fit["min_examples"]
         axes.plot(*at, "D", color=WARN, markersize=9, markeredgecolor="white", zorder=5, gid="critical")
         axes.annotate(
-            f"Bc = {numbers.short(one['value'])}", at, xytext=(-8, -16), textcoords="offset points", color=WARN,
-            fontsize=12, ha="right", fontweight="bold",
+            f"Bc {numbers.short(one['value'])} ({_ends(one)})", at, xytext=(10, 6), textcoords="offset points",
+            color=WARN, fontsize=12, ha="left", fontweight="bold",
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -164,8 +164,8 @@ def _branches(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.set_xticks(sizes, [numbers.count(size) for size in sizes])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ends = f" ({numbers.count(one['low'])} to {numbers.count(one['high'])})".replace("to -", "or more")
-    name = f"{one['name'].partition(':')[0]}: {numbers.count(one['value'])}{ends if numbers.finite(one['low']) else ''}"
+    ends = f" ({_ends(one)})" if numbers.finite(one["low"]) else ""
+    name = f"{one['name'].partition(':')[0]}: {numbers.count(one['value'])}{ends}"
     title = f"{name} at {numbers.count(found['position'])} examples"
     what = f"validation loss above that of size {numbers.count(sizes[0])}"
     _words(axes, "batch size", what, f"{title}; branches of {numbers.count(found['trained'])}")
@@ -193,6 +193,20 @@ def _reached(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _definition(found: Mapping[str, Any]) -> Mapping[str, Any]:
     """The first: Bc of the hyperbola, that of the paired test, or the fixed margin where nothing was tested."""
     return found["definitions"][0]
+
+
+def _ends(one: Mapping[str, Any]) -> str:
+    """The interval of a definition in words.
+
+    >>> _ends({"low": 32, "high": 128}), _ends({"low": 32, "high": None})
+    ('32 to 128', '32 or more')
+    """
+    low, high = (
+        numbers.short(one[end]) if numbers.finite(one[end]) and one[end] > 0 else "" for end in ("low", "high")
+    )
+    if low and high:
+        return f"{low} to {high}"
+    return f"{low} or more" if low else f"up to {high}" if high else "not bounded"
 
 
 def _grid(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
