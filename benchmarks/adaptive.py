@@ -23,18 +23,8 @@ from typing import Any
 from timing import arguments, headline, save, table
 
 import ladle
-from ladle.assembly import Assembly, assemble, resolve_micro
-from ladle.policy import (
-    CABS,
-    Constant,
-    DiveBatch,
-    Geometric,
-    Goodput,
-    NoiseFollow,
-    NormTest,
-    Plateau,
-    Range,
-)
+from ladle.api.assembly import Assembly, assemble, resolve_micro
+from ladle.policy import CABS, Constant, DiveBatch, Geometric, Goodput, NoiseFollow, NormTest, Plateau, Range
 
 SEEDS = (1, 2, 3, 4, 5)
 PER_EPOCH = 10

@@ -21,11 +21,7 @@ from typing import Any
 
 from timing import arguments, headline, save, table
 
-from ladle.duration import Until
-from ladle.planner.dry_run import rehearse
-from ladle.planner.meter import Meter
-from ladle.planner.quadratic import NoisyQuadratic
-from ladle.planner.referee import Comparison, Row, compare
+from ladle.core.duration import Until
 from ladle.planner.throughput import ThroughputLine
 from ladle.policy import (
     CABS,
@@ -41,6 +37,10 @@ from ladle.policy import (
     Plateau,
     Range,
 )
+from ladle.quadratic.dry_run import rehearse
+from ladle.quadratic.noisy_quadratic import NoisyQuadratic
+from ladle.quadratic.readings import Meter
+from ladle.quadratic.referee import Comparison, Row, compare
 
 SMALLEST, PLANNED, LARGEST, MICRO_STEPS, SEEDS = 16, 512, 8192, 8, (1, 2, 3, 4, 5)
 LINE = ThroughputLine(1e-3, 5e-6, 0, 0, 0, (), 0)

@@ -30,15 +30,15 @@ from typing import Any
 import numpy as np
 from timing import arguments, headline, interleave, ratio, save, serve, show, spread, table, workers
 
-from ladle.cursor import Cursor
+from ladle.core.cursor import Cursor
+from ladle.core.spec import BatchSpec
 from ladle.feed.bucket import Bucketed
 from ladle.feed.budget import ByTokens
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted
-from ladle.feed.packed import Packed, Weighed
+from ladle.feed.pack import Packed, Weighed
 from ladle.feed.pad import Pad
 from ladle.feed.source.sequences import Sequences
-from ladle.spec import BatchSpec
 
 ROWS, SECONDS = 16, 0.5
 DATA = {"log-normal": 2048, "sst2": 512, "movie reviews": 2048}

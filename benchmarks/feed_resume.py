@@ -32,10 +32,10 @@ import numpy as np
 from rates import OFFLINE
 from timing import arguments, headline, interleave, save, serve, show, spread, table, workers
 
-from ladle.cursor import Cursor
+from ladle.core.cursor import Cursor
+from ladle.core.protocols import Order
+from ladle.core.spec import BatchSpec
 from ladle.feed import Blocks, Curriculum, HostFeed, Loader, Mixture, Permuted
-from ladle.protocols import Order
-from ladle.spec import BatchSpec
 
 BATCH = 256
 LARGE, DEEP = 10**12, 10**11

@@ -20,8 +20,8 @@ import numpy as np
 from timing import arguments, headline, save, table
 
 import ladle
-from ladle.assembly import Assembly, assemble
-from ladle.engine.probe import CompiledProbe
+from ladle.api.assembly import Assembly, assemble
+from ladle.jax.probe import CompiledProbe
 
 ROWS, INPUTS, CLASSES = 16_384, 784, 10
 WITHIN = 0.2
@@ -73,7 +73,7 @@ def predicted_and_measured(name: str, task: ladle.Task, sizes: tuple[int, ...], 
 
 def under_cap(task: ladle.Task, cap: str) -> dict[str, Any]:
     """What a plan under `cap` came to, and its measured peak."""
-    from ladle.planning import bytes_from
+    from ladle.api.plan import bytes_from
 
     assembly = assemble(task)
     plan = ladle.plan(assembly, memory=cap)

@@ -25,11 +25,11 @@ import jax
 from timing import arguments, headline, interleave, ratio, save, show, table
 
 import ladle
-from ladle.assembly import Assembly, assemble
-from ladle.carry import Carry
-from ladle.duration import Until
+from ladle.api.assembly import Assembly, assemble
+from ladle.core.carry import Carry
+from ladle.core.duration import Until
+from ladle.core.moments import Gauge
 from ladle.loop.train import train
-from ladle.moments import Gauge
 from ladle.policy.constant import Constant
 
 MODELS = {

@@ -25,9 +25,9 @@ import numpy as np
 from timing import arguments, headline, interleave, ratio, save, show, spread, table
 
 import ladle
-from ladle.assembly import assemble
-from ladle.engine.probe import CompiledProbe
-from ladle.spec import rung_for
+from ladle.api.assembly import assemble
+from ladle.core.spec import rung_for
+from ladle.jax.probe import CompiledProbe
 
 ROWS, INPUTS, HIDDEN, CLASSES, LARGEST = 16_384, 784, 256, 10, 4096
 SIZES = (65, 96, 127, 1000, 2049, 3000)

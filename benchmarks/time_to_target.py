@@ -18,7 +18,7 @@ from typing import Any
 from timing import arguments, headline, save, table
 
 import ladle
-from ladle.assembly import Assembly, assemble, resolve_micro
+from ladle.api.assembly import Assembly, assemble, resolve_micro
 from ladle.planner.forecast import forecast
 from ladle.policy import Constant
 

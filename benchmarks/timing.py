@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ladle import record
+from ladle.core import record
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

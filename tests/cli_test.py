@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladle.cli import run
-from ladle.record import METRICS_FILE, RUN_FILE, read_json, read_lines
+from ladle.cli.main import run
+from ladle.core.record import METRICS_FILE, RUN_FILE, read_json, read_lines
 
 COMPARE_KEYS = {
     "name", "size", "micro_size", "lr", "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric",

@@ -1,10 +1,12 @@
-"""Who may import whom, read from the source. A failure names the file, the line and the rule.
+"""Who may import whom, read from the folders. A failure names the file, the line and the rule.
 
-    roof    may import everything in ladle
-    rooms   import the hall and themselves, never each other
-    hall    standard library and NumPy only
+    cli     may import everything; nothing imports it
+    api     may import everything but cli
+    rooms   every other folder: import core and themselves, never each other
+    core    itself, the standard library and NumPy
 
-Every import counts: at the top of a file, inside a function, and under TYPE_CHECKING.
+The file at the top, `ladle/__init__.py`, holds public names and nothing else. Every import counts: at the top of a
+file, inside a function, and under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -19,29 +21,25 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "ladle"
 
-ROOF = frozenset(
-    "__init__ arguments asking assembly branching cli comparing feeding found options planning rate_checking "
-    "reaching recurring rehearsing resuming run scheduling searching sitting task training trying verbs".split(),
-)
-"""Files directly in the package that join the rooms. Every other file there belongs to the hall."""
+ENTRIES = 24
+"""Files and folders directly in the package, at most."""
 
 ANYWHERE = frozenset({"numpy"})
 
 PLACES = {
-    "jax": ("engine/", "models/", "bridge/nnx.py", "feed/output.py", "feeding.py"),
-    "jaxlib": ("engine/", "models/", "bridge/nnx.py"),
-    "jaxtyping": ("engine/", "models/"),
-    "optax": ("engine/", "models/"),
-    "equinox": ("engine/", "models/"),
+    "jax": ("jax/", "models/", "feed/output.py", "api/feed_check.py"),
+    "jaxlib": ("jax/", "models/"),
+    "jaxtyping": ("jax/", "models/"),
+    "optax": ("jax/", "models/"),
+    "equinox": ("jax/", "models/"),
     "pyarrow": ("data/tables.py", "feed/source/"),
-    "torch": ("bridge/", "feed/output.py"),
-    "tyro": ("arguments.py",),
+    "torch": ("torch/", "feed/output.py"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib optuna orbax pooch psycopg ray "
-    "redis rich submitit torch tyro zeus".split(),
+    "redis rich submitit tyro zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 
@@ -63,8 +61,7 @@ class Import:
 def violations(package: Path) -> list[str]:
     """Every broken rule under `package`, one line each."""
     found = [item for file in sources(package) for item in imports(package, file)]
-    rooms = frozenset(path.name for path in package.iterdir() if path.is_dir()) - ROOF
-    return [*floors(found, rooms), *places(found), *one_file(found), *cycles(found)]
+    return [*floors(found), *places(found), *one_file(found), *cycles(found)]
 
 
 def sources(package: Path) -> list[str]:
@@ -91,7 +88,7 @@ def type_checking(node: ast.AST) -> bool:
 
 
 def absolute(file: str, node: ast.ImportFrom) -> str:
-    """`from . import x` in engine/step.py is about ladle.engine."""
+    """`from . import x` in jax/step.py is about ladle.jax."""
     parents = ["ladle", *file.split("/")[:-1]]
     up = parents[: len(parents) - node.level + 1] if node.level else []
     return ".".join([*up, *filter(None, [node.module])])
@@ -110,30 +107,31 @@ def known(package: Path, name: str) -> str:
     return ".".join(parts[:2]) if len(parts) > 1 and (package / parts[1]).is_dir() else "ladle"
 
 
-def floor(module: str, rooms: frozenset[str]) -> str:
-    """Roof, hall, or the room's name, of a full module name such as `ladle.engine.step`."""
-    parts = module.split(".")
-    if len(parts) > 1 and parts[1] in rooms:
-        return parts[1]
-    return "roof" if len(parts) == 1 or parts[1] in ROOF else "hall"
+def floor(module: str) -> str:
+    """The folder, right below `ladle`, of a full module name such as `ladle.jax.step`; "" for ladle itself."""
+    return module.split(".")[1] if "." in module else ""
 
 
 def module_of(file: str) -> str:
     return ".".join(["ladle", *file.removesuffix(".py").removesuffix("__init__").strip("/").split("/")]).rstrip(".")
 
 
-def floors(found: list[Import], rooms: frozenset[str]) -> Iterator[str]:
+def floors(found: list[Import]) -> Iterator[str]:
     for item in found:
-        here = floor(module_of(item.file), rooms)
-        if here == "roof" or not is_ladle(item.module):
+        here = floor(module_of(item.file))
+        if here == "" or not is_ladle(item.module):
             continue
-        there = floor(item.module, rooms)
-        if there == "roof":
-            yield item.breaks(f"the {'hall' if here == 'hall' else 'rooms'} may not import the roof")
-        elif here == "hall" and there != "hall":
-            yield item.breaks("the hall may not import a room")
-        elif there not in ("hall", here):
-            yield item.breaks(f"room {here} may not import room {there}; add the missing word to the hall")
+        there = floor(item.module)
+        if there in ("", "cli") and here != there:
+            yield item.breaks(f"{here} may not import the {'command line' if there else 'public names'}")
+        elif here in ("api", "cli"):
+            continue
+        elif there == "api":
+            yield item.breaks(f"{here} may not import the roof")
+        elif here == "core" and there != "core":
+            yield item.breaks("core may not import a room")
+        elif there not in ("core", here):
+            yield item.breaks(f"room {here} may not import room {there}; add the missing word to core")
 
 
 def places(found: list[Import]) -> Iterator[str]:
@@ -141,9 +139,8 @@ def places(found: list[Import]) -> Iterator[str]:
         if is_ladle(item.module) or item.module in ANYWHERE or item.module in sys.stdlib_module_names:
             continue
         allowed = PLACES.get(item.module, ())
-        in_hall = "/" not in item.file and item.file.removesuffix(".py") not in ROOF
-        if in_hall:
-            yield item.breaks("the hall imports the standard library and NumPy only")
+        if floor(module_of(item.file)) in ("", "core"):
+            yield item.breaks("core imports the standard library and NumPy only")
         elif allowed and not item.file.startswith(allowed):
             yield item.breaks(f"only allowed in {', '.join(allowed)}")
         elif not allowed and item.module not in ONE_FILE:
@@ -190,20 +187,23 @@ def test_the_package_keeps_its_floors():
 
 def test_the_checker_sees_the_package():
     seen = sources(PACKAGE)
-    assert {"spec.py", "errors.py", "engine/step.py"} <= set(seen)
+    assert {"core/spec.py", "core/errors.py", "jax/step.py"} <= set(seen)
     assert any(item.module == "jax" for file in seen for item in imports(PACKAGE, file))
 
 
-def test_every_room_is_a_package():
-    # Without __init__.py pytest would import a room's files by their bare names, such as `parse` or `table`.
-    rooms = {PACKAGE / file.split("/")[0] for file in sources(PACKAGE) if "/" in file}
-    assert [room.name for room in sorted(rooms) if not (room / "__init__.py").exists()] == []
+def test_the_package_is_folders_with_a_sentence_each():
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= ENTRIES
+    assert [path.name for path in entries if path.suffix == ".py"] == ["__init__.py"]
+    for folder in {Path(file).parent for file in sources(PACKAGE)}:
+        # Without __init__.py pytest would import a room's files by their bare names, such as `parse` or `table`.
+        assert ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"))), folder
 
 
 def tree(folder: Path, **files: str) -> Path:
-    """A package of two hall files and two rooms, with `files` on top; `engine__step` stands for engine/step.py."""
-    start = {"__init__": "", "spec": "import numpy as np", "errors": "", "engine____init__": "", "feed____init__": ""}
-    for name, text in {**start, **files}.items():
+    """A package with two files in core and two rooms, and `files` on top; `jax__step` stands for jax/step.py."""
+    start = {"core__spec": "import numpy as np", "core__errors": "", "jax____init__": "", "feed____init__": ""}
+    for name, text in {"__init__": "", **start, **files}.items():
         path = folder / "ladle" / (name.replace("__", "/", 1) + ".py" if not name.startswith("__") else name + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -213,18 +213,12 @@ def tree(folder: Path, **files: str) -> Path:
 @pytest.mark.parametrize(
     "files",
     [
-        {
-            "engine__step": "import jax\nfrom ladle.spec import BatchSpec\nfrom ladle.engine import rows",
-            "engine__rows": "",
-        },
-        {
-            "training": "from ladle.engine import step\nfrom ladle.feed import order",
-            "engine__step": "",
-            "feed__order": "",
-        },
-        {"arguments": "import tyro\nfrom ladle.training import fit", "training": "import ladle.spec"},
-        {"feed__order_test": "import jax\nimport ladle.engine.step\nimport unheard_of", "engine__step": ""},
-        {"feed__order": "from . import ids\nfrom ..spec import BatchSpec", "feed__ids": ""},
+        {"jax__step": "import jax\nfrom ladle.core.spec import BatchSpec\nfrom ladle.jax import rows", "jax__rows": ""},
+        {"api__fit": "from ladle.feed import order", "feed__order": ""},
+        {"cli__main": "import tyro\nfrom ladle.api.fit import fit", "api__fit": "import ladle.core.spec"},
+        {"feed__order_test": "import jax\nimport ladle.jax.step\nimport unheard_of", "jax__step": ""},
+        {"feed__order": "from . import ids\nfrom ..core.spec import BatchSpec", "feed__ids": ""},
+        {"__init__": "from ladle.api.fit import fit\nfrom ladle.core import spec", "api__fit": ""},
     ],
 )
 def test_lawful_trees_pass(tmp_path: Path, files: dict[str, str]):
@@ -234,37 +228,39 @@ def test_lawful_trees_pass(tmp_path: Path, files: dict[str, str]):
 @pytest.mark.parametrize(
     ("files", "where", "rule"),
     [
-        ({"spec": "\nimport optax"}, "spec.py:2", "the hall imports the standard library and NumPy only"),
-        ({"spec": "import ladle.engine.step", "engine__step": ""}, "spec.py:1", "the hall may not import a room"),
-        ({"spec": "from ladle import task", "task": ""}, "spec.py:1", "the hall may not import the roof"),
-        ({"spec": "from ladle import BatchSpec"}, "spec.py:1", "the hall may not import the roof"),
+        ({"core__spec": "\nimport optax"}, "core/spec.py:2", "core imports the standard library and NumPy only"),
+        ({"core__spec": "import ladle.jax.step", "jax__step": ""}, "core/spec.py:1", "core may not import a room"),
         (
-            {"feed__order": "from ladle.task import Task", "task": ""},
-            "feed/order.py:1",
-            "the rooms may not import the roof",
+            {"core__spec": "from ladle.api import task", "api__task": ""},
+            "core/spec.py:1",
+            "core may not import the roof",
         ),
+        ({"core__spec": "from ladle import BatchSpec"}, "core/spec.py:1", "core may not import the public names"),
         (
-            {"feed__order": "from ladle.engine import step", "engine__step": ""},
+            {"feed__order": "from ladle.api.task import Task", "api__task": ""},
             "feed/order.py:1",
-            "may not import room engine",
+            "may not import the roof",
         ),
+        ({"api__fit": "import ladle.cli.main", "cli__main": ""}, "api/fit.py:1", "api may not import the command line"),
+        ({"feed__order": "import ladle.cli.main", "cli__main": ""}, "feed/order.py:1", "import the command line"),
+        ({"api__fit": "from ladle import plan"}, "api/fit.py:1", "api may not import the public names"),
+        ({"feed__order": "from ladle.jax import step", "jax__step": ""}, "feed/order.py:1", "may not import room jax"),
+        ({"feed__order": "from ..jax import step", "jax__step": ""}, "feed/order.py:1", "may not import room jax"),
+        ({"feed__order": "def f():\n    import jax"}, "feed/order.py:2", "only allowed in jax/"),
+        ({"api__task": "from jax import numpy"}, "api/task.py:1", "only allowed in jax/"),
         (
-            {"feed__order": "from ..engine import step", "engine__step": ""},
-            "feed/order.py:1",
-            "may not import room engine",
-        ),
-        ({"feed__order": "def f():\n    import jax"}, "feed/order.py:2", "only allowed in engine/"),
-        ({"task": "from jax import numpy"}, "task.py:1", "only allowed in engine/"),
-        (
-            {"feed__order": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ladle.engine"},
+            {"feed__order": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ladle.jax"},
             "feed/order.py:3",
-            "may not import room engine",
+            "may not import room jax",
         ),
         ({"feed__order": "import pandas"}, "feed/order.py:1", "not a library that ladle depends on"),
         ({"feed__a": "import redis", "feed__b": "import redis.client"}, "feed/b.py:1", "already imported in feed/a"),
-        ({"engine__cli": "import tyro"}, "engine/cli.py:1", "only allowed in arguments.py"),
         ({"feed__a": "from ladle.feed import b", "feed__b": "import ladle.feed.a"}, "feed/b.py:1", "import cycle"),
-        ({"spec": "import ladle.errors", "errors": "def f():\n    import ladle.spec"}, "spec.py:1", "import cycle"),
+        (
+            {"core__spec": "import ladle.core.errors", "core__errors": "def f():\n    import ladle.core.spec"},
+            "core/spec.py:1",
+            "import cycle",
+        ),
     ],
 )
 def test_each_broken_rule_is_named(tmp_path: Path, files: dict[str, str], where: str, rule: str):

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladle.carry import Carry
-from ladle.duration import Until
-from ladle.engine.objective import of_functions
-from ladle.engine.optimizer import optimizer_named
-from ladle.engine.rate import rate_from_text
-from ladle.engine.step import CompiledStep
+from ladle.core.carry import Carry
+from ladle.core.duration import Until
 from ladle.feed.arrays import Arrays
 from ladle.feed.order import Sequential
 from ladle.feed.resident import ResidentFeed
+from ladle.jax.objective import of_functions
+from ladle.jax.optimizer import optimizer_named
+from ladle.jax.rate import rate_from_text
+from ladle.jax.step import CompiledStep
 from ladle.loop.train import train
 from ladle.policy import Steps
 

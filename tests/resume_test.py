@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.record import CHECKPOINTS, METRICS_FILE, RUN_FILE, read_json, read_lines
+from ladle.core.record import CHECKPOINTS, METRICS_FILE, RUN_FILE, read_json, read_lines
 
 TIMES = ("seconds", "examples_per_second", "data_wait_fraction", "cpu_seconds", "window_seconds")
 TIMES += ("memory_bytes", "memory_limit_bytes")
@@ -69,10 +69,10 @@ def parameters(folder: Path) -> list[np.ndarray]:
     """The leaves of the newest checkpoint, through the reader that resuming uses."""
     import jax
 
-    from ladle.assembly import assemble
-    from ladle.engine.save import OrbaxSaver
+    from ladle.api.assembly import assemble
+    from ladle.api.options import TaskOptions
+    from ladle.jax.save import OrbaxSaver
     from ladle.loop.checkpoint import Checkpoints
-    from ladle.options import TaskOptions
 
     options = TaskOptions.from_json(read_json(folder / RUN_FILE)["request"]["task"])
     like = assemble(options.task()).step.abstract_state()

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ladle.cursor import Cursor
+from ladle.core.cursor import Cursor
+from ladle.core.spec import BatchSpec
 from ladle.feed.stream.decode import Numbers
 from ladle.feed.stream.feed import EndOfStream, StreamFeed
 from ladle.feed.stream.kafka_log import KafkaTopic
 from ladle.feed.stream.postgres_log import PostgresTable
 from ladle.feed.stream.redis_log import RedisStream
-from ladle.spec import BatchSpec
 
 SPEC = BatchSpec(size=16, micro_size=16)
 EVERY = 5

@@ -45,9 +45,12 @@ PUBLIC = [
     "losses",
     "metrics",
     "models",
+    "moments",
+    "noise",
     "plan",
     "policy",
     "recur",
+    "scaling",
     "search",
 ]
 
@@ -75,12 +78,12 @@ def test_import_loads_nothing_heavy(fresh_python: Callable[..., str]):
 
 
 def test_verbs_stay_functions_whatever_was_imported_first(fresh_python: Callable[..., str]):
-    # A submodule of the same name would take the place of the function on its first import.
+    # A folder of the same name would take the place of the function on its first import.
     code = """
 import importlib, json, pathlib, ladle
-for path in pathlib.Path(ladle.__file__).parent.glob("*.py"):
-    if path.stem not in ("__init__", "__main__", "conftest") and not path.stem.endswith("_test"):
-        importlib.import_module(f"ladle.{path.stem}")
-print(json.dumps([name for name in ("plan", "fit", "compare") if not callable(getattr(ladle, name))]))
+for path in pathlib.Path(ladle.__file__).parent.glob("*/__init__.py"):
+    importlib.import_module(f"ladle.{path.parent.name}")
+import ladle.search.space
+print(json.dumps([name for name in ("plan", "fit", "compare", "search") if not callable(getattr(ladle, name))]))
 """
     assert json.loads(fresh_python(code)) == []

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import ladle
-from ladle.assembly import Assembly, assemble
-from ladle.decision import Progress
-from ladle.levels import Level
+from ladle.api.assembly import Assembly, assemble
+from ladle.core.decision import Progress
+from ladle.core.record import METRICS_FILE, read_lines
+from ladle.core.scaling.coupling import Coupling
+from ladle.core.scaling.levels import Level
 from ladle.policy import NoiseFollow, Range, Steps
-from ladle.record import METRICS_FILE, read_lines
-from ladle.scaling import Coupling
 
 MOVING = Coupling("half-life", 8, {"b2": 0.999}, levels=(Level("gradient_noise", 1e-4, power=-1.0),), optimizer="adam")
 """What moves at a switch: learning rate, second decay rate, and the noise added to the gradient."""

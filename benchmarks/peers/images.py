@@ -77,7 +77,7 @@ Pass = Callable[[], Iterator[Any]]
 
 def ladle(of: Encoded, threads: int) -> Pass:
     from ladle.feed.source.blob import Blob
-    from ladle.feed.source.decoding import Pixels
+    from ladle.feed.source.decode import Pixels
 
     source = Blob(of.data, of.offsets, Pixels("RGB", of.size), threads=threads)
     return lambda: (source.take(of.order[at : at + BATCH])["x"] for at in range(0, len(of.order), BATCH))

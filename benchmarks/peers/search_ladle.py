@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 import ladle
-from ladle.assembly import assemble
-from ladle.searching import search
+from ladle.api.assembly import assemble
+from ladle.api.search import search
 
 SIZES, RATES = [16, 32, 64, 128, 256], [1e-3, 3e-3, 1e-2]
 

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 import ladle
-from ladle.assembly import Assembly, assemble
+from ladle.api.assembly import Assembly, assemble
 from ladle.loop.train import train
 from ladle.policy.constant import Constant
 

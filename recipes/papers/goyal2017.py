@@ -21,7 +21,7 @@ import optax
 from matplotlib.lines import Line2D
 
 import ladle
-from ladle.assembly import assemble
+from ladle.api.assembly import assemble
 
 SIZE, RATE, EPOCHS, WARMUP, FALLS = 64, 0.02, 12, 3, (8, 11)
 FACTORS = (1, 4, 8, 16, 64)

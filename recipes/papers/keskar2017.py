@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ladle
-from ladle.assembly import Assembly, assemble
+from ladle.api.assembly import Assembly, assemble
 
 ROWS, SMALL, LARGE, RATE = 6000, 32, 600, 1e-3
 UNTIL = "300 epochs, train_loss <= 0.02"

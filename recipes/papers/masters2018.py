@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import ladle
-from ladle.assembly import assemble
+from ladle.api.assembly import assemble
 
 ROWS, EPOCHS = 4096, 8
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

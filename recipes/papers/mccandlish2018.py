@@ -21,11 +21,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ladle
-from ladle.assembly import assemble
-from ladle.critical import fit_hyperbola
-from ladle.noise import estimate
-from ladle.planner.answer import Critical
-from ladle.reaching import measure_steps
+from ladle.api.assembly import assemble
+from ladle.api.critical_steps import measure_steps
+from ladle.core.hyperbola import fit_hyperbola
+from ladle.core.noise import estimate
+from ladle.critical.answer import Critical
 
 SIZE, RATE, EPOCHS, WINDOWS, PARTS = 128, 0.05, 6, 18, 4
 PAPER, LIKE = 900, (400, 2000)

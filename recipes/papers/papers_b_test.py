@@ -12,8 +12,8 @@ import pytest
 import shallue2019
 import you2017
 
-from ladle.critical import fit_hyperbola
-from ladle.planner.definitions import definitions
+from ladle.core.hyperbola import fit_hyperbola
+from ladle.critical.definitions import definitions
 
 DATA = os.environ.get("LADLE_DATA")
 PAPERS = [masters2018, shallue2019, mccandlish2018, you2017]

@@ -2,8 +2,8 @@
 
     python recipes/papers/shallue2019.py [--out FOLDER] [--seeds 3] [--quick]
 
-An MLP by plain SGD. `ladle.reaching.measure_steps` finds the rate with the fewest steps at each size and fits the
-hyperbola. What it gave, and how its verdict is found: shallue2019.md.
+An MLP by plain SGD. `ladle.api.critical_steps.measure_steps` finds the rate with the fewest steps at each size and
+fits the hyperbola. What it gave, and how its verdict is found: shallue2019.md.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ladle
-from ladle.critical import fit_hyperbola
-from ladle.planner.answer import Critical
-from ladle.reaching import measure_steps
+from ladle.api.critical_steps import measure_steps
+from ladle.core.hyperbola import fit_hyperbola
+from ladle.critical.answer import Critical
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TARGET, UNTIL = 0.94, "60 epochs"

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ladle
-from ladle.assembly import Assembly, assemble
+from ladle.api.assembly import Assembly, assemble
 from ladle.policy.schedule import GrowInsteadOfDecay
 
 SIZE, RATE, FACTOR, EPOCHS, PLACES = 64, 0.02, 5, 16, (7, 11, 14)

@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ladle
-from ladle.assembly import Assembly, assemble
+from ladle.api.assembly import Assembly, assemble
 
 ROWS, EPOCHS, WARMUP, SMALL, LARGE, TUNING_SEEDS = 8192, 16, 2, 64, 1024, (8, 9)
 RATES = {

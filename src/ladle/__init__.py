@@ -5,8 +5,8 @@
     plan = ladle.plan(task)
     run = ladle.fit(task, plan, until="30 epochs", out="runs/a")
 
-Importing ladle loads the hall only (`ladle.spec`, `ladle.plan`, ...: standard library and NumPy); rooms that need JAX
-or anything heavy are loaded when first used.
+Importing ladle loads the hall alone (`ladle.core`: standard library and NumPy); rooms that need JAX or anything heavy
+are loaded when first used.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ladle.batch import Batch
-from ladle.carry import Carry
-from ladle.cursor import Cursor, Shard
-from ladle.decision import Decision, Progress
-from ladle.duration import Until
-from ladle.errors import (
+from ladle.api.task import Task
+from ladle.core import moments, noise, scaling
+from ladle.core.batch import Batch
+from ladle.core.carry import Carry
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.decision import Decision, Progress
+from ladle.core.duration import Until
+from ladle.core.errors import (
     ArgumentError,
     CheckpointError,
     DataError,
@@ -29,24 +31,23 @@ from ladle.errors import (
     LadleError,
     RunError,
 )
-from ladle.moments import Gauge, Moments
-from ladle.noise import NoiseScale
-from ladle.observation import Observation
-from ladle.plan import Evidence, Plan
-from ladle.spec import BatchSpec
-from ladle.task import Task
+from ladle.core.moments import Gauge, Moments
+from ladle.core.noise import NoiseScale
+from ladle.core.observation import Observation
+from ladle.core.plan import Evidence, Plan
+from ladle.core.spec import BatchSpec
 
 if TYPE_CHECKING:
     from ladle import data, feed, models, policy
-    from ladle.bridge.nnx import from_nnx
-    from ladle.comparing import Comparison, compare
-    from ladle.feeding import FeedCheck, feed_check
+    from ladle.api.compare import Comparison, compare
+    from ladle.api.feed_check import FeedCheck, feed_check
+    from ladle.api.fit import fit
+    from ladle.api.plan import plan
+    from ladle.api.recur import recur
+    from ladle.api.run import Run
+    from ladle.api.search import Search, search
     from ladle.models import from_equinox, losses, metrics
-    from ladle.planning import plan
-    from ladle.recurring import recur
-    from ladle.run import Run
-    from ladle.searching import Search, search
-    from ladle.training import fit
+    from ladle.models.nnx import from_nnx
 
 __version__ = "0.1.0"
 
@@ -54,23 +55,23 @@ __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
     "Diverged", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError", "Moments", "NoiseScale",
     "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Task", "Until", "compare", "data", "feed",
-    "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "plan", "policy", "recur",
-    "search",
+    "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "moments", "noise", "plan",
+    "policy", "recur", "scaling", "search",
 ]  # fmt: skip
 
 _LATER = {
-    "fit": ("ladle.training", "fit"),
-    "Run": ("ladle.run", "Run"),
-    "plan": ("ladle.planning", "plan"),
-    "compare": ("ladle.comparing", "compare"),
-    "Comparison": ("ladle.comparing", "Comparison"),
-    "feed_check": ("ladle.feeding", "feed_check"),
-    "recur": ("ladle.recurring", "recur"),
-    "search": ("ladle.searching", "search"),
-    "Search": ("ladle.searching", "Search"),
-    "FeedCheck": ("ladle.feeding", "FeedCheck"),
+    "fit": ("ladle.api.fit", "fit"),
+    "Run": ("ladle.api.run", "Run"),
+    "plan": ("ladle.api.plan", "plan"),
+    "compare": ("ladle.api.compare", "compare"),
+    "Comparison": ("ladle.api.compare", "Comparison"),
+    "feed_check": ("ladle.api.feed_check", "feed_check"),
+    "recur": ("ladle.api.recur", "recur"),
+    "search": ("ladle.api.search", "search"),
+    "Search": ("ladle.api.search_result", "Search"),
+    "FeedCheck": ("ladle.api.feed_check", "FeedCheck"),
     "from_equinox": ("ladle.models", "from_equinox"),
-    "from_nnx": ("ladle.bridge.nnx", "from_nnx"),
+    "from_nnx": ("ladle.models.nnx", "from_nnx"),
     "data": ("ladle.data", None),
     "feed": ("ladle.feed", None),
     "losses": ("ladle.models.losses", None),
@@ -79,8 +80,9 @@ _LATER = {
     "policy": ("ladle.policy", None),
 }
 
-# The hall's module of that name is loaded; the name on the package is the function.
-del plan
+# Python binds a folder's name on its parent when it first loads it: here, so that later the name is the function's.
+importlib.import_module("ladle.search")
+del search
 
 
 def __getattr__(name: str) -> Any:

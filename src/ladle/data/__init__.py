@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ladle.data.dataset import Data, arrays
     from ladle.data.loader import load
     from ladle.data.names import known
-    from ladle.data.streaming import streamed
+    from ladle.data.stream import streamed
 
 __all__ = ["Data", "arrays", "known", "load", "streamed"]
 
-_HOMES = {"Data": "dataset", "arrays": "dataset", "known": "names", "load": "loader", "streamed": "streaming"}
+_HOMES = {"Data": "dataset", "arrays": "dataset", "known": "names", "load": "loader", "streamed": "stream"}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.data.dataset import Data, assemble, moments
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import listed, place
 from ladle.data.target import infer, representable, whole
-from ladle.errors import ArgumentError, DataError, must, nearest
 
 TARGET_NAMES = ("target", "label", "class", "y")
 MISSING_LEVEL = "(missing)"

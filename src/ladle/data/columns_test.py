@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ladle.core.errors import ArgumentError, DataError
 from ladle.data.columns import Numbers, Texts, encode_numbers, encode_words
 from ladle.data.dataset import Data
 from ladle.data.loader import load
-from ladle.errors import ArgumentError, DataError
 
 Write = Callable[..., Path]
 

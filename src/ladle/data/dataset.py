@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.errors import DataError, must
+from ladle.core.npy import one_line
 from ladle.data.parts import describe_split, split
 from ladle.data.target import Kind, Target, infer, representable
-from ladle.errors import DataError, must
-from ladle.header import one_line
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ladle.core.errors import DataError
 from ladle.data.dataset import arrays, digest
-from ladle.errors import DataError
 
 
 def test_class_without_a_row_to_validate_is_named() -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ladle.archive import MOST_PACKED
-from ladle.errors import DataError, must
-from ladle.header import damaged, require_file
+from ladle.core.errors import DataError, must
+from ladle.core.npy import damaged, require_file
+from ladle.core.npz import MOST_PACKED
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ladle.core.errors import DataError
 from ladle.data import idx
-from ladle.errors import DataError
 
 
 def encode(array: np.ndarray) -> bytes:

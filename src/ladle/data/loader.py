@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.errors import ArgumentError, DataError, must, nearest
+from ladle.core.npy import require_file
 from ladle.data import idx, names, npy
 from ladle.data.dataset import Data, build
 from ladle.data.refuse import listed
 from ladle.data.target import whole
-from ladle.errors import ArgumentError, DataError, must, nearest
-from ladle.header import require_file
 
 TABLES = (".csv", ".tsv", ".parquet")
 PAIRS = (("x", "y"), ("X", "y"), ("x_train", "y_train"), ("X_train", "y_train"))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import ladle.data
+from ladle.core.errors import ArgumentError, DataError
 from ladle.data.idx_test import encode
 from ladle.data.loader import load
-from ladle.errors import ArgumentError, DataError
 
 REAL = os.environ.get("LADLE_DATA")
 real = pytest.mark.skipif(not REAL, reason="LADLE_DATA names no folder of real data")

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ladle.core.errors import DataError, must
+from ladle.core.npy import one_line
 from ladle.data import idx, npy
 from ladle.data.dataset import Data, build
-from ladle.errors import DataError, must
-from ladle.header import one_line
 
 FOLDER_VARIABLE = "LADLE_DATA"
 MIRROR_VARIABLE = "LADLE_MIRROR"

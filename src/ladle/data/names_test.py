@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ladle.core.errors import DataError
 from ladle.data import names
 from ladle.data.idx_test import encode
 from ladle.data.loader import load
-from ladle.errors import DataError
 
 REAL = os.environ.get("LADLE_DATA")
 real = pytest.mark.skipif(not REAL, reason="LADLE_DATA names no folder of real data")

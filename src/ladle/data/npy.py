@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ladle.archive import archive_arrays, archive_names
-from ladle.errors import DataError
-from ladle.header import NPY_FAILURES, damaged, npy_header, one_line, require_file
+from ladle.core.errors import DataError
+from ladle.core.npy import NPY_FAILURES, damaged, npy_header, one_line, require_file
+from ladle.core.npz import archive_arrays, archive_names
 
 
 def read_npy(path: Path) -> np.ndarray:

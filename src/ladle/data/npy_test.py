@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ladle.core.errors import DataError
 from ladle.data import npy
-from ladle.errors import DataError
 
 
 def npy_bytes(array: np.ndarray) -> bytes:

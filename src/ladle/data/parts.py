@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.data.refuse import listed
 from ladle.data.target import Target
-from ladle.errors import ArgumentError, DataError, must
 
 
 def split(target: Target, *, valid: float = 0.2, seed: int = 0) -> dict[str, np.ndarray]:

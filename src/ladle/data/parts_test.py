@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.core.errors import ArgumentError, DataError
 from ladle.data.parts import describe_split, split
 from ladle.data.target import Target, infer
-from ladle.errors import ArgumentError, DataError
 
 
 def _target(labels: list[int]) -> Target:

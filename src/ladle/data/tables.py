@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from ladle.core.errors import DataError, must, nearest
+from ladle.core.npy import damaged, one_line, require_file
 from ladle.data.columns import Column, Numbers, Table, Texts
-from ladle.errors import DataError, must, nearest
-from ladle.header import damaged, one_line, require_file
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none")
 """Cells of a text table that count as missing."""

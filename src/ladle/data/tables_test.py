@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ladle.core.errors import DataError
 from ladle.data import tables
 from ladle.data.columns import Numbers, Texts
-from ladle.errors import DataError
 
 
 def text(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:

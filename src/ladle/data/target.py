@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ladle.core.errors import ArgumentError, DataError, must, nearest
+from ladle.core.npy import one_line
 from ladle.data.refuse import place
-from ladle.errors import ArgumentError, DataError, must, nearest
-from ladle.header import one_line
 
 Kind = Literal["classification", "regression"]
 

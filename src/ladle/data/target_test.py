@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ladle.core.errors import ArgumentError, DataError
 from ladle.data.target import infer
-from ladle.errors import ArgumentError, DataError
 
 
 @pytest.mark.parametrize(

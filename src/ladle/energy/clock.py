@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ladle.consumption import Consumption
-from ladle.errors import ArgumentError, must
+from ladle.core.consumption import Consumption
+from ladle.core.errors import ArgumentError, must
 
 
 def running(since: tuple[float, float] | None) -> tuple[float, float]:
@@ -23,7 +23,7 @@ def now() -> tuple[float, float]:
 
 @dataclass
 class ClockMeter:
-    """Implements `ladle.protocols.Meter` with no energy at all: seconds and CPU-seconds. `why`: no counter was found.
+    """Implements `ladle.core.protocols.Meter` with no energy: seconds and CPU-seconds. `why`: no counter was found.
 
     >>> meter = ClockMeter("no counters")
     >>> meter.start()

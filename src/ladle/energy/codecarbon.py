@@ -10,10 +10,10 @@ from functools import lru_cache
 from io import StringIO
 from typing import Any
 
-from ladle.consumption import Consumption
+from ladle.core.consumption import Consumption
+from ladle.core.errors import ArgumentError, must
 from ladle.energy.clock import now, running
 from ladle.energy.counters import KWH, Grid
-from ladle.errors import ArgumentError, must
 
 SAMPLE_SECONDS = 1.0
 """How often the model looks at the load."""
@@ -53,7 +53,7 @@ def _alike(country: str, known: Mapping[str, Any]) -> str:
 
 @dataclass
 class ModelMeter:
-    """Implements `ladle.protocols.Meter` by codecarbon's model: power constants times load. Never a measurement."""
+    """Implements `ladle.core.protocols.Meter` by codecarbon's model: power constants times load, no measurement."""
 
     country: str
     measures: bool = field(default=False, init=False)

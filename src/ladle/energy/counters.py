@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ladle.consumption import Consumption
+from ladle.core.consumption import Consumption
 from ladle.energy.clock import now, running
 
 KWH = 3.6e6
@@ -51,7 +51,7 @@ class Grid:
 
 @dataclass
 class CounterMeter:
-    """Implements `ladle.protocols.Meter` over counters. They count the whole device, whoever used it.
+    """Implements `ladle.core.protocols.Meter` over counters. They count the whole device, whoever used it.
 
     - `counters`: at least one. `method`: which, in words. `grid`: for carbon; None for none.
     - `least_seconds`: counters are renewed about every 0.1 s, so a second is read to 10 % at worst.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ladle.core.protocols import Meter
 from ladle.energy.clock import ClockMeter
 from ladle.energy.codecarbon import ModelMeter, grid_of
 from ladle.energy.counters import CounterMeter
 from ladle.energy.zeus import cpu_counters, gpu_counters
-from ladle.protocols import Meter
 
 
 def best_meter(country: str | None = None, *, accelerator: bool = False) -> Meter:

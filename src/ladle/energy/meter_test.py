@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from ladle.consumption import Consumption
+from ladle.core.consumption import Consumption
+from ladle.core.errors import ArgumentError
 from ladle.energy import counters
 from ladle.energy.clock import ClockMeter
 from ladle.energy.codecarbon import ModelMeter, _library, grid_of
 from ladle.energy.counters import Counter, CounterMeter, Grid
 from ladle.energy.meter import best_meter
 from ladle.energy.zeus import cpu_counters, gpu_counters
-from ladle.errors import ArgumentError
 
 
 @dataclass

@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from ladle.feed.neighbours import Neighbours
     from ladle.feed.nest import Graphs, Nested, PadGraphs, PadNested
     from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
-    from ladle.feed.packed import Packed, Weighed, next_tokens
+    from ladle.feed.pack import Packed, Weighed, next_tokens
     from ladle.feed.packing import pack
     from ladle.feed.pad import Pad
     from ladle.feed.prefetch import PrefetchedFeed
     from ladle.feed.resident import ResidentFeed
     from ladle.feed.source.anything import as_source
     from ladle.feed.source.blob import Blob, open_blob
-    from ladle.feed.source.chosen import Chosen
-    from ladle.feed.source.converted import converted
-    from ladle.feed.source.finite import find_nonfinite
+    from ladle.feed.source.convert import converted
     from ladle.feed.source.huggingface import HuggingFace
     from ladle.feed.source.images import ImageFolder
     from ladle.feed.source.items import Items
-    from ladle.feed.source.joined import Joined
-    from ladle.feed.source.mapped import Mapped
-    from ladle.feed.source.opening import open_source
+    from ladle.feed.source.join import Joined
+    from ladle.feed.source.memmap import Mapped
+    from ladle.feed.source.nonfinite import find_nonfinite
+    from ladle.feed.source.open import open_source
     from ladle.feed.source.parquet import Parquet
     from ladle.feed.source.sequences import Sequences
     from ladle.feed.source.shards import TarShards
+    from ladle.feed.source.subset import Chosen
     from ladle.feed.source.tokens import Tokens, text_tokens
     from ladle.feed.stream.decode import Numbers
     from ladle.feed.stream.directory import DirectoryStream
@@ -79,22 +79,22 @@ _HOMES = {
     "neighbours": "Neighbours",
     "nest": "Graphs Nested PadGraphs PadNested",
     "order": "Permuted Sequential Stratified Weighted",
-    "packed": "Packed Weighed next_tokens",
+    "pack": "Packed Weighed next_tokens",
     "packing": "pack",
     "pad": "Pad",
     "prefetch": "PrefetchedFeed",
     "resident": "ResidentFeed",
     "source.anything": "as_source",
     "source.blob": "Blob open_blob",
-    "source.chosen": "Chosen",
-    "source.converted": "converted",
-    "source.finite": "find_nonfinite",
+    "source.subset": "Chosen",
+    "source.convert": "converted",
+    "source.nonfinite": "find_nonfinite",
     "source.huggingface": "HuggingFace",
     "source.images": "ImageFolder",
     "source.items": "Items",
-    "source.joined": "Joined",
-    "source.mapped": "Mapped",
-    "source.opening": "open_source",
+    "source.join": "Joined",
+    "source.memmap": "Mapped",
+    "source.open": "open_source",
     "source.parquet": "Parquet",
     "source.sequences": "Sequences",
     "source.shards": "TarShards",

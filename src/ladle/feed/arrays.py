@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import DataError, must
+from ladle.core.errors import DataError, must
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Examples in arrays; implements `ladle.protocols.Source`.
+    """Examples in arrays; implements `ladle.core.protocols.Source`.
 
     - `tree`: nested dicts and tuples of arrays (or what `numpy.asarray` makes one of), whose leading axis counts
       examples. Nothing is copied; memory-mapped arrays stay on disk until their rows are taken.

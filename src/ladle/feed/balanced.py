@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import host_while, permute, round_keys, sides
 from ladle.feed.keys import BALANCED, ROUNDS_OF_CLASSES, for_each, stream
 from ladle.feed.order import checked_labels
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 BLOCK = 4096
 """Positions evaluated at once: enough to make the cost per call vanish."""
@@ -21,7 +21,7 @@ BLOCK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Balanced:
-    """Every class equally often in every stretch; implements `ladle.protocols.Order`.
+    """Every class equally often in every stretch; implements `ladle.core.protocols.Order`.
 
     The `k` classes have their turns in rounds, in a new order in each. The first `p` positions hold `p / k` of every
     class, give or take less than 1; any stretch, such as a batch, give or take less than 2. Each class goes on through

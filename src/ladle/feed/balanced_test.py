@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.feed.balanced import Balanced
 
 COUNTS = st.lists(st.integers(1, 30), min_size=1, max_size=9)

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.hashing import SPREAD, finalise
+from ladle.core.hashing import SPREAD, finalise
 
 NARROW = 2**31
 """Largest domain computed in `u32`, and so the largest that a device can order."""

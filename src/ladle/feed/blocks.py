@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.core.protocols import Source
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import NARROW, ROUNDS, finalise, host_while, permute, round_keys, sides
 from ladle.feed.keys import BLOCKS, stream
 from ladle.feed.order import BLOCK
-from ladle.protocols import Source
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 WINDOW = 65_536
 """Rows that a window holds at least, where nothing else is asked: small blocks are mixed by the hundred."""
@@ -33,7 +33,7 @@ _OF_BLOCKS = 0  # Windows are numbered on from here.
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Every example exactly once per pass, block by block, `mix` blocks mixed; implements `ladle.protocols.Order`.
+    """Every example exactly once per pass, block by block, `mix` blocks mixed; implements `ladle.core.protocols.Order`.
 
     - `sizes`: `i64[blocks]` examples in each block, in the order of their ids. `mix`: blocks mixed at a time.
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.feed.arrays import Arrays
 from ladle.feed.blocks import Blocks, _piece, _windows, mixed
 from ladle.feed.order import BLOCK, Permuted

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.core.protocols import Order
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import host_while, permute, round_keys, sides
 from ladle.feed.keys import BUCKETS
 from ladle.feed.source.sequences import ends, spans
-from ladle.protocols import Order
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 
 @dataclass(frozen=True, eq=False)
 class Bucketed:
-    """An order in which neighbours have like lengths; implements `ladle.protocols.Order`.
+    """An order in which neighbours have like lengths; implements `ladle.core.protocols.Order`.
 
     Each pass of `order` is cut into windows of `window` positions. Within one, the examples are sorted by length (those
     of one length stay in order), cut into buckets of `bucket`, and the buckets shuffled, by a keyed bijection of

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, ExampleError, must
+from ladle.core.errors import ArgumentError, ExampleError, must
+from ladle.core.protocols import Order
+from ladle.core.spec import BatchSpec
 from ladle.feed.bucket import checked_lengths
 from ladle.feed.pad import checked_rungs, rung_up
-from ladle.protocols import Order
-from ladle.spec import BatchSpec
 
 
 @dataclass(frozen=True, eq=False)
 class ByTokens:
-    """Cuts by tokens instead of examples; implements `ladle.protocols.Cut`.
+    """Cuts by tokens instead of examples; implements `ladle.core.protocols.Cut`.
 
     A batch may hold `spec.size * length` tokens, a micro-batch `spec.micro_size * length` places on each shard; where
     `spec.length` is None, `length` is the cut's own.

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, ExampleError
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, ExampleError
+from ladle.core.spec import BatchSpec
 from ladle.feed.bucket import Bucketed
 from ladle.feed.budget import ByTokens
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Sequential
 from ladle.feed.pad import Pad, rung_up
 from ladle.feed.source.sequences import Sequences
-from ladle.spec import BatchSpec
 
 LENGTHS = np.random.default_rng(1).integers(0, 33, 150)
 RUNGS = (8, 16, 33)

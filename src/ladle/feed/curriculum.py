@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import NARROW, host_while, keyed, permute, round_keys, sides
 from ladle.feed.keys import CURRICULUM, TIES, for_each, stream
 from ladle.feed.order import Permuted
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 Pace = Literal["single step", "exponential", "linear", "root"]
 
@@ -28,7 +28,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Curriculum:
-    """Easy examples first; implements `ladle.protocols.Order`.
+    """Easy examples first; implements `ladle.core.protocols.Order`.
 
     Stage `k` draws `stages[k].positions` times from the `m = stages[k].examples` examples of the lowest scores: passes
     over these, each example once per pass, shuffled anew in each (the last pass of a stage may be cut short). After the

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.cursor import Cursor
-from ladle.errors import ArgumentError
+from ladle.core.cursor import Cursor
+from ladle.core.errors import ArgumentError
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.curriculum import Curriculum, Stage, pacing
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted
-from ladle.spec import BatchSpec
 
 rng = np.random.default_rng(0)
 N = 40

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, DataError
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, DataError
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
 from ladle.feed.resident import ResidentFeed
-from ladle.spec import BatchSpec
 
 N = 101
 SOURCE = Arrays(

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.core.protocols import Order
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import NARROW, ROUNDS, host_while, permute, round_keys, sides
 from ladle.feed.keys import stream
-from ladle.protocols import Order
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 FOLD = 0xE000_0000
 """What its keys are for; beside those of `ladle.feed.keys`."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.feed.fold import Fold, Tabled
 
 

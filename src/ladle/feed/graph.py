@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, must
+from ladle.core.errors import ArgumentError, DataError, must
 
 NODES = 2**31
 """Largest number of nodes and of edges."""
@@ -16,7 +16,7 @@ NODES = 2**31
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A graph whose examples are some of its nodes; implements `ladle.protocols.Source`.
+    """A graph whose examples are some of its nodes; implements `ladle.core.protocols.Source`.
 
     The neighbours of node `v` are `indices[indptr[v] : indptr[v + 1]]`: where its messages come from. Nothing is copied
     that has the right type; memory-mapped features stay on disk until rows are taken.

@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ladle.batch import Batch, Rows, batch_ends, window_end
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, ExampleError, must
-from ladle.protocols import Collate, Cut, Order, Source
-from ladle.spec import BatchSpec
+from ladle.core.batch import Batch, Rows, batch_ends, window_end
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, ExampleError, must
+from ladle.core.protocols import Collate, Cut, Order, Source
+from ladle.core.spec import BatchSpec
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Rows as the source has them; implements `ladle.protocols.Collate`."""
+    """Rows as the source has them; implements `ladle.core.protocols.Collate`."""
 
     def extent(self, source: Any, ids: np.ndarray, position: np.ndarray) -> tuple[int, ...]:
         return ()
@@ -30,7 +30,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class ByCount:
-    """Batches of `spec.size` examples, the last one of a pass shorter; implements `ladle.protocols.Cut`."""
+    """Batches of `spec.size` examples, the last one of a pass shorter; implements `ladle.core.protocols.Cut`."""
 
     def stop(self, order: Order, start: int, spec: BatchSpec) -> int:
         return window_end(start, spec.size, spec.updates, order.epoch_size)
@@ -45,7 +45,7 @@ class ByCount:
 
 @dataclass(frozen=True, eq=False)
 class HostFeed:
-    """Batches cut on the host, one micro-batch in memory at a time; implements `ladle.protocols.Feed`.
+    """Batches cut on the host, one micro-batch in memory at a time; implements `ladle.core.protocols.Feed`.
 
     - `source`, `order`: the examples, and which of them stands where. `weight`: `f32[n]`, how much each example counts
       in losses and means; all one by default.
@@ -104,7 +104,7 @@ class HostFeed:
 
 @dataclass(frozen=True, eq=False)
 class HostDraw:
-    """A plan of positions, read when asked; implements `ladle.batch.Draw`."""
+    """A plan of positions, read when asked; implements `ladle.core.batch.Draw`."""
 
     feed: HostFeed
     start: int

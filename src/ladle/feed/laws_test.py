@@ -22,8 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.balanced import Balanced
 from ladle.feed.blocks import Blocks
@@ -37,19 +38,18 @@ from ladle.feed.mixture import Mixture
 from ladle.feed.neighbours import Neighbours
 from ladle.feed.nest import Nested, PadNested
 from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
-from ladle.feed.packed import Packed, Weighed
+from ladle.feed.pack import Packed, Weighed
 from ladle.feed.pad import Pad
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
 from ladle.feed.source.blob import Blob
-from ladle.feed.source.chosen import Chosen
-from ladle.feed.source.decoding import Pixels
+from ladle.feed.source.decode import Pixels
 from ladle.feed.source.items import Items
-from ladle.feed.source.joined import Joined
+from ladle.feed.source.join import Joined
 from ladle.feed.source.mapped_test import mapped_feed
 from ladle.feed.source.parquet_test import parquet_feed
 from ladle.feed.source.sequences import Sequences
-from ladle.spec import BatchSpec
+from ladle.feed.source.subset import Chosen
 
 N = 53
 SOURCE = Arrays(

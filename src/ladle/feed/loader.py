@@ -20,17 +20,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ladle.batch import Batch, batch_ends
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, ExampleError, must
-from ladle.feed.ahead import Ahead
+from ladle.core.batch import Batch, batch_ends
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, ExampleError, must
+from ladle.core.protocols import Collate, Cut, Order, Source
+from ladle.core.spec import BatchSpec, require_count
 from ladle.feed.arrays import leaves, map_tree
 from ladle.feed.host import ByCount, HostFeed, Stack
+from ladle.feed.lookahead import Ahead
 from ladle.feed.orders import order_of
 from ladle.feed.output import output_named
 from ladle.feed.source.anything import as_source
-from ladle.protocols import Collate, Cut, Order, Source
-from ladle.spec import BatchSpec, require_count
 
 CHUNK_BYTES = 4_000_000
 """Batches of plain rows are gathered several at a time, up to about so many bytes: a small batch then costs a slice."""
@@ -58,7 +58,7 @@ class Loader:
     - `bad`: "raise", or "skip": examples that cannot be read are left out, and counted in `bad_ids`.
     - `batches`: hand out `ladle.Batch` (data with weights, positions, ids) instead of the data alone.
     - `shard`: which part of each batch this host reads: positions `index, index + count, ...` of it.
-    - `workers`, `processes`, `depth`: readers ahead, see `ladle.feed.ahead.Ahead`. Two threads by default, or the
+    - `workers`, `processes`, `depth`: readers ahead, see `ladle.feed.lookahead.Ahead`. Two threads by default, or the
       source's own `readers`; none for arrays in memory: gathering their rows is faster than handing them over.
 
     Iterating goes on from where the loader stands to the end of the pass: `for batch in loader` is an epoch, and after

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ladle
-from ladle.cursor import Shard
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.cursor import Shard
+from ladle.core.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.arrays import Arrays
 from ladle.feed.loader import Loader
 from ladle.feed.order import Permuted

@@ -22,9 +22,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ladle.cursor import Cursor, Shard
-from ladle.data.held import Without
-from ladle.feed import (
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.spec import BatchSpec
+from ladle.data.holdout import Without
+from ladle.feed import (  # fmt: skip
     Arrays,
     Balanced,
     Blob,
@@ -58,9 +59,8 @@ from ladle.feed import (
     Weighed,
     Weighted,
     as_source,
-)  # fmt: skip
-from ladle.feed.source.decoding import Pixels
-from ladle.spec import BatchSpec
+)
+from ladle.feed.source.decode import Pixels
 
 N = 24
 IDS = np.arange(N)

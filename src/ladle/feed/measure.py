@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ladle.cursor import Cursor
-from ladle.errors import EndOfStream
+from ladle.core.cursor import Cursor
+from ladle.core.errors import EndOfStream
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import leaves
 from ladle.feed.host import HostFeed, Stack
 from ladle.feed.prefetch import PrefetchedFeed
-from ladle.spec import BatchSpec
 
 HELPS = 1.15
 """Readers ahead are worth their trouble from this factor on."""

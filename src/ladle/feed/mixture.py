@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.protocols import Order
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import WIDE, host_while, permute, round_keys, sides
 from ladle.feed.keys import MIXTURE, SOURCES, for_each, stream
 from ladle.feed.layout import interleave
 from ladle.feed.order import Permuted
-from ladle.protocols import Order
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 PERIOD = 2**16
 """Longest period in which weights become whole shares. A share is off by less than 1 / PERIOD of all draws."""
@@ -26,9 +26,9 @@ PERIOD = 2**16
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Several sources end to end, drawn in the proportions of `weights`; implements `ladle.protocols.Order`.
+    """Several sources end to end, drawn in the proportions of `weights`; implements `ladle.core.protocols.Order`.
 
-    Ids of source `s` are its own plus the sizes of the sources before it, as in `ladle.feed.source.joined.Joined`.
+    Ids of source `s` are its own plus the sizes of the sources before it, as in `ladle.feed.source.join.Joined`.
     With `w_s = weights[s] / sum(weights)` and `k` sources of some weight, the first `p` positions hold
 
         |x_s(p) - p * w_s| <= 1 - 1 / (2k - 2)

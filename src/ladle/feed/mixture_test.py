@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.feed.mixture import PERIOD, Mixture, _whole_shares
 from ladle.feed.order import Permuted, Sequential, Weighted
 

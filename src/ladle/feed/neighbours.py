@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladle.batch import Rows
-from ladle.errors import ArgumentError, must
+from ladle.core.batch import Rows
+from ladle.core.errors import ArgumentError, must
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import host_while, permute, round_keys
 from ladle.feed.graph import Graph
 from ladle.feed.keys import NEIGHBOURS, for_each, stream
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Rows of a `Graph` with sampled neighbours, in arrays of one shape; implements `ladle.protocols.Collate`.
+    """Rows of a `Graph` with sampled neighbours, in arrays of one shape; implements `ladle.core.protocols.Collate`.
 
     Of a node with more than `fanouts[k]` neighbours, that many different ones are drawn, any set of them as likely as
     any other (the first places of a keyed bijection of the degree); of others, all are taken. Which ones is a function

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.cursor import Cursor, Shard
-from ladle.engine.objective import of_functions
-from ladle.engine.optimizer import optimizer_named
-from ladle.engine.step import CompiledStep
-from ladle.errors import ArgumentError
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError
+from ladle.core.spec import BatchSpec
 from ladle.feed.graph import Graph
 from ladle.feed.host import HostFeed
 from ladle.feed.neighbours import Neighbours, sampled
 from ladle.feed.order import Permuted
-from ladle.spec import BatchSpec
+from ladle.jax.objective import of_functions
+from ladle.jax.optimizer import optimizer_named
+from ladle.jax.step import CompiledStep
 
 rng = np.random.default_rng(0)
 N, WIDTH = 60, 4

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ladle.batch import Rows
-from ladle.errors import ArgumentError, must
+from ladle.core.batch import Rows
+from ladle.core.errors import ArgumentError, must
 from ladle.feed.arrays import Arrays
 from ladle.feed.pad import check_weigh, checked_rungs, refuse_long, rung_up
 from ladle.feed.source.sequences import (
@@ -47,7 +47,7 @@ class Groups:
 
 @dataclass(frozen=True, eq=False, init=False)
 class Nested:
-    """Documents of sentences of tokens, or any groups of rows; implements `ladle.protocols.Source`.
+    """Documents of sentences of tokens, or any groups of rows; implements `ladle.core.protocols.Source`.
 
     - `values`: `[total, ...]`. `inner`: `i64[sentences + 1]`; sentence `j` is `values[inner[j] : inner[j + 1]]`.
       `outer`: `i64[n + 1]`: document `i` has the sentences `outer[i] .. outer[i + 1]`. Both may be empty.
@@ -107,7 +107,7 @@ class Nested:
 
 @dataclass(frozen=True)
 class PadNested:
-    """Pads both levels of `Nested` to rungs of their own; implements `ladle.protocols.Collate`.
+    """Pads both levels of `Nested` to rungs of their own; implements `ladle.core.protocols.Collate`.
 
     Gives `tokens` `[rows, S, L, ...]`, `mask` `bool[rows, S, L]` (where there is a token), `group_mask` `bool[rows, S]`
     (where there is a sentence), and the fields. At most `len(groups) * len(rungs)` shapes are compiled.
@@ -158,7 +158,7 @@ class PadNested:
 
 @dataclass(frozen=True, eq=False)
 class Graphs:
-    """Many small graphs, each an example; implements `ladle.protocols.Source`.
+    """Many small graphs, each an example; implements `ladle.core.protocols.Source`.
 
     - `nodes`: features, a `Sequences` with a row for each node of each graph; its fields are what a graph has one of.
     - `edges`: a `Sequences` of `[total, 2]` whole numbers, pairs of nodes counted from 0 within their graph.
@@ -195,7 +195,7 @@ class Graphs:
 
 @dataclass(frozen=True)
 class PadGraphs:
-    """Pads nodes and edges of small graphs to rungs of their own; implements `ladle.protocols.Collate`.
+    """Pads nodes and edges of small graphs to rungs of their own; implements `ladle.core.protocols.Collate`.
 
     Gives `nodes` `[rows, n, d]`, `node_mask` `bool[rows, n]`, `edges` `[rows, e, 2]` (padded with node 0: mask what
     they carry), `edge_mask` `bool[rows, e]`, and the fields. Rungs as in `PadNested`. Counts nodes as tokens.

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
+from ladle.core.spec import BatchSpec
 from ladle.feed.host import HostFeed
 from ladle.feed.nest import Graphs, Nested, PadGraphs, PadNested
 from ladle.feed.order import Sequential
 from ladle.feed.source.sequences import Sequences
-from ladle.spec import BatchSpec
 
 sentences = st.lists(st.integers(1, 99), max_size=6)
 documents = st.lists(st.lists(sentences, max_size=5), min_size=1, max_size=7).filter(

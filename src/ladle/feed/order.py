@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.protocols import DeviceOrder, Order
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 from ladle.feed.bijection import NARROW, ROUNDS, WIDE, host_while, keyed, permute, round_keys, sides
 from ladle.feed.layout import interleave
-from ladle.protocols import DeviceOrder, Order
-from ladle.seed import seed_words
-from ladle.spec import require_count
 
 BLOCK = 16_384
 """Places evaluated at once on the host: enough to make the cost per call vanish, few enough to stay in cache."""
@@ -66,7 +66,7 @@ class Sequential:
 
 @dataclass(frozen=True)
 class SequentialProgram:
-    """`Sequential` as a function; see `ladle.protocols.OrderProgram`."""
+    """`Sequential` as a function; see `ladle.core.protocols.OrderProgram`."""
 
     epoch_size: int
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.feed.bijection import _add, finalise, host_while
 from ladle.feed.layout import interleave
 from ladle.feed.order import BLOCK, Permuted, Sequential, Stratified, Weighted

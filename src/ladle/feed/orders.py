@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.protocols import Order, Source
 from ladle.feed.blocks import Blocks
 from ladle.feed.order import ORDERS, Permuted, Sequential, order_named
-from ladle.protocols import Order, Source
 
 WORDS = ("auto", "blocks", *ORDERS)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
 from ladle.feed.arrays import map_tree
 
 OUTPUTS = ("numpy", "jax", "torch")

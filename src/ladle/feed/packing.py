@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.spec import require_count
 from ladle.feed.bucket import checked_lengths
 from ladle.feed.order import Permuted
 from ladle.feed.source.sequences import ends, spans
-from ladle.spec import require_count
 
 WINDOW = 16_384
 """Documents planned together. Fill rises with it, by a partly filled row less for each window, and so does speed."""

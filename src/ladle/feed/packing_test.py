@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.packing import _best_fit, _first_fit, pack
 
 sizes = st.lists(st.integers(0, 25), min_size=1, max_size=60).filter(any)

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ladle.batch import Rows
-from ladle.errors import ArgumentError, ExampleError, must
+from ladle.core.batch import Rows
+from ladle.core.errors import ArgumentError, ExampleError, must
+from ladle.core.spec import require_count
 from ladle.feed.source.sequences import Ragged, within
-from ladle.spec import require_count
 
 Weigh = Literal["rows", "tokens", "targets"]
 SMALLEST = 8
@@ -20,7 +20,7 @@ SMALLEST = 8
 
 @dataclass(frozen=True)
 class Pad:
-    """Pads each micro-batch to the smallest rung that holds its longest row; implements `ladle.protocols.Collate`.
+    """Pads each micro-batch to the smallest rung that holds its longest row; implements `ladle.core.protocols.Collate`.
 
     Gives, for a source with `lengths` such as `Sequences`: `tokens` `[rows, L, ...]`, `mask` `bool[rows, L]` (true
     where there is a token), and the fields as they are. Each rung is a shape, so at most `len(rungs)` programs are

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, ExampleError
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, ExampleError
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Sequential
 from ladle.feed.pad import Pad, length_rungs, rung_up
 from ladle.feed.source.sequences import Sequences
-from ladle.spec import BatchSpec
 
 lists = st.lists(st.lists(st.integers(1, 99), max_size=20), min_size=1, max_size=12).filter(any)
 

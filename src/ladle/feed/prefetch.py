@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, must
-from ladle.feed.ahead import Ahead
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import BatchSpec
 from ladle.feed.host import HostDraw, HostFeed
-from ladle.spec import BatchSpec
+from ladle.feed.lookahead import Ahead
 
 Piece = tuple[int, int, int]
 """`(start, count, rows)` of a micro-batch."""
@@ -46,7 +46,7 @@ class _Read:
 
 
 class PrefetchedFeed:
-    """A host feed whose micro-batches are read ahead; implements `ladle.protocols.Feed`, with the very same batches.
+    """A host feed whose micro-batches are read ahead; implements `ladle.core.protocols.Feed`, with the same batches.
 
     - `feed`: the feed to read from. `workers`: how many read at once; two threads by default, 0 reads nothing ahead.
     - `processes`: read in processes instead of threads. The feed travels there once, so it must be picklable.
@@ -127,7 +127,7 @@ class PrefetchedFeed:
 
 @dataclass(frozen=True, eq=False)
 class PrefetchedDraw:
-    """A draw read through its feed's readers; implements `ladle.batch.Draw`."""
+    """A draw read through its feed's readers; implements `ladle.core.batch.Draw`."""
 
     ahead: Ahead
     draw: HostDraw

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ExampleError
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ExampleError
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.loader import Loader
 from ladle.feed.order import Permuted
 from ladle.feed.prefetch import PrefetchedFeed
-from ladle.spec import BatchSpec
 
 N = 60
 FEED = HostFeed(Arrays({"id": np.arange(N)}), Permuted(N, 2))

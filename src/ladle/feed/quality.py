@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
-from ladle.spec import require_count
+from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import require_count
 
 
 def variance_ratio(ids: Any, labels: Any, size: int) -> float:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.feed.order import Permuted, Sequential, Stratified
 from ladle.feed.quality import agreement, correlation, place_correlation, position_chi_square, variance_ratio
 

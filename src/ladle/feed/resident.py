@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, must
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, must
+from ladle.core.protocols import DeviceOrder
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.bijection import NARROW
 from ladle.feed.host import HostDraw, HostFeed
-from ladle.protocols import DeviceOrder
-from ladle.spec import BatchSpec
 
 
 @dataclass(frozen=True, eq=False)
 class ResidentFeed:
-    """Many updates in one draw, gathered on the device; implements `ladle.protocols.Feed`.
+    """Many updates in one draw, gathered on the device; implements `ladle.core.protocols.Feed`.
 
     Same arguments, same ids and same errors as `HostFeed`. Raises `ArgumentError` besides for an order of more than
     2**31 places, or of another number of places than there are examples.
@@ -90,7 +90,7 @@ class ResidentFeed:
 
 @dataclass(frozen=True, eq=False)
 class ResidentDraw:
-    """A position, and where the rows are; implements `ladle.batch.Draw`.
+    """A position, and where the rows are; implements `ladle.core.batch.Draw`.
 
     - `data`, `weight`: trees of arrays on the device (or on the host, if the feed was not `placed`); `weight` or None.
     - `order`: what turns places into ids, on the device through `order.program` and `order.tables()`.

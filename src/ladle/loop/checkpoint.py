@@ -35,9 +35,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
-from ladle.carry import Carry
-from ladle.errors import CheckpointError, RunError, must
-from ladle.spec import require_count
+from ladle.core.carry import Carry
+from ladle.core.errors import CheckpointError, RunError, must
+from ladle.core.spec import require_count
 
 MANIFEST = "manifest.json"
 FACTS = "facts.json"

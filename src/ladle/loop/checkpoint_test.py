@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.carry import Carry
-from ladle.cursor import Cursor
-from ladle.decision import Progress
-from ladle.errors import ArgumentError, CheckpointError, RunError
+from ladle.core.carry import Carry
+from ladle.core.cursor import Cursor
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError, CheckpointError, RunError
 from ladle.loop.checkpoint import Checkpoints
 
 
@@ -61,7 +61,7 @@ class FullDisk(NumpySaver):
 
 
 def orbax_saver() -> Any:
-    from ladle.engine.save import OrbaxSaver
+    from ladle.jax.save import OrbaxSaver
 
     return OrbaxSaver()
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ladle.batch import Batch, Draw
-from ladle.cursor import Cursor, Shard
-from ladle.errors import RunError
-from ladle.protocols import Feed
-from ladle.seen import PROVABLE, Seen
-from ladle.spec import BatchSpec
+from ladle.core.batch import Batch, Draw
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import RunError
+from ladle.core.protocols import Feed
+from ladle.core.seen import PROVABLE, Seen
+from ladle.core.spec import BatchSpec
 
 NAMED = 10
 """Ids of examples that were left out, in a record line, at most."""

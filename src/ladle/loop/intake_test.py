@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
-from ladle.errors import RunError
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import RunError
+from ladle.core.seen import Seen
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted, Weighted
 from ladle.loop.intake import Intake
-from ladle.seen import Seen
-from ladle.spec import BatchSpec
 
 N = 10
 FEED = HostFeed(Arrays({"id": np.arange(N)}), Permuted(N, 1))

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ladle.batch import updates_until
-from ladle.carry import Carry
-from ladle.cursor import Cursor, Shard
-from ladle.decision import Decision, Progress
-from ladle.duration import Until, window_stop
-from ladle.errors import EndOfStream, RunError, must
+from ladle.core.batch import updates_until
+from ladle.core.carry import Carry
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.decision import Decision, Progress
+from ladle.core.duration import Until, window_stop
+from ladle.core.errors import EndOfStream, RunError, must
+from ladle.core.observation import Observation
+from ladle.core.protocols import Feed, Policy, Step
+from ladle.core.seen import Seen
+from ladle.core.spec import BatchSpec
 from ladle.loop.intake import Intake
-from ladle.observation import Observation
-from ladle.protocols import Feed, Policy, Step
-from ladle.seen import Seen
-from ladle.spec import BatchSpec
 
 
 def train(
@@ -44,7 +44,7 @@ def train(
     A window ends at the next multiple of `window` examples of an epoch (one epoch by default), at its end, at `stop`,
     where the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a
     resumed run has the same windows. It also ends behind a refused update, where the step stopped there.
-    `rebase`: where the size changes, the second moment of Adam and its kin follows at once (`ladle.engine.rebase`), and
+    `rebase`: where the size changes, the second moment of Adam and its kin follows at once (`ladle.jax.rebase`), and
     the line says "rebased".
 
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.carry import Carry
-from ladle.decision import Clock, Decision, Progress
-from ladle.duration import Until
-from ladle.errors import RunError
+from ladle.core.carry import Carry
+from ladle.core.decision import Clock, Decision, Progress
+from ladle.core.duration import Until
+from ladle.core.errors import RunError
+from ladle.core.observation import Observation
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Permuted
 from ladle.feed.resident import ResidentFeed
 from ladle.loop.train import train
-from ladle.observation import Observation
-from ladle.spec import BatchSpec
 
 N, FEATURES = 23, 3
 RANDOM = np.random.default_rng(0)

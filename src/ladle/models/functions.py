@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 
 class FunctionModel:

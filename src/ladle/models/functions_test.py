@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.models import FunctionModel
 
 KEYS = jax.random.split(jax.random.key(0), 4)

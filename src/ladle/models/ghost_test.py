@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.models import GhostNorm, from_equinox
 from ladle.models.norm import batch_norm, batch_norm_init
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he, normals
 from ladle.models.norm import batch_norm, batch_norm_init, checked_ghost_size, norm_name
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.models import convnet, default_for
 from ladle.models.images import convolve, pool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ladle import models
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 
 
 def test_names_stay_functions_after_their_files_were_loaded() -> None:

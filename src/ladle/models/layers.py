@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
 
 Params = Any
 
@@ -26,8 +26,8 @@ def activation_named(name: str) -> Callable[[jax.Array], jax.Array]:
     >>> activation_named("rellu")
     Traceback (most recent call last):
         ...
-    ladle.errors.ArgumentError: activation must be a known name; got 'rellu'; because there is no such activation; \
-try 'relu' (known: gelu, relu, silu, tanh)
+    ladle.core.errors.ArgumentError: activation must be a known name; got 'rellu'; because there is no such \
+activation; try 'relu' (known: gelu, relu, silu, tanh)
     """
     if name not in ACTIVATIONS:
         remedy = nearest(str(name), ACTIVATIONS)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ladle.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must, nearest
 from ladle.models.pairs import as_binary, as_classes, as_numbers
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -103,7 +103,7 @@ def loss_named(name: str) -> Loss:
     >>> loss_named("crossentropy")
     Traceback (most recent call last):
         ...
-    ladle.errors.ArgumentError: loss must be a known name; got 'crossentropy'; because there is no such loss; \
+    ladle.core.errors.ArgumentError: loss must be a known name; got 'crossentropy'; because there is no such loss; \
 try 'cross_entropy' (known: binary_cross_entropy, cross_entropy, huber, mse)
     """
     if name not in BY_NAME:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.models.losses import BY_NAME, binary_cross_entropy, cross_entropy, default_for, huber, loss_named, mse
 
 logits = st.floats(-1e4, 1e4, width=32)

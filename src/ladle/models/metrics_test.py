@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.models.metrics import absolute_error, accuracy, default_for, squared_error
 
 

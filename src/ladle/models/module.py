@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 from ladle.models.ghost import GhostNorm
 
 Make = Callable[[jax.Array], tuple[Any, eqx.nn.State]]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.models import from_equinox
 
 ROWS = 8

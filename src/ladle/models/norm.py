@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 EPSILON = 1e-5
 MOMENTUM = 0.9

@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 
 def as_classes(outputs: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 from ladle.models.layers import checked_counts, flat, normals
 from ladle.models.perceptron import Mlp, mlp
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
-from ladle.duration import better_is_higher
+from ladle.core.duration import better_is_higher
 
 _LIVE_SECONDS = 0.1
 _PLAIN_SECONDS = 2.0

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ladle.errors import RunError, must
-from ladle.record import plain
+from ladle.core.errors import RunError, must
+from ladle.core.record import plain
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _MODE = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)

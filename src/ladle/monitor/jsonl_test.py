@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.errors import RunError
+from ladle.core.errors import RunError
+from ladle.core.record import read_lines
 from ladle.monitor.jsonl import MetricsFile
-from ladle.record import read_lines
 
 
 def test_lines_come_back_as_plain_json(tmp_path: Path) -> None:

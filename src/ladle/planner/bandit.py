@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
-from ladle.seed import seed_words
-from ladle.spec import require_count
+from ladle.core.errors import ArgumentError, must
+from ladle.core.seed import seed_words
+from ladle.core.spec import require_count
 
 PRIOR_SD = 0.3
 """Before any job ran twice: runs of one size are believed to differ by 30 % in cost."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.planner.bandit import PRIOR_SD, Bandit, StudentT, Trial, student
 
 COSTS = {16: 1.0, 32: 1.2}

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
-from ladle.errors import ArgumentError, RunError, must
-from ladle.plan import Plan
+from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.plan import Plan
+from ladle.core.protocols import Probe
+from ladle.core.scaling.coupling import Rule
+from ladle.core.spec import BatchSpec, require_count, rungs
 from ladle.planner.decide import Choice, Minimize, decide
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
 from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
 from ladle.planner.memory import largest_fitting, too_small
 from ladle.planner.rate import rate_for, require_rule
-from ladle.protocols import Probe
-from ladle.scaling import Rule
-from ladle.spec import BatchSpec, require_count, rungs
 
 ENERGY_SHARE = 0.5
 """Of the cost that `minimize="cost"` means, where nothing else is said."""
@@ -50,7 +50,7 @@ def choose(
     5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung
        and confirmed again: no size is returned that was not run.
     6. Learning rate: `reference_lr` carried to the size by `rule` (or the optimiser's usual one) to three digits; the
-       constants that the rule moves (see `ladle.rules`).
+       constants that the rule moves (see `ladle.core.scaling.rules`).
 
     Raises `ArgumentError` where one example does not fit, energy is asked for and cannot be measured, or `energy_share`
     or `power_watts` are given for another goal than "cost", and `RunError` where even a micro-batch of one dies.

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError, RunError
-from ladle.plan import Plan
+from ladle.core.errors import ArgumentError, RunError
+from ladle.core.plan import Plan
+from ladle.core.record import plain
 from ladle.planner.choose import choose
 from ladle.planner.decide import decide, fallback
 from ladle.planner.fakes_test import FakeProbe
 from ladle.planner.measure import GOOD_SPREAD, measure_accumulation, measure_noise, pilot_spec
-from ladle.record import plain
 
 
 def chosen(probe: FakeProbe, **changes) -> Plan:
@@ -212,7 +212,7 @@ def test_the_fallback_by_hand():
 
 
 def choose_noise(low: float):
-    from ladle.noise import NoiseScale
+    from ladle.core.noise import NoiseScale
 
     return NoiseScale(math.inf, low, math.inf, "lower bound only" if low else "unresolved")
 
@@ -283,7 +283,7 @@ def test_the_pilot_stays_within_its_budgets():
 )  # fmt: skip
 def test_any_decision_keeps_to_its_limits(rows, power, fixed, each, value, minimize, verdict):
     """Whatever was measured: 1 <= size <= rows, micro-batch within `top` and no larger than needed, interval around."""
-    from ladle.noise import NoiseScale
+    from ladle.core.noise import NoiseScale
     from ladle.planner.throughput import fit_throughput
 
     top = min(1 << power, 1 << (rows - 1).bit_length())

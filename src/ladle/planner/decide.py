@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ladle.noise import NoiseScale
+from ladle.core.noise import NoiseScale
+from ladle.core.spec import BatchSpec, rung_for
 from ladle.planner.measure import Accumulation
 from ladle.planner.target import Cost, best_log_sd, frugal_size
 from ladle.planner.throughput import ThroughputLine
-from ladle.spec import BatchSpec, rung_for
 
 Minimize = Literal["time", "examples", "energy", "cost"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.core.protocols import Probe
+from ladle.core.spec import BatchSpec
 from ladle.planner.measure import Accumulation, measure_accumulation
 from ladle.planner.target import mixed
 from ladle.planner.throughput import ThroughputLine, fit_throughput
-from ladle.protocols import Probe
-from ladle.spec import BatchSpec
 
 REPEATS = 3
 

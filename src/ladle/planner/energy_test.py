@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from ladle.errors import ArgumentError
-from ladle.explain import explain
-from ladle.noise import NoiseScale
-from ladle.plan import Plan
+from ladle.core.errors import ArgumentError
+from ladle.core.explain import explain
+from ladle.core.noise import NoiseScale
+from ladle.core.plan import Plan
+from ladle.core.record import plain
 from ladle.planner.choose import choose
 from ladle.planner.decide import decide
 from ladle.planner.energy import measure_price
 from ladle.planner.fakes_test import FakeProbe
 from ladle.planner.measure import measure_speed
 from ladle.planner.target import Cost, mixed
-from ladle.record import plain
 
 SECONDS, JOULES = (0.02, 1e-4), (4.0, 0.05)
 """T9: alpha, beta and e0, e1."""

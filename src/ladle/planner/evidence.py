@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ladle.explain import bytes_text
-from ladle.plan import Evidence
+from ladle.core.explain import bytes_text
+from ladle.core.plan import Evidence
 from ladle.planner.decide import Choice
 from ladle.planner.energy import EnergyPrice
 from ladle.planner.measure import Pilot

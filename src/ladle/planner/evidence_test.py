@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ladle.plan import Plan
+from ladle.core.plan import Plan
 from ladle.planner.choose import choose
 from ladle.planner.fakes_test import FakeProbe
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ladle.errors import RunError
-from ladle.moments import Moments, pair
-from ladle.spec import BatchSpec
+from ladle.core.errors import RunError
+from ladle.core.moments import Moments, pair
+from ladle.core.spec import BatchSpec
 
 
 @dataclass

@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ladle.critical import fewer_steps
-from ladle.errors import ArgumentError, must
-from ladle.noise import NoiseScale
-from ladle.plan import Plan
+from ladle.core.errors import ArgumentError, must
+from ladle.core.hyperbola import fewer_steps
+from ladle.core.noise import NoiseScale
+from ladle.core.plan import Plan
 
 
 @dataclass(frozen=True)

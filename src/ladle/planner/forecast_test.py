@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ladle.critical import fewer_steps
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
+from ladle.core.hyperbola import fewer_steps
 from ladle.planner.choose import choose
 from ladle.planner.fakes_test import FakeProbe
 from ladle.planner.forecast import forecast

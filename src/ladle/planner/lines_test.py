@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.planner.memory import fit_memory, largest_fitting
 from ladle.planner.throughput import fit_throughput
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.noise import NoiseScale, estimate
+from ladle.core.noise import NoiseScale, estimate
+from ladle.core.protocols import Probe
+from ladle.core.spec import BatchSpec, rung_for
 from ladle.planner.throughput import ThroughputLine, fit_throughput
-from ladle.protocols import Probe
-from ladle.spec import BatchSpec, rung_for
 
 LARGEST_TIMED = 8192
 SLOW_SECONDS = 1.0

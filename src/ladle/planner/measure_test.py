@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.explain import explain
+from ladle.core.explain import explain
+from ladle.core.spec import BatchSpec
 from ladle.planner.choose import choose
 from ladle.planner.fakes_test import FakeProbe
 from ladle.planner.measure import TURNS, measure_accumulation, measure_speed
-from ladle.spec import BatchSpec
 
 
 @dataclass

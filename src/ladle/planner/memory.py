@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 
 @dataclass(frozen=True)

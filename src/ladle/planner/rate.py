@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ladle.errors import ArgumentError, must
-from ladle.noise import NoiseScale
-from ladle.plan import Evidence
-from ladle.scaling import Coupling, Rule, rule_for
+from ladle.core.errors import ArgumentError, must
+from ladle.core.noise import NoiseScale
+from ladle.core.plan import Evidence
+from ladle.core.scaling.coupling import Coupling, Rule, rule_for
 
 UNRESOLVED = "The noise scale is not resolved: the rate follows the linear rule, the mccandlish rule for a large one."
 
@@ -75,7 +75,7 @@ def rate_for(
 ) -> Rate:
     """The rate of a plan by `rule`, or by the optimiser's usual one. "mccandlish" needs a resolved noise scale.
 
-    >>> from ladle.noise import NoiseScale
+    >>> from ladle.core.noise import NoiseScale
     >>> rate = rate_for(None, "adam", reference_size=64, reference_lr=1e-3, hyper={}, noise=NoiseScale.unknown())
     >>> rate.at(256)
     0.002

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
-from ladle.noise import student_t
-from ladle.plan import Evidence
+from ladle.core.errors import ArgumentError, must
+from ladle.core.noise import student_t
+from ladle.core.plan import Evidence
 
 STEP = 3.0
 """The rates beside the rule's: a third of it and three times it, about as far as rules disagree over a factor of 8."""

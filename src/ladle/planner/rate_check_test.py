@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.planner.rate_check import judge, rates_around
 
 RATES = (1e-3, 3e-3, 9e-3)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from ladle.errors import ArgumentError
-from ladle.noise import NoiseScale
+from ladle.core.errors import ArgumentError
+from ladle.core.noise import NoiseScale
+from ladle.core.scaling.rules import RULES
 from ladle.planner.choose import choose
 from ladle.planner.fakes_test import FakeProbe
 from ladle.planner.rate import UNRESOLVED, rate_for
-from ladle.rules import RULES
 
 HYPER = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01}
 KNOWN = NoiseScale(400.0, 300.0, 500.0, "resolved", 0.25, 100.0)

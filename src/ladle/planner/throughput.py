@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 CROOKED = 0.25
 """Relative gap between the line and a time above which it is no line: a larger one is measured again, then said."""

@@ -19,15 +19,15 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ladle.decision import Decision, Progress
-from ladle.errors import ArgumentError, must
-from ladle.moments import Moments
-from ladle.noise import NoiseScale, estimate
+from ladle.core.decision import Decision, Progress
+from ladle.core.errors import ArgumentError, must
+from ladle.core.moments import Moments
+from ladle.core.noise import NoiseScale, estimate
+from ladle.core.spec import BatchSpec, require_count, rung_for, rungs
 from ladle.policy.change import AnyCoupling, Memory, coupled, decided
-from ladle.spec import BatchSpec, require_count, rung_for, rungs
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 BAND = 1.1 * math.sqrt(2)
 """A size on a grid of powers of two is the nearest one up to a ratio of sqrt(2); a tenth more, and it moves."""

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.decision import Progress
-from ladle.errors import ArgumentError
-from ladle.moments import Moments
-from ladle.noise import NoiseScale, estimate
-from ladle.plan import Plan
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError
+from ladle.core.moments import Moments
+from ladle.core.noise import NoiseScale, estimate
+from ladle.core.plan import Plan
+from ladle.core.scaling.coupling import Coupling
 from ladle.policy.adaptive import BAND, Range, Wanted, absorb, follow_wanted, mean_of, moments_of, next_size, noise_of
 from ladle.policy.change import coupled
 from ladle.policy.schedule import Steps
-from ladle.scaling import Coupling
 
 SIZES = Range(16, 1024, micro_size=64)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 from ladle.policy.adaptive import Range
 from ladle.policy.change import AnyCoupling, coupled
 from ladle.policy.segments import Segment

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
+from ladle.core.scaling.coupling import Coupling
 from ladle.policy.adaptive import Range
 from ladle.policy.ahead import coupling_of, largest_of, rate_size_of, require_policy, require_reach, within
 from ladle.policy.gains import AdaScale, Goodput
 from ladle.policy.laws_test import POLICIES
 from ladle.policy.resources import Retreating, Utilisation
 from ladle.policy.schedule import Steps
-from ladle.scaling import Coupling
 
 SIZES = Range(32, 1024, micro_size=256)
 SDE = Coupling("sde", 32, {"b1": 0.9}, optimizer="adam")

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ladle.decision import Decision
-from ladle.errors import ArgumentError, must
-from ladle.scaling import Rule, lr_factor
-from ladle.spec import BatchSpec
+from ladle.core.decision import Decision
+from ladle.core.errors import ArgumentError, must
+from ladle.core.scaling.coupling import Rule, lr_factor
+from ladle.core.spec import BatchSpec
 
 Memory = dict[str, Any] | None
 """`{"size": ..., "micro_size": ..., "lr_factor": ...}` of the last decision, `hyper` where there is one, and whatever

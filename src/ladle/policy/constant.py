@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ladle.decision import Decision, Progress
-from ladle.spec import BatchSpec
+from ladle.core.decision import Decision, Progress
+from ladle.core.spec import BatchSpec
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 
 @dataclass(frozen=True)

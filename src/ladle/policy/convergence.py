@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ladle.decision import Decision, Progress
-from ladle.duration import better_is_higher
-from ladle.errors import ArgumentError, RunError, must, nearest
+from ladle.core.decision import Decision, Progress
+from ladle.core.duration import better_is_higher
+from ladle.core.errors import ArgumentError, RunError, must, nearest
+from ladle.core.spec import require_count
 from ladle.policy.adaptive import Range, moved, require_between
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
 from ladle.policy.segments import require_at_least, require_growth
-from ladle.spec import require_count
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 BLANK: dict[str, Any] = {"best": None, "worse": 0, "cool": 0, "seen": None}
 """What it remembers of evaluations before the first."""

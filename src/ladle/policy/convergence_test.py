@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ladle.decision import Progress
-from ladle.errors import ArgumentError, RunError
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError, RunError
 from ladle.policy.convergence import Plateau
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ladle.decision import Clock, Decision, Progress
-from ladle.errors import ArgumentError, must
-from ladle.noise import NoiseScale
+from ladle.core.decision import Clock, Decision, Progress
+from ladle.core.errors import ArgumentError, must
+from ladle.core.noise import NoiseScale
+from ladle.core.spec import require_count
 from ladle.policy.adaptive import (
     HALF_LIFE,
     Range,
@@ -24,11 +25,10 @@ from ladle.policy.adaptive import (
 )
 from ladle.policy.change import AnyCoupling, Memory, decided, require_coupling
 from ladle.policy.timing import Line, line_of, timed
-from ladle.spec import require_count
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
-    from ladle.protocols import Policy
+    from ladle.core.plan import Plan
+    from ladle.core.protocols import Policy
 
 
 @dataclass(frozen=True)

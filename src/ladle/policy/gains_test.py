@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.decision import Progress
-from ladle.errors import ArgumentError
-from ladle.moments import Moments
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError
+from ladle.core.moments import Moments
 from ladle.policy.adaptive import Range
 from ladle.policy.constant import Constant
 from ladle.policy.gains import AdaScale, Goodput, gain, goodput

@@ -15,9 +15,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ladle.decision import Decision, Progress
-from ladle.errors import ArgumentError, must
-from ladle.noise import NoiseScale
+from ladle.core.decision import Decision, Progress
+from ladle.core.errors import ArgumentError, must
+from ladle.core.noise import NoiseScale
 from ladle.policy.adaptive import (
     Range,
     Wanted,
@@ -33,7 +33,7 @@ from ladle.policy.adaptive import (
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 NU = 5.84
 """tan 80.3 degrees: how far a batch gradient may stand across the true one (Bollapragada et al. 2018)."""

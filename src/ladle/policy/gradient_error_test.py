@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.decision import Progress
-from ladle.errors import ArgumentError
-from ladle.moments import Moments
-from ladle.noise import NoiseScale
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError
+from ladle.core.moments import Moments
+from ladle.core.noise import NoiseScale
 from ladle.policy.adaptive import Range
 from ladle.policy.gradient_error import AdAdaGrad, InnerProduct, NormTest, norm_test
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from ladle.decision import Decision, Progress
+from ladle.core.decision import Decision, Progress
+from ladle.core.scaling.coupling import Coupling
+from ladle.core.spec import rungs
 from ladle.policy.adaptive import Range
 from ladle.policy.constant import Constant
 from ladle.policy.convergence import Plateau
@@ -23,8 +25,6 @@ from ladle.policy.resources import Retreating, Utilisation
 from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Steps, Warmup
 from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow
 from ladle.policy.world_test import World, changes, constant, rising, sizes_of
-from ladle.scaling import Coupling
-from ladle.spec import rungs
 
 
 def constants(reference: int) -> Coupling:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import require_count, rung_for
 from ladle.policy.amounts import (
     COUNT,
     MOVES,
@@ -31,10 +32,9 @@ from ladle.policy.phases import LateSwitch, MeasuredWarmup, Seesaw
 from ladle.policy.resources import Retreating, Utilisation
 from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Steps, Warmup
 from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow
-from ladle.spec import require_count, rung_for
 
 if TYPE_CHECKING:
-    from ladle.protocols import Policy
+    from ladle.core.protocols import Policy
 
 _RETREAT = re.compile(rf"(?P<inner>.+?)[\s,]+retreat(?:\s+(?P<share>{NUMBER}))?", re.IGNORECASE)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError
+from ladle.core.errors import ArgumentError
 from ladle.policy.phases import LateSwitch, MeasuredWarmup, Seesaw, falls
 from ladle.policy.schedule import GrowInsteadOfDecay, Steps
 from ladle.policy.segments import serial_fraction

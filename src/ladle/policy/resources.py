@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ladle.decision import Decision, Progress
+from ladle.core.decision import Decision, Progress
+from ladle.core.spec import require_count
 from ladle.policy.adaptive import Range, may_move, moved, require_between, require_range
 from ladle.policy.ahead import require_policy
 from ladle.policy.change import AnyCoupling, Memory, decided, require_coupling
 from ladle.policy.timing import Line, line_of, timed
-from ladle.spec import require_count
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
-    from ladle.protocols import Policy
+    from ladle.core.plan import Plan
+    from ladle.core.protocols import Policy
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ladle.decision import Clock, Progress
-from ladle.errors import ArgumentError
+from ladle.core.decision import Clock, Progress
+from ladle.core.errors import ArgumentError
 from ladle.policy.adaptive import Range
 from ladle.policy.constant import Constant
 from ladle.policy.gains import AdaScale

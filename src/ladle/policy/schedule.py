@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from ladle.decision import Decision, Progress
-from ladle.errors import ArgumentError, must
+from ladle.core.decision import Decision, Progress
+from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import require_count, rungs
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
 from ladle.policy.segments import (
     Segment,
@@ -22,10 +23,9 @@ from ladle.policy.segments import (
     require_growth,
     table_of,
 )
-from ladle.spec import require_count, rungs
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.batch import batch_ends
-from ladle.decision import Progress
-from ladle.errors import ArgumentError
+from ladle.core.batch import batch_ends
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError
 from ladle.policy.constant import Constant
 from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Segment, Steps, Warmup, follow
 

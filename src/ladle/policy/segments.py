@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from ladle.decision import Decision
-from ladle.errors import ArgumentError, must
+from ladle.core.decision import Decision
+from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import BatchSpec, require_count, rung_for
 from ladle.policy.change import AnyCoupling, Memory, coupled, decided
-from ladle.spec import BatchSpec, require_count, rung_for
 
 
 @dataclass(frozen=True)

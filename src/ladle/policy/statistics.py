@@ -15,10 +15,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ladle.decision import Decision, Progress
-from ladle.errors import RunError, must
-from ladle.moments import Moments
-from ladle.noise import student_t
+from ladle.core.decision import Decision, Progress
+from ladle.core.errors import RunError, must
+from ladle.core.moments import Moments
+from ladle.core.noise import student_t
 from ladle.policy.adaptive import (
     Range,
     Wanted,
@@ -35,7 +35,7 @@ from ladle.policy.adaptive import (
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 
 @dataclass(frozen=True)

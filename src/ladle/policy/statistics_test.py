@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.decision import Progress
-from ladle.errors import ArgumentError, RunError
-from ladle.moments import Moments
+from ladle.core.decision import Progress
+from ladle.core.errors import ArgumentError, RunError
+from ladle.core.moments import Moments
 from ladle.policy.adaptive import Range
 from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow, diversity
 

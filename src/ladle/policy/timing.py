@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ladle.decision import Progress
+from ladle.core.decision import Progress
 
 FADE = 0.5
 """What an older window of the same size counts in the mean of its seconds."""

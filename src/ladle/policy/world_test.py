@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ladle.batch import updates_until, window_end
-from ladle.decision import Decision, Progress
-from ladle.duration import window_stop
-from ladle.moments import Moments
-from ladle.spec import BatchSpec
+from ladle.core.batch import updates_until, window_end
+from ladle.core.decision import Decision, Progress
+from ladle.core.duration import window_stop
+from ladle.core.moments import Moments
+from ladle.core.spec import BatchSpec
 
 TRACE = 30.0
 FIXED_SECONDS, PER_EXAMPLE_SECONDS = 0.02, 1e-4

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ladle.plan import Plan
+    from ladle.core.plan import Plan
 
 __all__ = ["write_curves", "write_plan_figure", "write_report"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ladle.errors import ArgumentError
-from ladle.record import CRITICAL_FILE, METRICS_FILE, write_json
+from ladle.core.errors import ArgumentError
+from ladle.core.record import CRITICAL_FILE, METRICS_FILE, write_json
 from ladle.report import chapters
 from ladle.report.curves_picture import draw_curves
 from ladle.report.fakes_test import plan_json, write_compare, write_lines, write_run

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.record import COMPARE_FILE, METRICS_FILE, RUN_FILE, plain, write_json
+from ladle.core.record import COMPARE_FILE, METRICS_FILE, RUN_FILE, plain, write_json
 
 ROWS = 1437
 LEVEL = {"full": 0.42, "64": 0.11, "1": 0.16}

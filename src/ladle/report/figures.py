@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch  # noqa: F401
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: F401
 
-from ladle.errors import RunError, must
+from ladle.core.errors import RunError, must
 from ladle.report import numbers
 from ladle.report.curves import logarithmic
 from ladle.report.load import within_5_percent

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ladle.errors import RunError
+from ladle.core.errors import RunError
 from ladle.report import write_curves, write_plan_figure
 from ladle.report.curves_picture import draw_curves
 from ladle.report.fakes_test import plan_json, write_compare, write_run

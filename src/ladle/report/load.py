@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, must
-from ladle.record import COMPARE_FILE, CRITICAL_FILE, METRICS_FILE, RUN_FILE, read_json, read_lines
+from ladle.core.errors import ArgumentError, must
+from ladle.core.record import COMPARE_FILE, CRITICAL_FILE, METRICS_FILE, RUN_FILE, read_json, read_lines
 
 _CRITICAL = {
     "branches": {"": "position trained margin", "table": "size difference low high verdict"},

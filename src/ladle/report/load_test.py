@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError
-from ladle.record import COMPARE_FILE, METRICS_FILE, RUN_FILE
+from ladle.core.errors import ArgumentError
+from ladle.core.record import COMPARE_FILE, METRICS_FILE, RUN_FILE
 from ladle.report.fakes_test import plan_json, write_compare, write_lines, write_run
 from ladle.report.load import Group, load_folders, load_run, valid_metric
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from ladle.errors import RunError, must
+from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
 from ladle.report.checks import findings
 from ladle.report.curves import colors
 from ladle.report.figures import plan_svg, verbatim
 from ladle.report.fragments import text
 from ladle.report.load import Group, Study
-from ladle.report.reached_picture import reached_svg
+from ladle.report.reach_picture import reached_svg
 from ladle.report.table import table
 from ladle.report.targets import common_target, foretold
 from ladle.report.track_plots import track_row

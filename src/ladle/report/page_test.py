@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ladle.errors import ArgumentError, RunError
-from ladle.record import COMPARE_FILE, METRICS_FILE, write_json
+from ladle.core.errors import ArgumentError, RunError
+from ladle.core.record import COMPARE_FILE, METRICS_FILE, write_json
 from ladle.report import write_report
 from ladle.report.fakes_test import compare_json, plan_json, row, write_run
 from ladle.report.load import load_folders

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ladle.errors import RunError
+from ladle.core.errors import RunError
 from ladle.report.rehearsal import draw_rehearsal, write_rehearsal
 
 

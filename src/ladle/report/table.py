@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ladle.duration import better_is_higher
+from ladle.core.duration import better_is_higher
 from ladle.report import numbers
 
 Row = Mapping[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.critical import fewer_steps, fit_hyperbola
+from ladle.core.hyperbola import fewer_steps, fit_hyperbola
 from ladle.report import numbers
 from ladle.report.curves import AXES
 from ladle.report.load import Group, RunRecord

@@ -7,7 +7,7 @@ import pytest
 
 from ladle.report.fakes_test import plan_json
 from ladle.report.load import Group, RunRecord
-from ladle.report.reached_picture import draw_reached
+from ladle.report.reach_picture import draw_reached
 from ladle.report.targets import common_target, fit, foretold, reached, rounded_up, sentence
 
 SIZES = (10, 40, 160)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ladle.moments import PREFIX, Moments
-from ladle.noise import estimate
+from ladle.core.moments import PREFIX, Moments
+from ladle.core.noise import estimate
 from ladle.report import numbers
 from ladle.report.curves import along
 from ladle.report.load import Group, RunRecord

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.moments import PREFIX, Moments
-from ladle.noise import estimate
+from ladle.core.moments import PREFIX, Moments
+from ladle.core.noise import estimate
 from ladle.report.load import Group, RunRecord
 from ladle.report.track_plots import told
 from ladle.report.tracks import corners, limits, noise_track, shown, size_track, summary

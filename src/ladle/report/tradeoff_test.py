@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ladle.errors import RunError
+from ladle.core.errors import RunError
 from ladle.report.tradeoff import critical_figure, critical_svg, draw_critical
 
 STEPS = {

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.core.protocols import Source
 from ladle.feed.arrays import Arrays, map_tree
-from ladle.feed.source.chosen import Chosen
 from ladle.feed.source.huggingface import HuggingFace
 from ladle.feed.source.items import Items, no_items
-from ladle.feed.source.stacking import leaf_array
-from ladle.protocols import Source
+from ladle.feed.source.stack import leaf_array
+from ladle.feed.source.subset import Chosen
 
 
 def as_source(data: Any, threads: int = 0) -> Source:
     """A source of `data`, which is known by what it can do; no library is imported for it.
 
-    - A source: itself. A path: what `ladle.feed.source.opening.open_source` makes of it.
+    - A source: itself. A path: what `ladle.feed.source.open.open_source` makes of it.
     - An array, or dicts and tuples of arrays or tensors: `Arrays`, nothing copied.
     - A `TensorDataset` of PyTorch: `Arrays` of its tensors, nothing copied. A `Subset` of such: `Chosen`.
     - A Hugging Face `Dataset` of numbers: `HuggingFace`.
@@ -31,7 +31,7 @@ def as_source(data: Any, threads: int = 0) -> Source:
     ('Arrays', 'Items')
     """
     if isinstance(data, str | Path):
-        from ladle.feed.source.opening import open_source
+        from ladle.feed.source.open import open_source
 
         return open_source(data)
     fast = _fast(data)

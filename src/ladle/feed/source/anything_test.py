@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.arrays import Arrays
 from ladle.feed.source.anything import as_source
-from ladle.feed.source.chosen import Chosen
 from ladle.feed.source.items import Items
+from ladle.feed.source.subset import Chosen
 
 IDS = np.array([3, 0, 3, 1])
 slow = pytest.mark.slow  # The library takes seconds to import.

@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ladle.archive import archive_arrays, archive_names
-from ladle.errors import ArgumentError, DataError, must, nearest
-from ladle.feed.source.decoding import Pixels
-from ladle.feed.source.encoded import Decoder, Kind, decoded, kind_of
+from ladle.core.errors import ArgumentError, DataError, must, nearest
+from ladle.core.npz import archive_arrays, archive_names
+from ladle.feed.source.codec import Decoder, Kind, decoded, kind_of
+from ladle.feed.source.decode import Pixels
 from ladle.feed.source.request import require_ids
 from ladle.feed.source.threads import Threads
 
 
 @dataclass(frozen=True, eq=False)
 class Blob:
-    """Encoded examples end to end in one array; implements `ladle.protocols.Source`.
+    """Encoded examples end to end in one array; implements `ladle.core.protocols.Source`.
 
     Example `i` is `decode(data[offsets[i]:offsets[i + 1]])`. Rows are `{"x": decoded}`, and `"y"` beside it where
     there is one.
 
     - `data`: `u8[bytes]`, may be memory-mapped. `offsets`: `i64[n + 1]`, from 0, never falling.
-    - `decode`: bytes -> array; images in colour by default, see `ladle.feed.source.decoding.Pixels`. A named function
+    - `decode`: bytes -> array; images in colour by default, see `ladle.feed.source.decode.Pixels`. A named function
       or a frozen value travels to other processes; a lambda does not.
     - `y`: an array with one row for each example.
     - `threads`: that many decode at a time, where examples are large; None: one for each core.

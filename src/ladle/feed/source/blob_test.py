@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladle.archive import npy_array
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
+from ladle.core.npz import npy_array
 from ladle.feed.source.blob import Blob, open_blob
-from ladle.feed.source.decoding import Pixels
+from ladle.feed.source.decode import Pixels
 
 
 def jpeg(seed: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, must, nearest
+from ladle.core.errors import ArgumentError, DataError, must, nearest
 
 MOST_LEVELS = 2**20
 

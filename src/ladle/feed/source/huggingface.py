@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladle.errors import DataError, ExampleError, must
+from ladle.core.errors import DataError, ExampleError, must
 from ladle.feed.source.request import require_ids
 
 
 @dataclass(frozen=True, eq=False)
 class HuggingFace:
-    """A `datasets.Dataset` of numbers; implements `ladle.protocols.Source`.
+    """A `datasets.Dataset` of numbers; implements `ladle.core.protocols.Source`.
 
     Rows are dicts with an entry for each column, in the dataset's order and of the type its features say (its own
     NumPy format makes `float32` of `float64` and `int64` of images in `uint8`). Lists of one length, nested ones too,

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.source.anything import as_source
 from ladle.feed.source.huggingface import HuggingFace
 

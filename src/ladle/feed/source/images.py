@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import DataError, must
-from ladle.feed.source.decoding import EXTENSIONS, MAX_PIXELS, Mode, Pixels
-from ladle.feed.source.encoded import Kind, decoded, kind_of
+from ladle.core.errors import DataError, must
+from ladle.feed.source.codec import Kind, decoded, kind_of
+from ladle.feed.source.decode import EXTENSIONS, MAX_PIXELS, Mode, Pixels
 from ladle.feed.source.request import require_ids
 from ladle.feed.source.threads import Threads
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images in `root/class/name.jpg`; implements `ladle.protocols.Source`.
+    """Images in `root/class/name.jpg`; implements `ladle.core.protocols.Source`.
 
     Rows are `{"x": u8[k, height, width, channels], "y": i32[k]}`; `y` numbers the classes. Classes and files are in
     order of name, so the same files have the same ids everywhere. Folders inside a class belong to it; hidden files
     and files that are no images by name (`decoding.EXTENSIONS`) are left out.
 
     - `size`: `(height, width)` to resize to; None where all images have one size. `mode`, `max_pixels`: see
-      `ladle.feed.source.decoding.decode`.
+      `ladle.feed.source.decode.decode`.
     - `threads`: that many decode at a time, where examples are large; None: one for each core.
     - `classes`: their names. `files`: every file, relative to `root`.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladle.errors import DataError, ExampleError
+from ladle.core.errors import DataError, ExampleError
 from ladle.feed.source.images import ImageFolder
 
 

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.errors import ArgumentError, DataError, ExampleError, must
 from ladle.feed.arrays import leaves, map_tree
 from ladle.feed.source.request import all_bad, require_ids
-from ladle.feed.source.stacking import stacked
+from ladle.feed.source.stack import stacked
 from ladle.feed.source.threads import Threads
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Anything with a length and items by number; implements `ladle.protocols.Source`.
+    """Anything with a length and items by number; implements `ladle.core.protocols.Source`.
 
     Map-style datasets of PyTorch, `MapDataset` and random-access sources of Grain, Hugging Face datasets, lists.
 
     - `threads`: that many items are made at a time, 0 for one after the other. Worth it where items are read or
       decoded by code that lets other threads run, and the dataset allows several.
-    - `collate`: list of items -> tree of arrays with a leading axis; `ladle.feed.source.stacking.stacked` by default.
+    - `collate`: list of items -> tree of arrays with a leading axis; `ladle.feed.source.stack.stacked` by default.
 
     One item at a time is many times slower than rows of arrays: `ladle.feed_check(HostFeed(Items(dataset), order))`
     says how much. A dataset with `__getitems__` is asked for all ids in one call. Raises `ArgumentError` for a dataset

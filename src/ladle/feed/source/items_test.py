@@ -7,9 +7,9 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.source.items import Items
-from ladle.feed.source.stacking import stacked
+from ladle.feed.source.stack import stacked
 
 Pair = namedtuple("Pair", "x y")
 

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ladle.errors import DataError, ExampleError, must
+from ladle.core.errors import DataError, ExampleError, must
+from ladle.core.npy import damaged, one_line
+from ladle.core.spec import require_count
 from ladle.feed.blocks import mixed
 from ladle.feed.source import columns as layout
 from ladle.feed.source.readers import Reader, Shard, files_of, reader_of, stored_bytes
 from ladle.feed.source.request import require_ids
 from ladle.feed.source.slots import Slots
-from ladle.header import damaged, one_line
-from ladle.spec import require_count
 
 MOST_FOOTERS_BYTES = 4 << 20
 """Footers beyond this many bytes in all are read again for each group rather than kept."""
@@ -28,7 +28,7 @@ PAGES_HELD = 2
 
 @dataclass(frozen=True, eq=False)
 class Parquet:
-    """Rows of Parquet, Arrow (IPC) or Feather files as examples; implements `ladle.protocols.Source`.
+    """Rows of Parquet, Arrow (IPC) or Feather files as examples; implements `ladle.core.protocols.Source`.
 
     - `files`: a path, several, a folder, a pattern with `*`, or URLs. Files count on one from another, in this order (a
       folder's and a pattern's: sorted by name), and must have one schema.

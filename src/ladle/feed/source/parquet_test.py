@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.errors import ArgumentError, DataError, ExampleError
 from ladle.feed.blocks import Blocks
 from ladle.feed.host import HostFeed
 from ladle.feed.source.parquet import Parquet

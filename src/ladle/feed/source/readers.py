@@ -9,9 +9,9 @@ from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ladle.errors import DataError, must
+from ladle.core.errors import DataError, must
+from ladle.core.npy import damaged, one_line, require_file
 from ladle.feed.source.remote import is_url, list_urls, open_url, reaching
-from ladle.header import damaged, one_line, require_file
 
 ENDINGS = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any
 
-from ladle.errors import ArgumentError, DataError, LadleError, must
-from ladle.header import one_line
+from ladle.core.errors import ArgumentError, DataError, LadleError, must
+from ladle.core.npy import one_line
 
 CHUNK_BYTES = 8 << 20
 _NEEDS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "az": "adlfs"}

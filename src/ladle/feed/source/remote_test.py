@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from ladle.errors import ArgumentError, DataError
+from ladle.core.errors import ArgumentError, DataError
 from ladle.feed.source.parquet import Parquet
 from ladle.feed.source.remote import is_url, kept_folder, list_urls, localise, open_url, reaching, size_bytes
 

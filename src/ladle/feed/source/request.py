@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ladle.errors import ArgumentError, ExampleError, must
+from ladle.core.errors import ArgumentError, ExampleError, must
 
 
 def require_ids(ids: object, examples: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import DataError, must
+from ladle.core.errors import DataError, must
 from ladle.feed.arrays import Arrays
 
 MADE_LATER = ("mask", "segment", "position")
@@ -58,7 +58,7 @@ class Ragged:
 
 @dataclass(frozen=True, eq=False, init=False)
 class Sequences:
-    """Documents (sentences, series) of different length in one flat array; implements `ladle.protocols.Source`.
+    """Documents (sentences, series) of different length in one flat array; implements `ladle.core.protocols.Source`.
 
     - `values`: `[total, ...]`, tokens or vectors, in memory or memory-mapped; or `{name: [total, ...]}` where a token
       has several (its word and its tag). An array alone is called "tokens". Kept in the type it has: `u16` tokens

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.errors import DataError
+from ladle.core.errors import DataError
 from ladle.feed.source import sequences
 from ladle.feed.source.sequences import Ragged, Sequences, gather, spans
 

@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladle.archive import npy_array
-from ladle.errors import ArgumentError, DataError, ExampleError, must
-from ladle.feed.source.decoding import EXTENSIONS, Pixels
-from ladle.feed.source.encoded import Decoder, Kind, decoded, kind_of
-from ladle.feed.source.kept_index import kept_members
+from ladle.core.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.npz import npy_array
+from ladle.feed.source.codec import Decoder, Kind, decoded, kind_of
+from ladle.feed.source.decode import EXTENSIONS, Pixels
 from ladle.feed.source.request import all_bad, require_ids
-from ladle.feed.source.stacking import stacked
-from ladle.feed.source.tarred import Member
+from ladle.feed.source.stack import stacked
+from ladle.feed.source.tar import Member
+from ladle.feed.source.tar_index import kept_members
 from ladle.feed.source.threads import Threads
 
 
 @dataclass(frozen=True, eq=False)
 class TarShards:
-    """Tar files in the layout of WebDataset; implements `ladle.protocols.Source`.
+    """Tar files in the layout of WebDataset; implements `ladle.core.protocols.Source`.
 
     Members whose paths agree up to the first dot of the name are one example: `a/007.jpg` and `a/007.cls` are its
     fields `jpg` and `cls`. They must stand next to each other. Rows are dicts with an entry for each field.

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladle.errors import ArgumentError, DataError, ExampleError
-from ladle.feed.source.decoding import Pixels
+from ladle.core.errors import ArgumentError, DataError, ExampleError
+from ladle.feed.source.decode import Pixels
 from ladle.feed.source.shards import TarShards
-from ladle.feed.source.tarred import members
+from ladle.feed.source.tar import members
 
 
 def png(seed: int) -> bytes:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 PIECES = 4
 """Pieces for each thread: a slow one holds up the others by a fraction of the whole only."""

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, ExampleError, must
-from ladle.feed.source.mapped import Mapped
+from ladle.core.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.npy import damaged, one_line, require_file
+from ladle.core.spec import require_count
+from ladle.feed.source.memmap import Mapped
 from ladle.feed.source.request import require_ids
-from ladle.header import damaged, one_line, require_file
-from ladle.spec import require_count
 
 LARGEST = 2**31 - 1
 """Largest token: windows are `i32`."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ladle.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, must
 
 _OPEN: dict[tuple[Any, ...], Any] = {}
 _LOCK = threading.RLock()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.errors import ArgumentError, DataError, ExampleError, must
 
 
 @dataclass(frozen=True, eq=False)

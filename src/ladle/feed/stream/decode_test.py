@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError, ExampleError
+from ladle.core.errors import ArgumentError, ExampleError
 from ladle.feed.stream.decode import Numbers
 
 LIKE = Numbers(like={"x": np.zeros(2, np.float32), "y": np.int32(0)})

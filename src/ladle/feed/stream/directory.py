@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ladle.errors import ArgumentError, DataError, must
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.feed.stream.clients import until
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".npz")
@@ -27,7 +27,7 @@ LINE_BYTES = 2**26
 
 @dataclass(frozen=True)
 class DirectoryStream:
-    """Events in files, in order of file name and line; implements `ladle.protocols.Stream`.
+    """Events in files, in order of file name and line; implements `ladle.core.protocols.Stream`.
 
     - `folder`, `pattern`: the names to read, such as "*.jsonl". Names that start with a dot are left alone.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ladle.errors import ArgumentError, DataError
+from ladle.core.errors import ArgumentError, DataError
 from ladle.feed.stream.decode import Numbers
 from ladle.feed.stream.directory import DirectoryStream
 

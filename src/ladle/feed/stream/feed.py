@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, DataError, EndOfStream, ExampleError, must
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, DataError, EndOfStream, ExampleError, must
+from ladle.core.protocols import Stream
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays, map_tree
 from ladle.feed.stream.decode import NUMBERS
-from ladle.protocols import Stream
-from ladle.spec import BatchSpec
 
 EPOCH = 2**31
 """A stream has no passes. This many events stand for one, which is more than most runs see."""
@@ -27,10 +27,10 @@ BAD_BATCHES = 16
 
 @dataclass(frozen=True, eq=False)
 class StreamFeed:
-    """Batches of the next `spec.size` events of a stream; implements `ladle.protocols.Feed`.
+    """Batches of the next `spec.size` events of a stream; implements `ladle.core.protocols.Feed`.
 
     - `stream`: where events come from (`RedisStream`, `KafkaTopic`, `PostgresTable`, `DirectoryStream`,
-      `IteratorStream`, or what implements `ladle.protocols.Stream`).
+      `IteratorStream`, or what implements `ladle.core.protocols.Stream`).
     - `decode`: makes a tree of arrays of a list of events, row i of event i; raises `ExampleError` with the places of
       events it cannot read. By default `Numbers()`: JSON objects of numbers.
     - `wait_seconds`: how long a batch may take to fill; what has come by then is the batch. `inf` waits for full ones.
@@ -183,7 +183,7 @@ class _Events:
 
 @dataclass(frozen=True, eq=False)
 class StreamDraw:
-    """Batches that were read; implements `ladle.batch.Draw`."""
+    """Batches that were read; implements `ladle.core.batch.Draw`."""
 
     batches: tuple[_Events, ...]
     spec: BatchSpec

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.batch import Batch
-from ladle.cursor import Cursor, Shard
-from ladle.errors import ArgumentError, DataError, ExampleError
+from ladle.core.batch import Batch
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.errors import ArgumentError, DataError, ExampleError
+from ladle.core.spec import BatchSpec
 from ladle.feed.stream.decode import Numbers
 from ladle.feed.stream.feed import BAD_BATCHES, EPOCH, EndOfStream, StreamFeed
 from ladle.feed.stream.iterator import IteratorStream
-from ladle.spec import BatchSpec
 
 N = 53
 LIKE = Numbers(like={"id": np.int64(0), "x": np.zeros(2, np.float32)})

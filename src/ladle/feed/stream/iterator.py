@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from ladle.errors import ArgumentError, DataError, must
+from ladle.core.errors import ArgumentError, DataError, must
 
 STATE_BYTES = 100_000
 """A larger state is no position: it would be written with every checkpoint."""
@@ -23,7 +23,7 @@ LOSES = "BufferShuffled"
 
 @dataclass(frozen=True, eq=False)
 class IteratorStream:
-    """What an iterator gives, in its order; implements `ladle.protocols.Stream`.
+    """What an iterator gives, in its order; implements `ladle.core.protocols.Stream`.
 
     - `make`: one of
       - a function without arguments that makes the iterable anew: after a restart it is called again, and the events

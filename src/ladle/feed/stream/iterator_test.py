@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ladle.errors import ArgumentError, DataError
+from ladle.core.errors import ArgumentError, DataError
 from ladle.feed.stream.iterator import IteratorStream
 
 

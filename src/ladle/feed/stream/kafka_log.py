@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ladle.errors import ArgumentError, DataError, must
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.feed.stream.clients import check_since, dropped, kept, needs, until
 
 ANSWER_SECONDS = 30.0
@@ -20,7 +20,7 @@ AHEAD = 10_000
 
 @dataclass(frozen=True)
 class KafkaTopic:
-    """The messages of a Kafka topic; implements `ladle.protocols.Stream`.
+    """The messages of a Kafka topic; implements `ladle.core.protocols.Stream`.
 
     - `servers`: `host:port,...` of some brokers. `topic`, `partitions`: what to read; all partitions by default.
     - `since`: a run starts with the "first" message on the log, or with what is added from "now" on.

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from tests.servers import free_port, kafka_server
 
-from ladle.errors import ArgumentError, DataError
+from ladle.core.errors import ArgumentError, DataError
 from ladle.feed.stream.clients import close_clients
 from ladle.feed.stream.kafka_log import KafkaTopic
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from ladle.errors import ArgumentError, DataError, must
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.feed.stream.clients import check_since, dropped, kept, needs, until
 
 
 @dataclass(frozen=True)
 class PostgresTable:
-    """Rows in order of (transaction, id), once no older transaction is open; implements `ladle.protocols.Stream`.
+    """Rows in order of (transaction, id), once no older transaction is open; implements `ladle.core.protocols.Stream`.
 
     - `dsn`: `postgresql://user@host:port/database` or `host=... dbname=...`. `table`: its name, or `schema.name`.
     - `columns`: what an event holds: `{column: value}`.

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from tests.servers import free_port, postgres_server
 
-from ladle.errors import ArgumentError, DataError
+from ladle.core.errors import ArgumentError, DataError
 from ladle.feed.stream.clients import close_clients
 from ladle.feed.stream.postgres_log import PostgresTable
 

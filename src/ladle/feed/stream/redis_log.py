@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ladle.errors import ArgumentError, DataError, must
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.feed.stream.clients import check_since, dropped, kept, needs, until
 
 ANSWER_SECONDS = 10.0
@@ -16,7 +16,7 @@ ANSWER_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class RedisStream:
-    """The entries of a Redis stream in order of id; implements `ladle.protocols.Stream`.
+    """The entries of a Redis stream in order of id; implements `ladle.core.protocols.Stream`.
 
     - `url`: `redis://host:port/database`; `rediss://` for TLS. `key`: the stream's key.
     - `since`: a run starts with the "first" entry on the log, or with what is added from "now" on.

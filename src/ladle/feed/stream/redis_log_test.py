@@ -9,7 +9,7 @@ import pytest
 import redis
 from tests.servers import free_port, redis_server
 
-from ladle.errors import ArgumentError, DataError
+from ladle.core.errors import ArgumentError, DataError
 from ladle.feed.stream.clients import close_clients
 from ladle.feed.stream.redis_log import RedisStream
 

@@ -1,0 +1,273 @@
+"""`Assembly`: a task put together for this machine. Compiled programs and placed data, shared by many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from ladle.api.task import Task
+from ladle.core import record
+from ladle.core.errors import ArgumentError, must
+from ladle.core.moments import Gauge
+from ladle.core.protocols import Feed
+from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
+from ladle.core.spec import BatchSpec, rung_for
+from ladle.feed.arrays import Arrays, leaves
+from ladle.feed.host import HostFeed
+from ladle.feed.order import Sequential, order_named
+from ladle.feed.orders import order_of
+from ladle.feed.prefetch import PrefetchedFeed
+from ladle.feed.resident import ResidentFeed
+from ladle.jax.cache import use_compilation_cache
+from ladle.jax.devices import device_names
+from ladle.jax.evaluate import Evaluator
+from ladle.jax.independence import require_independent
+from ladle.jax.landscape import Sharpness
+from ladle.jax.memory import device_free_bytes
+from ladle.jax.objective import Objective
+from ladle.jax.optimizer import Optimizer, optimizer_named
+from ladle.jax.rate import Rate, constant_rate
+from ladle.jax.step import CompiledStep
+from ladle.jax.width import output_width
+from ladle.models.losses import cross_entropy
+
+REFERENCE_SIZE = 64
+"""Batch size at which the optimisers' usual learning rates are meant."""
+
+LARGEST_MICRO = 4096
+"""Without a plan, no forward pass holds more examples than this."""
+
+SAMPLE = 8192
+"""Examples that probes run on where the training part is not on the device."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A task's compiled step, evaluator and data on the devices. Built once, used by every run of a comparison."""
+
+    task: Task
+    objective: Objective
+    optimizer: Optimizer
+    step: CompiledStep
+    evaluator: Evaluator
+    sharpness: Sharpness
+    valid: Any | None
+    placed: tuple[Any, Any] | None
+    """`(data, weight)` of the training part on the devices; None where rows travel from the host as they are needed."""
+
+    @cached_property
+    def rows(self) -> int:
+        """Examples in a pass."""
+        return self.task.data.rows if self.placed else self.feed(0).epoch_size
+
+    @property
+    def rule(self) -> Rule:
+        """How the learning rate follows the batch size with this optimiser."""
+        return rule_for(self.task.optimizer_name)
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of any run of it: command, model, data, versions, hardware."""
+        data = self.task.data
+        return {
+            "command": record.command(),
+            "model": self.objective.name,
+            "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
+            "data": {
+                **{name: getattr(data, name) for name in ("name", "digest", "kind", "notes")},
+                "rows": self.rows,
+                "lane": "device" if self.placed else "host",
+            },
+            "versions": record.versions(),
+            "hardware": record.hardware(device_names()),
+        }
+
+    def feed(self, seed: int) -> Feed:
+        """The training part in the task's order."""
+        data, order = self.task.data, self.task.order
+        if self.task.feed is not None:
+            own = self.task.feed(seed)
+            return PrefetchedFeed(own) if isinstance(own, HostFeed) else own
+        if self.placed is None:
+            source = data.train if not data.resident else Arrays(dict(data.train))
+            labels = data.train["y"] if data.resident else None
+            made = order_of("auto" if order == "permuted" else order, source, seed, labels)
+            return PrefetchedFeed(HostFeed(source, made, data.weight))
+        made: Any = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
+        return ResidentFeed(Arrays(dict(data.train)), made, data.weight, resident=self.placed)
+
+    def measured_feed(self, seed: int) -> ResidentFeed:
+        """What probes and short sweeps run on: the training part where it is on the devices, else a sample of it there.
+
+        The sample is the first examples of the feed, as one micro-batch: reading is not part of what is measured.
+        """
+        feed = self.feed(seed)
+        if isinstance(feed, ResidentFeed):
+            return feed
+        count = min(SAMPLE, feed.epoch_size)
+        draw, _ = feed.draw(feed.start(), BatchSpec(count, count))
+        batch = next(iter(draw.micro_batches(0, count)))
+        source = Arrays(batch.data)
+        return ResidentFeed(source, Sequential(len(source)), batch.weight).placed(self.step.place)
+
+    def gauged(self, gauge: Gauge | None) -> Assembly:
+        """The same with gradient moments taken by `gauge` too; programs are shared where nothing changes."""
+        wanted = gauge and gauge.join(self.step.gauge)
+        if wanted in (None, self.step.gauge):
+            return self
+        self.require_sum()
+        devices = list(self.step.layout.mesh.devices.flat)
+        step = CompiledStep(self.objective, self.optimizer, rate=self.step.rate, gauge=wanted, devices=devices)
+        return replace(self, step=step)
+
+    def require_sum(self) -> None:
+        """Refuse a loss of the user's that is no sum over examples, tried on a few rows before its noise is measured.
+
+        Rows that travel may share what is beside them, such as a graph's nodes, and are not tried.
+        """
+        if self.objective.additive and self.objective.declared and self.placed is not None:
+            require_independent(self.objective, self.placed[0])
+
+    @property
+    def reference_lr(self) -> float | None:
+        """The rate at batches of 64: the task's number, or the optimiser's usual one; 1 where the task has a schedule.
+
+        None where a transformation of the user's brings its own.
+        """
+        return float(self.task.lr) if isinstance(self.task.lr, int | float) else self.optimizer.lr
+
+    def lr(self, size: int) -> float | None:
+        """The rate of a single run at `size`: the task's number as it is; "auto" is moved there by the rule."""
+        if self.task.lr != "auto" or self.reference_lr is None:
+            return self.reference_lr
+        return self.reference_lr * self.lr_ratio(size)
+
+    def lr_ratio(self, size: int) -> float:
+        """What the rule multiplies the rate at batches of 64 by for batches of `size`."""
+        return lr_factor(self.rule, size / REFERENCE_SIZE)
+
+
+def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None, devices: Any = None) -> Assembly:
+    """Put `task` together: compile nothing yet, place the data once.
+
+    - `rate`: a schedule over the task's own. `gauge`: how gradient moments are taken while it trains.
+
+    Raises `ArgumentError` for what is no task, and for a classifier with fewer outputs than the data has classes.
+    """
+    if not isinstance(task, Task):
+        why, remedy = "it says what to train on which data", "ladle.Task(model, loss, data)"
+        raise ArgumentError(must("task", "be a ladle.Task", type(task).__name__, why, remedy))
+    use_compilation_cache()
+    objective = task.objective()
+    _require_outputs(task, objective)
+    optimizer = optimizer_named(task.optimizer, task.hyper)
+    schedule = rate or constant_rate
+    if callable(task.lr):  # A schedule holds the rates themselves: what multiplies it begins at one.
+        schedule, optimizer = task.lr, replace(optimizer, lr=1.0)
+    step = CompiledStep(objective, optimizer, rate=schedule, gauge=gauge, devices=devices)
+    placed = None
+    if _on_device(task):
+        weight = None if task.data.weight is None else step.place(task.data.weight)
+        placed = step.place(Arrays(dict(task.data.train)).tree), weight
+    assembly = Assembly(
+        task=task,
+        objective=objective,
+        optimizer=optimizer,
+        step=step,
+        evaluator=Evaluator(objective, step.layout),
+        sharpness=Sharpness(objective),
+        placed=placed,
+        valid=step.place(dict(task.data.valid)) if _count(task.data.valid) else None,
+    )
+    if gauge is not None:
+        assembly.require_sum()
+    assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
+    return assembly
+
+
+def _require_outputs(task: Task, objective: Objective) -> None:
+    """Under cross entropy each class has an output; without one its loss is no number, and the run ends there."""
+    data = task.data
+    if task.feed is not None or task.loss not in (None, "cross_entropy", cross_entropy):
+        return
+    part = data.train if data.resident else data.valid
+    if data.kind != "classification" or not data.classes or not _count(part):
+        return
+    width = output_width(objective, part["x"])
+    if width is not None and width < len(data.classes):
+        why = f"{data.name} has that many classes"
+        remedy = f"ladle.models.mlp(..., {len(data.classes)})"
+        raise ArgumentError(must("model", f"have {len(data.classes)} outputs or more", width, why, remedy))
+
+
+def _on_device(task: Task) -> bool:
+    """Whether the training part goes to the device as a whole."""
+    if task.feed is not None or not task.data.resident:
+        if task.lane == "device":
+            why = "its rows are read as they are needed"
+            raise ArgumentError(must("lane", "be 'auto' or 'host' for this data", task.lane, why, "lane='auto'"))
+        return False
+    if task.lane != "auto":
+        return task.lane == "device"
+    computable = not callable(task.order) or hasattr(task.order(0), "program")
+    arrays = [leaf for _, leaf in leaves(dict(task.data.train))]
+    return computable and 2 * sum(leaf.nbytes for leaf in arrays) <= device_free_bytes()
+
+
+def resolve_size(size: int | str, rows: int, option: str = "size") -> int:
+    """`size` as a number of examples: a number, or "full" for the whole training part. Never more than there is.
+
+    `option`: what the user called it, for the sentence of a refusal.
+    """
+    if size == "full":
+        return rows
+    try:
+        count = int(size)
+        whole = count == float(size) and not isinstance(size, bool)
+    except (TypeError, ValueError):
+        whole, count = False, 0
+    if not whole:
+        raise ArgumentError(must(option, "be a whole number or 'full'", size, "examples are counted", f"--{option} 64"))
+    if count < 1:
+        raise ArgumentError(must(option, "be at least 1", size, "an update needs an example", f"--{option} 64"))
+    if count > rows:
+        raise ArgumentError(
+            must(
+                option,
+                f"be at most the {rows:,} training examples",
+                count,
+                "a batch never crosses an epoch",
+                f"--{option} full",
+            )
+        )
+    return count
+
+
+def resolve_micro(size: int, micro_size: int | None, largest: int = LARGEST_MICRO) -> int:
+    """The micro-batch size for one constant batch size: the whole batch where it fits, else equal parts of it."""
+    if micro_size is None:
+        return -(-size // -(-size // largest))
+    if micro_size < 1:
+        raise ArgumentError(
+            must("micro-size", "be at least 1", micro_size, "a forward pass needs an example", "--micro-size 64")
+        )
+    if micro_size > size:
+        raise ArgumentError(
+            must(
+                "micro-size",
+                f"be at most the batch size {size}",
+                micro_size,
+                "it is a part of the batch",
+                f"--micro-size {rung_for(size, size)}",
+            )
+        )
+    return micro_size
+
+
+def _count(tree: Any) -> int:
+    """Examples in a part of the data; 0 for no such part."""
+    leaf = tree or ()
+    while isinstance(leaf, Mapping):
+        leaf = next(iter(leaf.values()))
+    return len(leaf)

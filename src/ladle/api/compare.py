@@ -1,0 +1,322 @@
+"""`compare`: batch sizes side by side on the same data, model, seeds and budget, measured."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
+from ladle.api.fit import fit
+from ladle.api.plan import plan as make_plan
+from ladle.api.run import Run
+from ladle.api.task import Task
+from ladle.core import record
+from ladle.core.duration import Until
+from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.plan import Plan
+from ladle.core.spec import BatchSpec
+from ladle.jax.devices import on_host
+from ladle.jax.landscape import gradient_variance
+from ladle.jax.probe import CompiledProbe
+from ladle.jax.sweep import FACTORS, best_rate, sweep
+from ladle.monitor.console import Console, console
+from ladle.report.table import text
+
+FIELDS = (
+    "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
+    "gradient_variance", "sharpness", "generalisation_gap", "device_use", "joules",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The measured batch-size table. `rows`: one mapping per size; `folder`: where the runs are, or None."""
+
+    rows: list[dict[str, Any]]
+    facts: Mapping[str, Any]
+    plan: Plan | None = None
+    folder: Path | None = None
+    runs: list[list[Run]] = field(default_factory=list, repr=False)
+
+    def __str__(self) -> str:
+        return text(self.facts["runs"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """One batch size of a comparison."""
+
+    name: str
+    spec: BatchSpec
+    lr: float | None
+    hyper: Mapping[str, float]
+    swept: Sequence[tuple[float, float]] = ()
+
+    def same(self, other: _Entrant) -> bool:
+        """Whether a run of one is a run of the other: a plan may choose what was asked for anyway."""
+        return (self.spec, self.lr, self.hyper) == (other.spec, other.lr, other.hyper)
+
+
+def compare(
+    task: Task | Assembly,
+    *,
+    sizes: Sequence[int | str] = ("full", 64, 1, "planned"),
+    seeds: int = 3,
+    until: str | Until = "30 epochs",
+    lr: float | Literal["rule", "sweep"] = "rule",
+    out: str | os.PathLike[str] | None = None,
+    memory: int | str | None = None,
+    show: Console | bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Train `task` at each of `sizes` from the same initial parameters with the same seeds and budget.
+
+    - `sizes`: numbers, "full", or "planned" for what `ladle.plan` chooses.
+    - `until`: the budget of every run; in epochs or examples it is the same for all sizes.
+    - `lr`: "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size; "sweep" takes for each size
+      the best of a short sweep around that; a number is the rate at 64.
+    - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
+
+    Beside the losses it measures, at each size: peak memory of the update in a child process, examples per second, the
+    variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
+    generalisation gap (validation minus training loss, both in eval mode) and how busy the device was.
+    """
+    until = Until.parse(until)
+    if seeds < 1:
+        raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "--seeds 3"))
+    assembly = task if isinstance(task, Assembly) else assemble(task)
+    wanted = _unique(sizes, assembly.rows)
+    folder = Path(out) if out is not None else None
+    if folder is not None:
+        record.require_new(folder)
+    monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+    chosen: Plan | None = None
+    if "planned" in wanted:
+        monitor.message("planning: memory, throughput, noise scale")
+        chosen = make_plan(assembly, memory=memory, lr=lr if isinstance(lr, float) else None)
+    entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
+    if folder is not None:
+        record.make_folder(folder)
+    runs: list[list[Run]] = []
+    for number, entrant in enumerate(entrants):
+        same = next((i for i in range(number) if entrants[i].same(entrant)), None)
+        if same is not None:
+            monitor.message(f"{entrant.name}: the same as {entrants[same].name}")
+            runs.append(runs[same])
+            continue
+        monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}")
+        runs.append([_train(assembly, entrant, until, seed, folder) for seed in range(seeds)])
+    monitor.message("measuring memory, gradient variance and sharpness")
+    with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.
+        peaks = background.submit(_peaks, assembly, entrants)
+        measured = [[_measure(assembly, one, run) for run in of] for one, of in zip(entrants, runs, strict=True)]
+        rows = [_row(assembly, *of_size) for of_size in zip(entrants, runs, measured, peaks.result(), strict=True)]
+    described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
+    if folder is not None:
+        _write(folder, described, chosen)
+        described = record.read_json(folder / record.COMPARE_FILE)
+    monitor.close()
+    return Comparison(rows, described, chosen, folder, runs)
+
+
+def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
+    """Names of the sizes in the order given, each once."""
+    names = [str(size).strip() for size in sizes]
+    for name in names:
+        if name != "planned":
+            resolve_size(name, rows, "sizes")
+    if not names:
+        raise ArgumentError(
+            must("sizes", "name a batch size", "nothing", "there is nothing to compare", "--sizes full,64,1")
+        )
+    return list(dict.fromkeys(names))
+
+
+def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> _Entrant:
+    """A size with its rate: by rule, or the best of a short sweep around the rule's."""
+    if name == "planned":
+        assert plan is not None
+        spec, rate, hyper = plan.first, plan.lr, dict(plan.hyper)
+    else:
+        size = resolve_size(name, assembly.rows)
+        spec = BatchSpec(size, resolve_micro(size, None))
+        reference, hyper = lr if isinstance(lr, float) else assembly.reference_lr, {}
+        rate = None if reference is None else reference * assembly.lr_ratio(size)
+    if lr != "sweep" or rate is None:
+        return _Entrant(name, spec, rate, hyper)
+    examples = max(2 * assembly.rows, 20 * spec.size)
+    found = sweep(
+        assembly.step,
+        assembly.measured_feed(0),
+        spec,
+        [rate * factor for factor in FACTORS],
+        examples=examples,
+        hyper=hyper,
+    )
+    return _Entrant(name, spec, best_rate(found) or rate, hyper, found)
+
+
+def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folder: Path | None) -> Run:
+    run = fit(
+        assembly,
+        size=entrant.spec.size,
+        micro_size=entrant.spec.micro_size,
+        until=until,
+        lr=entrant.lr,
+        hyper=entrant.hyper,
+        seed=seed,
+        out=None if folder is None else folder / f"{entrant.name}-seed{seed}",
+        checkpoints=False,
+        facts={"name": entrant.name},
+    )
+    if run.status == "interrupted":
+        raise KeyboardInterrupt
+    return run
+
+
+def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]:
+    """Peak memory of an update at each size, measured in one child process; None where the child failed."""
+    specs = sorted({entrant.spec for entrant in entrants}, key=lambda spec: spec.micro_size)
+    probe = CompiledProbe(assembly.step, assembly.measured_feed(0), BatchSpec(1, 1))
+    try:
+        peaks = dict(zip(specs, probe.confirm_all(specs), strict=True))
+    except RunError:
+        return [None] * len(entrants)
+    return [peaks[entrant.spec] for entrant in entrants]
+
+
+def _row(
+    assembly: Assembly,
+    entrant: _Entrant,
+    runs: Sequence[Run],
+    measured: Sequence[Mapping[str, float | None]],
+    peak: int | None,
+) -> dict[str, Any]:
+    """One line of the table: means over seeds (of the speed: of sums), with the span of the seeds beside."""
+    row: dict[str, Any] = {
+        "name": entrant.name,
+        "size": entrant.spec.size,
+        "micro_size": entrant.spec.micro_size,
+        "lr": entrant.lr,
+        "peak_memory_bytes": peak,
+        "metric": _metric(assembly),
+        "seed_count": len(runs),
+        "diverged": any(run.status == "diverged" for run in runs),
+        "folders": [run.folder.name for run in runs if run.folder is not None],
+        "hyper": dict(entrant.hyper),
+        "lr_sweep": [list(pair) for pair in entrant.swept],
+        "spread": {},
+    }
+    for name in FIELDS:
+        values = [x for one in measured if (x := one.get(name)) is not None and math.isfinite(x)]
+        row[name] = sum(values) / len(values) if values else None
+        row["spread"][name] = [min(values), max(values)] if values else None
+    row["examples_per_second"] = _speed(measured)
+    row["updates"], row["examples"] = (
+        round(row[name]) if row[name] is not None else None for name in ("updates", "examples")
+    )
+    return row
+
+
+def _speed(measured: Sequence[Mapping[str, float | None]]) -> float | None:
+    """Examples of all seeds over seconds of all seeds: a mean of their speeds would favour the fastest.
+
+    >>> _speed([{"examples": 1000, "seconds": 1.0}, {"examples": 1000, "seconds": 3.0}])
+    500.0
+    """
+    timed = [(one["examples"], one["seconds"]) for one in measured]
+    examples, seconds = (sum(x for x in column if x is not None) for column in zip(*timed, strict=True))
+    return examples / seconds if seconds else None
+
+
+def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float | None]:
+    """What is measured of one run."""
+    final, metric = run.final, _metric(assembly)
+    measured = assembly.measured_feed(0)
+    train = assembly.evaluator(run.state, measured.data, prefix="train_")
+    seconds = final["seconds"]
+    gap = final["valid_loss"] - train["train_loss"] if "valid_loss" in final else None
+    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if on_host() else None
+    cores = record.hardware()["cores"] or 1
+    return {
+        "updates": final["updates"],
+        "examples": final["examples"],
+        "seconds": seconds,
+        "train_loss": train["train_loss"],
+        "valid_loss": final.get("valid_loss"),
+        "valid_metric": final.get(f"valid_{metric}") if metric else None,
+        "examples_per_second": final["examples"] / seconds if seconds else None,
+        "gradient_variance": gradient_variance(assembly.step, measured, run.state, entrant.spec),
+        "sharpness": assembly.sharpness(run.state, measured.data),
+        "generalisation_gap": gap,
+        "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
+        "joules": run.used.joules if run.used is not None and run.used.source == "measured" else None,
+    }
+
+
+def _metric(assembly: Assembly) -> str | None:
+    return next((name for name in assembly.objective.metrics if "/" not in name), None)  # Not those of one source.
+
+
+def _budget(until: Until) -> str:
+    for value, unit in (
+        (until.epochs, "epochs"),
+        (until.examples, "examples"),
+        (until.updates, "steps"),
+        (until.seconds, "s"),
+    ):
+        if value is not None:
+            return f"{value:g} {unit} each"
+    return ""
+
+
+def _describe(
+    assembly: Assembly,
+    until: Until,
+    lr: float | str,
+    seeds: int,
+    rows: list[dict[str, Any]],
+    plan: Plan | None,
+    folder: Path | None,
+    facts: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    rates = {
+        "rule": f"{assembly.rule} rule from batches of 64",
+        "sweep": "best of a short sweep of five rates at each size",
+    }.get(str(lr), f"{lr} at batches of 64, {assembly.rule} rule")
+    return record.plain(
+        {
+            "folder": str(folder) if folder is not None else None,
+            "status": "finished",
+            "optimizer": assembly.optimizer.name,
+            "budget": _budget(until),
+            "lr": rates,
+            "seeds": seeds,
+            **assembly.facts(),
+            "runs": rows,
+            "plan": plan.to_json() if plan is not None else None,
+            **(facts or {}),
+        }
+    )
+
+
+def _write(folder: Path, described: dict[str, Any], plan: Plan | None) -> None:
+    """compare.json, then what is drawn from it."""
+    from ladle import report
+    from ladle.report.checks import findings
+
+    described = {**described, "findings": [one.to_json() for one in findings(described)]}
+    record.write_json(folder / record.COMPARE_FILE, described)
+    report.write_curves(folder)
+    if plan is not None:
+        report.write_plan_figure(plan.to_json(), folder / "plan.png")
+    report.write_report([folder], folder / "report.html")

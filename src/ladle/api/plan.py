@@ -1,0 +1,167 @@
+"""`plan`: the batch size for a task on this machine, with evidence. Trains nothing but short probes of its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
+from ladle.api.check_rate import check_rate, require_rate
+from ladle.api.task import Task
+from ladle.core.errors import ArgumentError, must
+from ladle.core.plan import Evidence, Plan
+from ladle.core.protocols import Meter
+from ladle.core.scaling.coupling import Rule
+from ladle.core.spec import BatchSpec
+from ladle.energy.codecarbon import grid_of
+from ladle.energy.meter import best_meter
+from ladle.jax.devices import on_host
+from ladle.jax.probe import CompiledProbe
+from ladle.planner.choose import choose
+from ladle.planner.decide import Minimize
+from ladle.planner.memory import largest_fitting
+
+COUPLED = (
+    "The loss of an example depends on the others in its micro-batch (batch statistics). A batch cut into "
+    "micro-batches is then another loss than the whole, and an example has no gradient whose noise could be measured."
+)
+
+SAMPLED = (
+    "Measured on {:,} examples that were read beforehand: reading is not in these times, nor in the memory "
+    "(ladle feed-check measures it), and no size above that number was considered."
+)
+
+UNMEASURED = "Energy is not measured on this machine, so neither are the joules and the carbon of an update known."
+
+_SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*$", re.IGNORECASE)
+
+
+def plan(
+    task: Task | Assembly,
+    *,
+    minimize: Minimize = "time",
+    memory: int | str | None = None,
+    lr: float | None = None,
+    rule: Rule | None = None,
+    seed: int = 0,
+    country: str | None = None,
+    energy_share: float = 0.5,
+    power_watts: float | None = None,
+    meter: Meter | None = None,
+    check_lr: bool = False,
+) -> Plan:
+    """The batch size for `task`: memory line, throughput line, noise scale and the size they lead to.
+
+    - `minimize`: "time" to a target, or "examples" or "energy" to it; "cost" for energy_share * energy +
+      (1 - energy_share) * power_watts * time, `power_watts` the highest that was measured where left out. Energy is
+      minimised only where it is measured: sizes are never ranked by a model.
+    - `memory`: a limit over the one found on the machine, in bytes or as "2GB".
+    - `lr`: the learning rate at batches of 64 that the rule starts from; the task's own where left out.
+    - `rule`: how the rate and the optimiser's constants follow the size, one of `ladle.core.scaling.rules` but "surge";
+      the optimiser's usual rule where left out.
+    - `check_lr`: try the rate, a third of it and three times it at the chosen size, with three seeds (up to half a
+      minute more). A rate that was clearly better becomes the plan's, marked as measured; a note says what was found.
+    - `country`: three letters, for the carbon of its grid beside the joules. `meter`: over the best one found.
+
+    Takes a few seconds: two or three compilations, probes of a fraction of a second each, one child process. Runs and
+    states that exist are not touched.
+
+    >>> import ladle
+    >>> data = ladle.data.load("digits")
+    >>> task = ladle.Task(ladle.models.mlp(64, 32, 10), ladle.losses.cross_entropy, data)
+    >>> print(ladle.plan(task).explain())  # doctest: +SKIP
+    """
+    assembly = task if isinstance(task, Assembly) else assemble(task)
+    assembly.require_sum()
+    feed = assembly.measured_feed(seed)
+    rows = feed.epoch_size
+    reference = min(REFERENCE_SIZE, rows)
+    base = lr if lr is not None else assembly.reference_lr
+    if base is not None and not 0 < base < float("inf"):
+        raise ArgumentError(must("lr", "be a positive number", base, "a rate of zero learns nothing", "lr=1e-3"))
+    rate = None if base is None else base * assembly.lr_ratio(reference)
+    if check_lr:
+        require_rate(rate)
+    hyper = dict(assembly.optimizer.hyper)
+    probe = CompiledProbe(
+        step=assembly.step,
+        feed=feed,
+        pilot=BatchSpec(reference, resolve_micro(reference, None)),
+        hyper=hyper if rate is None else {**hyper, "lr": rate},
+        seed=seed,
+        meter=_meter(meter, minimize, country),
+    )
+    made = choose(
+        probe,
+        rows=rows,
+        optimizer=assembly.task.optimizer_name,
+        reference_lr=rate,
+        reference_size=reference,
+        hyper=hyper,
+        rule=rule,
+        minimize=minimize,
+        memory_bytes=None if memory is None else bytes_from(memory),
+        energy_share=energy_share,
+        power_watts=power_watts,
+    )
+    made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
+    made = check_rate(assembly, made) if check_lr else made
+    notes = () if assembly.objective.additive else (COUPLED,)
+    if assembly.placed is None:
+        notes = (*notes, SAMPLED.format(rows))
+    if country is not None and made.number("joules") is None:
+        notes = (*notes, UNMEASURED)
+    return replace(made, notes=(*made.notes, *notes)) if notes else made
+
+
+def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None) -> int:
+    """The largest micro-batch, a power of two, whose compiled update is predicted to stay within `memory`.
+
+    Raises `ArgumentError` where `micro_size`, if given, is above it, or one example alone does not fit.
+    """
+    feed = assembly.measured_feed(0)
+    probe, rows, limit = CompiledProbe(assembly.step, feed, BatchSpec(1, 1)), feed.epoch_size, bytes_from(memory)
+
+    def bytes_of(micro: int) -> int:
+        return probe.memory_bytes(BatchSpec(min(micro, rows), micro))
+
+    top, _ = largest_fitting(limit, bytes_of, most=min(1 << (rows - 1).bit_length(), LARGEST_MICRO))
+    if micro_size is not None and micro_size > top and (needed := bytes_of(micro_size)) > limit:
+        why = f"an update with it is predicted to need {needed:,} bytes of the {limit:,} allowed"
+        raise ArgumentError(must("micro-size", f"be at most {top}", micro_size, why, f"--micro-size {top}"))
+    return top
+
+
+def _meter(given: Meter | None, minimize: str, country: str | None) -> Meter | None:
+    """The meter of the probe, where energy is asked for. Raises where it is to be minimised and not measured."""
+    if given is None and minimize not in ("energy", "cost") and country is None:
+        return None
+    meter = given or best_meter(country, accelerator=not on_host())
+    if minimize in ("energy", "cost") and not meter.measures:
+        why = getattr(meter, "why", "") or "energy would be modelled, and a size chosen by a model is a guess"
+        remedy = "--minimize time"
+        raise ArgumentError(must("energy", "be measured to be minimised", "no measurement", why, remedy))
+    return meter
+
+
+def _carbon(made: Plan, country: str | None) -> list[Evidence]:
+    joules = made.number("joules")
+    if country is None or joules is None:
+        return []
+    grid = grid_of(country)
+    return [Evidence("kg_co2", grid.kg(joules.value), "kg/update", "modelled", grid.assumption)]
+
+
+def bytes_from(text: int | str) -> int:
+    """A memory size in bytes: a number, or text such as "2GB" and "1.5g" (powers of 1000), "512 MiB" (of 1024).
+
+    >>> bytes_from("2GB"), bytes_from("512 MiB")
+    (2000000000, 536870912)
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
+        return text
+    match = _SIZE.match(str(text))
+    if match is None or float(match[1]) <= 0:
+        raise ArgumentError(must("memory", "be a size", text, "it is read as a number with a unit", "--memory 2GB"))
+    thousand = 1024 if match[3] else 1000
+    return int(float(match[1]) * thousand ** " kmgt".index(match[2].lower() or " "))

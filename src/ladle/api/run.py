@@ -1,0 +1,66 @@
+"""`Run`: what a training run leaves behind, and what its trained model can be asked."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ladle.api.assembly import Assembly
+from ladle.core.consumption import Consumption
+from ladle.core.errors import ArgumentError, must
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or stopped) training run.
+
+    - `status`: "finished", "stopped" (a target or patience), "interrupted" or "diverged"; `why` in words.
+    - `final`: the last record line and the last evaluation as one mapping.
+    - `metrics`: every record line, oldest first. `params`: the trained parameters.
+    - `folder`: the run folder, or None for a run in memory. `checkpoint`: the newest in it.
+    - `used`: time, processor time and, where a counter was found, energy of this sitting, compilation included.
+    - `refused`: checkpoints passed over on resume, as (name, reason).
+    """
+
+    status: str
+    why: str
+    final: Mapping[str, Any]
+    metrics: list[dict[str, Any]]
+    state: Any = field(repr=False)
+    assembly: Assembly = field(repr=False)
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    used: Consumption | None = None
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def params(self) -> Any:
+        return self.state.params
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`."""
+        if self.assembly.objective.predict is None:
+            raise ArgumentError(
+                must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)")
+            )
+        data = self.assembly.task.data
+        outputs = self.assembly.evaluator.predict(self.state, x)
+        scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
+        return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
+
+    def evaluate(self, rows: Any) -> dict[str, float]:
+        """Mean loss and metrics of the trained model on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.
+
+        - `rows`: such as `data.test`, in the form of the task's own data (targets of a regression standardised).
+        """
+        return self.assembly.evaluator(self.state, rows, prefix="")
+
+    def _repr_html_(self) -> str:
+        cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}
+        rows = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in cells.items())
+        return f"<p>{html.escape(self.status)}: {html.escape(self.why)}</p><table>{rows}</table>"

@@ -1,0 +1,142 @@
+"""What a search is asked for: the user's words as a `Space`, and every refusal before any work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ladle.api.assembly import Assembly, resolve_size
+from ladle.core.duration import Until
+from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.spec import require_count
+from ladle.search.executors import executor_named
+from ladle.search.folds import Folds, folds_of
+from ladle.search.methods import METHODS
+from ladle.search.space import Space
+from ladle.search.trial import Executor
+
+AROUND = (0.3, 1.0, 3.0)
+"""Rates tried where none are given, as multiples of the usual one."""
+
+
+def space_of(
+    assembly: Assembly,
+    *,
+    sizes: Sequence[int | str],
+    lrs: Sequence[float] | None,
+    folds: int,
+    seeds: int,
+    until: str | Until,
+    metric: str | None,
+    seed: int,
+) -> Space:
+    """The space that `search` was asked to try. Raises `ArgumentError` for what cannot be tried."""
+    _require_task(assembly)
+    data = assembly.task.data
+    labels = data.train["y"] if data.kind == "classification" else None
+    parts = folds_of(data.rows, folds, seed=seed, labels=labels)
+    return Space(
+        sizes=_sizes(sizes, parts),
+        lrs=_rates(lrs, assembly),
+        folds=parts,
+        seeds=require_count("seeds", seeds),
+        until=_bounded(until),
+        metric=_metric(metric, assembly),
+        seed=seed,
+    )
+
+
+def require_way(
+    assembly: Assembly,
+    *,
+    method: str,
+    trials: int | None,
+    prefer: str,
+    workers: str | Executor,
+    micro_size: int | None,
+    refit: bool,
+) -> None:
+    """Refuse ways to search, choose and refit that there are not."""
+    for name, value, known in (("method", method, tuple(METHODS)), ("prefer", prefer, ("seconds", "updates"))):
+        if value not in known:
+            raise ArgumentError(must(name, "be a known word", value, "it has these", nearest(str(value), known)))
+    if trials is not None and (method != "model" or require_count("trials", trials) < 2):
+        why = "a grid has its number" if method != "model" else "one candidate is no search"
+        raise ArgumentError(must("trials", "be at least 2, with --method model", trials, why, "--method model"))
+    if micro_size is not None:
+        require_count("micro_size", micro_size)
+    if refit and assembly.valid is None:
+        why, remedy = "what is trained on every row has none left to be judged on", "--valid 0.2, or no --refit"
+        raise ArgumentError(must("refit", "have validation rows", "none", why, remedy))
+    if not isinstance(workers, str) and not callable(getattr(workers, "map", None)):
+        why = "someone has to run the trials"
+        raise ArgumentError(must("workers", "be a name or have a method map", workers, why, "workers='threads:2'"))
+    if isinstance(workers, str) and workers not in ("auto", "vmapped"):
+        executor_named(workers)
+
+
+def _require_task(assembly: Assembly) -> None:
+    """Refuse tasks whose rows, order or rate are not the search's to choose."""
+    task = assembly.task
+    if assembly.placed is None:
+        why, remedy = "folds are drawn from all rows by number", "data in memory (no feed=, no --stream)"
+        raise ArgumentError(must("data", "be arrays in memory", task.data.name, why, remedy))
+    if task.order != "permuted":
+        shown = task.order if isinstance(task.order, str) else "a function"
+        why = "each fold is shuffled anew in each pass"
+        raise ArgumentError(must("order", "be 'permuted'", shown, why, "order='permuted'"))
+    if callable(task.lr) or assembly.optimizer.lr is None:
+        why = "the rates tried are rates from begin to end"
+        raise ArgumentError(must("lr", "be left to the search", "a schedule", why, "a named optimiser with lr='auto'"))
+
+
+def _sizes(sizes: Sequence[int | str], folds: Folds) -> tuple[int, ...]:
+    rows = folds.epoch_size
+    several = _several("sizes", sizes, "a size", "--sizes 16,64")
+    known = sorted({resolve_size(size, max(len(folds.of), 1)) if size != "full" else rows for size in several})
+    if known[-1] > rows:
+        be, why = f"be at most the {rows:,} rows that a fold trains on", "a batch never crosses an epoch"
+        raise ArgumentError(must("sizes", be, known[-1], why, "--sizes full, or more folds"))
+    return tuple(known)
+
+
+def _rates(lrs: Sequence[float] | None, assembly: Assembly) -> tuple[float, ...]:
+    if lrs is None:
+        assert assembly.reference_lr is not None
+        lrs = [factor * assembly.reference_lr for factor in AROUND]
+    several = _several("lrs", lrs, "a rate", "--lrs 1e-3,1e-2")
+    for lr in several:
+        if isinstance(lr, bool) or not isinstance(lr, int | float | np.floating | np.integer) or not 0 < lr < math.inf:
+            why = "a rate of zero learns nothing"
+            raise ArgumentError(must("lrs", "be positive numbers", lr, why, "--lrs 1e-3,3e-3,1e-2"))
+    return tuple(sorted({float(lr) for lr in several}))
+
+
+def _several(name: str, values: Any, one: str, remedy: str) -> list[Any]:
+    """`values` as a list of at least one. A text is none: its letters are no sizes."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        why = "all of them are tried"
+        raise ArgumentError(must(name, "be a list", values, why, f"{name}=[{values}], or {remedy}"))
+    if not (several := list(values)):
+        raise ArgumentError(must(name, f"name {one}", "nothing", "there is nothing to try", remedy))
+    return several
+
+
+def _bounded(until: str | Until) -> Until:
+    read = Until.parse(until)
+    if (read.seconds, read.target, read.patience) != (None, None, None):
+        why = "all trials get the same budget, whatever the machine does"
+        raise ArgumentError(must("until", "be epochs, examples or steps", until, why, "--until '20 epochs'"))
+    return read
+
+
+def _metric(metric: str | None, assembly: Assembly) -> str:
+    known = ["valid_loss", *("valid_" + name for name in assembly.objective.metrics if "/" not in name)]
+    if metric is None:
+        return "valid_accuracy" if "valid_accuracy" in known else "valid_loss"
+    if metric not in known:
+        raise ArgumentError(must("metric", "be measured", metric, "the task has others", nearest(str(metric), known)))
+    return metric

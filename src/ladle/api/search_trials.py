@@ -1,0 +1,180 @@
+"""How trials of a search are run: one of them in this process, all of them by threads, processes or a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ladle.api.assembly import Assembly, assemble
+from ladle.api.options import TaskOptions
+from ladle.api.task import Task
+from ladle.core.errors import RunError
+from ladle.feed.fold import Fold, Tabled
+from ladle.jax.devices import on_host
+from ladle.jax.trials import Trials, diverged, travelling
+from ladle.search.executors import executor_named
+from ladle.search.space import Space
+from ladle.search.trial import Candidate, Executor, Job, Outcome, Trial
+
+TOGETHER = 64
+"""Most trials in one vmapped program: what bounds its memory."""
+
+TABLE_BYTES = 2**26
+"""Most that the tables of ids of all folds and seeds take; above it the device computes the orders."""
+
+
+class Runner:
+    """Runs trials in this process. To other processes it travels as a recipe, and is put together anew there."""
+
+    def __init__(
+        self,
+        task: Task | TaskOptions,
+        space: Space,
+        micro_size: int | None = None,
+        assembly: Assembly | None = None,
+    ) -> None:
+        self.recipe = (task, space, micro_size)
+        self.space = space
+        self._orders: dict[tuple[int, int], Any] = {}
+        self._ready: set[Any] = set()
+        self._preparing = Lock()
+        self.away = assembly is None
+        if assembly is not None:
+            self.assembly = assembly
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Runner, self.recipe
+
+    @cached_property
+    def assembly(self) -> Assembly:
+        task = self.recipe[0]
+        return assemble(task.task() if isinstance(task, TaskOptions) else task)
+
+    @cached_property
+    def trials(self) -> Trials:
+        assert self.assembly.placed is not None
+        folds, micro_size = self.space.folds, self.recipe[2]
+        held = [folds.left_out(fold) for fold in range(folds.count)]
+        return Trials(self.assembly.step, *self.assembly.placed, held, self.space.sizes, micro_size)
+
+    def order(self, trial: Trial) -> Any:
+        """The order in which a trial draws the rows of its fold; the same one for every size and rate."""
+        key, folds = (trial.fold, trial.seed), self.space.folds
+        if key not in self._orders:
+            order = Fold(folds.trained_on(trial.fold), folds.epoch_size, trial.seed, room=len(folds.of))
+            self._orders[key] = Tabled(order, self.space.passes) if self._tabled else order
+            self._orders[key].tables()  # Worked out now, not in a trial's time.
+        return self._orders[key]
+
+    @property
+    def _tabled(self) -> bool:
+        space = self.space
+        places = space.folds.epoch_size * space.passes * space.folds.count * space.seeds
+        return places * np.dtype(np.uint32).itemsize <= TABLE_BYTES
+
+    def prepare(self, sizes: Sequence[int]) -> None:
+        """Compile what trials at `sizes` need, once in a process: no trial's time holds it."""
+        with self._preparing:
+            rungs = {self.trials.rung(size): size for size in sizes}
+            if new := [size for rung, size in rungs.items() if rung not in self._ready]:
+                self.trials.prepare(self.order(Trial(Candidate(new[0], 0.0), 0, 0)), new)
+                self._ready |= rungs.keys()
+
+    def __call__(self, job: Job) -> Outcome:
+        """The job done here. One that cannot go on is an outcome too: the other trials are not its affair."""
+        self.prepare([job.trial.candidate.size])
+        try:
+            return self._run(job)
+        except RunError as error:
+            return Outcome.of_failure(job, error)
+
+    def _run(self, job: Job) -> Outcome:
+        trial, order = job.trial, self.order(job.trial)
+        began = time.perf_counter()
+        state, refused = self.trials.advance(self._start(job), order, trial.candidate.size, job.begun, job.updates)
+        reading = self.trials.score(state, trial.fold)
+        kept = None if not job.keep else travelling(state) if self.away else state
+        seconds = time.perf_counter() - began
+        return Outcome(trial, job.updates, reading, seconds, diverged(refused, reading), kept)
+
+    def together(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Jobs of one size and stretch as one program, which is compiled by training none of them."""
+        program = self.trials.rung(jobs[0].trial.candidate.size), len(jobs)
+        if program not in self._ready:
+            self._run_all([replace(job, updates=job.begun) for job in jobs])
+            self._ready.add(program)
+        return self._run_all(jobs)
+
+    def _run_all(self, jobs: Sequence[Job]) -> list[Outcome]:
+        orders, first = [self.order(job.trial) for job in jobs], jobs[0]
+        began = time.perf_counter()
+        states = [self._start(job) for job in jobs]
+        size = first.trial.candidate.size
+        states, refused = self.trials.advance_all(states, orders, size, first.begun, first.updates)
+        readings = self.trials.score_all(states, [job.trial.fold for job in jobs])
+        seconds = (time.perf_counter() - began) / len(jobs)
+        return [
+            Outcome(job.trial, job.updates, reading, seconds, diverged(bad, reading), state if job.keep else None)
+            for job, reading, bad, state in zip(jobs, readings, refused, states, strict=True)
+        ]
+
+    def _start(self, job: Job) -> Any:
+        if job.state is not None:
+            return self.assembly.step.place(job.state)
+        return self.trials.start(job.trial.seed, {"lr": job.trial.candidate.lr})
+
+
+class Work:
+    """A runner and who runs it, open for as long as the search takes."""
+
+    def __init__(self, runner: Runner, workers: str | Executor, folder: Path | None) -> None:
+        self.runner = runner
+        if workers == "auto":
+            alone = runner.assembly.step.layout.devices == 1
+            workers = "vmapped" if alone and not on_host() else "threads"
+        self.name = workers if isinstance(workers, str) else type(workers).__name__
+        self.finished: dict[Trial, Outcome] = {}
+        """How far each trial has come, as it comes: what is left where the search ends early."""
+        self.executor: Any = None
+        if workers != "vmapped":
+            self.executor = executor_named(workers, folder) if isinstance(workers, str) else workers
+        if self.name.partition(":")[0].lower() == "threads":
+            runner.prepare(runner.space.sizes)
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        getattr(self.executor, "close", lambda: None)()
+
+    def __call__(self, jobs: Sequence[Job]) -> list[Outcome]:
+        done: dict[Trial, Outcome] = {}
+        for outcome in self._outcomes(jobs):
+            done[outcome.trial] = outcome
+            self.finished[outcome.trial] = replace(outcome, state=None)
+        return [done[job.trial] for job in jobs]
+
+    def _outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        if self.executor is not None:
+            for job, answer in zip(jobs, self.executor.map(self.runner, jobs), strict=True):
+                yield Outcome.of_failure(job, answer) if isinstance(answer, RunError) else answer
+            return
+        for _, alike in groupby(jobs, lambda job: (job.trial.candidate.size, job.begun, job.updates)):
+            for part in equal_parts(list(alike)):
+                yield from self.runner.together(part)
+
+
+def equal_parts(jobs: list[Job]) -> Iterable[list[Job]]:
+    """Parts of one length, so that they share a program: the last job stands in for those that the last part lacks."""
+    width = -(-len(jobs) // -(-len(jobs) // TOGETHER))
+    for first in range(0, len(jobs), width):
+        part = jobs[first : first + width]
+        yield part + [part[-1]] * (width - len(part))

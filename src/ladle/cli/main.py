@@ -1,0 +1,45 @@
+"""The command line: `ladle compare | plan | train | report | data`.
+
+Exit codes: 0; 1 for a run that failed; 2 for what the user can mend, said in one line; 130 after ctrl-C (143 after
+SIGTERM) with the checkpoint written. With `--json` standard output holds one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ladle.cli.arguments import parse
+from ladle.cli.verbs import VERBS
+from ladle.core.errors import ArgumentError, CheckpointError, LadleError
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The `ladle` command. Ends the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if args is None else list(args)))
+
+
+def run(args: Sequence[str]) -> int:
+    """One command; returns its exit code. What the user can mend becomes one line on standard error."""
+    try:
+        return parse(args, VERBS).run()
+    except (ArgumentError, CheckpointError) as error:
+        return _say(error, 2)
+    except LadleError as error:
+        return _say(error, 1)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is wrong with us.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _say(error: object, code: int) -> int:
+    print("ladle: " + " ".join(str(error).split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""`ladle plan`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from ladle.cli.arguments import Data
+from ladle.cli.common import Common, print_json, rate_from
+from ladle.core import record
+
+
+@dataclass
+class PlanVerb(Common):
+    """The batch size for this data, model and machine, with the evidence for every number. Trains nothing."""
+
+    data: Data = field(kw_only=True)
+    """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task."""
+    memory: str | None = None
+    """Memory limit over the one found on the machine, such as 2GB."""
+    minimize: Literal["time", "examples", "energy", "cost"] = "time"
+    """What to minimise on the way to a target; energy only where it is measured. cost: energy and time."""
+    energy_share: float = 0.5
+    """With --minimize cost: the part that is energy; the rest is time at the highest power measured."""
+    country: str | None = None
+    """ISO code of three letters, such as CHE: the carbon of its grid beside the joules."""
+    lr: str = "auto"
+    """auto, or the rate at batches of 64 that the rule starts from."""
+    rule: (
+        Literal[
+            "none", "linear", "square root", "sde", "half-life", "legw", "adamw timescale", "completed", "mccandlish"
+        ]
+        | None
+    ) = None
+    """How rate, decay rates and weight decay follow the batch size; the optimiser's usual rule where left out."""
+    check_lr: bool = False
+    """Try the rate, a third of it and three times it at the new size, three seeds each; the better one is used."""
+    seed: int = 0
+    """Seed of the pilot."""
+
+    def run(self) -> int:
+        from ladle import report
+        from ladle.api.plan import plan
+
+        rate = rate_from(self.lr, words=("auto",))
+        options = self.options(self.data)
+        folder = self.out or record.free_folder("plan", self.data)
+        record.require_new(folder)
+        task = options.task()
+        made = plan(
+            task,
+            minimize=self.minimize,
+            memory=self.memory,
+            lr=rate if isinstance(rate, float) else None,
+            rule=self.rule,
+            check_lr=self.check_lr,
+            seed=self.seed,
+            country=self.country,
+            energy_share=self.energy_share,
+        )
+        record.make_folder(folder)
+        record.write_json(folder / "plan.json", {**made.to_json(), "task": asdict(options)})
+        report.write_plan_figure(made, folder / "plan.png")
+        if self.json:
+            value = record.plain(made.to_json())
+            keys = ("size", "micro_size", "lr", "lr_rule", "hyper", "within_5_percent", "bound", "evidence", "notes")
+            noise = {key: value["noise"][key] for key in ("value", "low", "high", "verdict")}
+            print_json({**{key: value[key] for key in keys}, "noise_scale": noise, "folder": str(folder)})
+        else:
+            print("\n".join([f"data: {note}" for note in task.data.notes] + [made.explain()]))
+            print(f"folder  {folder}\npicture {folder / 'plan.png'}")
+        return 0

@@ -1,0 +1,129 @@
+"""`ladle train`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from ladle.cli.arguments import OptionalData
+from ladle.cli.common import Common, print_json, rate_from
+from ladle.core import record
+from ladle.core.errors import ArgumentError, must
+
+CHANGED = {"data", "resume", "size", "micro_size", "schedule", "rule", "until", "checkpoint_every", "quiet", "json"}
+"""Options that a later sitting has of its own."""
+
+
+@dataclass
+class Train(Common):
+    """Train at a planned or given batch size; checkpoints, evaluation, record. Resumes exactly."""
+
+    data: OptionalData = None
+    """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task. Left out with --resume."""
+    size: str | None = None
+    """Examples per update: auto (planned; the default), full, or a number."""
+    micro_size: int | None = None
+    """Examples per forward pass; chosen where left out."""
+    until: str | None = None
+    """When to end: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5"."""
+    schedule: str | None = None
+    """Batch size over time: "0:64 10ep:128", "grow 64 x5 at 10ep 20ep max 2048", "warmup 8->64 over 1ep", ..."""
+    rule: (
+        Literal["none", "linear", "square root", "sde", "half-life", "legw", "adamw timescale", "completed"] | None
+    ) = None
+    """How rate and constants follow the size of a schedule; the optimiser's usual rule where left out."""
+    lr: str = "auto"
+    """auto, or the rate at the first batch size."""
+    lr_schedule: str = "constant"
+    """Rate over time: constant, cosine, linear, "x0.1 at 10 epochs, 20 epochs"; each with ", warmup 1 epoch"."""
+    noise: bool = False
+    """Measure the gradient noise scale along the run: one update in 16 is cut into pieces for it."""
+    memory: str | None = None
+    """Memory limit, such as 2GB: for the plan, and for a micro-batch of any size or schedule."""
+    seed: int = 0
+    """Seed of initial parameters, data order and dropout."""
+    resume: Path | None = None
+    """Go on with the run in this folder; --size or --schedule (and --rule), --micro-size and --until may differ."""
+    checkpoint_every: float = 30.0
+    """Seconds between two checkpoints."""
+    quiet: bool = False
+    """No progress."""
+
+    def run(self) -> int:
+        from ladle.api import request as resuming
+
+        how: dict[str, Any] = {"show": not (self.json or self.quiet), "every_seconds": self.checkpoint_every}
+        if self.resume is None:
+            folder = self.out or record.free_folder("train", str(self.data))
+            return self._end(resuming.begin(self._request(), folder, **how))
+        if self.data is not None:
+            why, remedy = "the run's own data is used", f"ladle train --resume {self.resume}"
+            raise ArgumentError(must("DATA", "be left out with --resume", self.data, why, remedy))
+        self._require_kept()
+        request = resuming.Request.of_folder(self.resume)
+        request = request.changed(self.size, self.micro_size, self.schedule, self.until, self.rule)
+        if self.rule is not None and self.size is None and request.schedule is None:
+            why = "it says how the rate follows another size"
+            raise ArgumentError(must("rule", "come with --size or --schedule", self.rule, why, "leaving it out"))
+        return self._end(resuming.resume(request, self.resume, **how))
+
+    def _require_kept(self) -> None:
+        """Refuse with --resume what a run has from its beginning."""
+        for one in fields(self):
+            if one.name not in CHANGED and (given := getattr(self, one.name)) != one.default:
+                why, remedy = "the run goes on as it began", "a new run for that"
+                name = f"--{one.name.replace('_', '-')}"
+                raise ArgumentError(must(name, "be left out with --resume", given, why, remedy))
+
+    def _request(self) -> Any:
+        from ladle.api.request import Request
+
+        if self.data is None:
+            raise ArgumentError(must("DATA", "be given", None, "there is nothing to train on", "ladle train digits"))
+        rate = rate_from(self.lr, words=("auto",))
+        return Request(
+            self.options(self.data, rate if isinstance(rate, float) else None),
+            self.size or "auto",
+            self.micro_size,
+            self.until or "30 epochs",
+            self.schedule,
+            self.lr_schedule,
+            self.memory,
+            self.seed,
+            self.noise,
+            self.rule,
+        )
+
+    def _end(self, run: Any) -> int:
+        """Say how the run ended, and with which exit code."""
+        for name, reason in run.refused:
+            print(f"ladle: checkpoint {name} refused: {reason}; an older one was used", file=sys.stderr)
+        if self.json:
+            counts = {key: run.final.get(key, 0) for key in ("examples", "updates", "seconds")}
+            final = {key: value for key, value in run.final.items() if key not in counts}
+            facts = {"folder": str(run.folder), "status": run.status, "size": run.final.get("size")}
+            print_json({**facts, **counts, "final": final})
+        else:
+            print(f"{summary(run)}\nfolder {run.folder}")
+        if run.status == "interrupted":
+            print(f"interrupted; go on with: ladle train --resume {run.folder}", file=sys.stderr)
+            return 143 if run.why.startswith("SIGTERM") else 130
+        if run.status == "diverged":
+            kept = f"; last good checkpoint: {run.checkpoint}" if run.checkpoint else ""
+            print(f"ladle: {run.why}{kept}; try a smaller --lr", file=sys.stderr)
+            return 1
+        return 0
+
+
+def summary(run: Any) -> str:
+    """How a run ended, in two lines."""
+    shown = {
+        name: f"{value:.6g}"
+        for name, value in run.final.items()
+        if name.startswith(("train_", "valid_")) and isinstance(value, float)
+    }
+    final = run.final
+    counts = f"{final['examples']:,} examples, {final['updates']:,} updates, {final['seconds']:.1f} s of training"
+    return f"{run.status}: {run.why}; {counts}\n" + "  ".join(f"{name} {value}" for name, value in shown.items())

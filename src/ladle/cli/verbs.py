@@ -1,0 +1,29 @@
+"""The verbs of the command line: what each takes, does and prints. One file a verb."""
+
+from __future__ import annotations
+
+from ladle.cli.compare import Compare
+from ladle.cli.critical import CriticalVerb
+from ladle.cli.data import DataVerb
+from ladle.cli.feed_check import FeedCheckVerb
+from ladle.cli.laws import LawsVerb
+from ladle.cli.plan import PlanVerb
+from ladle.cli.recur import Recur
+from ladle.cli.rehearse import RehearseVerb
+from ladle.cli.report import Report
+from ladle.cli.search import SearchVerb
+from ladle.cli.train import Train
+
+VERBS = {
+    "compare": Compare,
+    "plan": PlanVerb,
+    "train": Train,
+    "critical": CriticalVerb,
+    "search": SearchVerb,
+    "recur": Recur,
+    "rehearse": RehearseVerb,
+    "report": Report,
+    "data": DataVerb,
+    "feed-check": FeedCheckVerb,
+    "laws": LawsVerb,
+}

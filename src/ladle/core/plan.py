@@ -1,0 +1,100 @@
+"""`Plan`: the batch size to use, with the evidence for it. Frozen, printable, JSON in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ladle.core.noise import NoiseScale
+from ladle.core.scaling.coupling import Coupling, Rule, lr_factor
+from ladle.core.spec import BatchSpec
+
+Source = Literal["predicted", "measured", "given", "assumed", "modelled"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One number behind a plan: what it is, its unit, whether it was predicted or measured, and how."""
+
+    name: str
+    value: float
+    unit: str
+    source: Source
+    method: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch size with its reasons.
+
+    - `size`, `micro_size`: the choice. Both were run in the confirming child process, or are smaller than what was.
+    - `lr`: learning rate at `size`; `lr_rule`, `reference_size`, `reference_lr`: where it comes from.
+    - `hyper`: optimiser constants that the rule moves with the size (`b1`, `b2`, ...); empty for none.
+    - `within_5_percent`: sizes whose predicted time (examples, energy) to target is at most 5 % above the optimum.
+    - `bound`: which limit was active: "optimum", "memory", "data", "smallest", "unresolved noise", "unresolved
+      speed", "given".
+    - `minimize`: "time", "examples", "energy", or "cost" (energy and time).
+    - `noise`: gradient noise scale with interval and verdict.
+    - `ladder`: micro-batch sizes that fit, ascending: the rungs a policy may use.
+    - `evidence`: every number used.
+    - `curves`: points for the picture (see `ladle.report.figures.plan_figure`): `memory` [(micro_size, bytes)],
+      `throughput` [(size, seconds, low, high)], `target` [(size, relative time)].
+    """
+
+    size: int
+    micro_size: int
+    lr: float | None
+    bound: str
+    within_5_percent: tuple[int, int]
+    noise: NoiseScale
+    minimize: Literal["time", "examples", "energy", "cost"] = "time"
+    lr_rule: Rule = "none"
+    reference_size: int = 1
+    reference_lr: float | None = None
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    ladder: tuple[int, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> BatchSpec:
+        """The spec to begin with."""
+        return BatchSpec(size=self.size, micro_size=self.micro_size)
+
+    def lr_factor(self, size: int) -> float:
+        """What to multiply `lr` by when the size becomes `size` instead of `self.size`."""
+        if self.lr_rule == "mccandlish":
+            return Coupling(self.lr_rule, self.size, noise=self.noise.value).at(size)[0]
+        return lr_factor(self.lr_rule, size / self.size)
+
+    def number(self, name: str) -> Evidence | None:
+        """The evidence of that name, or None."""
+        return next((e for e in self.evidence if e.name == name), None)
+
+    def explain(self) -> str:
+        """The plan in plain words, every number with its source."""
+        from ladle.core.explain import explain
+
+        return explain(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "hyper": dict(self.hyper), "curves": dict(self.curves)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Plan:
+        fields = dict(value)
+        fields["within_5_percent"] = tuple(fields["within_5_percent"])
+        fields["noise"] = NoiseScale(**fields["noise"])
+        fields["ladder"] = tuple(fields["ladder"])
+        fields["evidence"] = tuple(Evidence(**e) for e in fields["evidence"])
+        fields["notes"] = tuple(fields["notes"])
+        return cls(**fields)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<pre>{html.escape(self.explain())}</pre>"

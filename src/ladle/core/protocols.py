@@ -1,0 +1,271 @@
+"""The interfaces between rooms, all on one page. An implementation is final; variation is by wrapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ladle.core.batch import Draw, Rows
+from ladle.core.consumption import Consumption
+from ladle.core.cursor import Cursor, Shard
+from ladle.core.decision import Clock, Decision, Progress
+from ladle.core.moments import Moments
+from ladle.core.observation import Observation
+from ladle.core.plan import Plan
+from ladle.core.spec import BatchSpec
+
+State = Any
+"""Whatever a step carries from update to update: a tree of arrays. Opaque to the loop."""
+
+
+class Source(Protocol):
+    """Examples by number.
+
+    May be asked from several threads at once. A source with natural runs (row groups, shards) also has
+    `blocks: i64[k]`, their sizes in order, and `reads_blocks = True` if a row costs the reading of its whole block. One
+    that keeps bytes in memory while it is read has `memory_bytes`; one that can read without decoding has `fetch(ids)`;
+    one that knows how many threads are worth reading with has `readers`. A source that wraps another passes these on:
+    without `reads_blocks`, rows are shuffled one by one, and each costs its block.
+    """
+
+    def __len__(self) -> int: ...
+
+    def take(self, ids: np.ndarray) -> Any:
+        """The rows `ids` (`i64[k]`) of every array, in that order, as a tree with leading axis `k`.
+
+        Raises `ExampleError`, with all bad ids among those asked for, where examples cannot be read.
+        """
+        ...
+
+
+class Collate(Protocol):
+    """Makes arrays of one shape of examples that may have many shapes. A frozen value."""
+
+    def extent(self, source: Any, ids: np.ndarray, position: np.ndarray) -> tuple[int, ...]:
+        """How large the arrays must be to hold these rows, rounded up to rungs; `()` where all rows are alike.
+
+        Known from ids alone (lengths, not bytes): every host asks it for every host's rows and takes the largest.
+        """
+        ...
+
+    def __call__(self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int) -> Rows:
+        """The rows `ids`, in arrays whose shape depends on `len(ids)` and `extent` alone.
+
+        - `position`: `i64[k]`, places in the order of the run: what random choices are a function of.
+        - `real`: how many of the rows count; the others repeat them as padding.
+        """
+        ...
+
+
+class Stream(Protocol):
+    """Events of a log. Reading changes nothing: after the same position come the same events, as often as asked."""
+
+    def start(self) -> Any:
+        """The position before the first event to use; a small JSON value."""
+        ...
+
+    def read(self, position: Any, count: int, wait_seconds: float) -> tuple[list[Any], Any]:
+        """The next events after `position`, at most `count`, and the position after the last of them.
+
+        Fewer than `count`, perhaps none, where no more came within `wait_seconds`. Raises `DataError` where events
+        after `position` are no longer on the log: they would be lost in silence.
+        """
+        ...
+
+
+class Cut(Protocol):
+    """Where batches end, and how one is cut into micro-batches. A frozen value; a function of positions alone."""
+
+    def stop(self, order: Order, start: int, spec: BatchSpec) -> int:
+        """Where the last of the next `spec.updates` batches ends, as fast for many as for one where that can be."""
+        ...
+
+    def ends(self, order: Order, start: int, spec: BatchSpec) -> np.ndarray:
+        """`i64[spec.updates]` positions at which the next batches end; none crosses a pass."""
+        ...
+
+    def pieces(self, order: Order, start: int, count: int, spec: BatchSpec, shards: int) -> list[tuple[int, int, int]]:
+        """`(start, count, rows)` of each micro-batch of the update at positions `start .. start + count`.
+
+        `count` examples of all shards together; `rows` is the compiled number of rows on each shard.
+        """
+        ...
+
+
+class OrderProgram(Protocol):
+    """The shape-dependent part of an order: hashable, equal for equal shapes, so compiled programs are shared."""
+
+    @property
+    def epoch_size(self) -> int:
+        """Positions in one pass."""
+        ...
+
+    def __call__(
+        self, tables: Mapping[str, Any], epoch: Any, offset: Any, xp: Any, while_loop: Callable[..., Any]
+    ) -> Any:
+        """Example ids `u32[k]` at places `offset` (`u32[k]`) of pass `epoch` (`u32`).
+
+        Written once for NumPy (`xp=numpy`) and the device (`xp=jax.numpy`), with identical bits.
+        `while_loop(condition, body, value)` is the only control flow it may use.
+        """
+        ...
+
+
+class Order(Protocol):
+    """Position is a number, order is a function. `examples`, where it has that, is what ids are below."""
+
+    @property
+    def epoch_size(self) -> int:
+        """Positions in one pass."""
+        ...
+
+    def ids(self, start: int, count: int) -> np.ndarray:
+        """`i64[count]` example ids at positions `start .. start + count`. Pure; any thread may ask."""
+        ...
+
+
+class DeviceOrder(Order, Protocol):
+    """An order that a compiled program can compute as well."""
+
+    @property
+    def program(self) -> OrderProgram: ...
+
+    def tables(self) -> Mapping[str, np.ndarray]:
+        """Numbers that the program reads: seed words, class layout. Data for the compiled program, not constants."""
+        ...
+
+
+class ResidentDraw(Draw, Protocol):
+    """A draw whose rows are on the device already: the compiled program finds them from the position."""
+
+    @property
+    def data(self) -> Any:
+        """Tree of arrays, leading axis = examples."""
+        ...
+
+    @property
+    def weight(self) -> Any:
+        """`f32[examples]`, or None for all one."""
+        ...
+
+    @property
+    def order(self) -> DeviceOrder: ...
+
+    @property
+    def epoch(self) -> int:
+        """Pass of the first example."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Place of the first example in its pass."""
+        ...
+
+
+class Feed(Protocol):
+    """Draws batches. Has no state of its own: the cursor is the state."""
+
+    @property
+    def epoch_size(self) -> int: ...
+
+    @property
+    def updates_per_draw(self) -> int:
+        """Updates one draw may hold: 1 when rows travel from the host, many when the data lives on the device."""
+        ...
+
+    def start(self) -> Cursor: ...
+
+    def draw(self, cursor: Cursor, spec: BatchSpec, shard: Shard = Shard()) -> tuple[Draw, Cursor]:
+        """The next `spec.updates` batches and the cursor after them. Pure; reads nothing yet."""
+        ...
+
+
+class Step(Protocol):
+    """One or many updates. Consumes the state it is given (buffers are reused): never use it again."""
+
+    def init(self, seed: int) -> State: ...
+
+    def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
+        """Compile what `spec` needs. Consumes the state and returns it unchanged."""
+        ...
+
+    def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
+        """The state with these constants in force. Consumes the state; compiles nothing."""
+        ...
+
+    def rebase(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
+        """The state with averages of squared gradients moved from batches of `old_size` to those of `spec`."""
+        ...
+
+    def __call__(
+        self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float, clock: Clock = ...
+    ) -> tuple[State, Observation]:
+        """The updates of `draw`, at the scheduled rate by `clock` times `lr_factor`."""
+        ...
+
+
+class Policy(Protocol):
+    """Picks the next spec and says why. A frozen value; what it remembers is handed in and out, JSON-serialisable.
+
+    What a policy may have beside that, and a run then reads before it begins (`ladle.policy.ahead`):
+
+    - `needs`: what must be measured for it: "noise" (the gradient moments), "projection" (the noise along the gradient
+      too), "seconds", "memory", or a metric by its name.
+    - `sizes`, a `Range`, or `largest`: the limits of its sizes. `coupling`: how the rate follows them.
+    - `rate_size`: the size that the run's rate belongs to, where that is not the first one.
+    - `made_for`: names of the optimisers it was made for. `inner`: the policy that it wraps.
+    """
+
+    def init(self, plan: Plan | None) -> Any: ...
+
+    def decide(self, memory: Any, progress: Progress) -> tuple[Any, Decision]: ...
+
+
+class Probe(Protocol):
+    """Answers the planner's questions. Never touches a run."""
+
+    def memory_bytes(self, spec: BatchSpec) -> int:
+        """Predicted peak from compiled shapes alone; nothing is run."""
+        ...
+
+    def confirm_bytes(self, spec: BatchSpec) -> int:
+        """Measured peak of the same program in a child process. Raises `RunError` if the child did not survive."""
+        ...
+
+    def limit_bytes(self) -> tuple[int, str]:
+        """Memory that may be used, and how that was found."""
+        ...
+
+    def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
+        """`f64[repeats]` measured seconds per update at `spec`, compilation left out."""
+        ...
+
+    def moments(self, spec: BatchSpec, updates: int) -> Moments:
+        """Gradient moments over `updates` updates of a short pilot that starts afresh."""
+        ...
+
+    def joules(self, spec: BatchSpec) -> float | None:
+        """Energy per update, or None where no meter exists."""
+        ...
+
+
+class Meter(Protocol):
+    """Energy and processor time of a piece of work. Started and stopped in turn; what runs between them is counted."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether its joules are counted by the machine, not modelled and not missing."""
+        ...
+
+    @property
+    def least_seconds(self) -> float:
+        """Work shorter than this is not measured well."""
+        ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> Consumption:
+        """What was used since `start`. The work is done when this is called: devices have answered."""
+        ...

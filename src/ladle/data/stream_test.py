@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ladle.core.errors import DataError
+from ladle.data import streamed
+from ladle.feed import Arrays, Nested, Sequences
+
+VALID = {"tokens": np.ones((1, 1), int), "y": np.zeros(1, np.int32)}
+
+
+class Blocked(Arrays):
+    """Counts the blocks that are read."""
+
+    reads_blocks = True
+    blocks = np.full(100, 50)
+    asked: list[int] = []  # noqa: RUF012
+
+    def take(self, ids: np.ndarray) -> Any:
+        self.asked.extend(ids.tolist())
+        return super().take(ids)
+
+
+def test_the_digest_is_of_the_texts_and_not_of_their_shape():
+    texts = [streamed(Sequences.of([[k], [k]], y=np.zeros(2, np.int32)), valid=VALID).digest for k in (1, 2, 1)]
+    assert texts[0] != texts[1]
+    assert texts[0] == texts[2]
+    nested = [streamed(Nested.of([[[1, k], [3]], [[4]]], y=np.zeros(2, np.int32)), valid=VALID).digest for k in (1, 2)]
+    assert nested[0] != nested[1]
+
+
+def test_little_of_a_source_in_blocks_is_read_before_a_run():
+    source = Blocked({"x": np.zeros((5000, 2), np.float32), "y": np.arange(5000) % 3})
+    data = streamed(source, valid=200)
+    assert data.outputs == 3
+    assert len({id // 50 for id in source.asked}) <= 12
+
+
+def test_a_validation_part_of_ones_own_leaves_the_source_whole():
+    source = Arrays({"x": np.zeros((10, 2)), "y": np.arange(10.0)})
+    data = streamed(source, valid={"x": np.zeros((3, 2)), "y": np.zeros(3)}, name="mine")
+    assert (data.rows, data.kind, data.name) == (10, "regression", "mine")
+
+
+def test_classes_may_be_named():
+    source = Arrays({"x": np.zeros((10, 2)), "y": np.arange(10) % 2})
+    assert streamed(source, valid=2, classes=("no", "yes")).classes == ("no", "yes")
+    assert streamed(source, valid=2, classes=5).outputs == 5
+
+
+def test_rows_that_are_no_dict_are_refused():
+    with pytest.raises(DataError, match="source must take rows as a dict"):
+        streamed(Arrays(np.arange(10.0)), valid=2)

@@ -1,1 +1,0 @@
-"""The compiled side: gradients, updates, evaluation and probes on JAX."""

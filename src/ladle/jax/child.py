@@ -1,0 +1,96 @@
+"""The confirming child: run exported updates on made-up inputs and print each one's peak memory in bytes.
+
+    python -m ladle.jax.child FOLDER
+
+`FOLDER/0`, `FOLDER/1`, ... each hold a program and the shapes it takes. A child can be killed by the system for want of
+memory without harm to the parent, and its peak is its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from ladle.jax.cache import use_compilation_cache
+
+SETTLING = 5
+"""Readings of the memory in use, a hundredth of a second apart, of which the lowest counts."""
+
+
+def peak_bytes(folder: Path) -> int:
+    """Peak memory while the program in `folder` runs, inputs included, compiler excluded."""
+    facts = json.loads((folder / "facts.json").read_text())
+    program = export.deserialize((folder / "program").read_bytes())  # type: ignore[arg-type]
+    shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in facts["leaves"]]
+    # On as many devices as it was written for, with a copy of every input on each, as the step has it.
+    mesh = jax.make_mesh((program.nr_devices,), ("data",), axis_types=(AxisType.Auto,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=everywhere)
+    run = call.lower(*shapes).compile()
+    index, numbers = facts["numbers"]
+
+    def inputs() -> list[jax.Array]:
+        made = [jax.device_put(_filler(shape.shape, shape.dtype), everywhere) for shape in shapes]
+        made[index] = jax.device_put(np.array(numbers, np.uint32), everywhere)
+        return jax.block_until_ready(made)
+
+    jax.block_until_ready(run(*inputs()))  # Once for the runtime: its threads' stacks and pools stay, some 2 MB.
+    before = _settled()
+    given = inputs()
+    _reset_peak()  # The host's copies of the inputs, made one by one, are no part of the update.
+    outputs = run(*given)
+    jax.block_until_ready(outputs)
+    return max(_peak() - before, 0) // program.nr_devices
+
+
+def _filler(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Small numbers that are not all zero: zero pages would not be resident."""
+    return np.full(shape, 1, dtype)
+
+
+def _settled() -> int:
+    """What is in use once the runtime has let go of what was used before: it does so a little later, in its threads."""
+    readings = []
+    for _ in range(SETTLING):
+        time.sleep(0.01)
+        readings.append(_reset_peak())
+    return min(readings)
+
+
+def _reset_peak() -> int:
+    """Give freed memory back to the system, forget the peak so far, and return what is in use now."""
+    if jax.local_devices()[0].memory_stats():
+        return 0
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        pass  # Then the peak includes the compiler's, and the confirmation errs on the safe side.
+    return _status("VmRSS") - _status("RssFile")
+
+
+def _peak() -> int:
+    """All devices together. On the host without the pages of libraries: the first run reads megabytes of code."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return jax.local_device_count() * int(stats["peak_bytes_in_use"])
+    return _status("VmHWM") - _status("RssFile")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+
+
+if __name__ == "__main__":
+    use_compilation_cache()
+    for part in sorted(Path(sys.argv[1]).iterdir(), key=lambda path: int(path.name)):
+        print(peak_bytes(part), flush=True)

@@ -1,0 +1,79 @@
+"""The devices of this host as one mesh. Examples are split over it; parameters are on all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import require_count
+
+AXIS = "data"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where arrays live. `devices` are all devices that share a batch."""
+
+    mesh: Mesh
+
+    @property
+    def devices(self) -> int:
+        return self.mesh.size
+
+    @property
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def split(self) -> NamedSharding:
+        """Leading axis over the devices."""
+        return NamedSharding(self.mesh, PartitionSpec(AXIS))
+
+    def rows(self, micro_size: int) -> int:
+        """Rows that a compiled micro-batch has: `micro_size` rounded up so that every device gets as many.
+
+        The surplus carries weight zero, so any size runs on any number of devices with the same result.
+        """
+        return -(-micro_size // self.devices) * self.devices
+
+    def spread(self, value: Any) -> Any:
+        """Inside a compiled program: split the leading axis over the devices."""
+        if self.devices == 1:
+            return value
+        return jax.lax.with_sharding_constraint(value, self.split)
+
+    def everywhere(self, tree: Any) -> Any:
+        """Put a tree on every device, once. Whoever puts, owns: nothing given in is donated later."""
+        return jax.device_put(tree, self.replicated)
+
+    def in_parts(self, tree: Any) -> Any:
+        """Put rows on the devices, each its part."""
+        return jax.device_put(tree, self.split)
+
+
+def layout(devices: Sequence[Any] | int | None = None) -> Layout:
+    """The layout over `devices`: a list, a number of local ones, or all local ones.
+
+    Raises `ArgumentError` for more devices than there are, or none.
+    """
+    local = jax.local_devices()
+    if devices is None:
+        chosen = local
+    elif not isinstance(devices, Sequence):
+        if require_count("devices", devices) > len(local):
+            why = "no more are visible to JAX on this host"
+            raise ArgumentError(must("devices", f"be at most {len(local)}", devices, why, f"devices={len(local)}"))
+        chosen = local[:devices]
+    else:
+        chosen = list(devices)
+    if not chosen:
+        raise ArgumentError(
+            must("devices", "hold at least one", chosen, "a batch needs a device", "jax.local_devices()")
+        )
+    return Layout(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))

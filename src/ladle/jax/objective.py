@@ -1,0 +1,161 @@
+"""`Objective`: what is minimised, as pure functions of parameters and a batch. Always one loss per example."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from ladle.core.errors import ArgumentError, must
+
+LEVELS = ("dropout", "label_smoothing")
+"""Constants of a run that a model or a loss takes, if it has an argument of that name."""
+
+
+class Rows(Protocol):
+    """What a loss sees of one micro-batch; see `ladle.jax.rows.MicroBatch`."""
+
+    data: Any
+    weight: jax.Array
+    keys: jax.Array | None
+
+    @property
+    def levels(self) -> Mapping[str, jax.Array] | None: ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Per-example losses and what belongs to them.
+
+    - `init(key) -> (params, model_state)`.
+    - `losses(params, model_state, rows, train) -> (f32[examples], {metric: f32[examples]}, model_state)`.
+    - `predict(params, model_state, x) -> outputs`, or None.
+    - `additive`: the loss of an example does not depend on the others in the batch. Where it does (batch norm in
+      training), a micro-batch is part of the definition of the loss and must not be chosen by memory alone.
+    - `declared`: whoever wrote the loss says so, and `engine.independence` tries it before its noise is measured.
+    - `metrics`: names of the metrics that `losses` returns.
+    - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
+    """
+
+    init: Callable[[jax.Array], tuple[Any, Any]]
+    losses: Callable[..., tuple[jax.Array, Mapping[str, jax.Array], Any]]
+    predict: Callable[[Any, Any, Any], Any] | None
+    additive: bool = True
+    metrics: tuple[str, ...] = ()
+    name: str = "objective"
+    levels: tuple[str, ...] = ()
+    declared: bool = False
+
+
+def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, Callable[..., jax.Array]]) -> Objective:
+    """The objective of a model (`ladle.models`) under `loss(outputs, y) -> f32[examples]`."""
+
+    of_apply, of_loss = ([name for name in LEVELS if _names(f, name)] for f in (model.apply, loss))
+
+    def losses(params: Any, model_state: Any, rows: Rows, train: bool):
+        data, levels = rows.data, (rows.levels or {}) if train else {}
+        own, smoothing = ({name: levels[name] for name in names if name in levels} for names in (of_apply, of_loss))
+        outputs, model_state = model.apply(
+            params, model_state, data["x"], keys=rows.keys, weight=rows.weight, train=train, **own
+        )
+        measured = {name: metric(outputs, data["y"]) for name, metric in metrics.items()}
+        return loss(outputs, data["y"], **smoothing), measured, model_state
+
+    def predict(params: Any, model_state: Any, x: Any) -> Any:
+        count = jax.tree.leaves(x)[0].shape[0]
+        outputs, _ = model.apply(params, model_state, x, keys=None, weight=jnp.ones(count), train=False)
+        return outputs
+
+    levels = tuple(name for name in LEVELS if name in (*of_apply, *of_loss))
+    declared = not getattr(loss, "__module__", "").startswith("ladle.")
+    return Objective(model.init, losses, predict, model.additive, tuple(metrics), model.name, levels, declared)
+
+
+def of_functions(
+    init: Callable[..., Any],
+    loss: Callable[..., Any],
+    *,
+    predict: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Callable[..., jax.Array]] | None = None,
+    has_state: bool = False,
+    additive: bool = True,
+) -> Objective:
+    """The objective of plain functions.
+
+    - `init(key) -> params`, or `(params, model_state)` with `has_state=True`.
+    - `loss(params, batch, key) -> f32[examples]`; with `has_state=True`
+      `loss(params, model_state, batch, key) -> (f32[examples], model_state)`. `key` may be left out of the signature.
+    - `predict(params, x) -> outputs`; with `has_state=True` `predict(params, model_state, x)`.
+    - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; needs `predict`.
+
+    `batch` is the micro-batch's data (`{"x": ..., "y": ...}`), `key` one random key per micro-batch. In evaluation the
+    same loss is called with a fixed key.
+    """
+    takes_key = _takes(loss, 4 if has_state else 3)
+    metrics = dict(metrics or {})
+    if metrics and predict is None:
+        raise ArgumentError(must("predict", "be given", None, "metrics are computed from predictions", "predict=..."))
+
+    def start(key: jax.Array):
+        made = init(key)
+        return made if has_state else (made, ())
+
+    def outputs_of(params: Any, model_state: Any, x: Any) -> Any:
+        assert predict is not None
+        return predict(params, model_state, x) if has_state else predict(params, x)
+
+    def losses(params: Any, model_state: Any, rows: Rows, train: bool):
+        # One key per micro-batch: plain functions take one, whatever number of examples they see.
+        key = rows.keys[0] if rows.keys is not None else jax.random.key(0)
+        arguments = (rows.data, key) if takes_key else (rows.data,)
+        if has_state:
+            values, model_state = loss(params, model_state, *arguments)
+        else:
+            values = loss(params, *arguments)
+        outputs = outputs_of(params, model_state, rows.data["x"]) if metrics else None
+        measured = {name: metric(outputs, rows.data["y"]) for name, metric in metrics.items()}
+        return values, measured, model_state
+
+    predicts, name = outputs_of if predict else None, _name_of(loss)
+    return Objective(start, losses, predicts, additive, tuple(metrics), name, declared=True)
+
+
+def checked_losses(objective: Objective, params: Any, model_state: Any, rows: Any, train: bool):
+    """`objective.losses`, refused at trace time unless it returns one number per example."""
+    losses, metrics, model_state = objective.losses(params, model_state, rows, train)
+    expected = rows.weight.shape
+    for name, value in {"loss": losses, **metrics}.items():
+        if jnp.shape(value) != expected:
+            raise ArgumentError(
+                must(
+                    name,
+                    f"return one number per example, shape {expected}",
+                    jnp.shape(value),
+                    "a mean taken inside it could not be weighted, so accumulation and ragged batches would be wrong",
+                    "leaving out the final mean or sum over examples",
+                )
+            )
+    return losses, metrics, model_state
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except (TypeError, ValueError):  # It takes another number, or (built in) does not say.
+        return False
+    return True
+
+
+def _names(function: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)

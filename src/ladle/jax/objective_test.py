@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ladle.core.errors import ArgumentError
+from ladle.core.spec import BatchSpec
+from ladle.jax import fakes_test as fakes
+from ladle.jax.fakes_test import feed_of, gradient, reference, relative, run, sgd
+from ladle.jax.objective import checked_losses, of_functions, of_model
+from ladle.jax.rows import MicroBatch
+
+KEYS = jax.random.split(jax.random.key(5), 4)
+ROWS = MicroBatch({"x": jnp.ones((4, 2)), "y": jnp.zeros(4)}, jnp.ones(4), KEYS)
+
+
+def nothing(key):
+    return {}
+
+
+def losses_of(loss, rows=ROWS, **options):
+    objective = of_functions(nothing, loss, **options)
+    return checked_losses(objective, {}, (), rows, True)[0]
+
+
+def test_a_loss_that_returns_a_mean_is_refused_with_the_way_out():
+    with pytest.raises(
+        ArgumentError, match="loss must return one number per example, shape .4,.; got .*; because a mean"
+    ):
+        losses_of(lambda params, batch: batch["x"].mean())
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (3,), (1,), (4, 2)])
+def test_any_other_shape_is_refused(shape):
+    with pytest.raises(ArgumentError, match="one number per example"):
+        losses_of(lambda params, batch: jnp.zeros(shape))
+
+
+def test_a_metric_is_held_to_the_same():
+    with pytest.raises(ArgumentError, match="right must return one number per example"):
+        losses_of(
+            lambda params, batch: batch["y"],
+            predict=lambda params, x: x,
+            metrics={"right": lambda outputs, y: jnp.mean(outputs)},
+        )
+
+
+def test_metrics_need_predictions():
+    with pytest.raises(ArgumentError, match="predict must be given"):
+        of_functions(nothing, lambda params, batch: batch["y"], metrics={"right": lambda outputs, y: y})
+
+
+def test_the_key_is_passed_to_those_that_take_one():
+    found = []
+    losses_of(lambda params, batch: found.append("none") or batch["y"])
+    losses_of(lambda params, batch, key: found.append(key) or batch["y"])
+    assert found[0] == "none"
+    assert np.array_equal(jax.random.key_data(found[1]), jax.random.key_data(KEYS[0]))
+
+
+def test_without_keys_the_key_is_fixed():
+    found = []
+    for _ in range(2):
+        losses_of(lambda params, batch, key: found.append(key) or batch["y"], ROWS._replace(keys=None))
+    assert np.array_equal(*(jax.random.key_data(key) for key in found))
+
+
+@pytest.mark.parametrize("takes_key", [False, True])
+def test_state_goes_in_and_comes_out(takes_key):
+    def with_key(params, model_state, batch, key):
+        return batch["y"], model_state + jax.random.uniform(key)
+
+    def without(params, model_state, batch):
+        return batch["y"], model_state + 1
+
+    objective = of_functions(lambda key: ({}, 0.0), with_key if takes_key else without, has_state=True)
+    assert objective.init(jax.random.key(0)) == ({}, 0.0)
+    _, _, state = checked_losses(objective, {}, 1.0, ROWS, True)
+    assert 1 < state <= 2
+    assert objective.name == ("with_key" if takes_key else "without")
+
+
+def test_whole_number_and_boolean_values_are_counted():
+    """A metric may answer in booleans and a loss in half precision: sums are float32 all the same."""
+    objective = of_functions(
+        fakes.init,
+        lambda params, batch: fakes.loss(params, batch).astype(jnp.bfloat16),
+        predict=fakes.predict,
+        metrics={"right": fakes.right},
+    )
+    state, observation, draw = run(sgd(objective), feed_of("resident"), BatchSpec(8, 8))
+    assert relative(gradient(state), reference(draw.ids()[0])[0]) < 0.02
+    assert observation.sums()["metric/right"] in range(9)
+
+
+def test_a_model_is_an_objective_too():
+    class Line:
+        """The least a model is: see `ladle.models.protocol`."""
+
+        name, additive = "line", True
+
+        def init(self, key):
+            return {"w": jnp.ones(2)}, ()
+
+        def apply(self, params, model_state, x, *, keys, weight, train):
+            assert weight.shape == x.shape[:1]
+            return x @ params["w"], model_state
+
+    objective = of_model(Line(), lambda outputs, y: (outputs - y) ** 2, {"off": lambda outputs, y: abs(outputs - y)})
+    params, state = objective.init(jax.random.key(0))
+    losses, metrics, _ = checked_losses(objective, params, state, ROWS, True)
+    assert (losses.tolist(), metrics["off"].tolist()) == ([4.0] * 4, [2.0] * 4)
+    assert objective.predict(params, state, ROWS.data["x"]).tolist() == [2.0] * 4
+    assert (objective.name, objective.metrics, objective.additive) == ("line", ("off",), True)

@@ -1,0 +1,208 @@
+"""Optimisers by name, through optax, with their constants as traced numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import contrib
+
+from ladle.core.errors import ArgumentError, must, nearest
+from ladle.jax import layerwise
+
+Hyper = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An update rule at learning rate one, as a function of its constants.
+
+    `make(hyper)` is called inside the compiled program with traced numbers, so that a change of `b2` or
+    `weight_decay` compiles nothing. `hyper` holds their starting values; `lr` the default learning rate, or None
+    when the transformation brings its own.
+    """
+
+    name: str
+    make: Callable[[Hyper], optax.GradientTransformation]
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    lr: float | None = None
+
+
+def _sgd(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.sgd(1.0)
+
+
+def _momentum(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.sgd(1.0, momentum=hyper["momentum"])
+
+
+def _nesterov(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.sgd(1.0, momentum=hyper["momentum"], nesterov=True)
+
+
+def _adam(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.adam(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"])
+
+
+def _adamw(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.adamw(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
+
+
+def _adagrad(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.adagrad(1.0, eps=hyper["eps"])
+
+
+def _rmsprop(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.rmsprop(1.0, decay=hyper["decay"], eps=hyper["eps"])
+
+
+def _lion(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.lion(1.0, b1=hyper["b1"], b2=hyper["b2"], weight_decay=hyper["weight_decay"])
+
+
+def _lamb(hyper: Hyper) -> optax.GradientTransformation:
+    return optax.lamb(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
+
+
+@dataclass(frozen=True)
+class _Layerwise:
+    """LARS, or LAMB with its options: what takes its rate inside. The caller multiplies again, so it is divided out.
+
+    Inside the momentum, a step added before the rate fell keeps its length; momentum outside shrinks it with the rate.
+    `optax.sgd` and the rest of the table put the rate last, so one multiplication by the caller is the same.
+    """
+
+    transformation: Callable[..., optax.GradientTransformation]
+    constants: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, hyper: Hyper) -> optax.GradientTransformation:
+        rate = jnp.asarray(hyper.get("lr", 1.0), jnp.float32)
+        inner = self.transformation(rate, **{name: hyper[name] for name in self.constants}, **self.options)
+
+        def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+            steps, state = inner.update(updates, state, params)
+            inverse = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1), 0)  # A rate of zero moves nothing.
+            return jax.tree.map(lambda step: step * inverse.astype(step.dtype), steps), state
+
+        return optax.GradientTransformation(inner.init, update)
+
+
+def _muon(hyper: Hyper) -> optax.GradientTransformation:
+    return contrib.muon(1.0, beta=hyper["beta"], weight_decay=hyper["weight_decay"])
+
+
+_MOMENTS = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+_LARS = {"momentum": 0.9, "weight_decay": 5e-4, "trust_coefficient": 1e-3}
+_OPTAX_LARS = {**_LARS, "weight_decay": 1e-4}
+_LAMB = {"b1": 0.9, "b2": 0.999, "eps": 1e-6, "weight_decay": 0.01}
+
+BY_NAME: Mapping[str, Optimizer] = {
+    optimizer.name: optimizer
+    for optimizer in (
+        Optimizer("sgd", _sgd, {}, 0.1),
+        Optimizer("momentum", _momentum, {"momentum": 0.9}, 0.02),
+        Optimizer("nesterov", _nesterov, {"momentum": 0.9}, 0.02),
+        Optimizer("adam", _adam, _MOMENTS, 1e-3),
+        Optimizer("adamw", _adamw, {**_MOMENTS, "weight_decay": 1e-4}, 1e-3),
+        Optimizer("adagrad", _adagrad, {"eps": 1e-7}, 1e-2),
+        Optimizer("rmsprop", _rmsprop, {"decay": 0.9, "eps": 1e-8}, 1e-3),
+        Optimizer("lion", _lion, {"b1": 0.9, "b2": 0.99, "weight_decay": 1e-3}, 1e-4),
+        Optimizer("lamb", _lamb, {**_MOMENTS, "eps": 1e-6, "weight_decay": 0.0}, 5e-3),
+        Optimizer("lars", _Layerwise(optax.lars, tuple(_OPTAX_LARS)), _OPTAX_LARS, 5.0),
+        Optimizer("lars_paper", _Layerwise(layerwise.lars, tuple(_LARS)), _LARS, 5.0),
+        Optimizer("lamb_paper", _Layerwise(layerwise.lamb, tuple(_LAMB)), _LAMB, 5e-3),
+        Optimizer("muon", _muon, {"beta": 0.95, "weight_decay": 0.0}, 2e-2),
+    )
+}
+"""Optimisers by name. `lr` is a usual starting point at batches of about 64, not a recommendation for your data."""
+
+
+def layerwise_named(name: str, **options: Any) -> Optimizer:
+    """LARS or LAMB of the papers with `options` of `layerwise.lars` and `lamb` that are no numbers, for `Task`.
+
+    - `name`: "lars_paper" or "lamb_paper".
+    - `excluded`: which layers keep ratio 1 and no weight decay. `stacked_axes`: leaves that hold many layers.
+    - `clamp`, `bias_correction`: of LAMB.
+
+    Raises `ArgumentError` for other names and options.
+
+    >>> layerwise_named("lamb_paper", stacked_axes={"blocks.weight": 0}, clamp=(0.0, 10.0)).lr
+    0.005
+    """
+    known = BY_NAME.get(name)
+    if known is None or not isinstance(known.make, _Layerwise) or name == "lars":
+        why = "no other takes such options"
+        raise ArgumentError(must("name", "be 'lars_paper' or 'lamb_paper'", name, why, "'lamb_paper'"))
+    taken = ["excluded", "stacked_axes", *(["clamp", "bias_correction"] if name == "lamb_paper" else [])]
+    for option in options:
+        if option not in taken:
+            raise ArgumentError(must("options", f"be of {name}", option, "it has no such one", nearest(option, taken)))
+    make = replace(known.make, options=options)
+    make(known.hyper)  # Refuses what it cannot take now, not when it is traced.
+    return replace(known, make=make)
+
+
+def optimizer_named(
+    optimizer: str | Optimizer | optax.GradientTransformation, hyper: Mapping[str, float] | None = None
+) -> Optimizer:
+    """The optimiser of that name with `hyper` over its defaults, or a wrapper around any optax transformation.
+
+    A transformation of the user's keeps its own learning rate; ladle then multiplies its updates by the
+    learning-rate factor alone. An `Optimizer` is taken as it is, with `hyper` over its own. Raises `ArgumentError` for
+    unknown names and constants.
+
+    >>> optimizer_named("adam", {"b2": 0.99}).hyper["b2"]
+    0.99
+    """
+    if isinstance(optimizer, Optimizer):
+        return _with(optimizer, hyper or {})
+    if not isinstance(optimizer, str):
+        if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+            raise ArgumentError(
+                must(
+                    "optimizer",
+                    "be a name or an optax transformation",
+                    optimizer,
+                    "it has no init and update",
+                    "'adam'",
+                )
+            )
+        return Optimizer("custom", _Constant(optimizer), dict(hyper or {}), None)
+    if optimizer not in BY_NAME:
+        raise ArgumentError(
+            must(
+                "optimizer", "be a known name", optimizer, "ladle knows optax's usual ones", nearest(optimizer, BY_NAME)
+            )
+        )
+    return _with(BY_NAME[optimizer], hyper or {})
+
+
+def _with(known: Optimizer, hyper: Mapping[str, float]) -> Optimizer:
+    """`known` with `hyper` over its constants."""
+    for name in hyper:
+        if name not in known.hyper:
+            raise ArgumentError(
+                must(
+                    f"hyper[{name!r}]",
+                    f"be a constant of {known.name}",
+                    name,
+                    "it has no such one",
+                    nearest(name, known.hyper),
+                )
+            )
+    return replace(known, hyper={**known.hyper, **hyper})
+
+
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    """A user's transformation: the same whatever the constants."""
+
+    transformation: optax.GradientTransformation
+
+    def __call__(self, hyper: Hyper) -> optax.GradientTransformation:
+        return self.transformation

@@ -1,0 +1,223 @@
+"""`CompiledProbe`: the planner's questions, answered by the compiler and by short measurements. Never touches a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from ladle.core.cursor import Cursor
+from ladle.core.errors import RunError
+from ladle.core.moments import Moments
+from ladle.core.observation import Observation
+from ladle.core.protocols import Feed, Meter, ResidentDraw
+from ladle.core.spec import BatchSpec
+from ladle.jax.memory import host_free_bytes
+from ladle.jax.step import CompiledStep, on_device
+
+MARGIN = 0.9
+"""Share of the free memory that a plan may use; the rest is for the allocator and the rest of the program."""
+
+PILOT_UPDATES = 200
+PROBE_SECONDS = 0.03
+MOST_UPDATES = 500
+"""Updates of one window of a probe."""
+
+CHILD_TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class CompiledProbe:
+    """Implements `ladle.core.protocols.Probe` for a compiled step and a feed of resident data.
+
+    - `hyper`: optimiser constants (with `lr`) for the pilot. `pilot`: the spec it trains at.
+    - `meter`: for `joules`; None, or one that does not measure, for none.
+    """
+
+    step: CompiledStep
+    feed: Feed
+    pilot: BatchSpec
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    meter: Meter | None = None
+    programs: dict[tuple[int, bool], Any] = field(default_factory=dict, compare=False, repr=False)
+    """Compiled updates, one a rung: what memory is asked of is what is timed."""
+
+    def memory_bytes(self, spec: BatchSpec) -> int:
+        """arguments + outputs - aliased + temporaries of the compiled update: data set, state, activations.
+
+        Not the compiler's own `peak_memory_in_bytes`, which leaves temporaries out on the CPU backend.
+        """
+        analysis = self._compiled(spec).memory_analysis()
+        parts = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+        return int(parts - analysis.alias_size_in_bytes)
+
+    def confirm_bytes(self, spec: BatchSpec) -> int:
+        """Peak of the same program, run in a child process. Raises `RunError` if the child did not survive it."""
+        return self.confirm_all([spec])[0]
+
+    def confirm_all(self, specs: Sequence[BatchSpec]) -> list[int]:
+        """Several confirmations in one child. The child gets compiled-for shapes, no code of the user's."""
+        with tempfile.TemporaryDirectory(prefix="ladle-probe-") as folder:
+            for number, spec in enumerate(specs):
+                self._export(spec, Path(folder) / str(number))
+            command = [sys.executable, "-m", "ladle.jax.child", folder]
+            try:
+                done = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    timeout=CHILD_TIMEOUT_SECONDS,
+                    check=False,
+                    env=_environment(),
+                )
+            except subprocess.TimeoutExpired:
+                raise RunError(
+                    f"the confirming child process took over {CHILD_TIMEOUT_SECONDS} s; nothing was confirmed"
+                ) from None
+            peaks = [int(line) for line in done.stdout.split()] if done.returncode == 0 else []
+        if len(peaks) != len(specs):
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RunError(f"the confirming child process ended with code {done.returncode}: {last}")
+        return peaks
+
+    def limit_bytes(self) -> tuple[int, str]:
+        stats = self.step.layout.mesh.devices.flat[0].memory_stats()
+        if stats and "bytes_limit" in stats:
+            return int(MARGIN * stats["bytes_limit"]), f"{MARGIN:.0%} of the device's memory"
+        free, where = host_free_bytes()
+        devices = self.step.layout.devices
+        shared = f", shared by {devices} devices" if devices > 1 else ""
+        return max(int(MARGIN * free / devices), 1), f"{MARGIN:.0%} of the {where}{shared}"
+
+    def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
+        state = self.step.init(self.seed, self.hyper)
+        state, once = self._timed(state, spec, 1)
+        state, once = self._timed(state, spec, 1)
+        updates = int(np.clip(PROBE_SECONDS / once, 1, MOST_UPDATES))
+        measured = []
+        for _ in range(repeats):
+            state, seconds = self._timed(state, spec, updates)
+            measured.append(seconds / updates)
+        return np.array(measured)
+
+    def moments(self, spec: BatchSpec, updates: int) -> Moments:
+        """Moments at the parameters that a short pilot reached, all updates at the same parameters.
+
+        The pilot trains `PILOT_UPDATES` updates (at most one epoch): at the untrained parameters the gradient is so
+        large that the noise scale means little. Measuring is an update with a learning rate of zero.
+        """
+        if not self.step.objective.additive:
+            return Moments()  # An example has no gradient of its own.
+        state = self.step.init(self.seed, self.hyper)
+        per_epoch = -(-self.feed.epoch_size // self.pilot.size)
+        pilot = BatchSpec(self.pilot.size, self.pilot.micro_size, updates=min(PILOT_UPDATES, per_epoch))
+        state, cursor, _ = self._window(state, self.feed.start(), pilot, 1.0)
+        measured = BatchSpec(spec.size, spec.micro_size, updates=updates)
+        _, _, observation = self._window(state, cursor, measured, 0.0, every=1)
+        return observation.moments()
+
+    def joules(self, spec: BatchSpec) -> float | None:
+        """Mean over as many updates as the meter needs to be read well; compilation left out."""
+        if self.meter is None or not self.meter.measures:
+            return None
+        state = self.step.init(self.seed, self.hyper)
+        state, once = self._timed(state, spec, 1)
+        state, once = self._timed(state, spec, 1)
+        left = updates = max(int(np.ceil(self.meter.least_seconds / once)), 1)
+        self.meter.start()
+        while left > 0:
+            state, _ = self._timed(state, spec, min(left, MOST_UPDATES))
+            left -= MOST_UPDATES
+        used = self.meter.stop()
+        return used.joules / updates if used.joules is not None and used.source == "measured" else None
+
+    def _timed(self, state: Any, spec: BatchSpec, updates: int) -> tuple[Any, float]:
+        part = BatchSpec(spec.size, spec.micro_size, updates=updates)
+        self._compiled(part)
+        started = time.perf_counter()
+        # At a learning rate of zero: the same work, and it cannot diverge, which would end the window early.
+        state, _, observation = self._window(state, self.feed.start(), part, 0.0)
+        observation.sums()
+        return state, time.perf_counter() - started
+
+    def _window(
+        self, state: Any, cursor: Cursor, spec: BatchSpec, lr_factor: float, every: int | None = None
+    ) -> tuple[Any, Cursor, Observation]:
+        """What the step does with a draw, through the programs compiled here."""
+        draw, cursor = self._draw(cursor, spec)
+        state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor, every=every))
+        return state, cursor, Observation(self.step.names, sums)
+
+    def _draw(self, cursor: Cursor, spec: BatchSpec) -> tuple[ResidentDraw, Cursor]:
+        draw, cursor = self.feed.draw(cursor, spec)
+        resident = on_device(draw)
+        assert resident is not None, "a probe measures the resident lane"
+        return resident, cursor
+
+    def _shapes(self, spec: BatchSpec) -> tuple[Any, ...]:
+        """What the compiled window takes, as shapes."""
+        draw, _ = self._draw(self.feed.start(), spec)
+        operands = self.step.window_operands(draw, spec, 1.0)
+        state = jax.eval_shape(lambda: self.step.init(self.seed, self.hyper))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, *operands))
+
+    def _compiled(self, spec: BatchSpec) -> Any:
+        # Rows beyond the data set would never be used: the largest rung is the data set itself.
+        spec = replace(spec, micro_size=min(spec.micro_size, self.feed.epoch_size))
+        rung = (spec.micro_size, spec.micro_steps > 1)
+        if rung not in self.programs:
+            program = self._draw(self.feed.start(), spec)[0].order.program
+            self.programs[rung] = self.step.lower(self._shapes(spec), program, spec).compile()
+        return self.programs[rung]
+
+    def _export(self, spec: BatchSpec, folder: Path) -> None:
+        """Write the update at `spec` as a portable program over flat leaves, and the shapes to feed it."""
+        program = self._draw(self.feed.start(), spec)[0].order.program
+        shapes = self._shapes(spec)
+        leaves, tree = jax.tree.flatten(shapes)
+
+        def flat(*leaves: Any) -> list[Any]:
+            window = self.step.window(program, spec)
+            return jax.tree.leaves(window(*jax.tree.unflatten(tree, leaves)))
+
+        exported = export.export(jax.jit(flat))(*leaves)
+        folder.mkdir()
+        (folder / "program").write_bytes(exported.serialize())
+        # The counts are the only operand whose values matter: they say how many rows are really used.
+        numbers = np.array([0, 0, spec.size, 2, 1], np.uint32)
+        facts = {
+            "leaves": [[list(leaf.shape), str(leaf.dtype)] for leaf in leaves],
+            "donated": len(jax.tree.leaves(shapes[0])),
+            "numbers": [len(leaves) - 2, numbers.tolist()],
+        }
+        (folder / "facts.json").write_text(json.dumps(facts))
+
+
+_FOR_CHILD = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "JAX_TRACEBACK_FILTERING": "off",
+    # Blocks of 64 KiB and more come from the system and go back to it: what is resident is what is in use.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+}
+
+
+def _environment() -> dict[str, str]:
+    """The child's environment: ours, with this very ladle first on the path.
+
+    The child takes device memory as it needs it, since we hold most already; and its last words are its error.
+    """
+    here = str(Path(__file__).parents[2])
+    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **_FOR_CHILD, "PYTHONPATH": path}
