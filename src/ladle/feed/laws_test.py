@@ -46,7 +46,7 @@ from ladle.feed.source.blob import Blob
 from ladle.feed.source.decode import Pixels
 from ladle.feed.source.items import Items
 from ladle.feed.source.join import Joined
-from ladle.feed.source.mapped_test import mapped_feed
+from ladle.feed.source.memmap_test import mapped_feed
 from ladle.feed.source.parquet_test import parquet_feed
 from ladle.feed.source.sequences import Sequences
 from ladle.feed.source.subset import Chosen
