@@ -50,7 +50,7 @@ def tasks() -> dict[str, tuple[ladle.Task, tuple[int, ...]]]:
 
 
 def probe(assembly: Assembly) -> CompiledProbe:
-    return CompiledProbe(assembly.step, assembly.feed(0), ladle.BatchSpec(64, 64))
+    return CompiledProbe(assembly.engine.step, assembly.feed(0), ladle.BatchSpec(64, 64))
 
 
 def predicted_and_measured(name: str, task: ladle.Task, sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:

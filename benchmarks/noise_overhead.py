@@ -64,8 +64,8 @@ def pair(model: Any, devices: int, gauge: Gauge) -> dict[str, Assembly]:
 def seconds(assembly: Assembly, size: int, micro_size: int, examples: int) -> float:
     """Of training on `examples` examples from a fresh state on, compilation left out."""
     policy, feed = Constant(size, micro_size), assembly.feed(0)
-    carry = Carry(assembly.step.init(0), feed.start())
-    lines = [line for line, _ in train(carry, feed, assembly.step, policy, Until(examples=examples))]
+    carry = Carry(assembly.engine.step.init(0), feed.start())
+    lines = [line for line, _ in train(carry, feed, assembly.engine.step, policy, Until(examples=examples))]
     return lines[-1]["seconds"]
 
 

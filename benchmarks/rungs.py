@@ -94,7 +94,7 @@ def seconds_once(probe: CompiledProbe, spec: ladle.BatchSpec) -> float:
 
 def main(quick: bool) -> None:
     repeats, assembly = (2 if quick else 9), assemble(task())
-    probe = CompiledProbe(assembly.step, assembly.feed(0), ladle.BatchSpec(64, 64), {"lr": 1e-3})
+    probe = CompiledProbe(assembly.engine.step, assembly.feed(0), ladle.BatchSpec(64, 64), {"lr": 1e-3})
     todo = specs()
     seconds = interleave({name: partial(seconds_once, probe, spec) for name, spec in todo.items()}, repeats)
     bounds = interleave(limits(), repeats)

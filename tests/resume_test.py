@@ -75,7 +75,7 @@ def parameters(folder: Path) -> list[np.ndarray]:
     from ladle.loop.checkpoint import Checkpoints
 
     options = TaskOptions.from_json(read_json(folder / RUN_FILE)["request"]["task"])
-    like = assemble(options.task()).step.abstract_state()
+    like = assemble(options.task()).engine.abstract_state({})
     restored = Checkpoints(folder / CHECKPOINTS, OrbaxSaver()).restore(like)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(restored.carry.state)]
 

@@ -17,7 +17,7 @@ PUBLIC = [
     "Cursor",
     "DataError",
     "Decision",
-    "Diverged",
+    "DivergedWarning",
     "EndOfStream",
     "Evidence",
     "ExampleError",

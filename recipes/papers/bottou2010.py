@@ -88,8 +88,8 @@ def judged(assembly: Assembly, state: Any) -> dict[str, float]:
     if state.model_state:
         state = state._replace(params=state.model_state[0])
     return {
-        "objective": assembly.evaluator(state, assembly.measured_feed(0).data, prefix="")["loss"],
-        **assembly.evaluator(state, assembly.valid, prefix="test_"),
+        "objective": assembly.engine.evaluate(state, assembly.measured_feed(0).data, prefix="")["loss"],
+        **assembly.engine.evaluate(state, assembly.valid, prefix="test_"),
     }
 
 
@@ -97,9 +97,9 @@ def descend(data: ladle.data.Data, kind: str, seed: int, passes: float) -> Curve
     """One run: passes, seconds of training, objective, test loss and error, at tenths of a pass and at whole ones."""
     assembly, size = learner(data, kind), KINDS[kind][0] or data.rows
     policy, feed = Constant(size, min(size, 4096)), assembly.feed(seed)
-    begin, lines = ladle.Carry(assembly.step.init(seed), feed.start(), policy.init(None)), []
+    begin, lines = ladle.Carry(assembly.engine.step.init(seed), feed.start(), policy.init(None)), []
     until, places = ladle.Until(epochs=passes), set(np.geomspace(1, max(passes, 2), 12).round() * data.rows)
-    for line, carry in train(begin, feed, assembly.step, policy, until, window=max(size, data.rows // 10)):
+    for line, carry in train(begin, feed, assembly.engine.step, policy, until, window=max(size, data.rows // 10)):
         if line["examples"] < data.rows or line["examples"] in places:
             place = {"passes": line["examples"] / data.rows, "seconds": line["seconds"]}
             lines.append(place | judged(assembly, carry.state))
@@ -109,7 +109,7 @@ def descend(data: ladle.data.Data, kind: str, seed: int, passes: float) -> Curve
 def lbfgs(data: ladle.data.Data, steps: int) -> Curve:
     """L-BFGS with a zoom line search; each evaluation of the objective with its gradient counts as a pass."""
     assembly, solver = learner(data, "gradient descent"), optax.lbfgs()
-    state, rows = assembly.step.init(0), assembly.measured_feed(0).data
+    state, rows = assembly.engine.step.init(0), assembly.measured_feed(0).data
 
     def objective(params: Any, rows: Any) -> jax.Array:
         logits = outputs(params, (), rows["x"])

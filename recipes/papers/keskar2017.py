@@ -69,9 +69,9 @@ def trained(assembly: Assembly, size: int, rate: float, seed: int, until: str) -
         "state": run.state,
         "epochs": run.final["epoch"],
         "valid": run.final["valid_accuracy"],
-        **assembly.evaluator(run.state, rows, prefix="train_"),
-        **assembly.evaluator(run.state, data.test, prefix="test_"),
-        "eigenvalue": assembly.sharpness(run.state, rows),
+        **assembly.engine.evaluate(run.state, rows, prefix="train_"),
+        **assembly.engine.evaluate(run.state, data.test, prefix="test_"),
+        "eigenvalue": assembly.engine.sharpness(run.state, rows),
         **{f"box {epsilon:g}": box_sharpness(run.params, rows, epsilon) for epsilon in BOXES},
     }
 
@@ -82,7 +82,7 @@ def line(assembly: Assembly, one: Any, other: Any, places: np.ndarray) -> list[d
     for a in places:
         params = jax.tree.map(lambda p, q: (1 - a) * p + a * q, one.params, other.params)  # noqa: B023
         state = one._replace(params=jax.tree.map(lambda p: p.astype(jnp.float32), params))
-        found.append(assembly.evaluator(state, rows, "train_") | assembly.evaluator(state, test, "test_"))
+        found.append(assembly.engine.evaluate(state, rows, "train_") | assembly.engine.evaluate(state, test, "test_"))
     return found
 
 

@@ -58,7 +58,7 @@ def accuracy(assembly: Assembly, size: int, rate: float, seed: int, epochs: int,
     run = ladle.fit(assembly, size=size, lr=rate, seed=seed, until=f"{epochs} epochs", evaluate_every=epochs * rows)
     if run.status == "diverged":
         return 0.0
-    return run.final["valid_accuracy"] if test is None else assembly.evaluator(run.state, test)["valid_accuracy"]
+    return run.final["valid_accuracy"] if test is None else assembly.engine.evaluate(run.state, test)["valid_accuracy"]
 
 
 def compared(data: ladle.data.Data, rates: dict[str, list[float]], seeds: int, epochs: int) -> dict[str, Found]:
@@ -66,7 +66,7 @@ def compared(data: ladle.data.Data, rates: dict[str, list[float]], seeds: int, e
     found: dict[str, Found] = {}
     for name, tried in rates.items():
         assembly = learner(data, name, epochs)
-        test = assembly.step.place(dict(data.test or {}))
+        test = assembly.engine.place(dict(data.test or {}))
         found[name] = of = {"tried": np.array(tried)}
         wanted = {}
         for key, size in (("small", SMALL), ("large", LARGE)):

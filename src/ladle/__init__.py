@@ -25,7 +25,7 @@ from ladle.core.errors import (
     ArgumentError,
     CheckpointError,
     DataError,
-    Diverged,
+    DivergedWarning,
     EndOfStream,
     ExampleError,
     LadleError,
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError", "Decision",
-    "Diverged", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError", "Moments", "NoiseScale",
-    "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Task", "Until", "compare", "data", "feed",
-    "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models", "moments", "noise", "plan",
-    "policy", "recur", "scaling", "search",
+    "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
+    "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
+    "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Task", "Until",
+    "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models",
+    "moments", "noise", "plan", "policy", "recur", "scaling", "search",
 ]  # fmt: skip
 
 _LATER = {

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ladle.api.backend import backend_of
 from ladle.api.task import Task
 from ladle.core import record
+from ladle.core.backend import Backend, Direction, Engine, Objective, Optimizer, Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed
@@ -20,18 +22,6 @@ from ladle.feed.order import Sequential, order_named
 from ladle.feed.orders import order_of
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
-from ladle.jax.cache import use_compilation_cache
-from ladle.jax.devices import device_names
-from ladle.jax.evaluate import Evaluator
-from ladle.jax.independence import require_independent
-from ladle.jax.landscape import Sharpness
-from ladle.jax.memory import device_free_bytes
-from ladle.jax.objective import Objective
-from ladle.jax.optimizer import Optimizer, optimizer_named
-from ladle.jax.rate import Rate, constant_rate
-from ladle.jax.step import CompiledStep
-from ladle.jax.width import output_width
-from ladle.models.losses import cross_entropy
 
 REFERENCE_SIZE = 64
 """Batch size at which the optimisers' usual learning rates are meant."""
@@ -45,17 +35,19 @@ SAMPLE = 8192
 
 @dataclass(frozen=True)
 class Assembly:
-    """A task's compiled step, evaluator and data on the devices. Built once, used by every run of a comparison."""
+    """A task made ready: its engine on its devices, its data where they are wanted. Used by every run of a comparison.
+
+    - `valid`: the validation part, placed; None where there is none.
+    - `placed`: `(data, weight)` of the training part on the devices; None where rows travel from the host.
+    """
 
     task: Task
+    backend: Backend
     objective: Objective
     optimizer: Optimizer
-    step: CompiledStep
-    evaluator: Evaluator
-    sharpness: Sharpness
+    engine: Engine
     valid: Any | None
     placed: tuple[Any, Any] | None
-    """`(data, weight)` of the training part on the devices; None where rows travel from the host as they are needed."""
 
     @cached_property
     def rows(self) -> int:
@@ -67,20 +59,28 @@ class Assembly:
         """How the learning rate follows the batch size with this optimiser."""
         return rule_for(self.task.optimizer_name)
 
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """Which way the loss and each metric is better: "higher", "lower", None where a metric does not say."""
+        return {"loss": "lower", **{name: self.objective.direction(name) for name in self.objective.metrics}}
+
     def facts(self) -> dict[str, Any]:
         """What a record says of any run of it: command, model, data, versions, hardware."""
         data = self.task.data
         return {
             "command": record.command(),
             "model": self.objective.name,
+            "loss": self.objective.loss,
+            "directions": self.directions,
             "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
             "data": {
                 **{name: getattr(data, name) for name in ("name", "digest", "kind", "notes")},
+                **{name: getattr(data, name, None) for name in ("target", "target_mean", "target_sd")},
                 "rows": self.rows,
                 "lane": "device" if self.placed else "host",
             },
             "versions": record.versions(),
-            "hardware": record.hardware(device_names()),
+            "hardware": record.hardware(self.backend.device_names()),
         }
 
     def feed(self, seed: int) -> Feed:
@@ -95,7 +95,7 @@ class Assembly:
             made = order_of("auto" if order == "permuted" else order, source, seed, labels)
             return PrefetchedFeed(HostFeed(source, made, data.weight))
         made: Any = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
-        return ResidentFeed(Arrays(dict(data.train)), made, data.weight, resident=self.placed)
+        return ResidentFeed(Arrays(dict(data.train)), made, data.weight, placed_arrays=self.placed)
 
     def measured_feed(self, seed: int) -> ResidentFeed:
         """What probes and short sweeps run on: the training part where it is on the devices, else a sample of it there.
@@ -109,17 +109,15 @@ class Assembly:
         draw, _ = feed.draw(feed.start(), BatchSpec(count, count))
         batch = next(iter(draw.micro_batches(0, count)))
         source = Arrays(batch.data)
-        return ResidentFeed(source, Sequential(len(source)), batch.weight).placed(self.step.place)
+        return ResidentFeed(source, Sequential(len(source)), batch.weight).placed(self.engine.place)
 
     def gauged(self, gauge: Gauge | None) -> Assembly:
         """The same with gradient moments taken by `gauge` too; programs are shared where nothing changes."""
-        wanted = gauge and gauge.join(self.step.gauge)
-        if wanted in (None, self.step.gauge):
+        wanted = gauge and gauge.join(self.engine.gauge)
+        if wanted in (None, self.engine.gauge):
             return self
         self.require_sum()
-        devices = list(self.step.layout.mesh.devices.flat)
-        step = CompiledStep(self.objective, self.optimizer, rate=self.step.rate, gauge=wanted, devices=devices)
-        return replace(self, step=step)
+        return replace(self, engine=self.engine.gauged(wanted))
 
     def require_sum(self) -> None:
         """Refuse a loss of the user's that is no sum over examples, tried on a few rows before its noise is measured.
@@ -127,7 +125,7 @@ class Assembly:
         Rows that travel may share what is beside them, such as a graph's nodes, and are not tried.
         """
         if self.objective.additive and self.objective.declared and self.placed is not None:
-            require_independent(self.objective, self.placed[0])
+            self.engine.require_independent(self.placed[0])
 
     @property
     def reference_lr(self) -> float | None:
@@ -158,50 +156,50 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
     if not isinstance(task, Task):
         why, remedy = "it says what to train on which data", "ladle.Task(model, loss, data)"
         raise ArgumentError(must("task", "be a ladle.Task", type(task).__name__, why, remedy))
-    use_compilation_cache()
-    objective = task.objective()
-    _require_outputs(task, objective)
-    optimizer = optimizer_named(task.optimizer, task.hyper)
-    schedule = rate or constant_rate
-    if callable(task.lr):  # A schedule holds the rates themselves: what multiplies it begins at one.
-        schedule, optimizer = task.lr, replace(optimizer, lr=1.0)
-    step = CompiledStep(objective, optimizer, rate=schedule, gauge=gauge, devices=devices)
+    backend, objective = backend_of(task), task.objective()
+    optimizer = _optimizer(task, backend)
+    schedule = task.lr if callable(task.lr) else rate
+    engine = backend.engine(objective, optimizer, rate=schedule, gauge=gauge, devices=devices)
+    _require_outputs(task, engine)
     placed = None
-    if _on_device(task):
-        weight = None if task.data.weight is None else step.place(task.data.weight)
-        placed = step.place(Arrays(dict(task.data.train)).tree), weight
-    assembly = Assembly(
-        task=task,
-        objective=objective,
-        optimizer=optimizer,
-        step=step,
-        evaluator=Evaluator(objective, step.layout),
-        sharpness=Sharpness(objective),
-        placed=placed,
-        valid=step.place(dict(task.data.valid)) if _count(task.data.valid) else None,
-    )
+    if _on_device(task, backend):
+        weight = None if task.data.weight is None else engine.place(task.data.weight)
+        placed = engine.place(Arrays(dict(task.data.train)).tree), weight
+    valid = engine.place(dict(task.data.valid)) if _count(task.data.valid) else None
+    assembly = Assembly(task, backend, objective, optimizer, engine, valid, placed)
     if gauge is not None:
         assembly.require_sum()
     assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
     return assembly
 
 
-def _require_outputs(task: Task, objective: Objective) -> None:
+def _optimizer(task: Task, backend: Backend) -> Optimizer:
+    """The task's update rule. Refuses a rate beside that of a transformation which cannot be read."""
+    made = backend.optimizer(task.optimizer, task.hyper)
+    if task.lr != "auto" and made.lr is None:
+        why = "this optimiser brings a rate of its own that cannot be read, and the two would be multiplied"
+        remedy = "lr='auto', with the rate in the transformation"
+        raise ArgumentError(must("lr", "be left to the transformation", task.lr, why, remedy))
+    # A schedule holds the rates themselves: what multiplies it begins at one.
+    return backend.optimizer(task.optimizer, task.hyper, lr=1.0) if callable(task.lr) else made
+
+
+def _require_outputs(task: Task, engine: Engine) -> None:
     """Under cross entropy each class has an output; without one its loss is no number, and the run ends there."""
     data = task.data
-    if task.feed is not None or task.loss not in (None, "cross_entropy", cross_entropy):
+    if task.feed is not None or getattr(task.loss, "__name__", task.loss) not in (None, "cross_entropy"):
         return
     part = data.train if data.resident else data.valid
     if data.kind != "classification" or not data.classes or not _count(part):
         return
-    width = output_width(objective, part["x"])
+    width = engine.output_width(part["x"])
     if width is not None and width < len(data.classes):
         why = f"{data.name} has that many classes"
         remedy = f"ladle.models.mlp(..., {len(data.classes)})"
         raise ArgumentError(must("model", f"have {len(data.classes)} outputs or more", width, why, remedy))
 
 
-def _on_device(task: Task) -> bool:
+def _on_device(task: Task, backend: Backend) -> bool:
     """Whether the training part goes to the device as a whole."""
     if task.feed is not None or not task.data.resident:
         if task.lane == "device":
@@ -212,7 +210,7 @@ def _on_device(task: Task) -> bool:
         return task.lane == "device"
     computable = not callable(task.order) or hasattr(task.order(0), "program")
     arrays = [leaf for _, leaf in leaves(dict(task.data.train))]
-    return computable and 2 * sum(leaf.nbytes for leaf in arrays) <= device_free_bytes()
+    return computable and 2 * sum(leaf.nbytes for leaf in arrays) <= backend.free_bytes()
 
 
 def resolve_size(size: int | str, rows: int, option: str = "size") -> int:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from ladle.api.assembly import Assembly
 from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
-from ladle.jax.sweep import paired_sweep
 from ladle.planner.rate import rounded
 from ladle.planner.rate_check import RateCheck, judge, rates_around
+from ladle.planner.sweep import paired_sweep
 
 SEEDS = 3
 
@@ -38,7 +38,7 @@ def check_rate(assembly: Assembly, plan: Plan) -> Plan:
     rates, examples = rates_around(plan.lr), examples_of(plan, assembly.rows)
     seeds, feed = range(SEEDS), assembly.measured_feed
     how = {"examples": examples, "seeds": seeds, "hyper": plan.hyper}
-    check = judge(rates, paired_sweep(assembly.step, feed, plan.first, rates, **how), examples=examples)
+    check = judge(rates, paired_sweep(assembly.engine.step, feed, plan.first, rates, **how), examples=examples)
     return checked(plan, check)
 
 

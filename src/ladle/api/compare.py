@@ -21,11 +21,9 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.plan import Plan
 from ladle.core.spec import BatchSpec
-from ladle.jax.devices import on_host
-from ladle.jax.landscape import gradient_variance
-from ladle.jax.probe import CompiledProbe
-from ladle.jax.sweep import FACTORS, best_rate, sweep
 from ladle.monitor.console import Console, console
+from ladle.planner.sweep import FACTORS, best_rate, sweep
+from ladle.planner.variance import gradient_variance
 from ladle.report.table import text
 
 FIELDS = (
@@ -155,7 +153,7 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
         return _Entrant(name, spec, rate, hyper)
     examples = max(2 * assembly.rows, 20 * spec.size)
     found = sweep(
-        assembly.step,
+        assembly.engine.step,
         assembly.measured_feed(0),
         spec,
         [rate * factor for factor in FACTORS],
@@ -186,7 +184,7 @@ def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folde
 def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]:
     """Peak memory of an update at each size, measured in one child process; None where the child failed."""
     specs = sorted({entrant.spec for entrant in entrants}, key=lambda spec: spec.micro_size)
-    probe = CompiledProbe(assembly.step, assembly.measured_feed(0), BatchSpec(1, 1))
+    probe = assembly.engine.probe(assembly.measured_feed(0), BatchSpec(1, 1), hyper={})
     try:
         peaks = dict(zip(specs, probe.confirm_all(specs), strict=True))
     except RunError:
@@ -242,10 +240,10 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
     """What is measured of one run."""
     final, metric = run.final, _metric(assembly)
     measured = assembly.measured_feed(0)
-    train = assembly.evaluator(run.state, measured.data, prefix="train_")
+    train = assembly.engine.evaluate(run.state, measured.data, prefix="train_")
     seconds = final["seconds"]
     gap = final["valid_loss"] - train["train_loss"] if "valid_loss" in final else None
-    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if on_host() else None
+    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if assembly.backend.on_host() else None
     cores = record.hardware()["cores"] or 1
     return {
         "updates": final["updates"],
@@ -255,8 +253,8 @@ def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float
         "valid_loss": final.get("valid_loss"),
         "valid_metric": final.get(f"valid_{metric}") if metric else None,
         "examples_per_second": final["examples"] / seconds if seconds else None,
-        "gradient_variance": gradient_variance(assembly.step, measured, run.state, entrant.spec),
-        "sharpness": assembly.sharpness(run.state, measured.data),
+        "gradient_variance": gradient_variance(assembly.engine, measured, run.state, entrant.spec),
+        "sharpness": assembly.engine.sharpness(run.state, measured.data),
         "generalisation_gap": gap,
         "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
         "joules": run.used.joules if run.used is not None and run.used.source == "measured" else None,

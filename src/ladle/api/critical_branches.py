@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ladle.api.assembly import Assembly, assemble, resolve_micro
+from ladle.api.backend import backend_of
 from ladle.api.request import REQUEST, Request
 from ladle.core import record
 from ladle.core.carry import Carry
@@ -27,10 +28,6 @@ from ladle.core.scaling.coupling import Rule, lr_factor
 from ladle.core.spec import BatchSpec, require_count
 from ladle.critical.answer import Critical
 from ladle.critical.branches import MARGIN, branch_definitions, caveats, compared, differences
-from ladle.jax.example_loss import EachLoss, copied
-from ladle.jax.probe import CompiledProbe
-from ladle.jax.rate import rate_from_text
-from ladle.jax.save import OrbaxSaver
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.train import train
 from ladle.monitor.console import Console, console
@@ -115,9 +112,9 @@ def measure(
     _require_rate(start, position, stop)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
     monitor.message(f"{len(branches)} branches from {position:,} to {stop:,} examples, {seeds} seeds")
-    each, tries = EachLoss(start.assembly.objective, start.assembly.step.layout), []
+    tries = []
     for branch in branches:
-        tries.append([_grown(start, branch, start.seed + seed, stop, each) for seed in range(seeds)])
+        tries.append([_grown(start, branch, start.seed + seed, stop) for seed in range(seeds)])
         monitor.message(f"size {branch.spec.size}: {np.mean([grown.losses for grown in tries[-1]]):.6g}")
     monitor.close()
     found = _answer(start, branches, tries, rule=rule, margin=margin, stop=stop)
@@ -157,16 +154,16 @@ class _Grown:
     examples: int
 
 
-def _grown(start: Start, branch: Branch, seed: int, stop: int, each: EachLoss) -> _Grown:
+def _grown(start: Start, branch: Branch, seed: int, stop: int) -> _Grown:
     assembly, carry, diverged = start.assembly, start.carry, False
-    carry = replace(carry, state=copied(carry.state), memory=None)
+    carry = replace(carry, state=assembly.engine.copy(carry.state), memory=None)
     feed = assembly.feed(seed)
-    for line, after in train(carry, feed, assembly.step, branch, Until(examples=stop), stop=stop):
+    for line, after in train(carry, feed, assembly.engine.step, branch, Until(examples=stop), stop=stop):
         carry, diverged = after, line.get("refused", 0.0) > 0 or not math.isfinite(line.get("train_loss", 0.0))
         if diverged:
             break
     getattr(feed, "close", lambda: None)()
-    losses = each(carry.state, assembly.valid)
+    losses = assembly.engine.losses(carry.state, assembly.valid)
     losses = np.full_like(losses, math.inf) if diverged or not np.isfinite(losses).all() else losses
     return _Grown(losses, carry.progress.updates - start.carry.progress.updates, carry.progress.examples)
 
@@ -213,13 +210,14 @@ def _row(branch: Branch, grown: Sequence[_Grown], losses: np.ndarray) -> dict[st
 def _start(folder: Path) -> Start:
     """The run in `folder`, at its newest checkpoint. Nothing is written there."""
     request, before = Request.of_folder(folder), record.read_json(folder / record.RUN_FILE)
-    checkpoints = Checkpoints(folder / record.CHECKPOINTS, OrbaxSaver())
+    task = request.task.task()
+    backend = backend_of(task)
+    checkpoints = Checkpoints(folder / record.CHECKPOINTS, backend.saver())
     if not checkpoints.begun():
         why, remedy = "branches begin at a checkpoint", "a run that `ladle train` has written one of"
         raise ArgumentError(must("folder", "hold a checkpoint", str(folder), why, remedy))
-    task = request.task.task()
     total = Until.parse(request.until).stop(task.data.rows)
-    rate = rate_from_text(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
+    rate = backend.rate(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
     assembly = assemble(task, rate=rate)
     if assembly.valid is None:
         why = "branches are compared on it"
@@ -228,7 +226,7 @@ def _start(folder: Path) -> Start:
         why, was = "another run would follow from the checkpoint", before["data"]["digest"][:12]
         raise ArgumentError(must("data", "be what the run began with", task.data.digest[:12], why, was))
     constants = {name: value for name, value in before["optimizer"].items() if name != "name"}
-    carry = checkpoints.restore(assembly.step.abstract_state(constants)).carry
+    carry = checkpoints.restore(assembly.engine.abstract_state(constants)).carry
     return Start(assembly, carry, request.seed, *_in_force(folder, before, carry))
 
 
@@ -264,7 +262,7 @@ def _require_memory(start: Start, branches: Sequence[Branch]) -> None:
     largest = max((branch.spec for branch in branches), key=lambda spec: spec.micro_size)
     if largest.micro_size > start.spec.micro_size:
         feed = start.assembly.measured_feed(start.seed)
-        _require_fit(largest, CompiledProbe(start.assembly.step, feed, BatchSpec(1, 1)))
+        _require_fit(largest, start.assembly.engine.probe(feed, BatchSpec(1, 1), hyper={}))
 
 
 def _require_fit(spec: BatchSpec, probe: Probe) -> None:
@@ -278,7 +276,7 @@ def _require_fit(spec: BatchSpec, probe: Probe) -> None:
 
 
 def _require_rate(start: Start, position: int, stop: int) -> None:
-    if max(start.assembly.step.rate_at(place) for place in (position, (position + stop) // 2)) <= 0:
+    if max(start.assembly.engine.rate_at(place) for place in (position, (position + stop) // 2)) <= 0:
         why = "the schedule has brought the rate to zero there: no branch would learn"
         remedy = "a run stopped earlier, or one of constant rate"
         raise ArgumentError(

@@ -116,9 +116,10 @@ class Exploding:
 
 def test_a_branch_that_diverges_has_no_finite_loss():
     feed = HostFeed(Arrays({"x": np.zeros(20)}), Permuted(20, 0))
-    assembly = SimpleNamespace(step=Exploding(), feed=lambda seed: feed, valid=None)
+    engine = SimpleNamespace(step=Exploding(), copy=lambda state: state, losses=lambda state, rows: np.ones(5))
+    assembly = SimpleNamespace(engine=engine, feed=lambda seed: feed, valid=None)
     start = Start(assembly, Carry({"w": np.zeros(3)}, feed.start()), 0, BatchSpec(2, 2), 1.0)
-    grown = _grown(start, Branch(2, BatchSpec(4, 2), 2.0), 0, 20, lambda state, valid: np.ones(5))
+    grown = _grown(start, Branch(2, BatchSpec(4, 2), 2.0), 0, 20)
     assert grown.losses.tolist() == [math.inf] * 5
 
 

@@ -21,7 +21,7 @@ from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model
 from ladle.core.spec import BatchSpec, require_count, rung_for
 from ladle.critical.answer import Critical
 from ladle.critical.definitions import definitions, fewest_examples
-from ladle.jax.reach import Tuned, steps_to, tuned
+from ladle.critical.reach import Tuned, steps_to, tuned
 from ladle.monitor.console import Console, console
 
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -109,7 +109,7 @@ def _tuned(
         limit = min(most, math.ceil(SLOWER * fewest) + 1) if math.isfinite(fewest) else most
         one: list[float] = []
         for seed, feed in enumerate(feeds):
-            one.append(steps_to(assembly.step, feed, spec, read, value, rate=rate, most=limit, seed=seed))
+            one.append(steps_to(assembly.engine.step, feed, spec, read, value, rate=rate, most=limit, seed=seed))
             if not math.isfinite(one[-1]):
                 return math.inf
         kept[rate] = tuple(max(count, 1.0) for count in one)
@@ -220,7 +220,7 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 def _require_unmet(assembly: Assembly, goal: Target, target: str, seeds: int) -> None:
     for seed in range(seeds):
-        reading = assembly.evaluator(assembly.step.init(seed), assembly.valid)[goal.metric]
+        reading = assembly.engine.evaluate(assembly.engine.step.init(seed), assembly.valid)[goal.metric]
         if goal.met(reading):
             why = f"a fresh model has {goal.metric} {reading:.4g}, so it takes no step"
             raise ArgumentError(must("steps-to", "be a target that takes training", target, why, "a harder one"))
@@ -239,4 +239,4 @@ def _reader(assembly: Assembly, goal: Target) -> Callable[[Any], float]:
         why = "its own rate is inside it, so there is none to tune"
         raise ArgumentError(must("optimizer", "be one whose rate can be set", "custom", why, "optimizer='adam'"))
     sign = -1.0 if goal.at_least else 1.0
-    return lambda state: sign * assembly.evaluator(state, assembly.valid)[goal.metric]
+    return lambda state: sign * assembly.engine.evaluate(state, assembly.valid)[goal.metric]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ladle.api.assembly import assemble
+from ladle.api.backend import backend_named
 from ladle.api.options import TaskOptions
 from ladle.core.errors import ArgumentError, ExampleError, must
 from ladle.core.seen import Seen
@@ -80,7 +80,7 @@ def feed_check(
     if not whole and len(source) > SCAN:
         ids = np.sort(Permuted(len(source)).ids(0, SCAN))
     problems = [*_nonfinite(source, ids), *_repeats(feed)]
-    report = measure(feed, min(size, n), place=_placed, seconds=seconds)
+    report = measure(feed, min(size, n), place=backend_named().put, seconds=seconds)
     return FeedCheck(name, len(source), len(ids), tuple(problems), report)
 
 
@@ -125,8 +125,3 @@ def _repeats(feed: HostFeed) -> list[str]:
         return []
     seen = Seen().add(feed.order.ids(0, feed.epoch_size), 0)
     return [] if seen.proves(feed.epoch_size) else ["a pass is not every example exactly once"]
-
-
-def _placed(tree: Any) -> None:
-    numbers = [leaf for leaf in jax.tree.leaves(tree) if getattr(leaf, "dtype", None) is not None]
-    jax.block_until_ready(jax.device_put([leaf for leaf in numbers if leaf.dtype.kind not in "SUO"]))

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack
-from functools import partial
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ladle.api.assembly import Assembly, assemble
+from ladle.api.description import describe
+from ladle.api.folder import RunFolder
 from ladle.api.run import Run
-from ladle.api.schedule import base_at, chosen, require_runnable, warnings_of
-from ladle.api.session import Sitting
+from ladle.api.session import Session, ending
+from ladle.api.setup import Restore, RunSetup, Terms, set_up
 from ladle.api.task import Task
-from ladle.core import record
-from ladle.core.decision import Progress
+from ladle.core.carry import Carry
 from ladle.core.duration import Until
-from ladle.core.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
-from ladle.core.protocols import Policy
-from ladle.core.spec import require_count
-from ladle.jax.rebase import require_rebasable
-from ladle.monitor.console import Console
-from ladle.policy.ahead import rate_size_of, within
-
-UPDATES_PER_WINDOW = 500
-"""A window of the record holds about so many updates at most: what ctrl-C and a progress bar wait for."""
-
-LONG = 1_000_000
-"""Where a pass is longer than so many examples, evaluations do not wait for its end."""
+from ladle.core.protocols import Meter, Policy, Sink
+from ladle.energy.meter import best_meter
+from ladle.loop.interrupt import Interrupts, interrupts
+from ladle.loop.train import train
+from ladle.monitor.console import console
 
 
 def fit(
     task: Task | Assembly,
-    plan: Plan | None = None,
+    plan: Plan | int | str | None = None,
     *,
     size: int | str | None = None,
     micro_size: int | None = None,
@@ -48,20 +45,24 @@ def fit(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     checkpoints: bool = True,
     checkpoint_every_seconds: float | None = 30.0,
     window: int | None = None,
     evaluate_every: int | None = None,
-    show: Console | bool = False,
+    restore: Restore | None = None,
+    show: Sink | bool = False,
+    sinks: Sequence[Sink] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train `task` at a planned or given batch size.
 
     **Arguments**
 
-    - `plan`: from `ladle.plan`; or `size`: examples per update, a number or "full". `micro_size`: examples per forward
-      pass, chosen where left out. `policy`: anything of `ladle.policy` instead of one constant size, or its text as
-      `ladle train --schedule` takes it; the rate of a text follows its size by the optimiser's rule.
+    - `plan`: from `ladle.plan`; or `size`: examples per update, a number, "full", or "auto" for a plan made here, which
+      is what happens where nothing is said. `micro_size`: examples per forward pass, chosen where left out. `policy`:
+      anything of `ladle.policy` instead of one constant size, or its text as `ladle train --schedule` takes it; the
+      rate of a text follows its size by the optimiser's rule.
     - `gauge`: how the gradient noise scale is measured along the run. Where left out: as the policy needs it, or in
       updates of two or more micro-batches, where it costs 1 to 4 %.
     - `until`: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by
@@ -69,14 +70,17 @@ def fit(
     - `rebase`: where the size changes, move Adam's second moment with it at once. Experimental.
     - `lr`: a rate over the task's own and the plan's. `hyper`: optimiser constants over the task's.
     - `out`: the run folder to make; None keeps everything in memory. `resume`: go on from the newest good checkpoint
-      in `out`.
+      in `out`, at the size that was where none is given. `overwrite`: remove the run that is in `out` first.
     - `checkpoints`: write them into `out`; `checkpoint_every_seconds`: None for the first and the last alone.
     - `window`: examples between two record lines; an epoch, or about 500 updates, where left out.
     - `evaluate_every`: examples between two evaluations; where left out, at every epoch's end and every million.
-    - `show`: True for progress on the terminal.
+    - `restore`: whose parameters the run ends with: "best", those of the best evaluation, or "last". Where left out,
+      the best where patience or a validation target ends the run.
+    - `show`: True for progress on the terminal. `sinks`: who else takes the record lines, such as a tracker.
     - `facts`: more for `run.json`.
 
-    Raises `ArgumentError` before any work for what cannot be right.
+    Raises `ArgumentError` before any work for what cannot be right. Warns with `DivergedWarning` where the run ended
+    because its loss exploded.
 
     >>> import ladle
     >>> data = ladle.data.load("digits")
@@ -85,72 +89,186 @@ def fit(
     >>> run.status, run.final["updates"]
     ('finished', 46)
     """
-    until = Until.parse(until)
-    assembly = task if isinstance(task, Assembly) else assemble(task)
-    folder = Path(out) if out is not None else None
-    if resume and folder is None:
-        raise ArgumentError(must("out", "be given", None, "a run is resumed from its folder", "out='runs/a'"))
-    before = record.read_json(folder / record.RUN_FILE) if folder is not None and resume else None
-    lr = plan.lr if lr is None and plan is not None else lr
-    base = partial(base_at, assembly, before if isinstance(policy, str) else None, lr=lr)
-    asked = chosen(policy, assembly, plan, size=size, micro_size=micro_size, base=base)
-    policy = within(asked, assembly.rows)
-    assembly = assembly.gauged(_enough(gauge, getattr(policy, "needs", ())))
-    _, first = policy.decide(policy.init(plan), Progress())
-    first_size = first.spec.size
-    rate, _ = base(rate_size_of(policy, first_size))
-    constants = {**(plan.hyper if plan is not None else {}), **(hyper or {}), **first.hyper}
-    if rate is not None:
-        constants["lr"] = rate
-    require_runnable(policy, first, assembly, rate)
-    ends = (f"Sizes end at the {assembly.rows:,} examples of a pass.",) if policy != asked else ()
-    warnings = (*ends, *warnings_of(policy, first_size, assembly))
-    if rebase:
-        require_rebasable(assembly.objective, assembly.optimizer)
-    window = window or _window(first_size, min(assembly.rows, LONG))
-    every = (assembly.rows, LONG) if evaluate_every is None else (require_count("evaluate_every", evaluate_every),)
-    if before is not None:
-        _require_same(before, assembly, seed)
-    elif folder is not None:
-        record.make_folder(folder)
+    plan, size = _plan_or_size(plan, size)
+    terms = Terms(
+        until=Until.parse(until),
+        plan=plan,
+        size=size,
+        micro_size=micro_size,
+        policy=policy,
+        gauge=gauge,
+        rebase=rebase,
+        lr=lr,
+        hyper=dict(hyper or {}),
+        seed=seed,
+        window=window,
+        evaluate_every=evaluate_every,
+        restore=restore,
+    )
+    place = RunFolder(Path(out) if out is not None else None, resume=resume, overwrite=overwrite, keep=checkpoints)
+    before = place.before()
+    setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before)
+    with closing(_screen(show, setup)) as screen:
+        heard = (screen, *sinks)
+        run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
+    if run.status == "diverged":
+        warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
+    return run
+
+
+def _plan_or_size(plan: Plan | int | str | None, size: int | str | None) -> tuple[Plan | None, int | str | None]:
+    """The second argument is a plan, or a size that was given in its place."""
+    if plan is None or isinstance(plan, Plan):
+        return plan, size
+    if size is not None:
+        why = "both are sizes"
+        raise ArgumentError(must("plan", "be a ladle.Plan beside a size", plan, why, f"fit(task, size={size!r})"))
+    if isinstance(plan, bool) or not (isinstance(plan, str) or hasattr(plan, "__index__")):
+        why, remedy = "a run needs a batch size", "ladle.plan(task), or size=64"
+        raise ArgumentError(must("plan", "be a ladle.Plan or a size", plan, why, remedy))
+    return None, plan
+
+
+def _screen(show: Sink | bool, setup: RunSetup) -> Sink:
+    """Progress on the terminal where it is asked for, on the console that was given, or nowhere."""
+    return console(setup.until.stop(setup.assembly.rows), quiet=not show) if isinstance(show, bool) else show
+
+
+@dataclass
+class _Sitting:
+    """What `sit` passes from hand to hand."""
+
+    session: Session
+    every_seconds: float | None
+    signal: Interrupts
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+def sit(
+    setup: RunSetup,
+    place: RunFolder,
+    *,
+    sinks: Sequence[Sink] = (),
+    every_seconds: float | None = 30.0,
+    facts: Mapping[str, Any] | None = None,
+) -> Run:
+    """One sitting of the run that `setup` describes, in `place`, from its first line or a checkpoint to its last.
+
+    - `sinks`: who takes the record besides its file; they stay open. `facts`: more for run.json.
+    """
+    facts = facts or {}
+    meter = best_meter(accelerator=not setup.assembly.backend.on_host())
+    meter.start()
     with ExitStack() as stack:
-        how = (seed, window, every, folder, constants, first_size, stack, checkpoints, rebase)
-        sitting = Sitting(assembly, policy, until, *how, warnings=warnings)
-        if folder is not None:
-            sitting.describe("running", plan=plan, facts=facts)
+        file, newest, bests = place.open(stack, setup.assembly.backend.saver)
+        session = Session(setup, (*([file] if file else []), *sinks), file, newest, bests)
+        # What cannot be gone on with is refused before anything of it is touched.
+        carry = place.resumed(session)
+        place.describe(describe(session, "running", facts))
         try:
-            return sitting.run(plan, resume, checkpoint_every_seconds, show, facts)
+            carry = carry or place.begin(session)
+            for sentence in (*_described(session), *setup.warnings):
+                session.message(sentence)
+            with interrupts() as signal:
+                carry, status, why = _go(_Sitting(session, every_seconds, signal), carry, stack)
+            return _finish(session, place, meter, carry, status, why, facts)
         except Exception as error:
-            if folder is not None:
-                sitting.describe("failed", plan=plan, facts=facts, ending={"why": str(error) or type(error).__name__})
+            place.describe(describe(session, "failed", facts, {"why": str(error) or type(error).__name__}))
             raise
 
 
-def _enough(gauge: Gauge | None, needs: Collection[str]) -> Gauge | None:
-    """What measures all that a policy needs."""
-    if "noise" not in needs and "projection" not in needs:
-        return gauge
-    projects = "projection" in needs
-    return Gauge(parts=8 if projects else 4, projection=projects).join(gauge)
+def _go(sitting: _Sitting, carry: Carry, stack: ExitStack) -> tuple[Carry, str, str]:
+    """Windows and evaluations until something ends the run: `(carry, status, why)`."""
+    session, setup = sitting.session, sitting.session.setup
+    feed = setup.assembly.feed(setup.seed)
+    stack.callback(getattr(feed, "close", lambda: None))
+    while True:
+        if why := setup.until.ended(carry.progress, session.history()):
+            return carry, "stopped" if why.startswith(("target", "patience")) else "finished", why
+        begun = carry.progress.examples
+        stop = min((begun // length + 1) * length for length in setup.evaluate_every)
+        how = {"stop": stop, "window": setup.window, "rebase": setup.rebase}
+        for line, after in train(carry, feed, setup.assembly.engine.step, setup.policy, setup.until, **how):
+            carry, ended = _windowed(sitting, after, line, stop)
+            if ended is not None:
+                return carry, *ended
+        if carry.progress.examples == begun:
+            return carry, "finished", f"the stream ended after {begun:,} examples"
 
 
-def _window(size: int, rows: int) -> int:
-    """Examples per record line: an epoch in the fewest equal parts of at most `UPDATES_PER_WINDOW` updates."""
-    updates = -(-rows // size)
-    parts = -(-updates // UPDATES_PER_WINDOW)
-    return -(-updates // parts) * size if parts > 1 else rows
+def _windowed(sitting: _Sitting, carry: Carry, line: dict[str, Any], stop: int) -> tuple[Carry, tuple[str, str] | None]:
+    """What is done after a window: evaluate where that is due, record, save; and how the run ended, if it did."""
+    session, examples = sitting.session, carry.progress.examples
+    bad = session.diverged(line)
+    if not bad and (examples >= stop or session.setup.until.ended(carry.progress) is not None):
+        carry = session.evaluate(carry, line)
+    carry = session.record(carry, line)
+    if bad:
+        return carry, ("diverged", bad)
+    if sitting.signal.requested:
+        return carry, ("interrupted", f"{sitting.signal.requested} at {examples:,} examples")
+    if sitting.every_seconds is not None and time.monotonic() - sitting.saved_at >= sitting.every_seconds:
+        session.save(carry)
+        sitting.saved_at = time.monotonic()
+    return carry, None
 
 
-def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> None:
-    """Refuse to go on with another task than the one that `before`, a run.json, tells of. Size and rate may change."""
-    now = assembly.facts()
-    for name, was, found in (
-        ("data", before.get("data", {}).get("digest", "unknown")[:12], now["data"]["digest"][:12]),
-        ("order", before.get("order"), now["order"]),
-        ("model", before.get("model"), now["model"]),
-        ("optimizer", before.get("optimizer", {}).get("name"), assembly.optimizer.name),
-        ("seed", before.get("seed"), seed),
-    ):
-        if was != found:
-            why = "another run would follow from the checkpoint, and nothing would say so"
-            raise ArgumentError(must(name, "be what the run began with", found, why, repr(was)))
+def _finish(
+    session: Session,
+    place: RunFolder,
+    meter: Meter,
+    carry: Carry,
+    status: str,
+    why: str,
+    facts: Mapping[str, Any],
+) -> Run:
+    if status != "diverged":
+        session.save(carry)
+    newest = place.newest(session)
+    final, used = ending(session, carry, status), meter.stop()
+    kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
+    place.describe(describe(session, status, facts, kept))
+    state = _restored(session, carry, status)
+    if status == "diverged":
+        last = f"; the last good checkpoint is {newest}" if newest else ""
+        session.message(f"diverged: {why}{last}; try a smaller --lr")
+    return Run(
+        status,
+        why,
+        final,
+        session.lines,
+        state,
+        session.setup.assembly,
+        folder=place.path,
+        checkpoint=newest,
+        used=used,
+        refused=session.refused,
+        best=session.best,
+    )
+
+
+def _restored(session: Session, carry: Carry, status: str) -> Any:
+    """The state that the run ends with: the last one, or that of the best evaluation."""
+    best, setup = session.best, session.setup
+    if setup.restore == "last" or best is None or best.examples == carry.progress.examples:
+        return carry.state
+    engine = setup.assembly.engine
+    if session.best_carry is not None:
+        state = engine.place(session.best_carry.state)
+    elif session.bests is not None:
+        state = session.bests.restore(engine.abstract_state(setup.constants)).carry.state
+    else:
+        return carry.state
+    session.message(
+        f"parameters are those of the best evaluation: {best.metric} {best.value:.6g} at {best.examples:,} examples"
+    )
+    return state
+
+
+def _described(session: Session) -> list[str]:
+    """What a feed of rows that travel will keep in memory, and how well its order shuffles: said before a run."""
+    feed: Any = session.setup.assembly.feed(session.setup.seed)
+    if not hasattr(feed, "feed") or not hasattr(feed, "order"):
+        return []
+    source, order = getattr(feed.source, "describe", None), getattr(feed.order, "describe", None)
+    return [*([source()] if source else []), *([order(session.setup.size)] if order else [])]

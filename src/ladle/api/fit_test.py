@@ -109,7 +109,7 @@ def test_a_schedule_of_rates_is_in_examples_and_absolute() -> None:
     assert [line["lr"] for line in run.metrics[1:]] == pytest.approx([0.05, 0.0, 0.0])
     assert run.metrics[2]["valid_loss"] == run.metrics[3]["valid_loss"], "a rate of zero moves nothing"
     # Plain SGD by hand over the first epoch.
-    params, feed = assembly.step.init(0).params, assembly.feed(0)
+    params, feed = assembly.engine.step.init(0).params, assembly.feed(0)
     weight, bias = (np.asarray(leaf, np.float64) for leaf in (params[0]["weight"], params[0]["bias"]))
     train = assembly.task.data.train
     for start in range(0, 40, 10):
@@ -160,7 +160,8 @@ def test_resume_is_the_unbroken_run(tmp_path: Path, plane: Assembly) -> None:
 
 
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    run = ladle.fit(small(lr=1e5), size=4, until="5 epochs", out=tmp_path / "run")
+    with pytest.warns(ladle.DivergedWarning, match="try a smaller lr"):
+        run = ladle.fit(small(lr=1e5), size=4, until="5 epochs", out=tmp_path / "run")
     assert run.status == "diverged" and run.checkpoint is not None and run.checkpoint.name == "0" * 12
     assert read_json(tmp_path / "run" / RUN_FILE)["checkpoint"] == "0" * 12
 
@@ -172,7 +173,8 @@ def test_a_loss_that_is_not_a_number_is_not_applied() -> None:
         return jnp.log(params["w"] - 1) + 0 * batch["y"]
 
     task = ladle.Task.functions(lambda key: {"w": jnp.zeros(())}, loss, data, optimizer="sgd", lr=0.1)
-    run = ladle.fit(task, size=8, until="5 epochs")
+    with pytest.warns(ladle.DivergedWarning):
+        run = ladle.fit(task, size=8, until="5 epochs")
     assert run.status == "diverged" and float(run.params["w"]) == 0.0
 
 
@@ -204,7 +206,7 @@ def test_no_validation_part_is_fine() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({}, "size must be given"),
+        ({"size": "atuo"}, "size must be a whole number"),
         ({"size": 0}, "at least 1"),
         ({"size": 2.5}, "whole number"),
         ({"size": 41}, "at most the 40"),

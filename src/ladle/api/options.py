@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ladle.api.backend import backend_named
 from ladle.api.task import Task
 from ladle.core.errors import ArgumentError, must, nearest
 
@@ -36,18 +37,16 @@ class TaskOptions:
         if self.data.partition(":")[0].endswith(".py"):
             return _changed(_from_file(self.data), self)
         from ladle.data import load
-        from ladle.jax.optimizer import optimizer_named
-        from ladle.models import default_for
 
-        optimizer_named(self.optimizer)
+        backend = backend_named()
+        backend.optimizer(self.optimizer)  # An unknown name is refused before data is read.
         data = (
             _streamed(self)
             if self.stream
             else load(self.data, target=self.target, kind=self.kind, drop=self.drop, valid=self.valid)
         )
-        model = default_for(
-            self.model, input_shape=data.input_shape, outputs=data.outputs, cardinalities=data.cardinalities
-        )
+        shapes = {"input_shape": data.input_shape, "outputs": data.outputs, "cardinalities": data.cardinalities}
+        model = backend.model(self.model, **shapes)
         return Task(model, None, data, optimizer=self.optimizer, lr=self.lr or "auto", order=self.order or "permuted")
 
     @classmethod

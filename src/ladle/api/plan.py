@@ -15,8 +15,6 @@ from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import BatchSpec
 from ladle.energy.codecarbon import grid_of
 from ladle.energy.meter import best_meter
-from ladle.jax.devices import on_host
-from ladle.jax.probe import CompiledProbe
 from ladle.planner.choose import choose
 from ladle.planner.decide import Minimize
 from ladle.planner.memory import largest_fitting
@@ -83,13 +81,12 @@ def plan(
     if check_lr:
         require_rate(rate)
     hyper = dict(assembly.optimizer.hyper)
-    probe = CompiledProbe(
-        step=assembly.step,
-        feed=feed,
-        pilot=BatchSpec(reference, resolve_micro(reference, None)),
+    probe = assembly.engine.probe(
+        feed,
+        BatchSpec(reference, resolve_micro(reference, None)),
         hyper=hyper if rate is None else {**hyper, "lr": rate},
         seed=seed,
-        meter=_meter(meter, minimize, country),
+        meter=_meter(assembly, meter, minimize, country),
     )
     made = choose(
         probe,
@@ -120,7 +117,7 @@ def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None 
     Raises `ArgumentError` where `micro_size`, if given, is above it, or one example alone does not fit.
     """
     feed = assembly.measured_feed(0)
-    probe, rows, limit = CompiledProbe(assembly.step, feed, BatchSpec(1, 1)), feed.epoch_size, bytes_from(memory)
+    probe, rows, limit = assembly.engine.probe(feed, BatchSpec(1, 1), hyper={}), feed.epoch_size, bytes_from(memory)
 
     def bytes_of(micro: int) -> int:
         return probe.memory_bytes(BatchSpec(min(micro, rows), micro))
@@ -132,11 +129,11 @@ def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None 
     return top
 
 
-def _meter(given: Meter | None, minimize: str, country: str | None) -> Meter | None:
+def _meter(assembly: Assembly, given: Meter | None, minimize: str, country: str | None) -> Meter | None:
     """The meter of the probe, where energy is asked for. Raises where it is to be minimised and not measured."""
     if given is None and minimize not in ("energy", "cost") and country is None:
         return None
-    meter = given or best_meter(country, accelerator=not on_host())
+    meter = given or best_meter(country, accelerator=not assembly.backend.on_host())
     if minimize in ("energy", "cost") and not meter.measures:
         why = getattr(meter, "why", "") or "energy would be modelled, and a size chosen by a model is a guess"
         remedy = "--minimize time"

@@ -23,7 +23,6 @@ from ladle.core.errors import ArgumentError, must, nearest
 from ladle.core.protocols import Meter
 from ladle.core.spec import require_count
 from ladle.energy.meter import best_meter
-from ladle.jax.devices import on_host
 from ladle.monitor.console import Console
 from ladle.planner.bandit import Bandit, Pick, Trial
 
@@ -126,7 +125,7 @@ def recur(
     bandit = _bandit(sizes_from(sizes), default, rounds, beta, window, seed, assembly.rows)
     folder, target, told = Path(out), _target(until, assembly), _told(assembly)
     jobs = remembered(folder, target, told)
-    meter = meter or best_meter(country, accelerator=not on_host())
+    meter = meter or best_meter(country, accelerator=not assembly.backend.on_host())
     if cost == "joules" and not meter.measures:
         why = getattr(meter, "why", "") or "a model of energy is no measurement"
         raise ArgumentError(must("cost", "be one that is measured here", cost, why, "--cost seconds"))

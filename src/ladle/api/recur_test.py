@@ -101,7 +101,7 @@ def test_a_job_that_was_killed_is_not_remembered(plane: Assembly, tmp_path: Path
 class Impatient(Quiet):
     """Somebody who presses Ctrl-C when the first window is shown."""
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any]) -> None:
         if line["examples"]:
             signal.raise_signal(signal.SIGINT)
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ladle.api.assembly import LARGEST_MICRO, Assembly, assemble, resolve_micro, resolve_size
-from ladle.api.fit import fit
+from ladle.api.assembly import assemble
+from ladle.api.backend import backend_of
+from ladle.api.fit import sit
+from ladle.api.folder import RunFolder
 from ladle.api.options import TaskOptions
-from ladle.api.plan import largest_micro
-from ladle.api.plan import plan as make_plan
 from ladle.api.run import Run
-from ladle.api.schedule import Base, base_at, of_one_size, rate_size, scheduled
+from ladle.api.schedule import of_one_size
+from ladle.api.setup import Terms, set_up
+from ladle.api.task import Task
 from ladle.core import record
+from ladle.core.backend import Rate
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
-from ladle.core.plan import Plan
-from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Rule
-from ladle.jax.rate import rate_from_text
-from ladle.policy.constant import Constant
+from ladle.monitor.console import console
 
 REQUEST = "request"
 """Its key in run.json."""
@@ -81,77 +81,46 @@ class Request:
 
 def begin(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
     """Train in a new folder."""
-    if request.rule is not None and request.schedule is None:
-        why = "it says how the rate follows a size that changes"
-        raise ArgumentError(must("rule", "come with a schedule", request.rule, why, '--schedule "0:64 10ep:128"'))
-    record.require_new(folder)
-    return _sit(request, folder, None, show=show, every_seconds=every_seconds)
+    return _sit(request, RunFolder(folder), show=show, every_seconds=every_seconds)
 
 
 def resume(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
     """Go on with the run in `folder` as `request` says: its own, or that one `changed`."""
-    before = record.read_json(folder / record.RUN_FILE)
-    return _sit(request, folder, before, show=show, every_seconds=every_seconds)
+    return _sit(request, RunFolder(folder, resume=True), show=show, every_seconds=every_seconds)
 
 
-def _sit(request: Request, folder: Path, before: Mapping[str, Any] | None, *, show: bool, every_seconds: float) -> Run:
-    """One sitting; `before` is the run.json to go on from."""
-    until = Until.parse(request.until)
+def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float) -> Run:
+    before, until = place.before(), Until.parse(request.until)
     task = request.task.task()
+    assembly = assemble(task, rate=_rate(request, until, task), gauge=Gauge() if request.noise else None)
+    setup = set_up(assembly, terms_of(request, until, before), before)
+    with closing(console(until.stop(assembly.rows), quiet=not show)) as screen:
+        for note in task.data.notes if before is None else ():
+            screen.message(note)
+        return sit(setup, place, sinks=(screen,), every_seconds=every_seconds, facts={REQUEST: asdict(request)})
+
+
+def terms_of(request: Request, until: Until, before: Mapping[str, Any] | None) -> Terms:
+    """What is asked of this sitting, in the words of `fit`."""
+    scheduled = request.schedule is not None and not of_one_size(request.schedule)
+    return Terms(
+        until=until,
+        size=None if scheduled and request.size == "auto" else request.size,
+        micro_size=request.micro_size,
+        policy=request.schedule,
+        rule=request.rule,
+        memory=request.memory,
+        lr=None if before is not None else request.task.lr,
+        seed=request.seed,
+        window=before["window"] if before is not None else None,
+        onward=before is not None,
+    )
+
+
+def _rate(request: Request, until: Until, task: Task) -> Rate | None:
+    """The learning-rate schedule that the request names."""
     total = until.stop(task.data.rows)
     if request.lr_schedule != "constant" and total is None:
         why = "the rate's schedule ends with it"
         raise ArgumentError(must("until", "count epochs or examples", request.until, why, "'30 epochs'"))
-    rate = rate_from_text(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
-    assembly = assemble(task, rate=rate, gauge=Gauge() if request.noise else None)
-    plan, own = _plan(assembly, request, before), None if before else request.task.lr
-    base = partial(base_at, assembly, before, lr=own, rule=request.rule)
-    policy = _policy(assembly, request, plan, base)
-    # The first sitting's rate is the task's, or the plan's: `fit` knows.
-    lr, hyper = (request.task.lr, {}) if before is None else base(rate_size(policy, plan))
-    return fit(
-        assembly,
-        plan,
-        policy=policy,
-        until=until,
-        lr=lr,
-        hyper=hyper,
-        seed=request.seed,
-        out=folder,
-        resume=before is not None,
-        checkpoint_every_seconds=every_seconds,
-        window=before["window"] if before else None,
-        show=show,
-        facts={REQUEST: asdict(request)},
-    )
-
-
-def _plan(assembly: Assembly, request: Request, before: Mapping[str, Any] | None) -> Plan | None:
-    """The plan of a run whose size is "auto": made once, then read from run.json."""
-    if request.size != "auto" or not of_one_size(request.schedule or "constant"):
-        return None
-    if before is not None and before.get("plan"):
-        return Plan.from_json(before["plan"])
-    return make_plan(assembly, memory=request.memory, seed=request.seed)
-
-
-def _policy(assembly: Assembly, request: Request, plan: Plan | None, base: Callable[[int], Base]) -> Policy:
-    rows = assembly.rows
-    if plan is not None:
-        size = min(plan.size, rows)
-    else:
-        size = None if request.size == "auto" else resolve_size(request.size, rows)
-    if request.schedule:
-        most = request.micro_size or (_most(assembly, request) if plan is None else plan.micro_size)
-        return scheduled(assembly, request.schedule, base, size=size, micro_size=most, rule=request.rule)
-    assert size is not None
-    if plan is not None:
-        return Constant(size, request.micro_size or plan.micro_size)
-    return Constant(size, resolve_micro(size, request.micro_size, _most(assembly, request)))
-
-
-def _most(assembly: Assembly, request: Request) -> int:
-    """The most rows of one forward pass: what --memory allows, where that was given."""
-    if request.memory is None:
-        return LARGEST_MICRO
-    return largest_micro(assembly, request.memory, request.micro_size)
+    return backend_of(task).rate(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ladle.api.assembly import Assembly
+from ladle.api.best import Best
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
 
@@ -20,11 +21,13 @@ class Run:
     """A finished (or stopped) training run.
 
     - `status`: "finished", "stopped" (a target or patience), "interrupted" or "diverged"; `why` in words.
-    - `final`: the last record line and the last evaluation as one mapping.
+    - `final`: the last record line and the last evaluation as one mapping; of a diverged run the last line alone.
     - `metrics`: every record line, oldest first. `params`: the trained parameters.
     - `folder`: the run folder, or None for a run in memory. `checkpoint`: the newest in it.
     - `used`: time, processor time and, where a counter was found, energy of this sitting, compilation included.
     - `refused`: checkpoints passed over on resume, as (name, reason).
+    - `best`: the best evaluation, by the validation loss or by what the run was to end by; None where none was made.
+      `state`, and with it `params` and all that is asked of the model, is that one's or the last one's: see `restore`.
     """
 
     status: str
@@ -37,19 +40,25 @@ class Run:
     checkpoint: Path | None = None
     used: Consumption | None = None
     refused: tuple[tuple[str, str], ...] = ()
+    best: Best | None = None
 
     @property
     def params(self) -> Any:
-        return self.state.params
+        """The parameters, as the model's own `init` makes them.
+
+        For a model of ladle's own `model.apply(params, ...)` takes them; `ladle.models.from_equinox(m).module(params)`
+        and `ladle.from_nnx(m).module(params)` give the module back.
+        """
+        return self.assembly.engine.params(self.state)
 
     def predict(self, x: Any) -> np.ndarray:
         """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`."""
-        if self.assembly.objective.predict is None:
+        if not self.assembly.objective.predicts:
             raise ArgumentError(
                 must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)")
             )
         data = self.assembly.task.data
-        outputs = self.assembly.evaluator.predict(self.state, x)
+        outputs = self.assembly.engine.predict(self.state, x)
         scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
         return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
 
@@ -58,7 +67,7 @@ class Run:
 
         - `rows`: such as `data.test`, in the form of the task's own data (targets of a regression standardised).
         """
-        return self.assembly.evaluator(self.state, rows, prefix="")
+        return self.assembly.engine.evaluate(self.state, rows, prefix="")
 
     def _repr_html_(self) -> str:
         cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}

@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
+from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_size
 from ladle.core import record
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Coupling, Rule
+from ladle.core.scaling.levels import GRADIENT_NOISE
 from ladle.core.scaling.rules import MOVES
-from ladle.jax.devices import on_host
-from ladle.jax.update import GRADIENT_NOISE
-from ladle.policy.ahead import coupling_of, largest_of, layers, rate_size_of, require_policy, require_reach
-from ladle.policy.constant import Constant
+from ladle.policy.ahead import coupling_of, largest_of, layers, rate_size_of, require_reach
 from ladle.policy.parse import policy_from_text
 
 Base = tuple[float | None, Mapping[str, float]]
@@ -32,44 +30,6 @@ def of_one_size(text: str) -> bool:
     (True, False)
     """
     return text.strip().lower().startswith("constant")
-
-
-def chosen(
-    policy: Policy | str | None,
-    assembly: Assembly,
-    plan: Plan | None = None,
-    *,
-    size: int | str | None = None,
-    micro_size: int | None = None,
-    base: Callable[[int], Base],
-) -> Policy:
-    """The policy of a run from what `fit` was given; `base` as in `scheduled`.
-
-    Raises `ArgumentError` for a size that it would not use.
-    """
-    if policy is None:
-        return _constant(assembly, plan, size, micro_size)
-    if isinstance(policy, str):
-        planned = plan.size if plan is not None and of_one_size(policy) else None
-        count = planned if size is None else resolve_size(size, assembly.rows)
-        return scheduled(assembly, policy, base, size=count, micro_size=micro_size)
-    for name, given in (("size", size), ("micro_size", micro_size)):
-        if given is not None:
-            raise ArgumentError(must(name, "be left out with a policy", given, "the policy sets it", f"{name}=None"))
-    require_policy(policy)
-    return policy
-
-
-def _constant(assembly: Assembly, plan: Plan | None, size: int | str | None, micro_size: int | None) -> Constant:
-    if size is None and plan is None:
-        raise ArgumentError(
-            must("size", "be given, or a plan", None, "a run needs a batch size", "size=64 or plan=ladle.plan(task)")
-        )
-    if size is None:
-        assert plan is not None
-        return Constant(min(plan.size, assembly.rows), micro_size or min(plan.micro_size, assembly.rows))
-    count = resolve_size(size, assembly.rows)
-    return Constant(count, resolve_micro(count, micro_size))
 
 
 def scheduled(
@@ -93,7 +53,7 @@ def scheduled(
     if size is None and of_one_size(text):
         why = "a schedule of one size does not say which"
         raise ArgumentError(must("size", "be given with this schedule", None, why, "--size 64"))
-    cores = record.hardware()["cores"] if on_host() else None
+    cores = record.hardware()["cores"] if assembly.backend.on_host() else None
     how = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows, "cores": cores}
     read = partial(policy_from_text, text, **how)
     first = rate_size(read(lr=1.0))

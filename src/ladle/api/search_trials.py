@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
@@ -16,10 +17,9 @@ import numpy as np
 from ladle.api.assembly import Assembly, assemble
 from ladle.api.options import TaskOptions
 from ladle.api.task import Task
+from ladle.core.backend import Trials
 from ladle.core.errors import RunError
 from ladle.feed.fold import Fold, Tabled
-from ladle.jax.devices import on_host
-from ladle.jax.trials import Trials, diverged, travelling
 from ladle.search.executors import executor_named
 from ladle.search.space import Space
 from ladle.search.trial import Candidate, Executor, Job, Outcome, Trial
@@ -63,7 +63,7 @@ class Runner:
         assert self.assembly.placed is not None
         folds, micro_size = self.space.folds, self.recipe[2]
         held = [folds.left_out(fold) for fold in range(folds.count)]
-        return Trials(self.assembly.step, *self.assembly.placed, held, self.space.sizes, micro_size)
+        return self.assembly.engine.trials(*self.assembly.placed, held, self.space.sizes, micro_size)
 
     def order(self, trial: Trial) -> Any:
         """The order in which a trial draws the rows of its fold; the same one for every size and rate."""
@@ -101,7 +101,7 @@ class Runner:
         began = time.perf_counter()
         state, refused = self.trials.advance(self._start(job), order, trial.candidate.size, job.begun, job.updates)
         reading = self.trials.score(state, trial.fold)
-        kept = None if not job.keep else travelling(state) if self.away else state
+        kept = None if not job.keep else self.assembly.engine.to_host(state) if self.away else state
         seconds = time.perf_counter() - began
         return Outcome(trial, job.updates, reading, seconds, diverged(refused, reading), kept)
 
@@ -128,7 +128,7 @@ class Runner:
 
     def _start(self, job: Job) -> Any:
         if job.state is not None:
-            return self.assembly.step.place(job.state)
+            return self.assembly.engine.place(job.state)
         return self.trials.start(job.trial.seed, {"lr": job.trial.candidate.lr})
 
 
@@ -138,8 +138,8 @@ class Work:
     def __init__(self, runner: Runner, workers: str | Executor, folder: Path | None) -> None:
         self.runner = runner
         if workers == "auto":
-            alone = runner.assembly.step.layout.devices == 1
-            workers = "vmapped" if alone and not on_host() else "threads"
+            alone = runner.assembly.engine.devices == 1
+            workers = "vmapped" if alone and not runner.assembly.backend.on_host() else "threads"
         self.name = workers if isinstance(workers, str) else type(workers).__name__
         self.finished: dict[Trial, Outcome] = {}
         """How far each trial has come, as it comes: what is left where the search ends early."""
@@ -178,3 +178,8 @@ def equal_parts(jobs: list[Job]) -> Iterable[list[Job]]:
     for first in range(0, len(jobs), width):
         part = jobs[first : first + width]
         yield part + [part[-1]] * (width - len(part))
+
+
+def diverged(refused: bool, reading: Mapping[str, float]) -> bool:
+    """Whether a trial is beyond hope: an update was refused, or its loss is no number."""
+    return refused or not math.isfinite(reading["valid_loss"])

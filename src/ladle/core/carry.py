@@ -30,6 +30,11 @@ class Carry:
         progress = replace(self.progress, reading={**self.progress.reading, **reading})
         return replace(self, progress=progress)
 
+    def evaluated(self, reading: Mapping[str, float]) -> Carry:
+        """The carry with the readings of an evaluation made at its position."""
+        after = self.read(reading)
+        return replace(after, progress=replace(after.progress, evaluated=self.progress.examples))
+
     def facts(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON."""
         progress = self.progress
@@ -42,10 +47,16 @@ class Carry:
                 "epoch": progress.epoch,
                 "seconds": progress.seconds,
                 "reading": dict(progress.reading),
+                "size": progress.size,
+                "evaluated": progress.evaluated,
             },
         }
 
     @classmethod
     def from_facts(cls, state: Any, facts: dict[str, Any]) -> Carry:
         """The inverse of `facts`, given the arrays."""
-        return cls(state, Cursor.from_json(facts["cursor"]), facts["memory"], Progress(**facts["progress"]))
+        progress = dict(facts["progress"])
+        for name in ("size", "evaluated"):  # Older checkpoints have these among the readings.
+            was = progress["reading"].get(name)
+            progress.setdefault(name, None if was is None else int(was))
+        return cls(state, Cursor.from_json(facts["cursor"]), facts["memory"], Progress(**progress))

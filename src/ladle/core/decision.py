@@ -73,6 +73,7 @@ class Progress:
       earlier sittings included.
     - `clock`, `clock_epoch` in `reading`: the time by which the run goes, where its policy has a clock of its own.
     - `reading`: the last window's means (`train_loss`, `grad_norm`, `noise_scale`, ...), and the newest `valid_*`.
+    - `size`: the batch size of the last window. `evaluated`: the position of the newest evaluation. None before any.
     """
 
     examples: int = 0
@@ -80,6 +81,8 @@ class Progress:
     epoch: float = 0.0
     seconds: float = 0.0
     reading: Mapping[str, float] = field(default_factory=dict)
+    size: int | None = None
+    evaluated: int | None = None
 
     @property
     def time(self) -> tuple[float, float]:
@@ -106,4 +109,6 @@ class Progress:
             for name, value in line.items()
             if name not in counts and isinstance(value, int | float) and not isinstance(value, bool)
         }
-        return cls(**counts, reading={**kept, **numbers})
+        size = line.get("size", None if before is None else before.size)
+        evaluated = line.get("evaluated", None if before is None else before.evaluated)
+        return cls(**counts, reading={**kept, **numbers}, size=size, evaluated=evaluated)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError, must
@@ -25,7 +26,10 @@ _EXAMPLES = {"example", "examples", "ex", "samples", "sample"}
 _UPDATES = {"step", "steps", "update", "updates"}
 
 HIGHER_IS_BETTER = ("accuracy", "r2", "auc")
-"""Metric name endings for which more is better; for every other metric less is."""
+"""Metric name endings for which more is better."""
+
+LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse")
+"""Metric name endings for which less is better."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,13 @@ class Until:
 
     - `epochs`, `examples`, `updates`, `seconds`: bounds; `None` for no bound.
     - `target`: a metric to reach. `patience`: evaluations without a better `patience_metric` before giving up.
+    - `higher`: whether more of that metric is better; None where its name says so.
 
     >>> Until.parse("30 epochs, valid_accuracy >= 0.97, patience 5")
     ... # doctest: +NORMALIZE_WHITESPACE
     Until(epochs=30.0, examples=None, updates=None, seconds=None,
           target=Target(metric='valid_accuracy', at_least=True, value=0.97), patience=5,
-          patience_metric='valid_loss')
+          patience_metric='valid_loss', higher=None)
     >>> Until.parse("10 min").seconds
     600.0
     """
@@ -63,6 +68,7 @@ class Until:
     target: Target | None = None
     patience: int | None = None
     patience_metric: str = "valid_loss"
+    higher: bool | None = None
 
     @classmethod
     def parse(cls, text: str | Until) -> Until:
@@ -109,7 +115,8 @@ class Until:
                 sign = ">=" if self.target.at_least else "<="
                 return f"target reached: {self.target.metric} {reading:.6g} {sign} {self.target.value:g}"
         if self.patience is not None and len(history) > self.patience:
-            sign = -1.0 if better_is_higher(self.patience_metric) else 1.0
+            higher = better_is_higher(self.patience_metric) if self.higher is None else self.higher
+            sign = -1.0 if higher else 1.0
             # A reading that is no number is worse than any.
             best = min(range(len(history)), key=lambda i: math.inf if math.isnan(history[i]) else sign * history[i])
             if len(history) - 1 - best >= self.patience:
@@ -137,6 +144,17 @@ def better_is_higher(metric: str) -> bool:
     (True, False)
     """
     return metric.endswith(HIGHER_IS_BETTER)
+
+
+def direction_of(metric: str) -> Literal["higher", "lower"] | None:
+    """Which way `metric` is better, by its name; None where that does not say it.
+
+    >>> direction_of("valid_accuracy"), direction_of("squared_error"), direction_of("hits")
+    ('higher', 'lower', None)
+    """
+    if metric.endswith(HIGHER_IS_BETTER):
+        return "higher"
+    return "lower" if metric.endswith(LOWER_IS_BETTER) else None
 
 
 def _first_position(epochs: float, epoch_size: int) -> int:

@@ -5,9 +5,10 @@
     │   └── DataError                  a file, table or array cannot be used as it is
     │       └── ExampleError           some examples of a source cannot; `ids` says which
     ├── RunError                       a run that had started failed; exit 1
-    │   └── Diverged                   loss or gradient stopped being finite, or exploded
     ├── EndOfStream                    no more events came in time; a run ends there as if it had finished
     └── CheckpointError                no usable checkpoint; names every refused one and why; exit 2
+
+A run that diverged is an answer, not an error: `fit` warns with `DivergedWarning`, and its status says so.
 
 Every message has the same four parts, written by `must`: the argument, what it must be, what it was,
 why, and what to try.
@@ -50,8 +51,8 @@ class RunError(LadleError, RuntimeError):
     """A run that had begun could not go on. What it had written stays."""
 
 
-class Diverged(RunError):
-    """The loss or the gradient is no longer finite, or the loss exploded."""
+class DivergedWarning(UserWarning):
+    """A run ended because its loss or gradient was no longer finite, or its loss exploded. What it left is no model."""
 
 
 class EndOfStream(LadleError):

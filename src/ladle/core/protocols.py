@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -171,8 +171,11 @@ class Feed(Protocol):
     def epoch_size(self) -> int: ...
 
     @property
-    def updates_per_draw(self) -> int:
-        """Updates one draw may hold: 1 when rows travel from the host, many when the data lives on the device."""
+    def resident(self) -> bool:
+        """Whether the data lives on the device: one draw then holds as many updates as are wanted, else one.
+
+        Draws of a resident feed are `ResidentDraw`s.
+        """
         ...
 
     def start(self) -> Cursor: ...
@@ -185,7 +188,9 @@ class Feed(Protocol):
 class Step(Protocol):
     """One or many updates. Consumes the state it is given (buffers are reused): never use it again."""
 
-    def init(self, seed: int) -> State: ...
+    def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
+        """A fresh state. `hyper`: constants of the optimiser, `lr` among them, over its own."""
+        ...
 
     def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
         """Compile what `spec` needs. Consumes the state and returns it unchanged."""
@@ -193,10 +198,6 @@ class Step(Protocol):
 
     def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
         """The state with these constants in force. Consumes the state; compiles nothing."""
-        ...
-
-    def rebase(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
-        """The state with averages of squared gradients moved from batches of `old_size` to those of `spec`."""
         ...
 
     def __call__(
@@ -234,6 +235,10 @@ class Probe(Protocol):
         """Measured peak of the same program in a child process. Raises `RunError` if the child did not survive."""
         ...
 
+    def confirm_all(self, specs: Sequence[BatchSpec]) -> list[int]:
+        """Several confirmations in one child process."""
+        ...
+
     def limit_bytes(self) -> tuple[int, str]:
         """Memory that may be used, and how that was found."""
         ...
@@ -249,6 +254,20 @@ class Probe(Protocol):
     def joules(self, spec: BatchSpec) -> float | None:
         """Energy per update, or None where no meter exists."""
         ...
+
+
+class Sink(Protocol):
+    """Takes the record of a run as it is made: a file, a terminal, a tracker."""
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Take one record line. Cheap: it is called between two windows."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Take a sentence about the run."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Meter(Protocol):

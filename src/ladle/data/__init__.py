@@ -12,14 +12,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ladle.data.anything import as_data
     from ladle.data.dataset import Data, arrays
     from ladle.data.loader import load
     from ladle.data.names import known
     from ladle.data.stream import streamed
 
-__all__ = ["Data", "arrays", "known", "load", "streamed"]
+__all__ = ["Data", "arrays", "as_data", "known", "load", "streamed"]
 
-_HOMES = {"Data": "dataset", "arrays": "dataset", "known": "names", "load": "loader", "streamed": "stream"}
+_HOMES = {
+    "Data": "dataset",
+    "arrays": "dataset",
+    "as_data": "anything",
+    "known": "names",
+    "load": "loader",
+    "streamed": "stream",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -149,7 +149,7 @@ def test_the_device_gathers_the_rows_that_the_host_would_send(order):
 
 def test_a_resident_draw_of_two_thousand_million_updates_costs_nothing():
     feed = ResidentFeed(SOURCE, Permuted(N, 1))
-    draw, cursor = feed.draw(Cursor(), BatchSpec(size=N, micro_size=8, updates=feed.updates_per_draw))
+    draw, cursor = feed.draw(Cursor(), BatchSpec(size=N, micro_size=8, updates=2**31 - 1))
     assert cursor.drawn == N * (2**31 - 1)
     assert (draw.start, draw.epoch, draw.offset) == (0, 0, 0)
 

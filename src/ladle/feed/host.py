@@ -87,8 +87,8 @@ class HostFeed:
         return self.order.epoch_size
 
     @property
-    def updates_per_draw(self) -> int:
-        return 1
+    def resident(self) -> bool:
+        return False
 
     def start(self) -> Cursor:
         return Cursor()

@@ -89,8 +89,8 @@ class PrefetchedFeed:
         return self.feed.epoch_size
 
     @property
-    def updates_per_draw(self) -> int:
-        return 1
+    def resident(self) -> bool:
+        return False
 
     def start(self) -> Cursor:
         return self.feed.start()

@@ -26,7 +26,7 @@ class ResidentFeed:
     Same arguments, same ids and same errors as `HostFeed`. Raises `ArgumentError` besides for an order of more than
     2**31 places, or of another number of places than there are examples.
 
-    - `resident`: `(data, weight)` as the compiled program will be given them; those of the host until `placed`.
+    - `placed_arrays`: `(data, weight)` as the compiled program will be given them; those of the host until `placed`.
 
     >>> from ladle.feed.order import Permuted
     >>> feed = ResidentFeed(Arrays({"x": np.arange(5.0)}), Permuted(5, seed=0))
@@ -38,7 +38,7 @@ class ResidentFeed:
     source: Arrays
     order: DeviceOrder
     weight: Any = None
-    resident: tuple[Any, Any] | None = None
+    placed_arrays: tuple[Any, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", self._host.weight)
@@ -52,8 +52,8 @@ class ResidentFeed:
             be = f"have {len(self.source)} places in a pass"
             why = "the compiled program takes the number of examples for the length of a pass"
             raise ArgumentError(must("order", be, self.epoch_size, why, "HostFeed"))
-        if self.resident is None:
-            object.__setattr__(self, "resident", (self.source.tree, self.weight))
+        if self.placed_arrays is None:
+            object.__setattr__(self, "placed_arrays", (self.source.tree, self.weight))
 
     @cached_property
     def _host(self) -> HostFeed:
@@ -64,28 +64,28 @@ class ResidentFeed:
         return self.order.epoch_size
 
     @property
-    def updates_per_draw(self) -> int:
-        return 2**31 - 1
+    def resident(self) -> bool:
+        return True
 
     @property
     def data(self) -> Any:
         """The tree of arrays that the compiled program gathers from."""
-        assert self.resident is not None
-        return self.resident[0]
+        assert self.placed_arrays is not None
+        return self.placed_arrays[0]
 
     def placed(self, place: Callable[[Any], Any]) -> ResidentFeed:
         """The same feed with data and weights where `place` puts a tree of arrays: once, for a whole run."""
         weight = None if self.weight is None else place(self.weight)
-        return replace(self, resident=(place(self.source.tree), weight))
+        return replace(self, placed_arrays=(place(self.source.tree), weight))
 
     def start(self) -> Cursor:
         return Cursor()
 
     def draw(self, cursor: Cursor, spec: BatchSpec, shard: Shard = Shard()) -> tuple[ResidentDraw, Cursor]:
         """The next `spec.updates` batches and the cursor after them. Pure; costs the same for any number of updates."""
-        assert self.resident is not None
+        assert self.placed_arrays is not None
         host, after = self._host.draw(cursor, spec, shard)
-        return ResidentDraw(host, self.order, *self.resident), after
+        return ResidentDraw(host, self.order, *self.placed_arrays), after
 
 
 @dataclass(frozen=True, eq=False)

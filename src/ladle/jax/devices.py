@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import Any
 
 import jax
 
@@ -27,6 +28,12 @@ def memory_bytes() -> int | None:
         return int(os.pread(_statm(), 64, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return None
+
+
+def put(tree: Any) -> None:
+    """Send the numbers of a tree of arrays to the device, and wait until they are there."""
+    numbers = [leaf for leaf in jax.tree.leaves(tree) if getattr(leaf, "dtype", None) is not None]
+    jax.block_until_ready(jax.device_put([leaf for leaf in numbers if leaf.dtype.kind not in "SUO"]))
 
 
 @lru_cache(1)

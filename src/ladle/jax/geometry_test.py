@@ -170,7 +170,7 @@ def test_the_interval_covers_the_truth_in_200_runs_on_a_quadratic():
     step, spec, covered, resolved = sgd(objective, gauge=Gauge(every=1, parts=8)), BatchSpec(64, 64, updates=32), 0, 0
     placed = step.place({"x": x})
     for seed in range(200):
-        feed = ResidentFeed(Arrays({"x": x}), Permuted(rows, seed), resident=(placed, None))
+        feed = ResidentFeed(Arrays({"x": x}), Permuted(rows, seed), placed_arrays=(placed, None))
         draw, _ = feed.draw(feed.start(), spec)
         noise = estimate(step(step.init(0, {"lr": 0.0}), draw, spec, 0.0)[1].moments(), population=rows)
         covered += noise.low <= true <= noise.high

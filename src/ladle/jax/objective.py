@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from ladle.core.duration import direction_of
 from ladle.core.errors import ArgumentError, must
 
 LEVELS = ("dropout", "label_smoothing")
@@ -36,6 +37,7 @@ class Objective:
     - `predict(params, model_state, x) -> outputs`, or None.
     - `additive`: the loss of an example does not depend on the others in the batch. Where it does (batch norm in
       training), a micro-batch is part of the definition of the loss and must not be chosen by memory alone.
+    - `loss`: the loss function in one line. `directions`: which way each of `metrics` is better.
     - `declared`: whoever wrote the loss says so, and `engine.independence` tries it before its noise is measured.
     - `metrics`: names of the metrics that `losses` returns.
     - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
@@ -49,6 +51,17 @@ class Objective:
     name: str = "objective"
     levels: tuple[str, ...] = ()
     declared: bool = False
+    loss: str = "loss"
+    directions: tuple[str | None, ...] = ()
+
+    @property
+    def predicts(self) -> bool:
+        return self.predict is not None
+
+    def direction(self, metric: str) -> str | None:
+        """Which way `metric` is better: as its function says, else as its name does."""
+        said = dict(zip(self.metrics, self.directions, strict=False)).get(metric)
+        return said or direction_of(metric)
 
 
 def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, Callable[..., jax.Array]]) -> Objective:
@@ -72,7 +85,18 @@ def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, C
 
     levels = tuple(name for name in LEVELS if name in (*of_apply, *of_loss))
     declared = not getattr(loss, "__module__", "").startswith("ladle.")
-    return Objective(model.init, losses, predict, model.additive, tuple(metrics), model.name, levels, declared)
+    return Objective(
+        model.init,
+        losses,
+        predict,
+        model.additive,
+        tuple(metrics),
+        model.name,
+        levels,
+        declared,
+        loss=_name_of(loss),
+        directions=_directions(metrics),
+    )
 
 
 def of_functions(
@@ -121,7 +145,15 @@ def of_functions(
         return values, measured, model_state
 
     predicts, name = outputs_of if predict else None, _name_of(loss)
-    return Objective(start, losses, predicts, additive, tuple(metrics), name, declared=True)
+    directions = _directions(metrics)
+    return Objective(
+        start, losses, predicts, additive, tuple(metrics), name, declared=True, loss=name, directions=directions
+    )
+
+
+def _directions(metrics: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """What the metrics' functions say themselves; see `ladle.metrics.higher`."""
+    return tuple(getattr(metric, "direction", None) for metric in metrics.values())
 
 
 def checked_losses(objective: Objective, params: Any, model_state: Any, rows: Any, train: bool):

@@ -7,7 +7,6 @@ a processor with few cores compilation is what a search costs, so the program of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -206,11 +205,6 @@ def shared_rung(sizes: Sequence[int]) -> int:
     return min(max(sizes), HOST_RUNG) if on_host() else rung_for(max(sizes), DEVICE_RUNG)
 
 
-def diverged(refused: bool, reading: Mapping[str, float]) -> bool:
-    """Whether a trial is beyond hope: an update was refused, or its loss is no number."""
-    return refused or not math.isfinite(reading["valid_loss"])
-
-
 def _in_chunks(rows: np.ndarray, room: int, whole: Any) -> tuple[np.ndarray, np.ndarray]:
     """`rows` as `u32[chunks, width]` with their weights; surplus places repeat the last row with weight zero."""
     chunks = -(-room // SCORED)
@@ -219,8 +213,3 @@ def _in_chunks(rows: np.ndarray, room: int, whole: Any) -> tuple[np.ndarray, np.
     ids[: len(rows)] = rows
     weight = (np.arange(chunks * width) < len(rows)).astype(np.float32)
     return ids.reshape(chunks, width), weight.reshape(chunks, width)
-
-
-def travelling(state: State) -> State:
-    """A state as arrays of the host, to be sent to another process."""
-    return jax.device_get(state)

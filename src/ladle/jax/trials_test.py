@@ -31,7 +31,7 @@ def assembly():
 @pytest.fixture(scope="module")
 def trials(assembly):
     data, weight = assembly.placed
-    made = Trials(assembly.step, data, weight, HELD, [3, 8], micro_size=4)
+    made = Trials(assembly.engine.step, data, weight, HELD, [3, 8], micro_size=4)
     made.prepare(order(0, 0), [3, 8])
     return made
 
@@ -85,7 +85,7 @@ def test_a_fold_is_judged_on_its_own_rows_alone(trials, assembly):
     state = train(trials, 8, 2, 0, 0.05, [10])
     data = assembly.task.data.train
     x, y = data["x"][HELD[2]], data["y"][HELD[2]]
-    expected = assembly.evaluator(state, {"x": x, "y": y})
+    expected = assembly.engine.evaluate(state, {"x": x, "y": y})
     assert trials.score(state, 2) == pytest.approx(expected, rel=1e-6)
 
 

@@ -16,6 +16,7 @@ from jax import lax
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import pair, pair_sums
 from ladle.core.observation import METRIC
+from ladle.core.scaling.levels import GRADIENT_NOISE
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.rows import MicroBatch
@@ -23,9 +24,6 @@ from ladle.jax.state import State
 
 TINY = 1e-30
 """Divisor where all weights are zero: the gradient is then zero, not NaN."""
-
-GRADIENT_NOISE = "gradient_noise"
-"""The constant that holds the variance of noise added to each coordinate of the mean gradient."""
 
 NOISE_STREAM = 0x6E6F6973
 """Sets its random numbers apart from those of the examples, which are folded in by pass."""

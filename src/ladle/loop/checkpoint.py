@@ -33,8 +33,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from ladle.core.backend import Saver
 from ladle.core.carry import Carry
 from ladle.core.errors import CheckpointError, RunError, must
 from ladle.core.spec import require_count
@@ -45,25 +46,6 @@ STATE = "state"
 FORMAT = 1
 
 _SAVING, _OLD, _GONE = ".saving-", ".old-", ".gone-"
-
-
-class Saver(Protocol):
-    """Puts a tree of arrays into a folder and back."""
-
-    def describe(self, tree: Any) -> list[list[str]]:
-        """Path and type of every leaf, `[["['w']", "float32[3]"], ...]`; equal for trees that fit each other."""
-        ...
-
-    def save(self, folder: Path, tree: Any) -> Callable[[], None]:
-        """Begin to write the new folder `folder`; what is returned waits for the end and raises what went wrong.
-
-        The leaves may be overwritten as soon as this returns.
-        """
-        ...
-
-    def load(self, folder: Path, like: Any) -> Any:
-        """The tree in `folder`, with the structure, types and places of `like`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,6 +130,10 @@ class Checkpoints:
     def begun(self) -> bool:
         """Whether a checkpoint was ever completed here, be it whole today or not."""
         return bool(self._candidates())
+
+    def interrupted(self) -> bool:
+        """Whether a save was begun here and cut off: what it left is still there."""
+        return self.folder.is_dir() and any(path.name.startswith(_SAVING) for path in self.folder.iterdir())
 
     def restore(self, like_state: Any) -> Restored:
         """The newest checkpoint that is whole and fits `like_state` (arrays or shapes: what the saver's `load` takes).

@@ -32,18 +32,23 @@ class Intake:
     sums: Counter[str] = field(default_factory=Counter)
     bad: list[int] = field(default_factory=list)
 
+    @classmethod
+    def of_cursor(cls, feed: Feed, cursor: Cursor) -> Intake:
+        """That of a window which begins at `cursor`."""
+        return cls(feed, Seen.from_json(cursor.carry["seen"]) if "seen" in cursor.carry else Seen())
+
     def drawn(self, cursor: Cursor, spec: BatchSpec, shard: Shard) -> tuple[Draw, Cursor]:
         """The feed's next draw; a stream waits for its events here."""
         started = time.perf_counter()
         try:
             return self.feed.draw(cursor, spec, shard)
         finally:
-            if self.feed.updates_per_draw == 1:
+            if not self.feed.resident:
                 self.seconds += time.perf_counter() - started
 
     def of(self, draw: Draw) -> Draw:
         """The same draw, watched."""
-        return draw if self.feed.updates_per_draw > 1 else _WatchedDraw(draw, self)  # type: ignore[return-value]
+        return draw if self.feed.resident else _WatchedDraw(draw, self)  # type: ignore[return-value]
 
     def note(self, batch: Batch) -> None:
         self.sums.update(batch.sums)
@@ -57,7 +62,7 @@ class Intake:
 
         Asked only of orders that promise it (`once`), and of a host that reads all of each batch.
         """
-        if self.feed.updates_per_draw > 1:
+        if self.feed.resident:
             return cursor
         order, n = getattr(self.feed, "order", None), self.feed.epoch_size
         promised = getattr(order, "once", False) and shard.count == 1 and n <= PROVABLE

@@ -8,21 +8,23 @@ carry = carry.read(evaluate(carry.state))      # and round again
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ladle.core.batch import updates_until
+from ladle.core.batch import Draw, updates_until
 from ladle.core.carry import Carry
 from ladle.core.cursor import Cursor, Shard
 from ladle.core.decision import Decision, Progress
 from ladle.core.duration import Until, window_stop
 from ladle.core.errors import EndOfStream, RunError, must
 from ladle.core.observation import Observation
-from ladle.core.protocols import Feed, Policy, Step
-from ladle.core.seen import Seen
+from ladle.core.protocols import Feed, Policy, State, Step
 from ladle.core.spec import BatchSpec
 from ladle.loop.intake import Intake
+
+Rebase = Callable[[State, Draw, BatchSpec, int], State]
+"""Moves averages of squared gradients from batches of an old size to those of a spec."""
 
 
 def train(
@@ -35,7 +37,7 @@ def train(
     stop: int | None = None,
     window: int | None = None,
     shard: Shard = Shard(),
-    rebase: bool = False,
+    rebase: Rebase | None = None,
 ) -> Iterator[tuple[dict[str, Any], Carry]]:
     """Train until `until`'s bounds on examples, updates or seconds; yield one record line and the carry per window.
 
@@ -44,85 +46,137 @@ def train(
     A window ends at the next multiple of `window` examples of an epoch (one epoch by default), at its end, at `stop`,
     where the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a
     resumed run has the same windows. It also ends behind a refused update, where the step stopped there.
-    `rebase`: where the size changes, the second moment of Adam and its kin follows at once (`ladle.jax.rebase`), and
-    the line says "rebased".
+    `rebase`: called where the size changes, with the size that was; the line then says "rebased". Experimental.
 
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.
     A stream that has no further event ends it too.
     """
-    window = window or feed.epoch_size
+    loop = _Loop(feed, step, policy, until, window or feed.epoch_size, shard, rebase)
     while until.ended(carry.progress) is None and (stop is None or carry.progress.examples < stop):
-        memory, decision = policy.decide(carry.memory, carry.progress)
-        spec = replace(decision.spec, updates=1)
-        if spec.size > feed.epoch_size:  # The record would have a size, and the rate follow one, that no batch has.
-            be, why = f"decide at most the {feed.epoch_size:,} examples of a pass", "a batch never crosses its end"
-            raise RunError(must("policy", be, spec.size, why, "a smaller largest size"))
-        last = until.stop(feed.epoch_size)
-        ends = (stop, decision.stop, None if last is None else decision.clock.reaches(last))
-        end = _window_end(carry.progress, decision, ends=ends, window=window, epoch_size=feed.epoch_size)
-        most = None if until.updates is None else until.updates - carry.progress.updates
-        started = time.perf_counter()
-        intake = Intake(feed, Seen.from_json(carry.cursor.carry["seen"]) if "seen" in carry.cursor.carry else Seen())
         try:
-            first = intake.drawn(carry.cursor, spec, shard)
+            line, carry = _window(loop, carry, stop)
         except EndOfStream:
             return
-        drawing = time.perf_counter() - started
-        state = step.prepare(carry.state, first[0], spec)  # Compilation is no training time.
-        before, evaluated = (carry.progress.reading.get(name) for name in ("size", "evaluated"))
-        rebased = rebase and before not in (None, spec.size)
-        if rebased:
-            state = step.rebase(state, first[0], spec, round(carry.progress.reading["size"]))
-        if decision.hyper:
-            state = step.transfer(state, decision.hyper)
-
-        started, busy = time.perf_counter() - drawing, time.process_time()
-        cursor, observation, updates = carry.cursor, Observation(), 0
-        while cursor.drawn < end and (most is None or updates < most):
-            part = replace(spec, updates=_updates(feed, cursor, end, spec, None if most is None else most - updates))
-            try:
-                # A draw of a stream has read its events: the first is not drawn twice.
-                draw, cursor = first if not updates and part == spec else intake.drawn(cursor, part, shard)
-            except EndOfStream:
-                break
-            state, new = step(state, intake.of(draw), part, decision.lr_factor, decision.clock)
-            observation, updates = observation.merge(new), updates + part.updates
-        reading = observation.read(population=feed.epoch_size)  # The one read of the device.
-        seconds = time.perf_counter() - started
-        if reading["refused"] > 0 and feed.updates_per_draw > 1:  # The step stopped there.
-            updates = observation.begun
-            cursor = feed.draw(carry.cursor, replace(spec, updates=updates), shard)[1]
-        cursor = intake.proved(cursor, shard)
-
-        reading |= {"cpu_seconds": time.process_time() - busy, "window_seconds": seconds, **intake.line(seconds)}
-        reading |= {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": decision.lr_factor}
-        reading |= decision.clock.reading(cursor.drawn, feed.epoch_size)
-        if evaluated is not None:  # Readings of an evaluation stay, and so does where it was.
-            reading["evaluated"] = int(evaluated)
-        line = _line(carry.progress, cursor.drawn, updates, feed.epoch_size, reading)
-        # What the policy will be told is what the record says, so that a record replays every decision.
-        carry = Carry(state, cursor, memory, Progress.from_line(line, carry.progress))
-        line |= _explained(decision) | ({"rebased": True} if rebased else {})
         yield line, carry
 
 
-def _window_end(
-    progress: Progress, decision: Decision, *, ends: tuple[int | None, ...], window: int, epoch_size: int
-) -> int:
-    """Where the next window ends: at the first of `ends`, or as `window_stop` has it."""
-    end = min(end for end in (*ends, window_stop(progress.examples, window, epoch_size)) if end is not None)
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from window to window."""
+
+    feed: Feed
+    step: Step
+    policy: Policy
+    until: Until
+    window: int
+    shard: Shard
+    rebase: Rebase | None
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Where a window ends: at a position, and after so many updates at most."""
+
+    end: int
+    updates: int | None
+
+
+@dataclass
+class _Trained:
+    """What a window has done so far."""
+
+    state: State
+    cursor: Cursor
+    observation: Observation = field(default_factory=Observation)
+    updates: int = 0
+
+
+def _window(loop: _Loop, carry: Carry, stop: int | None) -> tuple[dict[str, Any], Carry]:
+    """One window: ask the policy, draw and step to its end, read the device once. Raises `EndOfStream` before it."""
+    memory, decision = loop.policy.decide(carry.memory, carry.progress)
+    spec, bounds = _spec(loop, decision), _bounds(loop, carry.progress, decision, stop)
+    began, intake = time.perf_counter(), Intake.of_cursor(loop.feed, carry.cursor)
+    first = intake.drawn(carry.cursor, spec, loop.shard)
+    drawing = time.perf_counter() - began
+    state, rebased = _switched(loop, carry, decision, spec, first[0])  # Compilation is no training time.
+
+    began, busy = time.perf_counter() - drawing, time.process_time()
+    done = _trained(loop, intake, _Trained(state, carry.cursor), decision, spec, bounds, first)
+    reading = done.observation.read(population=loop.feed.epoch_size)  # The one read of the device.
+    seconds = time.perf_counter() - began
+    if reading["refused"] > 0 and loop.feed.resident:  # The step stopped there.
+        done.updates = done.observation.begun
+        done.cursor = loop.feed.draw(carry.cursor, replace(spec, updates=done.updates), loop.shard)[1]
+    cursor = intake.proved(done.cursor, loop.shard)
+
+    reading |= {"cpu_seconds": time.process_time() - busy, "window_seconds": seconds, **intake.line(seconds)}
+    reading |= {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": decision.lr_factor}
+    reading |= decision.clock.reading(cursor.drawn, loop.feed.epoch_size)
+    if carry.progress.evaluated is not None:  # Readings of an evaluation stay, and so does where it was.
+        reading["evaluated"] = carry.progress.evaluated
+    line = _line(carry.progress, cursor.drawn, done.updates, loop.feed.epoch_size, reading)
+    # What the policy will be told is what the record says, so that a record replays every decision.
+    after = Carry(done.state, cursor, memory, Progress.from_line(line, carry.progress))
+    return line | _explained(decision) | ({"rebased": True} if rebased else {}), after
+
+
+def _spec(loop: _Loop, decision: Decision) -> BatchSpec:
+    if decision.spec.size > loop.feed.epoch_size:  # The record, and the rate, would have a size that no batch has.
+        be, why = f"decide at most the {loop.feed.epoch_size:,} examples of a pass", "a batch never crosses its end"
+        raise RunError(must("policy", be, decision.spec.size, why, "a smaller largest size"))
+    return replace(decision.spec, updates=1)
+
+
+def _bounds(loop: _Loop, progress: Progress, decision: Decision, stop: int | None) -> _Bounds:
+    """The nearest of: the decision's end, `stop`, the run's end by its clock, the window's end."""
+    last = loop.until.stop(loop.feed.epoch_size)
+    ends = (stop, decision.stop, None if last is None else decision.clock.reaches(last))
+    own = window_stop(progress.examples, loop.window, loop.feed.epoch_size)
+    end = min(end for end in (*ends, own) if end is not None)
     if end <= progress.examples:
         because, remedy = "a window needs an update", "stop=None"
         raise RunError(must("policy", f"decide past position {progress.examples}", decision, because, remedy))
-    return end
+    return _Bounds(end, None if loop.until.updates is None else loop.until.updates - progress.updates)
 
 
-def _updates(feed: Feed, cursor: Cursor, end: int, spec: BatchSpec, most: int | None) -> int:
-    """Updates in the next draw: one where rows travel from the host, all that reach `end` where they do not."""
-    if feed.updates_per_draw == 1:
+def _switched(loop: _Loop, carry: Carry, decision: Decision, spec: BatchSpec, draw: Draw) -> tuple[State, bool]:
+    """The state as this window wants it, its programs compiled; and whether averages were moved with the size."""
+    state, before = loop.step.prepare(carry.state, draw, spec), carry.progress.size
+    rebased = loop.rebase is not None and before not in (None, spec.size)
+    if loop.rebase is not None and before is not None and rebased:
+        state = loop.rebase(state, draw, spec, before)
+    return loop.step.transfer(state, decision.hyper) if decision.hyper else state, rebased
+
+
+def _trained(
+    loop: _Loop,
+    intake: Intake,
+    done: _Trained,
+    decision: Decision,
+    spec: BatchSpec,
+    bounds: _Bounds,
+    first: tuple[Draw, Cursor],
+) -> _Trained:
+    """Updates up to the bounds, or to the end of a stream. `first`: the draw of one update that was made already."""
+    while done.cursor.drawn < bounds.end and (bounds.updates is None or done.updates < bounds.updates):
+        part = replace(spec, updates=_updates(loop.feed, done, bounds, spec))
+        try:
+            # A draw of a stream has read its events: the first is not drawn twice.
+            again = bool(done.updates) or part != spec
+            draw, done.cursor = intake.drawn(done.cursor, part, loop.shard) if again else first
+        except EndOfStream:
+            break
+        done.state, new = loop.step(done.state, intake.of(draw), part, decision.lr_factor, decision.clock)
+        done.observation, done.updates = done.observation.merge(new), done.updates + part.updates
+    return done
+
+
+def _updates(feed: Feed, done: _Trained, bounds: _Bounds, spec: BatchSpec) -> int:
+    """Updates in the next draw: one where rows travel from the host, all that reach the end where they do not."""
+    if not feed.resident:
         return 1
-    updates = min(updates_until(cursor.drawn, end, spec.size, feed.epoch_size), feed.updates_per_draw)
-    return updates if most is None else min(updates, most)
+    updates = min(updates_until(done.cursor.drawn, bounds.end, spec.size, feed.epoch_size), 2**31 - 1)
+    return updates if bounds.updates is None else min(updates, bounds.updates - done.updates)
 
 
 def _line(before: Progress, examples: int, updates: int, epoch_size: int, reading: dict[str, Any]) -> dict[str, Any]:
@@ -143,5 +197,5 @@ def _line(before: Progress, examples: int, updates: int, epoch_size: int, readin
 
 def _explained(decision: Decision) -> dict[str, Any]:
     """What the record says of a decision beside its size and rate: only what there is to say."""
-    told = {"reason": decision.reason, "hyper": dict(decision.hyper), "inputs": dict(decision.inputs)}
-    return {name: value for name, value in told.items() if value}
+    facts = {"reason": decision.reason, "hyper": dict(decision.hyper), "inputs": dict(decision.inputs)}
+    return {name: value for name, value in facts.items() if value}

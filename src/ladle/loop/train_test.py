@@ -258,7 +258,7 @@ def test_a_line_holds_what_the_record_promises(feed):
     for line in (first, second):
         assert 0 <= line["data_wait_fraction"] <= 1
         assert line["seconds"] > 0 and line["examples_per_second"] > 0 and line["cpu_seconds"] >= 0
-        assert (line["data_wait_fraction"] > 0) == (feed.updates_per_draw == 1)
+        assert (line["data_wait_fraction"] > 0) == (not feed.resident)
     assert second["seconds"] > first["seconds"]
     assert carry.progress.seconds == second["seconds"]
     again = next(train(carry, feed, LeastSquares(), policy, Until(epochs=3), window=7))[0]
@@ -293,7 +293,7 @@ def test_each_window_is_prepared_before_the_clock_runs(feed):
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_second_moment_follows_each_change_of_size_and_its_line_says_so(asked):
     step, policy = LeastSquares(), Table(((0, 5, 4), (10, 10, 4), (N, 10, 8), (2 * N, 3, 4)))
-    found = list(train(begin(policy, step), FEEDS["host"], step, policy, Until(epochs=3), rebase=asked))
+    found = list(train(begin(policy, step), FEEDS["host"], step, policy, Until(epochs=3), rebase=step.rebase if asked else None))
     assert step.rebased == ([(5, 10), (10, 3)] if asked else [])
     assert [line["examples"] for line, _ in found if line.get("rebased")] == ([N, 3 * N] if asked else [])
 
@@ -309,9 +309,9 @@ def test_a_size_above_a_pass_never_enters_the_record():
 def test_every_line_says_where_its_newest_evaluation_was():
     """So that two that measure the same are still two."""
     policy = constant(5)
-    carry = begin(policy).read({"valid_loss": 3.0, "evaluated": 0})
+    carry = begin(policy).evaluated({"valid_loss": 3.0})
     *_, (line, carry) = train(carry, FEEDS["host"], LeastSquares(), policy, Until(epochs=2))
-    assert line["evaluated"] == 0 == carry.progress.reading["evaluated"]
+    assert line["evaluated"] == 0 == carry.progress.evaluated
     assert "evaluated" not in next(train(begin(policy), FEEDS["host"], LeastSquares(), policy, Until(epochs=1)))[0]
 
 
@@ -348,7 +348,7 @@ def test_a_refused_update_ends_the_window_where_the_step_stopped():
 class Counted:
     """A host feed that counts its draws: for a stream, each of them reads events."""
 
-    epoch_size, updates_per_draw = N, 1
+    epoch_size, resident = N, False
 
     def __init__(self) -> None:
         self.draws = 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ladle.core.errors import ArgumentError, must, nearest
 
 if TYPE_CHECKING:
+    from ladle.models.anything import as_loss, as_metrics, as_model
     from ladle.models.functions import FunctionModel
     from ladle.models.ghost import GhostNorm
     from ladle.models.images import convnet
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from ladle.models.protocol import Model
     from ladle.models.table import tabular
 
-__all__ = ["FunctionModel", "GhostNorm", "Model", "convnet", "default_for", "from_equinox", "linear", "mlp", "tabular"]
+__all__ = [
+    "FunctionModel", "GhostNorm", "Model", "as_loss", "as_metrics", "as_model", "convnet", "default_for",
+    "from_equinox", "linear", "mlp", "tabular",
+]  # fmt: skip
 
 # No file bears the name of what it holds: loading it would hide the function behind the module.
 _HOMES = {
@@ -36,6 +40,9 @@ _HOMES = {
     "linear": "perceptron",
     "mlp": "perceptron",
     "tabular": "table",
+    "as_loss": "anything",
+    "as_metrics": "anything",
+    "as_model": "anything",
 }
 
 KINDS = ("linear", "mlp", "convnet")

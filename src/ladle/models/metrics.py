@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +47,27 @@ def absolute_error(outputs: jax.Array, y: jax.Array) -> jax.Array:
     """
     outputs, y = as_numbers(outputs, y)
     return jnp.abs(outputs - y).mean(1)
+
+
+@dataclass(frozen=True)
+class Directed:
+    """A metric that says which way it is better. Made by `higher` and `lower`; called as the function is."""
+
+    function: Metric
+    direction: Literal["higher", "lower"]
+
+    def __call__(self, outputs: jax.Array, y: jax.Array) -> jax.Array:
+        return self.function(outputs, y)
+
+
+def higher(metric: Metric) -> Directed:
+    """`metric` as one of which more is better, for `Task(metrics={"hits": ladle.metrics.higher(hits)})`."""
+    return Directed(metric, "higher")
+
+
+def lower(metric: Metric) -> Directed:
+    """`metric` as one of which less is better."""
+    return Directed(metric, "lower")
 
 
 def default_for(kind: str) -> dict[str, Metric]:

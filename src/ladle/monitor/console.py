@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 60.0
 class Console(Protocol):
     """Shows the record lines of a run as they come."""
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any]) -> None:
         """Take notice of a record line. Cheap: most calls only compare two clock readings."""
         ...
 
@@ -61,7 +61,7 @@ def console(
 class Quiet:
     """Shows nothing."""
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any]) -> None:
         pass
 
     def message(self, text: str) -> None:
@@ -79,7 +79,7 @@ class Plain:
         self._last_time, self._last_epoch = -float("inf"), -1
         self._waiting: Mapping[str, Any] | None = None
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any]) -> None:
         passed, epoch = self._clock() - self._last_time, int(line.get("epoch") or 0)
         due = passed >= _PLAIN_SECONDS and epoch > self._last_epoch
         if due or passed >= _PATIENCE_SECONDS:
@@ -129,7 +129,7 @@ class Live:
         self._task = self._progress.add_task("", total=total_examples, words="")
         self._started = False
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any]) -> None:
         now = self._clock()
         if now - self._last_time < _LIVE_SECONDS:
             self._waiting = line

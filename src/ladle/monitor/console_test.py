@@ -40,7 +40,7 @@ def test_plain_lines_are_rare_and_the_last_is_never_lost() -> None:
     stream = io.StringIO()
     shown = console(100_000, stream=stream, clock=Clock(1e-3))
     for position in range(1, 10_001):  # 10 epochs in about 10 s of the fake clock
-        shown.show(line(position * 10, valid_loss=0.3, valid_accuracy=0.9))
+        shown.append(line(position * 10, valid_loss=0.3, valid_accuracy=0.9))
     shown.close()
     lines = stream.getvalue().splitlines()
     assert 3 <= len(lines) <= 7
@@ -52,24 +52,24 @@ def test_fast_time_slow_epochs_print_once_an_epoch_or_minute() -> None:
     stream = io.StringIO()
     shown = console(stream=stream, clock=Clock(5.0))
     for position in range(0, 1000, 100):  # one epoch, 10 lines, 5 to 10 s apart
-        shown.show(line(position))
+        shown.append(line(position))
     assert len(stream.getvalue().splitlines()) == 1
     for position in range(1000, 2000, 10):  # one epoch of ~ 500 s: the first line of the epoch and one a minute
-        shown.show(line(position))
+        shown.append(line(position))
     assert 6 <= len(stream.getvalue().splitlines()) - 1 <= 12
 
 
 def test_missing_numbers_are_left_out() -> None:
     stream = io.StringIO()
     shown = console(stream=stream)
-    shown.show({"examples": 5, "train_loss": None, "data_wait_fraction": 0.25, "reason": "noise grew"})
+    shown.append({"examples": 5, "train_loss": None, "data_wait_fraction": 0.25, "reason": "noise grew"})
     shown.close()
     assert stream.getvalue().split() == ["epoch", "0.00", "data", "wait", "25%", "noise", "grew"]
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = console(10, quiet=True)
-    shown.show(line(1))
+    shown.append(line(1))
     shown.message("hello")
     shown.close()
     assert isinstance(shown, Quiet)
@@ -78,7 +78,7 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_standard_error_by_default_and_standard_output_never(capsys: pytest.CaptureFixture[str]) -> None:
     for shown in (console(10), Live(10, stream=sys.stderr, clock=Clock(1.0))):
-        shown.show(line(1))
+        shown.append(line(1))
         shown.message("hello")
         print("result")
         shown.close()
@@ -94,7 +94,7 @@ def test_live_draws_seldom_and_shows_the_end(monkeypatch: pytest.MonkeyPatch) ->
     shown = console(1000, stream=stream, clock=Clock(1e-3))
     assert isinstance(shown, Live)
     for position in range(1, 1001):
-        shown.show(line(position, valid_accuracy=position / 1000))
+        shown.append(line(position, valid_accuracy=position / 1000))
     shown.message("[bold]kept as it is[/bold]")
     shown.close()
     shown.close()
@@ -110,7 +110,7 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     stream = Terminal()
     shown = console(1000, stream=stream)
-    shown.show(line(500))
+    shown.append(line(500))
     shown.close()
     assert "50%" in stream.getvalue() and "\x1b[3" not in stream.getvalue()
 
@@ -119,7 +119,7 @@ def test_a_dumb_terminal_and_unknown_length_do_not_fail(monkeypatch: pytest.Monk
     monkeypatch.setenv("TERM", "dumb")
     stream = Terminal()
     shown = console(None, stream=stream)
-    shown.show(line(500))
+    shown.append(line(500))
     shown.close()
     assert "loss 0.25" in stream.getvalue()
 
@@ -130,7 +130,7 @@ def test_a_run_survives_the_reader_of_its_log() -> None:
             raise BrokenPipeError
 
     shown = console(stream=Closed())
-    shown.show(line(1))
+    shown.append(line(1))
     shown.close()
 
 

@@ -53,6 +53,14 @@ class MetricsFile:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
             raise _failed(self.path, OSError("the disk took only a part of the line"))
 
+    def message(self, text: str) -> None:
+        """Sentences are not kept: the file holds record lines alone."""
+
+    def last_before(self, examples: int) -> int:
+        """The last position in the file up to `examples`, 0 for none. Changes nothing."""
+        self._open()
+        return _whole_until(self.path, examples)[1]
+
     def truncate_after(self, examples: int) -> int:
         """Drop every line past position `examples` and a torn last line. Returns the last position kept, 0 for none.
 

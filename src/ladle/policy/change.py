@@ -96,3 +96,10 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if not changes and old["micro_size"] != new["micro_size"]:
         return [f"micro-batch {old['micro_size']} -> {new['micro_size']}"]
     return changes
+
+
+def rescaled(memory: Any, ratio: float) -> Any:
+    """A policy's memory with the last factor of the rate times `ratio`: counted from another base rate."""
+    if ratio == 1 or not isinstance(memory, Mapping) or "lr_factor" not in memory:
+        return memory
+    return {**memory, "lr_factor": memory["lr_factor"] * ratio}

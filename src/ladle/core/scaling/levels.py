@@ -13,7 +13,10 @@ from typing import Any
 
 from ladle.core.errors import ArgumentError, must
 
-NAMES = ("dropout", "label_smoothing", "gradient_noise", "weight_decay")
+GRADIENT_NOISE = "gradient_noise"
+"""The constant that holds the variance of noise added to each coordinate of the mean gradient."""
+
+NAMES = ("dropout", "label_smoothing", GRADIENT_NOISE, "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class AddedNoise:
 
     trace: float
     parameters: int
-    name: str = "gradient_noise"
+    name: str = GRADIENT_NOISE
 
     def __post_init__(self) -> None:
         if not 0 <= self.trace < math.inf or self.parameters < 1:

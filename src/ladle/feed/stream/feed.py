@@ -79,8 +79,8 @@ class StreamFeed:
         return EPOCH
 
     @property
-    def updates_per_draw(self) -> int:
-        return 1
+    def resident(self) -> bool:
+        return False
 
     def start(self) -> Cursor:
         return Cursor(0, {"position": self.stream.start()})

@@ -121,7 +121,7 @@ def test_no_batch_crosses_what_stands_for_a_pass():
     draw, cursor = feed.draw(Cursor(EPOCH - 3, {"position": {"taken": 0}}), BatchSpec(8, 8))
     assert (draw.counts, cursor.drawn) == ((3,), EPOCH)
     assert feed.epoch_size == draw.epoch_size == EPOCH
-    assert feed.updates_per_draw == 1
+    assert not feed.resident
 
 
 def test_other_words_of_the_carry_go_through():

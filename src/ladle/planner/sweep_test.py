@@ -14,7 +14,7 @@ from ladle.feed.resident import ResidentFeed
 from ladle.jax.objective import of_functions
 from ladle.jax.optimizer import optimizer_named
 from ladle.jax.step import CompiledStep
-from ladle.jax.sweep import best_rate, sweep
+from ladle.planner.sweep import best_rate, sweep
 
 # w^2 / 2 for every example: an update at rate r multiplies w by 1 - r, from w = 1 on, whatever the batch.
 PARABOLA = of_functions(lambda key: {"w": jnp.ones(())}, lambda params, batch: params["w"] ** 2 / 2 + batch["x"])

@@ -8,16 +8,15 @@ from dataclasses import replace
 
 from ladle.core.batch import updates_until
 from ladle.core.errors import ArgumentError, must
-from ladle.core.protocols import Feed
+from ladle.core.protocols import Feed, Step
 from ladle.core.spec import BatchSpec
-from ladle.jax.step import CompiledStep
 
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Rates tried, as multiples of the one in the middle."""
 
 
 def sweep(
-    step: CompiledStep,
+    step: Step,
     feed: Feed,
     spec: BatchSpec,
     rates: Sequence[float],
@@ -55,7 +54,7 @@ def sweep(
 
 
 def paired_sweep(
-    step: CompiledStep,
+    step: Step,
     feed: Callable[[int], Feed],
     spec: BatchSpec,
     rates: Sequence[float],

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ladle.core.protocols import Feed
+from ladle.core.protocols import Feed, Step
 from ladle.core.spec import BatchSpec
-from ladle.jax.step import CompiledStep
 
 APART = 32
 """Evaluations are a step apart at first, then a 32nd of the steps so far: 3 %, whatever the length of the run."""
@@ -22,7 +21,7 @@ FARTHEST = 6
 
 
 def steps_to(
-    step: CompiledStep,
+    step: Step,
     feed: Feed,
     spec: BatchSpec,
     read: Callable[[Any], float],
@@ -42,7 +41,7 @@ def steps_to(
     if before <= target:
         return 0.0
     while done < most:
-        count = min(max(1, done // APART), most - done, feed.updates_per_draw)
+        count = min(max(1, done // APART), most - done) if feed.resident else 1
         part = replace(spec, updates=count)
         draw, cursor = feed.draw(cursor, part)
         state, observation = step(state, draw, part, 1.0)

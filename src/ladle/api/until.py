@@ -1,0 +1,51 @@
+"""What ends a run, held against what the run measures: an end that could never be is refused before any work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ladle.api.assembly import Assembly
+from ladle.core.duration import Until
+from ladle.core.errors import ArgumentError, must, nearest
+
+
+def require_measured(until: Until, assembly: Assembly) -> Until:
+    """`until` with the direction of the metric that patience watches.
+
+    Raises `ArgumentError` for a target or patience on a metric that no line of the record will have, and for patience
+    on one that does not say which way it is better.
+    """
+    if until.target is not None:
+        _require_known("a target", until.target.metric, assembly)
+    if until.patience is None:
+        return until
+    _require_known("patience", until.patience_metric, assembly)
+    return replace(until, higher=_higher(until.patience_metric, assembly))
+
+
+def known_metrics(assembly: Assembly) -> list[str]:
+    """Names of all that the record of a run will hold of its loss and metrics."""
+    names = [name for name in assembly.directions if "/" not in name]
+    parts = ("train_", "valid_") if assembly.valid is not None else ("train_",)
+    return [part + name for part in parts for name in names]
+
+
+def _require_known(what: str, metric: str, assembly: Assembly) -> None:
+    known = known_metrics(assembly)
+    if metric in known:
+        return
+    if metric.startswith("valid_") and assembly.valid is None:
+        remedy = "'train_loss', or a share of the rows for validation (valid=0.2, --valid 0.2)"
+        raise ArgumentError(must("until", f"have {what} that is measured", metric, "no rows validate", remedy))
+    why = "no line of the record would have it, and the run would not end there"
+    raise ArgumentError(must("until", f"have {what} that is measured", metric, why, nearest(metric, known)))
+
+
+def _higher(metric: str, assembly: Assembly) -> bool:
+    name = metric.partition("_")[2]
+    direction = assembly.directions.get(name)
+    if direction is None:
+        why = f"{name} does not say which way it is better"
+        remedy = f"ladle.metrics.higher({name}) or ladle.metrics.lower({name}) as the task's metric"
+        raise ArgumentError(must("until", "have patience on a metric with a direction", metric, why, remedy))
+    return direction == "higher"

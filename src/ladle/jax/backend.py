@@ -1,0 +1,92 @@
+"""`JaxBackend`: the JAX backend as the roof sees it. Every library call of it stands in the files beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from ladle.core.backend import Rate
+from ladle.core.functions import Functions
+from ladle.core.moments import Gauge
+from ladle.jax import devices as devices_
+from ladle.jax.cache import use_compilation_cache
+from ladle.jax.engine import JaxEngine
+from ladle.jax.memory import device_free_bytes
+from ladle.jax.objective import Objective, of_functions, of_model
+from ladle.jax.optimizer import Optimizer, optimizer_named
+from ladle.jax.per_source import by_source
+from ladle.jax.rate import constant_rate, rate_from_text
+from ladle.jax.save import OrbaxSaver
+from ladle.jax.step import CompiledStep
+
+
+@dataclass(frozen=True)
+class JaxBackend:
+    """Implements `ladle.core.backend.Backend`. `library`: the models, losses and metrics, `ladle.models`."""
+
+    library: ModuleType
+    name: str = "jax"
+
+    def model(self, name: str, *, input_shape: Sequence[int], outputs: int, cardinalities: Sequence[int] = ()) -> Any:
+        return self.library.default_for(name, input_shape=input_shape, outputs=outputs, cardinalities=cardinalities)
+
+    def objective(
+        self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str, sources: tuple[str, ...] = ()
+    ) -> Objective:
+        made = self._objective(model, loss, metrics, kind)
+        return by_source(made, sources) if sources else made
+
+    def _objective(self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str) -> Objective:
+        if isinstance(model, Objective):
+            return model
+        if isinstance(model, Functions):
+            return of_functions(
+                model.init,
+                model.loss,
+                predict=model.predict,
+                metrics=model.metrics,
+                has_state=model.has_state,
+                additive=model.additive,
+            )
+        library = self.library
+        return of_model(library.as_model(model), library.as_loss(loss, kind), library.as_metrics(metrics, kind))
+
+    def optimizer(self, rule: Any, hyper: Mapping[str, float] | None = None, lr: float | None = None) -> Optimizer:
+        made = optimizer_named(rule, hyper)
+        return made if lr is None else replace(made, lr=lr)
+
+    def rate(self, text: str, *, total: int, epoch_size: int) -> Rate:
+        return rate_from_text(text, total=total, epoch_size=epoch_size)
+
+    def engine(
+        self,
+        objective: Any,
+        optimizer: Any,
+        *,
+        rate: Rate | None = None,
+        gauge: Gauge | None = None,
+        devices: Any = None,
+    ) -> JaxEngine:
+        use_compilation_cache()
+        step = CompiledStep(objective, optimizer, rate=rate or constant_rate, gauge=gauge, devices=devices)
+        return JaxEngine(step)
+
+    def put(self, tree: Any) -> None:
+        devices_.put(tree)
+
+    def saver(self) -> OrbaxSaver:
+        return OrbaxSaver()
+
+    def device_names(self) -> list[str]:
+        return devices_.device_names()
+
+    def on_host(self) -> bool:
+        return devices_.on_host()
+
+    def used_bytes(self) -> int | None:
+        return devices_.memory_bytes()
+
+    def free_bytes(self) -> int:
+        return device_free_bytes()

@@ -1,0 +1,114 @@
+"""`JaxEngine`: a task's compiled programs, as the roof asks for them. Made once, used by every run of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from ladle.core.moments import Gauge
+from ladle.core.protocols import Feed, Meter
+from ladle.core.spec import BatchSpec
+from ladle.jax.evaluate import Evaluator
+from ladle.jax.example_loss import EachLoss, copied
+from ladle.jax.independence import require_independent
+from ladle.jax.probe import CompiledProbe
+from ladle.jax.rebase import require_rebasable
+from ladle.jax.sharpness import Sharpness
+from ladle.jax.state import State
+from ladle.jax.step import CompiledStep
+from ladle.jax.trials import Trials
+from ladle.jax.width import output_width
+
+
+@dataclass(frozen=True)
+class JaxEngine:
+    """Implements `ladle.core.backend.Engine` over a compiled step."""
+
+    step: CompiledStep
+
+    @property
+    def gauge(self) -> Gauge | None:
+        return self.step.gauge
+
+    @property
+    def devices(self) -> int:
+        return self.step.layout.devices
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.step.objective, self.step.layout)
+
+    @cached_property
+    def _sharpness(self) -> Sharpness:
+        return Sharpness(self.step.objective)
+
+    @cached_property
+    def _each(self) -> EachLoss:
+        return EachLoss(self.step.objective, self.step.layout)
+
+    def gauged(self, gauge: Gauge) -> JaxEngine:
+        old, devices = self.step, list(self.step.layout.mesh.devices.flat)
+        return JaxEngine(CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=gauge, devices=devices))
+
+    def place(self, tree: Any) -> Any:
+        return self.step.place(tree)
+
+    def rate_at(self, time: float) -> float:
+        return self.step.rate_at(time)
+
+    def abstract_state(self, hyper: Mapping[str, float]) -> State:
+        return self.step.abstract_state(hyper)
+
+    def constants(self, state: State) -> dict[str, float]:
+        return {name: float(value) for name, value in state.hyper.items()}
+
+    def with_constants(self, state: State, hyper: Mapping[str, float]) -> State:
+        now = self.step.hyper(hyper)
+        return state._replace(hyper=self.step.place({**state.hyper, **now}))
+
+    def copy(self, state: State) -> State:
+        return copied(state)
+
+    def to_host(self, state: State) -> State:
+        # A copy: what JAX answers for an array in CPU memory is a view of a buffer that the next step may reuse.
+        return jax.tree.map(lambda leaf: np.array(leaf), state)
+
+    def params(self, state: State) -> Any:
+        return state.params
+
+    def evaluate(self, state: State, rows: Any, prefix: str = "valid_") -> dict[str, float]:
+        return self._evaluator(state, rows, prefix=prefix)
+
+    def predict(self, state: State, x: Any) -> np.ndarray:
+        return self._evaluator.predict(state, x)
+
+    def losses(self, state: State, rows: Any) -> np.ndarray:
+        return self._each(state, rows)
+
+    def sharpness(self, state: State, rows: Any) -> float:
+        return self._sharpness(state, rows)
+
+    def probe(
+        self, feed: Feed, pilot: BatchSpec, *, hyper: Mapping[str, float], seed: int = 0, meter: Meter | None = None
+    ) -> CompiledProbe:
+        return CompiledProbe(self.step, feed, pilot, hyper, seed, meter)
+
+    def trials(
+        self, data: Any, weight: Any, folds: Sequence[np.ndarray], sizes: Sequence[int], micro_size: int | None
+    ) -> Trials:
+        return Trials(self.step, data, weight, folds, sizes, micro_size)
+
+    def rebase(self) -> Callable[[State, Any, BatchSpec, int], State]:
+        require_rebasable(self.step.objective, self.step.optimizer)
+        return self.step.rebase
+
+    def require_independent(self, rows: Any) -> None:
+        require_independent(self.step.objective, rows)
+
+    def output_width(self, x: Any) -> int | None:
+        return output_width(self.step.objective, x)
