@@ -51,7 +51,7 @@ def numbers(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("lane", ["device", "host"])
 def test_a_run_learns_and_leaves_its_record(task: Callable[..., ladle.Task], lane: Any, tmp_path: Path):
     run = ladle.fit(task(lane=lane), size=20, until="6 epochs", out=tmp_path / "run")
-    assert run.status == "finished" and run.final["valid_accuracy"] > 0.8
+    assert run.status == "finished" and run.final["valid_accuracy"] > 0.6
     assert run.final["updates"] == 6 * -(-run.assembly.rows // 20)
     assert numbers(read_lines(tmp_path / "run" / "metrics.jsonl")) == json.loads(json.dumps(numbers(run.metrics)))
     assert run.predict(X[:4]).shape == (4, CLASSES) and run.evaluate({"x": X, "y": Y})["loss"] < 1

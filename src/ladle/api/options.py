@@ -81,10 +81,10 @@ def _from_file(text: str) -> Task:
     path, name = Path(file), name or "task"
     if not path.is_file():
         raise ArgumentError(must("data", "be an existing file", file, "there is none of that name", "file.py:task"))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[spec.name] = module
     sys.path.insert(0, str(path.parent.resolve()))  # its own imports work as if it were run
     try:
         spec.loader.exec_module(module)
@@ -115,6 +115,13 @@ def _from_file(text: str) -> Task:
             )
         )
     return task
+
+
+def _module_name(path: Path) -> str:
+    """The file's own name, unless a module of that name is loaded already: a task in random.py takes no one's place."""
+    loaded = sys.modules.get(path.stem)
+    same = getattr(loaded, "__file__", None) == str(path)
+    return path.stem if loaded is None or same else f"task_in_{path.stem}"
 
 
 def _line_in(error: BaseException, path: Path) -> str:

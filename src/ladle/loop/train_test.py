@@ -293,7 +293,9 @@ def test_each_window_is_prepared_before_the_clock_runs(feed):
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_second_moment_follows_each_change_of_size_and_its_line_says_so(asked):
     step, policy = LeastSquares(), Table(((0, 5, 4), (10, 10, 4), (N, 10, 8), (2 * N, 3, 4)))
-    found = list(train(begin(policy, step), FEEDS["host"], step, policy, Until(epochs=3), rebase=step.rebase if asked else None))
+    found = list(
+        train(begin(policy, step), FEEDS["host"], step, policy, Until(epochs=3), rebase=step.rebase if asked else None)
+    )
     assert step.rebased == ([(5, 10), (10, 3)] if asked else [])
     assert [line["examples"] for line, _ in found if line.get("rebased")] == ([N, 3 * N] if asked else [])
 
