@@ -65,7 +65,8 @@ class JaxEngine:
         return self.step.abstract_state(hyper)
 
     def constants(self, state: State) -> dict[str, float]:
-        return {name: float(value) for name, value in state.hyper.items()}
+        inside = {name: float(value) for name, value in state.hyper.items()}
+        return {**inside, "lr": inside["lr"] * self.step.optimizer.unit}
 
     def with_constants(self, state: State, hyper: Mapping[str, float]) -> State:
         now = self.step.hyper(hyper)

@@ -13,6 +13,7 @@ from optax import contrib
 
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.jax import layerwise
+from ladle.jax.transformation import own_rate
 
 Hyper = Mapping[str, Any]
 
@@ -23,13 +24,15 @@ class Optimizer:
 
     `make(hyper)` is called inside the compiled program with traced numbers, so that a change of `b2` or
     `weight_decay` compiles nothing. `hyper` holds their starting values; `lr` the default learning rate, or None
-    when the transformation brings its own.
+    when the transformation brings one of its own that cannot be read.
+    - `unit`: the rate that `make` has inside, one for the named ones: its steps are multiplied by `lr / unit`.
     """
 
     name: str
     make: Callable[[Hyper], optax.GradientTransformation]
     hyper: Mapping[str, float] = field(default_factory=dict)
     lr: float | None = None
+    unit: float = 1.0
 
 
 def _sgd(hyper: Hyper) -> optax.GradientTransformation:
@@ -152,9 +155,9 @@ def optimizer_named(
 ) -> Optimizer:
     """The optimiser of that name with `hyper` over its defaults, or a wrapper around any optax transformation.
 
-    A transformation of the user's keeps its own learning rate; ladle then multiplies its updates by the
-    learning-rate factor alone. An `Optimizer` is taken as it is, with `hyper` over its own. Raises `ArgumentError` for
-    unknown names and constants.
+    A transformation of the user's keeps its own learning rate, which is `lr` where it can be read
+    (`ladle.jax.transformation`). An `Optimizer` is taken as it is, with `hyper` over its own. Raises `ArgumentError`
+    for unknown names and constants.
 
     >>> optimizer_named("adam", {"b2": 0.99}).hyper["b2"]
     0.99
@@ -172,7 +175,8 @@ def optimizer_named(
                     "'adam'",
                 )
             )
-        return Optimizer("custom", _Constant(optimizer), dict(hyper or {}), None)
+        rate = own_rate(optimizer)
+        return Optimizer("custom", _Constant(optimizer), dict(hyper or {}), rate, unit=rate or 1.0)
     if optimizer not in BY_NAME:
         raise ArgumentError(
             must(

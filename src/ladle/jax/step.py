@@ -119,9 +119,10 @@ class CompiledStep:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
 
     def hyper(self, over: Mapping[str, float] | None = None) -> dict[str, np.ndarray]:
-        """The optimiser's constants with `lr`, as arrays of the program."""
+        """The constants as arrays of the program; `lr` in units of the rate that the optimiser has inside."""
         lr = 1.0 if self.optimizer.lr is None else self.optimizer.lr
         values = {**self.optimizer.hyper, "lr": lr, **(over or {})}
+        values["lr"] = values["lr"] / self.optimizer.unit
         return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
     def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
