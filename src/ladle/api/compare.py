@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from ladle.api.fit import fit
 from ladle.api.plan import plan as make_plan
 from ladle.api.run import Run
 from ladle.api.task import Task
+from ladle.api.until import require_measured
 from ladle.core import record
 from ladle.core.duration import Until
-from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.errors import ArgumentError, DivergedWarning, RunError, must
 from ladle.core.plan import Plan
+from ladle.core.protocols import Sink
 from ladle.core.spec import BatchSpec
-from ladle.monitor.console import Console, console
+from ladle.monitor.console import console
 from ladle.planner.sweep import FACTORS, best_rate, sweep
 from ladle.planner.variance import gradient_variance
 from ladle.report.table import text
@@ -73,7 +76,7 @@ def compare(
     lr: float | Literal["rule", "sweep"] = "rule",
     out: str | os.PathLike[str] | None = None,
     memory: int | str | None = None,
-    show: Console | bool = False,
+    show: Sink | bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Train `task` at each of `sizes` from the same initial parameters with the same seeds and budget.
@@ -88,10 +91,10 @@ def compare(
     variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
     generalisation gap (validation minus training loss, both in eval mode) and how busy the device was.
     """
-    until = Until.parse(until)
     if seeds < 1:
         raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "--seeds 3"))
     assembly = task if isinstance(task, Assembly) else assemble(task)
+    until = require_measured(Until.parse(until), assembly)
     wanted = _unique(sizes, assembly.rows)
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -104,15 +107,7 @@ def compare(
     entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
     if folder is not None:
         record.make_folder(folder)
-    runs: list[list[Run]] = []
-    for number, entrant in enumerate(entrants):
-        same = next((i for i in range(number) if entrants[i].same(entrant)), None)
-        if same is not None:
-            monitor.message(f"{entrant.name}: the same as {entrants[same].name}")
-            runs.append(runs[same])
-            continue
-        monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}")
-        runs.append([_train(assembly, entrant, until, seed, folder) for seed in range(seeds)])
+    runs = _runs(assembly, entrants, seeds, until, folder, monitor)
     monitor.message("measuring memory, gradient variance and sharpness")
     with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.
         peaks = background.submit(_peaks, assembly, entrants)
@@ -163,19 +158,37 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
     return _Entrant(name, spec, best_rate(found) or rate, hyper, found)
 
 
+def _runs(
+    assembly: Assembly, entrants: Sequence[_Entrant], seeds: int, until: Until, folder: Path | None, monitor: Sink
+) -> list[list[Run]]:
+    """All runs, by entrant and seed. The sizes of one seed go in turns: the machine's drift is then in the spread."""
+    first = [next(i for i, other in enumerate(entrants) if other.same(one)) for one in entrants]
+    for entrant, of in zip(entrants, first, strict=True):
+        same = "" if entrants[of] is entrant else f", the same as {entrants[of].name}"
+        monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}{same}")
+    runs: list[list[Run]] = [[] for _ in entrants]
+    for seed in range(seeds):
+        for number, entrant in enumerate(entrants):
+            if first[number] == number:
+                runs[number].append(_train(assembly, entrant, until, seed, folder))
+    return [runs[of] for of in first]
+
+
 def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folder: Path | None) -> Run:
-    run = fit(
-        assembly,
-        size=entrant.spec.size,
-        micro_size=entrant.spec.micro_size,
-        until=until,
-        lr=entrant.lr,
-        hyper=entrant.hyper,
-        seed=seed,
-        out=None if folder is None else folder / f"{entrant.name}-seed{seed}",
-        checkpoints=False,
-        facts={"name": entrant.name},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergedWarning)  # The table says it.
+        run = fit(
+            assembly,
+            size=entrant.spec.size,
+            micro_size=entrant.spec.micro_size,
+            until=until,
+            lr=entrant.lr,
+            hyper=entrant.hyper,
+            seed=seed,
+            out=None if folder is None else folder / f"{entrant.name}-seed{seed}",
+            checkpoints=False,
+            facts={"name": entrant.name},
+        )
     if run.status == "interrupted":
         raise KeyboardInterrupt
     return run

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ladle.api.compare import _speed, _unique
+import ladle.api.compare as compare_
+from ladle.api.compare import _Entrant, _speed, _unique
+from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
+from ladle.core.spec import BatchSpec
+from ladle.monitor.console import Quiet
 
 
 def test_the_speed_of_several_seeds_is_a_ratio_of_sums():
@@ -15,3 +21,18 @@ def test_the_speed_of_several_seeds_is_a_ratio_of_sums():
 def test_a_bad_size_is_refused_by_the_name_of_the_option():
     with pytest.raises(ArgumentError, match=r"sizes must be a whole number or 'full'; got 'x'.* try --sizes 64"):
         _unique(["64", "x"], 100)
+
+
+def test_sizes_of_one_seed_are_run_in_turns(monkeypatch: pytest.MonkeyPatch):
+    """So that what the machine does meanwhile is inside the spread of the seeds, not between the sizes."""
+    trained: list[tuple[str, int]] = []
+
+    def train(assembly: Any, entrant: _Entrant, until: Until, seed: int, folder: Any) -> tuple[str, int]:
+        trained.append((entrant.name, seed))
+        return trained[-1]
+
+    monkeypatch.setattr(compare_, "_train", train)
+    sizes = [_Entrant(name, BatchSpec(size, size), 0.1, {}) for name, size in (("8", 8), ("4", 4), ("planned", 8))]
+    found = compare_._runs(None, sizes, 2, Until(epochs=1), None, Quiet())  # type: ignore[arg-type]
+    assert trained == [("8", 0), ("4", 0), ("8", 1), ("4", 1)]
+    assert found == [[("8", 0), ("8", 1)], [("4", 0), ("4", 1)], [("8", 0), ("8", 1)]]

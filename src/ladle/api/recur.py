@@ -7,6 +7,7 @@ import math
 import os
 import re
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from ladle.api.assembly import REFERENCE_SIZE, Assembly, assemble
 from ladle.api.fit import fit
 from ladle.api.run import Run
 from ladle.api.task import Task
+from ladle.api.until import require_measured
 from ladle.core import record
 from ladle.core.consumption import Consumption
 from ladle.core.duration import Until
-from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.protocols import Meter
 from ladle.core.spec import require_count
 from ladle.energy.meter import best_meter
@@ -138,17 +140,19 @@ def recur(
     bounded = until if limit is None else replace(until, seconds=min(until.seconds or math.inf, limit))
     meter.start()
     try:
-        run = fit(
-            assembly,
-            size=pick.size,
-            lr=_rate(assembly, pick.size),
-            until=bounded,
-            seed=seed + number - 1,
-            out=at,
-            checkpoints=False,
-            show=show,
-            facts={"reason": pick.reason, **(facts or {})},
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DivergedWarning)  # The job's outcome says it.
+            run = fit(
+                assembly,
+                size=pick.size,
+                lr=_rate(assembly, pick.size),
+                until=bounded,
+                seed=seed + number - 1,
+                out=at,
+                checkpoints=False,
+                show=show,
+                facts={"reason": pick.reason, **(facts or {})},
+            )
     finally:
         used = meter.stop()
     if run.status == "interrupted":
@@ -215,13 +219,10 @@ def _with_target(until: str | Until) -> Until:
 
 
 def _target(until: Until, assembly: Assembly) -> str:
-    """The target in words. Raises where it is a validation metric that is not measured: every job would miss it."""
-    assert until.target is not None
-    known = {f"valid_{name}" for name in ("loss", *assembly.objective.metrics)} if assembly.valid is not None else set()
-    if until.target.metric.startswith("valid_") and until.target.metric not in known:
-        why = "no job could reach it"
-        raise ArgumentError(must("until", "name a measured metric", until.target.metric, why, nearest("", known)))
-    return f"{until.target.metric} {'>=' if until.target.at_least else '<='} {until.target.value:g}"
+    """The target in words. Raises where it is a metric that is not measured: every job would miss it."""
+    target = require_measured(until, assembly).target
+    assert target is not None
+    return f"{target.metric} {'>=' if target.at_least else '<='} {target.value:g}"
 
 
 def _told(assembly: Assembly) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def test_jobs_of_another_task_are_another_folder(plane: Assembly, tmp_path: Path
     [
         ({"until": "20 epochs"}, "until must hold a target"),
         ({"until": "valid_loss <= 0.01"}, "until must hold a bound"),
-        ({"until": "valid_acuracy >= 0.9, 1 epochs"}, "until must name a measured metric; got 'valid_acuracy'"),
+        ({"until": "valid_acuracy >= 0.9, 1 epochs"}, "until must have a target that is measured; got 'valid_acuracy'"),
         ({"sizes": "8,x"}, "sizes must name batch sizes"),
         ({"sizes": "9..15"}, "sizes must name batch sizes"),
         ({"sizes": "0"}, "sizes must name batch sizes"),

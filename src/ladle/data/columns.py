@@ -12,7 +12,7 @@ Mean, sd, median and levels come from the training rows alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -94,7 +94,8 @@ def to_data(
         *left_out,
         *describe_split(goal, parts, valid=valid, seed=seed),
     )
-    return assemble(table.name, goal, parts, inputs, cardinalities=cardinalities, notes=notes)
+    made = assemble(table.name, goal, parts, inputs, cardinalities=cardinalities, notes=notes)
+    return replace(made, target=name)
 
 
 def choose_target(table: Table, target: str | None) -> tuple[str, str]:

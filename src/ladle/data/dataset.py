@@ -36,6 +36,7 @@ class Data:
     - `digest`: sha256 over names, types, shapes and bytes of `train`, `valid` and `weight`.
     - `weight`: `f32[rows]`, how much each training row counts in the loss, or `None` where all count one. Validation
       and reported losses of a part count every row once.
+    - `target`: name of the target column, where it has one.
     - `target_mean`, `target_sd`: of the training part, in the target's own unit; 0 and 1 for classification.
     """
 
@@ -53,6 +54,7 @@ class Data:
     cardinalities: tuple[int, ...] = ()
     target_mean: float = 0.0
     target_sd: float = 1.0
+    target: str | None = None
 
     @property
     def rows(self) -> int:

@@ -30,6 +30,9 @@ PILOT_MICRO = 16
 """Rows per micro-batch of the pilot, at most: few, so that an update has many; the same, so that one program serves."""
 
 PILOT_SIZE = 512
+FEWEST_ROWS = 32
+"""Below, the same few rows would be measured over and over: a narrow interval around a number that means nothing."""
+
 FEWEST_UPDATES = 8
 FIRST_UPDATES = 32
 PILOT_EPOCHS = 32
@@ -143,8 +146,9 @@ def measure_noise(
     `PILOT_EPOCHS` passes over the data, and `budget_seconds` by the throughput `line`; 8 updates are always run.
     """
     spec = pilot_spec(rows, top)
-    if spec is None:
-        return Pilot(NoiseScale.unknown(), "not measured: one row has no spread")
+    if spec is None or rows < FEWEST_ROWS:
+        why = "one row has no spread" if rows < 2 else f"{rows} rows are too few to tell their spread from their mean"
+        return Pilot(NoiseScale.unknown(), f"not measured: {why}")
     seconds = line.seconds(spec.micro_size) * spec.micro_steps if line else 0.0
     affordable = min(PILOT_EPOCHS * rows / spec.size, budget_seconds / seconds if seconds > 0 else math.inf)
     updates = max(int(min(FIRST_UPDATES, affordable)), FEWEST_UPDATES)

@@ -63,3 +63,10 @@ def test_accumulation_is_told_apart_under_a_disturbance():
     probe = Disturbed(update_seconds=0.03, micro_seconds=0.01, slower=lambda request, size: 1.0 + 4.0 * (request < 3))
     found = measure_accumulation(probe, 64, rows=10**6)
     assert (found.fixed_seconds, found.micro_seconds) == pytest.approx((0.03, 0.0164))
+
+
+@pytest.mark.parametrize("rows", [2, 31])
+def test_a_few_rows_measured_over_and_over_resolve_nothing(rows: int):
+    """Their interval is as narrow as one likes, around a number that is of these rows alone."""
+    pilot = measure_noise(FakeProbe(), rows=rows, top=1024)
+    assert pilot.noise.verdict == "unresolved" and f"{rows} rows are too few" in pilot.method
