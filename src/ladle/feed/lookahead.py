@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import Any
 
 from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.spec import require_count
+from ladle.feed.workers import context_for
 
 
 def free_threaded() -> bool:
@@ -133,9 +133,8 @@ def _executor(job: Callable[[Any], Any], workers: int, processes: bool) -> tuple
         return None, job
     if not processes:
         return ThreadPoolExecutor(workers, thread_name_prefix="ladle-read"), job
-    # Spawned, not forked: a fork of a process with threads (JAX has them) may never wake up.
-    context = get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_install, initargs=(job,)), _run_here
+    pool = ProcessPoolExecutor(workers, mp_context=context_for(job), initializer=_install, initargs=(job,))
+    return pool, _run_here
 
 
 def _shut(executor: Executor) -> None:

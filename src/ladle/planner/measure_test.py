@@ -13,7 +13,7 @@ from ladle.core.explain import explain
 from ladle.core.spec import BatchSpec
 from ladle.planner.choose import choose
 from ladle.planner.fakes_test import FakeProbe
-from ladle.planner.measure import TURNS, measure_accumulation, measure_speed
+from ladle.planner.measure import TURNS, measure_accumulation, measure_noise, measure_speed
 
 
 @dataclass
