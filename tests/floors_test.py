@@ -204,6 +204,24 @@ def test_the_package_is_folders_with_a_sentence_each():
         assert ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"))), folder
 
 
+LINES = 350
+"""Of a file, at most: past that it holds more than one concept."""
+
+
+def depth(node: ast.AST, level: int = 0) -> int:
+    """How deep functions stand inside functions below `node`."""
+    inner = [level]
+    for child in ast.iter_child_nodes(node):
+        inner.append(depth(child, level + isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)))
+    return max(inner)
+
+
+@pytest.mark.parametrize("file", sources(PACKAGE))
+def test_files_are_short_and_functions_not_deep(file: str):
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    assert text.count("\n") <= LINES and depth(ast.parse(text)) <= 2
+
+
 def tree(folder: Path, **files: str) -> Path:
     """A package with two files in core and two rooms, and `files` on top; `jax__step` stands for jax/step.py."""
     start = {"core__spec": "import numpy as np", "core__errors": "", "jax____init__": "", "feed____init__": ""}

@@ -17,8 +17,10 @@ from ladle.core.carry import Carry
 from ladle.core.duration import Until
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
-from ladle.feed.order import Permuted, Stratified, Weighted
+from ladle.feed.order import Permuted
 from ladle.feed.resident import ResidentFeed
+from ladle.feed.stratified import Stratified
+from ladle.feed.weighted import Weighted
 from ladle.jax.objective import of_functions
 from ladle.jax.optimizer import optimizer_named
 from ladle.jax.rate import rate_from_text

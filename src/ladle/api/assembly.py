@@ -18,8 +18,8 @@ from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
 from ladle.core.spec import BatchSpec, rung_for
 from ladle.feed.arrays import Arrays, leaves
 from ladle.feed.host import HostFeed
-from ladle.feed.order import Sequential, order_named
-from ladle.feed.orders import order_of
+from ladle.feed.order import Sequential
+from ladle.feed.orders import order_named, order_of
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
 

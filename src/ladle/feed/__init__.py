@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ladle.feed.mixture import Mixture
     from ladle.feed.neighbours import Neighbours
     from ladle.feed.nest import Graphs, Nested, PadGraphs, PadNested
-    from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
+    from ladle.feed.order import Permuted, Sequential
     from ladle.feed.pack import Packed, Weighed, next_tokens
     from ladle.feed.packing import pack
     from ladle.feed.pad import Pad
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ladle.feed.source.shards import TarShards
     from ladle.feed.source.subset import Chosen
     from ladle.feed.source.tokens import Tokens, text_tokens
+    from ladle.feed.stratified import Stratified
     from ladle.feed.stream.decode import Numbers
     from ladle.feed.stream.directory import DirectoryStream
     from ladle.feed.stream.feed import StreamFeed
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from ladle.feed.stream.kafka_log import KafkaTopic
     from ladle.feed.stream.postgres_log import PostgresTable
     from ladle.feed.stream.redis_log import RedisStream
+    from ladle.feed.weighted import Weighted
 
 __all__ = [
     "Arrays", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
@@ -78,7 +80,9 @@ _HOMES = {
     "mixture": "Mixture",
     "neighbours": "Neighbours",
     "nest": "Graphs Nested PadGraphs PadNested",
-    "order": "Permuted Sequential Stratified Weighted",
+    "order": "Permuted Sequential",
+    "stratified": "Stratified",
+    "weighted": "Weighted",
     "pack": "Packed Weighed next_tokens",
     "packing": "pack",
     "pad": "Pad",

@@ -13,7 +13,7 @@ from ladle.core.seed import seed_words
 from ladle.core.spec import require_count
 from ladle.feed.bijection import host_while, permute, round_keys, sides
 from ladle.feed.keys import BALANCED, ROUNDS_OF_CLASSES, for_each, stream
-from ladle.feed.order import checked_labels
+from ladle.feed.stratified import checked_labels
 
 BLOCK = 4096
 """Positions evaluated at once: enough to make the cost per call vanish."""

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
 from ladle.feed.bucket import Bucketed
-from ladle.feed.order import Permuted, Sequential, Weighted
+from ladle.feed.order import Permuted, Sequential
+from ladle.feed.weighted import Weighted
 
 LENGTHS = np.random.default_rng(0).integers(0, 50, 101)
 

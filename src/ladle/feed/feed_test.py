@@ -18,8 +18,10 @@ from ladle.core.errors import ArgumentError, DataError
 from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
-from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
+from ladle.feed.order import Permuted, Sequential
 from ladle.feed.resident import ResidentFeed
+from ladle.feed.stratified import Stratified
+from ladle.feed.weighted import Weighted
 
 N = 101
 SOURCE = Arrays(

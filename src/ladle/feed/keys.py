@@ -8,7 +8,10 @@ import numpy as np
 
 from ladle.feed.bijection import finalise
 
-# Streams begin where those of `ladle.feed.order` (0, 1, and from 2 on one for each class) do not come.
+PERMUTED, WEIGHTED, STRATIFIED = (np.array([stream], np.uint32) for stream in range(3))
+"""What keys are for, so that no two uses share one. Classes of a stratified order are numbered on from the last."""
+
+# The others begin where those do not come.
 BLOCKS = 0x19DA_0224
 """Blocks of a block order, and the rows of its windows, which hash in one more link: the window."""
 BUCKETS = 0x8000_0000

@@ -37,7 +37,7 @@ from ladle.feed.host import HostFeed
 from ladle.feed.mixture import Mixture
 from ladle.feed.neighbours import Neighbours
 from ladle.feed.nest import Nested, PadNested
-from ladle.feed.order import Permuted, Sequential, Stratified, Weighted
+from ladle.feed.order import Permuted, Sequential
 from ladle.feed.pack import Packed, Weighed
 from ladle.feed.pad import Pad
 from ladle.feed.prefetch import PrefetchedFeed
@@ -50,6 +50,8 @@ from ladle.feed.source.memmap_test import mapped_feed
 from ladle.feed.source.parquet_test import parquet_feed
 from ladle.feed.source.sequences import Sequences
 from ladle.feed.source.subset import Chosen
+from ladle.feed.stratified import Stratified
+from ladle.feed.weighted import Weighted
 
 N = 53
 SOURCE = Arrays(

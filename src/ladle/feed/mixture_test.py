@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
 from ladle.feed.mixture import PERIOD, Mixture, _whole_shares
-from ladle.feed.order import Permuted, Sequential, Weighted
+from ladle.feed.order import Permuted, Sequential
+from ladle.feed.weighted import Weighted
 
 SIZES = {"a": 50, "b": 7, "c": 23, "d": 1}
 FIRST = dict(zip(SIZES, np.cumsum([0, *SIZES.values()]).tolist(), strict=False))

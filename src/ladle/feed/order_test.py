@@ -16,7 +16,9 @@ from jax import lax
 from ladle.core.errors import ArgumentError
 from ladle.feed.bijection import _add, finalise, host_while
 from ladle.feed.layout import interleave
-from ladle.feed.order import BLOCK, Permuted, Sequential, Stratified, Weighted
+from ladle.feed.order import BLOCK, Permuted, Sequential
+from ladle.feed.stratified import Stratified
+from ladle.feed.weighted import Weighted
 
 rng = np.random.default_rng(0)
 SKEWED = np.repeat(np.arange(7), [400, 300, 150, 90, 40, 19, 1])

@@ -10,7 +10,11 @@ import numpy as np
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.core.protocols import Order, Source
 from ladle.feed.blocks import Blocks
-from ladle.feed.order import ORDERS, Permuted, Sequential, order_named
+from ladle.feed.order import Permuted, Sequential
+from ladle.feed.stratified import Stratified
+
+ORDERS = ("permuted", "sequential", "stratified")
+"""Orders that need no more than the data. `Weighted` also needs weights, so it has no name."""
 
 WORDS = ("auto", "blocks", *ORDERS)
 
@@ -42,3 +46,20 @@ def order_of(order: str | Order | Callable[[int], Order], source: Source, seed: 
             raise ArgumentError(must("labels", "be given with order='stratified'", None, why, "labels=y"))
         return order_named(order, np.asarray(labels), seed)
     return Sequential(len(source)) if order == "sequential" else Permuted(len(source), seed)
+
+
+def order_named(name: str, labels: np.ndarray, seed: int) -> Order:
+    """The order of that name over as many examples as there are `labels`. Raises `ArgumentError`.
+
+    >>> order_named("sequential", np.zeros(4), seed=0).ids(3, 3).tolist()
+    [3, 0, 1]
+    """
+    if name not in ORDERS:
+        why = "ladle knows these (a function `seed -> order` may be any other)"
+        raise ArgumentError(must("order", "be a known name", name, why, nearest(str(name), ORDERS)))
+    if name == "stratified":
+        if labels.dtype.kind == "f":
+            why = "amounts have no classes to keep in proportion"
+            raise ArgumentError(must("order", "be of classes", name, why, "'permuted'"))
+        return Stratified(labels, seed)
+    return Sequential(len(labels)) if name == "sequential" else Permuted(len(labels), seed)

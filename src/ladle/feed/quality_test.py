@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ladle.core.errors import ArgumentError
-from ladle.feed.order import Permuted, Sequential, Stratified
+from ladle.feed.order import Permuted, Sequential
 from ladle.feed.quality import agreement, correlation, place_correlation, position_chi_square, variance_ratio
+from ladle.feed.stratified import Stratified
 
 rng = np.random.default_rng(0)
 

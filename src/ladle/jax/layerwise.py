@@ -87,14 +87,14 @@ def lars(
         _layers(params, excluded, stacked_axes)
         return optax.TraceState(jax.tree.map(jnp.zeros_like, params))
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, optax.TraceState]:
-        def velocity(layer: Layer, v: jax.Array, g: jax.Array, w: jax.Array) -> jax.Array:
-            v32, g, w = (leaf.astype(jnp.float32) for leaf in (v, g, w))
-            decay = jnp.float32(0 if layer.excluded else weight_decay)
-            size = _norm(w, layer)
-            local = trust_coefficient * _ratio(size, _norm(g, layer) + decay * size, layer)
-            return (momentum * v32 + rate * local * (g + decay * w)).astype(v.dtype)
+    def velocity(layer: Layer, v: jax.Array, g: jax.Array, w: jax.Array) -> jax.Array:
+        v32, g, w = (leaf.astype(jnp.float32) for leaf in (v, g, w))
+        decay = jnp.float32(0 if layer.excluded else weight_decay)
+        size = _norm(w, layer)
+        local = trust_coefficient * _ratio(size, _norm(g, layer) + decay * size, layer)
+        return (momentum * v32 + rate * local * (g + decay * w)).astype(v.dtype)
 
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, optax.TraceState]:
         trace = _each(velocity, _layers(params, excluded, stacked_axes), state.trace, updates, params)
         return jax.tree.map(jnp.negative, trace), optax.TraceState(trace)
 
@@ -130,16 +130,16 @@ def lamb(
         _layers(params, excluded, stacked_axes)
         return adam.init(params)
 
+    def step(layer: Layer, r: jax.Array, w: jax.Array) -> jax.Array:
+        wide = w.astype(jnp.float32)
+        r = r.astype(jnp.float32) + jnp.float32(0 if layer.excluded else weight_decay) * wide
+        phi = jnp.clip(_norm(wide, layer), low, high)
+        return (-rate * _ratio(phi, _norm(r, layer), layer) * r).astype(w.dtype)
+
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         direction, state = adam.update(updates, state)
         if not bias_correction:
             direction = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), state.mu, state.nu)
-
-        def step(layer: Layer, r: jax.Array, w: jax.Array) -> jax.Array:
-            wide = w.astype(jnp.float32)
-            r = r.astype(jnp.float32) + jnp.float32(0 if layer.excluded else weight_decay) * wide
-            phi = jnp.clip(_norm(wide, layer), low, high)
-            return (-rate * _ratio(phi, _norm(r, layer), layer) * r).astype(w.dtype)
 
         return _each(step, _layers(params, excluded, stacked_axes), direction, params), state
 

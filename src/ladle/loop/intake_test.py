@@ -12,7 +12,8 @@ from ladle.core.seen import Seen
 from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
-from ladle.feed.order import Permuted, Weighted
+from ladle.feed.order import Permuted
+from ladle.feed.weighted import Weighted
 from ladle.loop.intake import Intake
 
 N = 10
