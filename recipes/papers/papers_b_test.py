@@ -13,7 +13,7 @@ import shallue2019
 import you2017
 
 from ladle.core.hyperbola import fit_hyperbola
-from ladle.critical.definitions import definitions
+from ladle.critical.definition import definitions
 
 DATA = os.environ.get("LADLE_DATA")
 PAPERS = [masters2018, shallue2019, mccandlish2018, you2017]

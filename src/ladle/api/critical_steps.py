@@ -20,7 +20,7 @@ from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model
 from ladle.core.spec import BatchSpec, require_count, rung_for
 from ladle.critical.answer import Critical
-from ladle.critical.definitions import definitions, fewest_examples
+from ladle.critical.definition import definitions, fewest_examples
 from ladle.critical.reach import Tuned, steps_to, tuned
 from ladle.monitor.console import Console, console
 

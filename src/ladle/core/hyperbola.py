@@ -1,6 +1,6 @@
 """Fits to measured tables "batch size, steps to a target": the hyperbola, a power law, and which of them fits better.
 
-What the published definitions of a critical batch size make of a fit: `critical/definitions.py`.
+What the published definitions of a critical batch size make of a fit: `critical/definition.py`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
 from ladle.core.hyperbola import FARTHEST, better_model, fit_hyperbola, fit_power_law
-from ladle.critical.definitions import share_size
+from ladle.critical.definition import share_size
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
 
 SIZES = [2.0**i for i in range(6, 15)]

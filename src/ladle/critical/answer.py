@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ladle.core import record
 from ladle.core.errors import ArgumentError, must
-from ladle.critical.definitions import Definition
+from ladle.critical.definition import Definition
 
 Kind = Literal["branches", "steps to target"]
 

@@ -9,7 +9,7 @@ import pytest
 from ladle.core.errors import ArgumentError
 from ladle.core.record import CRITICAL_FILE
 from ladle.critical.answer import Critical, interval, points_of
-from ladle.critical.definitions import Definition
+from ladle.critical.definition import Definition
 from ladle.policy.phases import MeasuredWarmup
 
 ROW = {"factor": 1, "size": 16, "loss": 0.5, "verdict": "the run's own size"}

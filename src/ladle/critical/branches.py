@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.noise import student_t
-from ladle.critical.definitions import Definition
+from ladle.critical.definition import Definition
 
 MERRILL = "Merrill et al. 2025, arXiv 2505.23971"
 MARGIN = 0.01

@@ -1,1 +1,4 @@
-"""The loop, checkpoints and interrupts: ordinary code around pure parts."""
+"""The loop, checkpoints and interrupts: ordinary code around pure parts.
+
+Read `train.py` first (the loop, written once), then `checkpoint.py` (what survives a kill), then `intake.py`.
+"""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
 from ladle.core.hyperbola import fit_hyperbola
-from ladle.critical.definitions import (
+from ladle.critical.definition import (
     critical_from_share,
     definitions,
     examples_size,
