@@ -12,7 +12,7 @@ from ladle.api.rehearse import Setting, rehearse_texts, set_up
 from ladle.cli.main import run
 from ladle.core.plan import Evidence, Plan
 from ladle.core.record import read_json, write_json
-from ladle.policy.parse import EXAMPLES
+from ladle.policy.forms import EXAMPLES
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
 from ladle.quadratic.referee import Comparison
 

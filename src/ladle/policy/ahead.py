@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ladle.core.errors import ArgumentError, must
-from ladle.policy.adaptive import Range
 from ladle.policy.change import AnyCoupling, coupled
+from ladle.policy.range import Range
 from ladle.policy.segments import Segment
 
 Kind = TypeVar("Kind")

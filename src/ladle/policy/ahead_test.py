@@ -6,12 +6,14 @@ import pytest
 
 from ladle.core.errors import ArgumentError
 from ladle.core.scaling.coupling import Coupling
-from ladle.policy.adaptive import Range
+from ladle.policy.adascale import AdaScale
 from ladle.policy.ahead import coupling_of, largest_of, rate_size_of, require_policy, require_reach, within
-from ladle.policy.gains import AdaScale, Goodput
+from ladle.policy.goodput import Goodput
 from ladle.policy.laws_test import POLICIES
-from ladle.policy.resources import Retreating, Utilisation
-from ladle.policy.schedule import Steps
+from ladle.policy.range import Range
+from ladle.policy.retreat import Retreating
+from ladle.policy.steps import Steps
+from ladle.policy.utilisation import Utilisation
 
 SIZES = Range(32, 1024, micro_size=256)
 SDE = Coupling("sde", 32, {"b1": 0.9}, optimizer="adam")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from ladle.policy.adaptive import Range
+from ladle.policy.range import Range
 
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e\+?[0-9]{1,3})?"
 COUNT = rf"{NUMBER}[kmb]?"

@@ -15,9 +15,10 @@ from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec, rung_for
 from ladle.planner.throughput import ThroughputLine
 from ladle.policy.constant import Constant
-from ladle.policy.convergence import Plateau
-from ladle.policy.phases import Seesaw
-from ladle.policy.schedule import GrowInsteadOfDecay, Steps
+from ladle.policy.grow_instead_of_decay import GrowInsteadOfDecay
+from ladle.policy.plateau import Plateau
+from ladle.policy.seesaw import Seesaw
+from ladle.policy.steps import Steps
 from ladle.quadratic.dry_run import Rehearsal, rehearse
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
 from ladle.quadratic.readings import Meter

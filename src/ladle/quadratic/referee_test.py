@@ -9,7 +9,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
 from ladle.planner.throughput import ThroughputLine
 from ladle.policy.constant import Constant
-from ladle.policy.schedule import Geometric
+from ladle.policy.geometric import Geometric
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
 from ladle.quadratic.referee import Comparison, compare
 

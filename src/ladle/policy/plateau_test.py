@@ -6,7 +6,7 @@ import pytest
 
 from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError, RunError
-from ladle.policy.convergence import Plateau
+from ladle.policy.plateau import Plateau
 
 
 def sizes(policy: Plateau, losses: list[float | None], name: str = "valid_loss") -> list[int]:

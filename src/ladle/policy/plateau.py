@@ -11,12 +11,14 @@ from ladle.core.decision import Decision, Progress
 from ladle.core.duration import better_is_higher
 from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.spec import require_count
-from ladle.policy.adaptive import Range, moved, require_between
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.segments import require_at_least, require_growth
+from ladle.policy.move import moved
+from ladle.policy.range import Range
+from ladle.policy.refuse import require_at_least, require_between, require_growth
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
+
 
 BLANK: dict[str, Any] = {"best": None, "worse": 0, "cool": 0, "seen": None}
 """What it remembers of evaluations before the first."""

@@ -8,20 +8,10 @@ import pytest
 from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError, RunError
 from ladle.core.moments import Moments
-from ladle.policy.adaptive import Range
-from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow, diversity
+from ladle.policy.cabs import CABS
+from ladle.policy.range import Range
 
 SIZES = Range(16, 2048, micro_size=256)
-
-
-def test_divebatch_is_one_plus_the_noise_scale() -> None:
-    rng, (n, d) = np.random.default_rng(0), (12, 3)
-    x = rng.standard_normal((n, d)) + 0.3
-    mean = x.mean(0)
-    delta = (x**2).sum() / (x.sum(0) ** 2).sum()
-    phi = ((x - mean) ** 2).sum() / n / (mean @ mean)
-    assert n * delta == pytest.approx(17.005028, abs=5e-7)
-    assert diversity(phi) == pytest.approx(n * delta, rel=1e-12)
 
 
 def test_cabs_on_half_the_square_of_theta() -> None:
@@ -50,13 +40,8 @@ def test_cabs_goes_by_the_rate_in_force() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NoiseFollow((32, 64)), "sizes must be a ladle.policy.Range; got (32, 64)"),  # type: ignore[arg-type]
         (lambda: CABS("16..64", 0.1), "sizes must be a ladle.policy.Range"),  # type: ignore[arg-type]
-        (lambda: NoiseFollow(SIZES, 0), "scale must be above 0"),
-        (lambda: NoiseFollow(SIZES, coupling="cubic"), "cubic"),  # type: ignore[arg-type]
-        (lambda: NoiseFollow(SIZES, coupling=3), "coupling must be a rule or have a method at(size)"),  # type: ignore[arg-type]
         (lambda: CABS(SIZES, 0.0), "lr must be above 0"),
-        (lambda: DiveBatch(SIZES, -1), "delta must be above 0"),
     ],
 )
 def test_impossible_policies_are_one_clear_line(make: Any, message: str) -> None:

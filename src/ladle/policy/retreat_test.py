@@ -6,11 +6,12 @@ import pytest
 
 from ladle.core.decision import Clock, Progress
 from ladle.core.errors import ArgumentError
-from ladle.policy.adaptive import Range
+from ladle.policy.adascale import AdaScale
 from ladle.policy.constant import Constant
-from ladle.policy.gains import AdaScale
-from ladle.policy.resources import Retreating, Utilisation
-from ladle.policy.schedule import Steps
+from ladle.policy.range import Range
+from ladle.policy.retreat import Retreating
+from ladle.policy.steps import Steps
+from ladle.policy.utilisation import Utilisation
 
 
 def micro_sizes(policy: Any, used: list[float]) -> list[int]:
@@ -65,45 +66,14 @@ def test_without_a_limit_nothing_is_done() -> None:
     assert policy.decide(memory, Progress(100, reading={"memory_bytes": 1e12}))[1].spec.micro_size == 64
 
 
-def utilise(policy: Utilisation, windows: int, **reading: float) -> list[int]:
-    """Sizes of a machine that takes 0.02 + 1e-4 B seconds."""
-    memory, progress, seen = policy.init(None), Progress(), []
-    for _ in range(windows):
-        memory, decision = policy.decide(memory, progress)
-        size = decision.spec.size
-        seen.append(size)
-        seconds = 10 * (0.02 + 1e-4 * size)
-        counts = progress.examples + 10 * size, progress.updates + 10
-        progress = Progress(*counts, seconds=progress.seconds + seconds, reading={"window_seconds": seconds, **reading})
-    return seen
-
-
-def test_it_grows_while_doubling_pays() -> None:
-    # (400 + 2B) / (200 + 2B) >= 1.25 up to B = 300
-    assert utilise(Utilisation(Range(32, 4096, 64), gain=0.25), 8) == [32, 64, 128, 256, 512, 512, 512, 512]
-
-
-def test_waiting_for_data_or_a_full_machine_is_no_reason_to_grow() -> None:
-    assert utilise(Utilisation(Range(32, 4096, 64)), 3, data_wait_fraction=0.5) == [32, 32, 32]
-    busy = Utilisation(Range(32, 4096, 64), cores=2)
-    assert utilise(busy, 3, cpu_seconds=100.0) == [32, 32, 32]
-    assert utilise(busy, 3, cpu_seconds=0.1) == [32, 64, 128]
-
-
-def test_a_policy_and_a_range_are_what_they_are_called() -> None:
+def test_what_is_wrapped_is_a_policy() -> None:
     with pytest.raises(ArgumentError, match="policy must have methods init and decide; got 'noise 32..64'"):
         Retreating("noise 32..64")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match=r"sizes must be a ladle.policy.Range; got \(32, 64\)"):
-        Utilisation((32, 64))  # type: ignore[arg-type]
 
 
 def test_impossible_shares_are_one_line() -> None:
     with pytest.raises(ArgumentError, match="share must be above 0 and at most 1; got 1.5"):
         Retreating(Constant(64, 64), share=1.5)
-    with pytest.raises(ArgumentError, match="gain must be above 0"):
-        Utilisation(Range(32, 64, 64), gain=0)
-    with pytest.raises(ArgumentError, match="cores must be at least 1"):
-        Utilisation(Range(32, 64, 64), cores=0)
 
 
 def test_a_retreat_leaves_the_clock_of_its_policy_alone() -> None:

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError
 from ladle.core.moments import Moments
-from ladle.policy.adaptive import Range
+from ladle.policy.adascale import AdaScale, gain
 from ladle.policy.constant import Constant
-from ladle.policy.gains import AdaScale, Goodput, gain, goodput
-from ladle.policy.timing import Line, line_of, timed
 
 
 def test_adascale_and_pollux_are_one_identity() -> None:
@@ -74,54 +72,6 @@ def test_adascales_rate_moves_where_the_interval_says_so_alone() -> None:
     assert factors[-1] == pytest.approx(gain(8.0, 128, 1024), rel=0.01)
 
 
-def test_goodput_is_largest_at_the_closed_form() -> None:
-    line, noise = Line(0.02, 1e-4), 800.0
-    best = math.sqrt(noise * 200)
-    assert all(goodput(best, line, noise) > goodput(best * x, line, noise) for x in (0.5, 0.9, 1.1, 2))
-    assert max(range(1, 3000), key=lambda size: goodput(size, line, noise)) == 400
-    # Its efficiency is Pollux's, to a factor that no size changes.
-    ratio = goodput(1024, line, noise) / line.throughput(1024) / (goodput(128, line, noise) / line.throughput(128))
-    assert ratio == pytest.approx(0.508772, abs=5e-7)
-
-
-def test_goodput_stays_where_it_gains_less_than_it_is_asked_to() -> None:
-    policy, line = Goodput(Range(32, 4096, 256, most=100), 0.02, 1e-4), Line(0.02, 1e-4)
-    assert policy.best(32, line, 800.0) == 512  # 256 and 512 are next to the best size, 400
-    assert policy.best(256, line, 800.0) == 256
-    assert policy.best(512, line, 800.0) == 512
-    assert policy.best(1024, line, 800.0) == 512
-
-
-@given(fixed=st.floats(0, 0.1), each=st.floats(1e-7, 1e-2), sizes=st.sets(st.integers(1, 4096), min_size=2, max_size=5))
-def test_the_line_of_exact_times_is_exact(fixed: float, each: float, sizes: set[int]) -> None:
-    line = line_of({"times": {str(size): [3.0, 3 * (fixed + each * size)] for size in sizes}})
-    assert line is not None
-    for size in sizes:
-        assert line.seconds(size) == pytest.approx(fixed + each * size, rel=1e-6)
-
-
-def test_neither_part_of_the_line_is_below_zero() -> None:
-    falling = line_of({"times": {"10": [1.0, 0.5], "20": [1.0, 0.4]}})
-    steep = line_of({"times": {"10": [1.0, 0.1], "20": [1.0, 0.5]}})
-    assert falling is not None
-    assert steep is not None
-    assert falling.per_example_seconds == 0.0 < falling.fixed_seconds
-    assert steep.fixed_seconds == 0.0 < steep.per_example_seconds
-    assert line_of({"times": {"10": [1.0, 0.5]}}) is None
-    assert line_of({}) is None
-
-
-def test_windows_are_timed_under_the_size_they_ran_at() -> None:
-    memory = timed({"size": 64}, Progress(640, updates=10, seconds=1.0))
-    memory = timed({**memory, "size": 128}, Progress(1920, updates=20, seconds=2.6))
-    assert memory["times"] == {"64": [10, 1.0], "128": [10, pytest.approx(1.6)]}
-    assert timed(memory, Progress(1920, updates=20, seconds=2.6)) == memory
-
-
-def test_half_a_line_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="fixed_seconds must come with per_example_seconds"):
-        Goodput(Range(32, 64, 64), fixed_seconds=0.1)
-    with pytest.raises(ArgumentError, match="seconds must be above 0"):
-        Goodput(Range(32, 64, 64), 0.1, 0.0)
+def test_the_base_is_a_size() -> None:
     with pytest.raises(ArgumentError, match="base must be at least 1"):
         AdaScale(Constant(64, 64), base=0)

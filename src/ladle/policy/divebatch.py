@@ -1,0 +1,62 @@
+"""`DiveBatch`: the batch follows how diverse the gradients of the examples are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ladle.core.decision import Decision, Progress
+from ladle.policy.averages import absorb, noise_of
+from ladle.policy.change import AnyCoupling, Memory, require_coupling
+from ladle.policy.move import Wanted, follow_wanted
+from ladle.policy.range import Range, require_range
+from ladle.policy.reason import numbers, said
+from ladle.policy.refuse import require_between
+
+if TYPE_CHECKING:
+    from ladle.core.plan import Plan
+
+
+@dataclass(frozen=True)
+class DiveBatch:
+    """The batch follows how diverse the gradients of the examples are.
+
+        B = delta * n * Delta        Delta = sum_i |g_i|^2 / |sum_i g_i|^2,  so  n Delta = 1 + tr(Sigma)/|G|^2  exactly
+
+    Chen, Wang and Sundaram 2025: delta 0.1 to 1, the rate linear in the batch, and once an epoch. That last is
+    `Range(every=rows)`: by default it may move at every window.
+
+    >>> DiveBatch(Range(32, 1024, micro_size=256), delta=0.5).coupling
+    'linear'
+    """
+
+    sizes: Range
+    delta: float = 0.5
+    coupling: AnyCoupling = "linear"
+
+    needs: ClassVar = ("noise",)
+
+    def __post_init__(self) -> None:
+        require_range(self.sizes)
+        require_between("delta", self.delta, 0, 1e6, why="it multiplies the diversity", above=True)
+        require_coupling(self.coupling)
+
+    def init(self, plan: Plan | None) -> Memory:
+        return self.sizes.begin(plan)
+
+    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
+        memory = absorb(self.sizes, memory, progress)
+        noise = noise_of(self.sizes, memory)
+        inputs = {**numbers(noise), "diversity": diversity(noise.value)}
+        how: dict[str, Any] = {"kind": "divebatch", "why": said(noise), "inputs": inputs}
+        wanted = Wanted.of(noise, self.delta, plus=1.0)
+        return follow_wanted(self.sizes, memory, progress, wanted, coupling=self.coupling, **how)
+
+
+def diversity(noise: float) -> float:
+    """n Delta, the gradient diversity times the number of examples: 1 + noise scale.
+
+    >>> diversity(399.0)
+    400.0
+    """
+    return 1 + noise

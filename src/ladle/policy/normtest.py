@@ -1,0 +1,82 @@
+"""`NormTest`: the batch grows until the relative error of its gradient is small.
+
+The file is not called norm_test: files that end so are tests, and not part of the package.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ladle.core.decision import Decision, Progress
+from ladle.core.errors import ArgumentError, must
+from ladle.core.noise import NoiseScale
+from ladle.policy.averages import absorb, noise_of
+from ladle.policy.change import AnyCoupling, Memory, require_coupling
+from ladle.policy.move import Wanted, follow_wanted
+from ladle.policy.range import Range, require_range
+from ladle.policy.reason import numbers, said
+from ladle.policy.refuse import require_between
+
+if TYPE_CHECKING:
+    from ladle.core.plan import Plan
+
+
+@dataclass(frozen=True)
+class NormTest:
+    """The batch grows until the relative error of its gradient is at most `theta`.
+
+        B >= tr(Sigma) / (theta^2 q)        q = |G|^2                    estimator="unbiased"
+                                            q = |G|^2 + tr(Sigma) / B    estimator="biased": |g_B|^2 as it is
+
+    The biased one is what the paper computes; it asks for at most B / theta^2, and so never grows at theta >= 1. A
+    growing batch under this test gives a linear rate on strongly convex problems (Byrd, Chin, Nocedal and Wu 2012).
+
+    >>> policy = NormTest(Range(32, 1024, micro_size=256), theta=0.5)
+    >>> policy.asked(NoiseScale(400.0, 300.0, 600.0, "resolved"), batch=64).value
+    220.6896551724138
+    """
+
+    sizes: Range
+    theta: float = 0.5
+    estimator: Literal["biased", "unbiased"] = "biased"
+    coupling: AnyCoupling = "none"
+
+    needs: ClassVar = ("noise",)
+
+    def __post_init__(self) -> None:
+        require_range(self.sizes)
+        require_between("theta", self.theta, 0, 1e3, why="it is a relative error", above=True)
+        if self.estimator not in ("biased", "unbiased"):
+            why, remedy = "|G|^2 is estimated in one of two ways", "estimator='biased'"
+            raise ArgumentError(must("estimator", "be 'biased' or 'unbiased'", self.estimator, why, remedy))
+        require_coupling(self.coupling)
+
+    def asked(self, noise: NoiseScale, batch: int) -> Wanted:
+        """The size that the test asks for, with its interval, when it was made on batches of `batch`."""
+        ends = (noise.value, noise.low, noise.high)
+        if self.estimator == "unbiased":
+            return Wanted.of(noise, self.theta**-2)
+        return Wanted(*(norm_test(phi, batch, self.theta) for phi in ends))
+
+    def init(self, plan: Plan | None) -> Memory:
+        return self.sizes.begin(plan)
+
+    def decide(self, memory: Memory, progress: Progress, kind: str = "norm test") -> tuple[Memory, Decision]:
+        memory = absorb(self.sizes, memory, progress)
+        noise = noise_of(self.sizes, memory)
+        wanted = self.asked(noise, self.sizes.present(memory))
+        inputs = {**numbers(noise), "asked": wanted.value}
+        why = f"the norm test asks for {wanted.value:.3g}, {said(noise)}"
+        how: dict[str, Any] = {"kind": kind, "why": why, "inputs": inputs, "at_least": True}
+        return follow_wanted(self.sizes, memory, progress, wanted, coupling=self.coupling, **how)
+
+
+def norm_test(noise: float, batch: float, theta: float) -> float:
+    """What the biased norm test asks for on batches of `batch`: 1 / (theta^2 (1/noise + 1/batch)) <= batch / theta^2.
+
+    >>> round(norm_test(1e6, 64, 0.5) / 64, 5)
+    3.99974
+    """
+    return 1 / (theta**2 * (1 / noise + 1 / batch)) if noise > 0 else (math.nan if math.isnan(noise) else 0.0)
