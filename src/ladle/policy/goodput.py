@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must
 from ladle.core.noise import NoiseScale
+from ladle.core.speed import Speed
 from ladle.policy.averages import absorb, noise_of
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
 from ladle.policy.move import may_move, moved
 from ladle.policy.range import Range, require_range
 from ladle.policy.reason import numbers, said
 from ladle.policy.refuse import require_between
-from ladle.policy.times import Line, line_of, timed
+from ladle.policy.times import line_of, timed
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
@@ -34,7 +35,7 @@ class Goodput:
       windows: the run then begins with a window each at two sizes.
 
     >>> policy = Goodput(Range(32, 4096, micro_size=256), fixed_seconds=0.02, per_example_seconds=1e-4)
-    >>> policy.best(64, Line(0.02, 1e-4), 800.0), policy.best(512, Line(0.02, 1e-4), 800.0)
+    >>> policy.best(64, Speed(0.02, 1e-4), 800.0), policy.best(512, Speed(0.02, 1e-4), 800.0)
     (128, 512)
     """
 
@@ -74,7 +75,7 @@ class Goodput:
         how: dict[str, Any] = {"kind": "goodput", "why": why, "inputs": inputs, "coupling": self.coupling}
         return moved(self.sizes, memory, progress, size, **how)
 
-    def best(self, present: int, line: Line, noise: float) -> int:
+    def best(self, present: int, line: Speed, noise: float) -> int:
         """The size of the grid, within `most` of `present`, with the largest goodput if that is `gain` better."""
         most = self.sizes.most
         reach = [size for size in self.sizes.grid if present / most <= size <= present * most]
@@ -82,12 +83,12 @@ class Goodput:
         better = goodput(best, line, noise) >= (1 + self.gain) * goodput(present, line, noise)
         return best if better else present
 
-    def _line(self, memory: Mapping[str, Any]) -> Line | None:
+    def _line(self, memory: Mapping[str, Any]) -> Speed | None:
         if self.fixed_seconds is None or self.per_example_seconds is None:
             return line_of(memory)
-        return Line(self.fixed_seconds, self.per_example_seconds)
+        return Speed(self.fixed_seconds, self.per_example_seconds)
 
-    def _next(self, present: int, line: Line | None, noise: NoiseScale) -> int:
+    def _next(self, present: int, line: Speed | None, noise: NoiseScale) -> int:
         if line is None:  # No second size was timed yet.
             other = self.sizes.toward(present, 2 * present, up=True)
             return other if other != present else self.sizes.toward(present, present / 2)
@@ -97,10 +98,10 @@ class Goodput:
         return better if noise.verdict == "resolved" else max(better, present)
 
 
-def goodput(size: float, line: Line, noise: float) -> float:
+def goodput(size: float, line: Speed, noise: float) -> float:
     """Examples a second times what each is worth, (1 + 1/noise) / (1 + size/noise) of the first; 0 noise counts as 1.
 
-    >>> goodput(400, Line(0.02, 1e-4), 800.0) > goodput(410, Line(0.02, 1e-4), 800.0)
+    >>> goodput(400, Speed(0.02, 1e-4), 800.0) > goodput(410, Speed(0.02, 1e-4), 800.0)
     True
     """
     noise = max(noise, 1.0)

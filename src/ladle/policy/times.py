@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ladle.core.decision import Progress
+from ladle.core.speed import Speed
 
 FADE = 0.5
 """What an older window of the same size counts in the mean of its seconds."""
-
-
-class Line(NamedTuple):
-    """`seconds(size) = fixed_seconds + per_example_seconds * size`."""
-
-    fixed_seconds: float
-    per_example_seconds: float
-
-    def seconds(self, size: float) -> float:
-        return self.fixed_seconds + self.per_example_seconds * size
-
-    def throughput(self, size: float) -> float:
-        """Examples per second."""
-        return size / self.seconds(size)
 
 
 def timed(memory: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -42,14 +29,14 @@ def timed(memory: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     return {**kept, "updates": progress.updates, "seconds": progress.seconds}
 
 
-def line_of(memory: Mapping[str, Any]) -> Line | None:
+def line_of(memory: Mapping[str, Any]) -> Speed | None:
     """The line through the mean seconds of all sizes seen, least squares of the relative error; None below two sizes.
 
     Neither part is allowed below zero.
 
     >>> line = line_of({"times": {"10": [4.0, 0.084], "100": [2.0, 0.06]}})
-    >>> [round(x, 6) for x in line]
-    [0.02, 0.0001]
+    >>> round(line.fixed_seconds, 6), round(line.per_example_seconds, 6)
+    (0.02, 0.0001)
     """
     times = [(float(size), seconds / updates) for size, (updates, seconds) in memory.get("times", {}).items()]
     if len(times) < 2:
@@ -61,5 +48,5 @@ def line_of(memory: Mapping[str, Any]) -> Line | None:
     det = xx * yy - xy * xy
     fixed, per_example = (x * yy - y * xy) / det, (y * xx - x * xy) / det
     if fixed < 0:
-        return Line(0.0, y / yy)
-    return Line(fixed, per_example) if per_example >= 0 else Line(x / xx, 0.0)
+        return Speed(0.0, y / yy)
+    return Speed(fixed, per_example) if per_example >= 0 else Speed(x / xx, 0.0)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.spec import require_count
+from ladle.core.speed import Speed
 from ladle.policy.change import AnyCoupling, Memory, require_coupling
 from ladle.policy.move import may_move, moved
 from ladle.policy.range import Range, require_range
 from ladle.policy.refuse import require_between
-from ladle.policy.times import Line, line_of, timed
+from ladle.policy.times import line_of, timed
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
@@ -31,7 +32,7 @@ class Utilisation:
     - `busy`, `cores`: share of the cores' time in use (`cpu_seconds` / `window_seconds` / cores) from which there is
       nothing left to fill; not looked at without `cores`.
 
-    >>> Utilisation.pays(Line(0.02, 1e-4), 100, gain=0.1), Utilisation.pays(Line(0.02, 1e-4), 2000, gain=0.1)
+    >>> Utilisation.pays(Speed(0.02, 1e-4), 100, gain=0.1), Utilisation.pays(Speed(0.02, 1e-4), 2000, gain=0.1)
     (True, False)
     """
 
@@ -54,7 +55,7 @@ class Utilisation:
         require_coupling(self.coupling)
 
     @staticmethod
-    def pays(line: Line, size: int, gain: float) -> bool:
+    def pays(line: Speed, size: int, gain: float) -> bool:
         """Whether twice `size` is faster by `gain`."""
         return line.throughput(2 * size) >= (1 + gain) * line.throughput(size)
 
