@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.coupling import require_coupling
+from ladle.policy.follow import Following
 from ladle.policy.inner_product import InnerProduct
 from ladle.policy.normtest import NormTest
 from ladle.policy.range import Range, require_range
@@ -26,7 +28,7 @@ class AdAdaGrad:
 
     Lau, Liu and Kolar 2024 (arXiv 2402.11215). The covariance is of the whole gradient here, not layer by layer.
 
-    >>> AdAdaGrad(Range(32, 1024, micro_size=256)).needs
+    >>> AdAdaGrad(Range(32, 1024, micro_size=256)).traits.needs
     ('noise',)
     """
 
@@ -44,8 +46,8 @@ class AdAdaGrad:
         require_coupling(self.coupling)
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        return self._test.needs
+    def traits(self) -> Traits:
+        return self._test.traits
 
     @property
     def _test(self) -> NormTest | InnerProduct:
@@ -53,8 +55,8 @@ class AdAdaGrad:
             return NormTest(self.sizes, self.eta, coupling=self.coupling)
         return InnerProduct(self.sizes, self.eta, nu=1.0, coupling=self.coupling)
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Following:
+        return Following.begin(self.sizes, plan)
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
+    def decide(self, memory: Any, progress: Progress) -> tuple[Following, Decision]:
         return self._test.decide(memory, progress, kind="adadagrad")

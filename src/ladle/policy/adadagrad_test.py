@@ -22,7 +22,7 @@ def test_adadagrad_is_the_norm_test_at_eta() -> None:
     ours, theirs = (p.decide(memory, Progress(12_800, reading=reading)) for p in (policy, test))
     assert ours[0] == theirs[0]
     assert ours[1].reason == theirs[1].reason.replace("(norm test)", "(adadagrad)")
-    assert AdAdaGrad(SIZES, 0.5, "inner product").needs == ("noise", "projection")
+    assert AdAdaGrad(SIZES, 0.5, "inner product").traits.needs == ("noise", "projection")
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Clock, Decision, Progress
+from ladle.core.memory import plain
 from ladle.core.noise import NoiseScale
 from ladle.core.spec import require_count
-from ladle.policy.averages import absorb, noise_of
-from ladle.policy.change import Memory, decided
-from ladle.policy.range import HALF_LIFE, Range
-from ladle.policy.reason import numbers, said
+from ladle.core.traits import Traits, traits_of
+from ladle.policy.averages import Averages
+from ladle.policy.change import Last, Reason, decided
+from ladle.policy.coupling import Rate
+from ladle.policy.memory import named
+from ladle.policy.range import HALF_LIFE
+from ladle.policy.reason import noise_inputs, noise_text
 from ladle.policy.refuse import require_between
 
 if TYPE_CHECKING:
@@ -22,8 +25,53 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Scaled:
+    """Remembers the rate in force and its clock, what was measured, and what the policy within remembers.
+
+    - `first`: the size that the rate belongs to. `last`: the last decision; None before the first.
+    - `clock`: base examples at position `clocked`, that of the last decision.
+    """
+
+    inner: Any
+    first: int
+    last: Last | None = None
+    averages: Averages = field(default_factory=Averages)
+    clock: float = 0.0
+    clocked: int | None = None
+
+    @classmethod
+    def recall(cls, memory: Any, base: int) -> Scaled:
+        """From any policy's memory, or the JSON of one."""
+        if isinstance(memory, cls):
+            return memory
+        names = named(memory)
+        averages, clock, clocked = Averages.recall(memory), names.get("clock", 0.0), names.get("clocked")
+        return cls(names.get("inner"), names.get("first", base), Last.recall(memory), averages, clock, clocked)
+
+    def to_json(self) -> dict[str, Any]:
+        parts = {**(self.last.to_json() if self.last else {}), **self.averages.to_json()}
+        own = {"first": self.first, "clock": self.clock, "clocked": self.clocked}
+        return {"inner": plain(self.inner), **own, **parts}
+
+    @property
+    def size(self) -> int:
+        """Of the batches that were measured last."""
+        return self.last.size if self.last else self.first
+
+    def in_force(self, size: int) -> float | None:
+        """The factor of the rate at `size`; None where another size is in force."""
+        return self.last.lr_factor if self.last and self.last.size == size else None
+
+    def time(self, examples: int, base: int) -> float:
+        """Base examples so far: those of the last window counted as many times as its factor and size say."""
+        since = 0 if self.clocked is None else examples - self.clocked
+        factor, size = (self.last.lr_factor, self.last.size) if self.last else (1.0, base)
+        return self.clock + since * factor * base / size
+
+
+@dataclass(frozen=True)
 class AdaScale:
-    """The rate that fits the sizes of another policy: that of `base`, times the gain of the larger batch.
+    """Finds the rate that fits the sizes of another policy: that of `base`, times the gain of the larger batch.
 
         S = size / base
         r = (v + q) / (v / S + q),  v = tr(Sigma) / base,  q = |G|^2        1 <= r <= S
@@ -53,50 +101,47 @@ class AdaScale:
     half_life: float = HALF_LIFE
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        return ("noise", *(need for need in getattr(self.inner, "needs", ()) if need != "noise"))
-
-    @property
-    def rate_size(self) -> int:
-        """The size that the run's learning rate belongs to, where it is not the first one."""
-        return self.base
+    def traits(self) -> Traits:
+        inner = traits_of(self.inner)
+        needs = ("noise", *(need for need in inner.needs if need != "noise"))
+        return replace(inner, needs=needs, rate_size=self.base)
 
     def __post_init__(self) -> None:
         require_count("base", self.base)
         require_between("still", self.still, 0, 1, why="it is a relative change")
         require_between("half_life", self.half_life, 1, 1e12, why="it counts measured updates")
 
-    def init(self, plan: Plan | None) -> Memory:
-        return {"inner": self.inner.init(plan), "first": self.base, "clock": 0.0}
+    def init(self, plan: Plan | None) -> Scaled:
+        return Scaled(self.inner.init(plan), self.base)
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = {"inner": None, "first": self.base, "clock": 0.0, **(memory or {})}
-        meter = Range(1, 2**40, self.base, half_life=self.half_life)
-        kept = absorb(meter, kept, progress)
-        kept["inner"], chosen = self.inner.decide(kept["inner"], progress)
-        noise, size = noise_of(meter, kept), chosen.spec.size
-        clock = self._clock(kept, progress.examples)
-        factor = self._rate(noise, size, kept)
-        now = Clock(clock - factor * self.base / size * progress.examples, factor * self.base / size)
-        kept |= {"clock": clock, "clocked": progress.examples}
-        inputs = {**chosen.inputs, **numbers(noise), "gain": factor, "scale_invariant_updates": clock / self.base}
-        how: dict[str, Any] = {"kind": "adascale", "why": said(noise), "inputs": inputs, "stop": chosen.stop}
-        kept, decision = decided(kept, chosen.spec, (factor, chosen.hyper), examples=progress.examples, **how)
-        return kept, replace(decision, clock=now)
+    def decide(self, memory: Any, progress: Progress) -> tuple[Scaled, Decision]:
+        kept = Scaled.recall(memory, self.base)
+        averages = kept.averages.absorb(progress, kept.size, half_life=self.half_life)
+        inner, chosen = self.inner.decide(kept.inner, progress)
+        noise, size, time = averages.noise(), chosen.spec.size, kept.time(progress.examples, self.base)
+        factor = self._factor(noise, size, kept.in_force(size))
+        inputs = {**chosen.inputs, **noise_inputs(noise), "gain": factor, "scale_invariant_updates": time / self.base}
+        last, decision = decided(
+            kept.last,
+            chosen.spec,
+            Rate(factor, chosen.hyper),
+            examples=progress.examples,
+            reason=Reason("adascale", noise_text(noise), inputs),
+            stop=chosen.stop,
+        )
+        clock = Clock(time - factor * self.base / size * progress.examples, factor * self.base / size)
+        after = Scaled(inner, kept.first, last, averages, time, progress.examples)
+        return after, replace(decision, clock=clock)
 
-    def _clock(self, memory: Mapping[str, Any], examples: int) -> float:
-        """Base examples so far: those of the last window counted as many times as its factor and size say."""
-        since = examples - memory.get("clocked", examples)
-        return memory["clock"] + since * memory.get("lr_factor", 1.0) * self.base / memory.get("size", self.base)
-
-    def _rate(self, noise: NoiseScale, size: int, memory: Mapping[str, Any]) -> float:
-        """The gain; or the factor in force, where the size is the same and what is known does not speak against it."""
+    def _factor(self, noise: NoiseScale, size: int, in_force: float | None) -> float:
+        """The gain; or the factor in force, where there is one and what is known does not speak against it."""
         if noise.verdict == "unresolved":
-            return memory["lr_factor"] if memory.get("size") == size else 1.0
+            return 1.0 if in_force is None else in_force
         phi = noise.low if noise.verdict == "lower bound only" else noise.value
         low, new, high = (gain(end, self.base, size) for end in (noise.low, phi, noise.high))
-        old = memory["lr_factor"] if memory.get("size") == size else math.nan
-        return old if low <= old <= high or abs(new / old - 1) <= self.still else new
+        if in_force is None:
+            return new
+        return in_force if low <= in_force <= high or abs(new / in_force - 1) <= self.still else new
 
 
 def gain(noise: float, base: int, size: int) -> float:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import RunError, must
 from ladle.core.moments import Moments
 from ladle.core.noise import student_t
-from ladle.policy.averages import absorb, mean_of, moments_of
-from ladle.policy.change import Memory
-from ladle.policy.move import Wanted, follow_wanted
+from ladle.core.traits import Traits
+from ladle.policy.change import Reason
+from ladle.policy.follow import Following, watch
+from ladle.policy.move import Wanted
 from ladle.policy.range import Range, require_range
 from ladle.policy.refuse import require_between
 
@@ -38,8 +39,10 @@ class CABS:
     sizes: Range
     lr: float
 
-    needs: ClassVar = ("noise",)
-    made_for: ClassVar = ("sgd",)
+    @property
+    def traits(self) -> Traits:
+        limits = self.sizes
+        return Traits(("noise",), limits.smallest, limits.largest, made_for=("sgd",), lr=self.lr)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)
@@ -58,16 +61,15 @@ class CABS:
         factor = lr / max(loss, 1e-30)
         return Wanted(*(factor * max(end, 0.0) for end in (s, s - spread, s + spread)))
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Following:
+        return Following.begin(self.sizes, plan)
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        memory = absorb(self.sizes, memory, progress, also=("train_loss",))
-        sums, loss = moments_of(memory), mean_of(memory, "train_loss")
+    def decide(self, memory: Any, progress: Progress) -> tuple[Following, Decision]:
+        kept = watch(memory, self.sizes, progress, also=("train_loss",))
+        sums, loss = kept.averages.moments, kept.averages.mean("train_loss")
         lr = progress.reading.get("lr", self.lr)
         wanted = self.asked(sums, loss, lr)
         trace = sums.trace / (sums.count or math.nan)
         inputs = {"trace": trace, "train_loss": loss, "lr": lr, "asked": wanted.value}
         why = f"rate x variance / loss is {wanted.value:.3g} ({wanted.low:.3g} to {wanted.high:.3g})"
-        how: dict[str, Any] = {"kind": "cabs", "why": why, "inputs": inputs}
-        return follow_wanted(self.sizes, memory, progress, wanted, **how)
+        return kept.follow(self.sizes, wanted, progress, Reason("cabs", why, inputs))

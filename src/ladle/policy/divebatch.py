@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
-from ladle.policy.averages import absorb, noise_of
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.move import Wanted, follow_wanted
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Reason
+from ladle.policy.coupling import require_coupling
+from ladle.policy.follow import Following, watch
+from ladle.policy.move import Wanted
 from ladle.policy.range import Range, require_range
-from ladle.policy.reason import numbers, said
+from ladle.policy.reason import noise_inputs, noise_text
 from ladle.policy.refuse import require_between
 
 if TYPE_CHECKING:
@@ -34,23 +36,25 @@ class DiveBatch:
     delta: float = 0.5
     coupling: AnyCoupling = "linear"
 
-    needs: ClassVar = ("noise",)
+    @property
+    def traits(self) -> Traits:
+        limits = self.sizes
+        return Traits(("noise",), limits.smallest, limits.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)
         require_between("delta", self.delta, 0, 1e6, why="it multiplies the diversity", above=True)
         require_coupling(self.coupling)
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Following:
+        return Following.begin(self.sizes, plan)
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        memory = absorb(self.sizes, memory, progress)
-        noise = noise_of(self.sizes, memory)
-        inputs = {**numbers(noise), "diversity": diversity(noise.value)}
-        how: dict[str, Any] = {"kind": "divebatch", "why": said(noise), "inputs": inputs}
-        wanted = Wanted.of(noise, self.delta, plus=1.0)
-        return follow_wanted(self.sizes, memory, progress, wanted, coupling=self.coupling, **how)
+    def decide(self, memory: Any, progress: Progress) -> tuple[Following, Decision]:
+        kept = watch(memory, self.sizes, progress)
+        noise = kept.noise(self.sizes)
+        inputs = {**noise_inputs(noise), "diversity": diversity(noise.value)}
+        reason = Reason("divebatch", noise_text(noise), inputs)
+        return kept.follow(self.sizes, Wanted.of(noise, self.delta, plus=1.0), progress, reason, self.coupling)
 
 
 def diversity(noise: float) -> float:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must
 from ladle.core.noise import NoiseScale
 from ladle.core.speed import Speed
-from ladle.policy.averages import absorb, noise_of
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.move import may_move, moved
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Reason
+from ladle.policy.coupling import require_coupling
+from ladle.policy.follow import Following, watch
 from ladle.policy.range import Range, require_range
-from ladle.policy.reason import numbers, said
+from ladle.policy.reason import noise_inputs, noise_text
 from ladle.policy.refuse import require_between
-from ladle.policy.times import line_of, timed
+from ladle.policy.times import Times
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Remembers where the size stands, what was measured, and how long updates took."""
+
+    following: Following
+    times: Times = field(default_factory=Times)
+
+    @classmethod
+    def recall(cls, memory: Any, sizes: Range, progress: Progress) -> Weighed:
+        """From any policy's memory, or the JSON of one."""
+        if isinstance(memory, cls):
+            return memory
+        return cls(Following.recall(memory, sizes, progress), Times.recall(memory))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.following.to_json(), **self.times.to_json()}
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,10 @@ class Goodput:
     gain: float = 0.05
     coupling: AnyCoupling = "none"
 
-    needs: ClassVar = ("noise", "seconds")
+    @property
+    def traits(self) -> Traits:
+        limits = self.sizes
+        return Traits(("noise", "seconds"), limits.smallest, limits.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)
@@ -58,51 +79,57 @@ class Goodput:
             require_between("seconds", value, 0, 1e6, why="an update takes time", above=True)
         require_coupling(self.coupling)
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Weighed:
+        return Weighed(Following.begin(self.sizes, plan))
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        memory = timed(absorb(self.sizes, memory, progress), progress)
-        present, noise = self.sizes.present(memory), noise_of(self.sizes, memory)
-        line, inputs = self._line(memory), numbers(noise)
-        size, why = present, "seconds of a second size"
-        if may_move(self.sizes, memory, progress) and noise.low > 0:
-            size = self._next(present, line, noise)
-        if line is not None:
-            inputs |= {"fixed_seconds": line.fixed_seconds, "per_example_seconds": line.per_example_seconds}
-            inputs["goodput_ratio"] = goodput(size, line, noise.low) / goodput(present, line, noise.low)
-            why = f"{said(noise)}, an update takes {line.fixed_seconds:.3g} + {line.per_example_seconds:.3g} B seconds"
-        how: dict[str, Any] = {"kind": "goodput", "why": why, "inputs": inputs, "coupling": self.coupling}
-        return moved(self.sizes, memory, progress, size, **how)
+    def decide(self, memory: Any, progress: Progress) -> tuple[Weighed, Decision]:
+        kept = Weighed.recall(memory, self.sizes, progress)
+        following = watch(kept.following, self.sizes, progress)
+        course, times = following.course, kept.times.absorb(following.course.last, progress)
+        present, noise, speed = course.present(self.sizes), following.noise(self.sizes), self._speed(times)
+        size = present
+        if course.may_move(self.sizes, progress) and noise.low > 0:
+            size = self._next(present, speed, noise)
+        reason = self._reason(present, size, speed, noise)
+        course, decision = course.move(self.sizes, size, progress, reason, self.coupling)
+        return Weighed(replace(following, course=course), times), decision
 
-    def best(self, present: int, line: Speed, noise: float) -> int:
+    def best(self, present: int, speed: Speed, noise: float) -> int:
         """The size of the grid, within `most` of `present`, with the largest goodput if that is `gain` better."""
         most = self.sizes.most
         reach = [size for size in self.sizes.grid if present / most <= size <= present * most]
-        best = max(reach, key=lambda size: goodput(size, line, noise), default=present)
-        better = goodput(best, line, noise) >= (1 + self.gain) * goodput(present, line, noise)
+        best = max(reach, key=lambda size: goodput(size, speed, noise), default=present)
+        better = goodput(best, speed, noise) >= (1 + self.gain) * goodput(present, speed, noise)
         return best if better else present
 
-    def _line(self, memory: Mapping[str, Any]) -> Speed | None:
+    def _speed(self, times: Times) -> Speed | None:
         if self.fixed_seconds is None or self.per_example_seconds is None:
-            return line_of(memory)
+            return times.speed()
         return Speed(self.fixed_seconds, self.per_example_seconds)
 
-    def _next(self, present: int, line: Speed | None, noise: NoiseScale) -> int:
-        if line is None:  # No second size was timed yet.
+    def _reason(self, present: int, size: int, speed: Speed | None, noise: NoiseScale) -> Reason:
+        if speed is None:
+            return Reason("goodput", "seconds of a second size", noise_inputs(noise))
+        seconds = f"{speed.fixed_seconds:.3g} + {speed.per_example_seconds:.3g} B seconds"
+        ratio = goodput(size, speed, noise.low) / goodput(present, speed, noise.low)
+        inputs = {**noise_inputs(noise), **vars(speed), "goodput_ratio": ratio}
+        return Reason("goodput", f"{noise_text(noise)}, an update takes {seconds}", inputs)
+
+    def _next(self, present: int, speed: Speed | None, noise: NoiseScale) -> int:
+        if speed is None:  # No second size was timed yet.
             other = self.sizes.toward(present, 2 * present, up=True)
             return other if other != present else self.sizes.toward(present, present / 2)
         phi = noise.value if noise.verdict == "resolved" else noise.low
-        better = self.best(present, line, phi)
+        better = self.best(present, speed, phi)
         # A noise scale known from below says when to grow, not when to shrink.
         return better if noise.verdict == "resolved" else max(better, present)
 
 
-def goodput(size: float, line: Speed, noise: float) -> float:
+def goodput(size: float, speed: Speed, noise: float) -> float:
     """Examples a second times what each is worth, (1 + 1/noise) / (1 + size/noise) of the first; 0 noise counts as 1.
 
     >>> goodput(400, Speed(0.02, 1e-4), 800.0) > goodput(410, Speed(0.02, 1e-4), 800.0)
     True
     """
     noise = max(noise, 1.0)
-    return line.throughput(size) / (1 + size / noise)
+    return speed.throughput(size) / (1 + size / noise)

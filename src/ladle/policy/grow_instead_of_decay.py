@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.spec import require_count
-from ladle.policy.change import Memory
+from ladle.core.traits import Traits
+from ladle.policy.change import Last
 from ladle.policy.refuse import positions, require_ascending, require_at_least, require_growth
-from ladle.policy.segments import Segment, follow
+from ladle.policy.segments import Segment, follow, traits_of_table
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
@@ -60,9 +61,13 @@ class GrowInsteadOfDecay:
             start, size, float(f"{size / wanted:.12g}")
         )  # powers of sqrt(2) must not change the rate by 1e-16
 
-    def init(self, plan: Plan | None) -> Memory:
+    @property
+    def traits(self) -> Traits:
+        return traits_of_table(self.table)
+
+    def init(self, plan: Plan | None) -> None:
         return None
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
+    def decide(self, memory: Any, progress: Progress) -> tuple[Last, Decision]:
         kind = "grow instead of decay"
         return follow(self.table, memory, examples=progress.examples, micro_size=self.micro_size, kind=kind)

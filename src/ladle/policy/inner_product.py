@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.noise import NoiseScale
-from ladle.policy.averages import absorb, moments_of, noise_of
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.move import Wanted, follow_wanted
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Reason
+from ladle.policy.coupling import require_coupling
+from ladle.policy.follow import Following, watch
+from ladle.policy.move import Wanted
 from ladle.policy.range import Range, require_range
-from ladle.policy.reason import numbers, said
+from ladle.policy.reason import noise_inputs, noise_text
 from ladle.policy.refuse import require_between
 
 if TYPE_CHECKING:
@@ -44,7 +46,10 @@ class InnerProduct:
     nu: float = NU
     coupling: AnyCoupling = "none"
 
-    needs: ClassVar = ("noise", "projection")
+    @property
+    def traits(self) -> Traits:
+        limits = self.sizes
+        return Traits(("noise", "projection"), limits.smallest, limits.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)
@@ -64,17 +69,16 @@ class InnerProduct:
 
         return Wanted(at(noise.value), at(noise.low), at(noise.high))
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Following:
+        return Following.begin(self.sizes, plan)
 
-    def decide(self, memory: Memory, progress: Progress, kind: str = "inner product") -> tuple[Memory, Decision]:
-        memory = absorb(self.sizes, memory, progress)
-        noise, sums = noise_of(self.sizes, memory), moments_of(memory)
-        wanted, inputs = Wanted(math.nan, 0.0, math.nan), numbers(noise)
+    def decide(self, memory: Any, progress: Progress, kind: str = "inner product") -> tuple[Following, Decision]:
+        kept = watch(memory, self.sizes, progress)
+        noise, sums = kept.noise(self.sizes), kept.averages.moments
+        wanted, inputs = Wanted(math.nan, 0.0, math.nan), noise_inputs(noise)
         if sums.projections > 0 and noise.verdict != "unresolved":
             projection = max(sums.projection / sums.projections, 0.0)
             wanted = self.asked(noise, projection)
             inputs |= {"projection": projection, "asked": wanted.value}
-        why = f"the inner-product test asks for {wanted.value:.3g}, {said(noise)}"
-        how: dict[str, Any] = {"kind": kind, "why": why, "inputs": inputs, "at_least": True}
-        return follow_wanted(self.sizes, memory, progress, wanted, coupling=self.coupling, **how)
+        why = f"the inner-product test asks for {wanted.value:.3g}, {noise_text(noise)}"
+        return kept.follow(self.sizes, wanted, progress, Reason(kind, why, inputs), self.coupling, at_least=True)

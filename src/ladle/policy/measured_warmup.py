@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Last
+from ladle.policy.coupling import require_coupling
 from ladle.policy.refuse import pairs, require_at_least
-from ladle.policy.segments import Segment, follow, table_of
+from ladle.policy.segments import Segment, follow, table_of, traits_of_table
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
@@ -71,9 +73,13 @@ class MeasuredWarmup:
                 return math.ceil(start + (end - start) * (size - low) / (high - low))
         return None
 
-    def init(self, plan: Plan | None) -> Memory:
+    @property
+    def traits(self) -> Traits:
+        return traits_of_table(self.table, self.coupling)
+
+    def init(self, plan: Plan | None) -> None:
         return None
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
+    def decide(self, memory: Any, progress: Progress) -> tuple[Last, Decision]:
         kind = "measured warmup"
         return follow(self.table, memory, examples=progress.examples, micro_size=self.micro_size, kind=kind)

@@ -12,19 +12,15 @@ grows up to that bound and no further.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from ladle.core.decision import Decision, Progress
 from ladle.core.noise import NoiseScale
-from ladle.policy.change import AnyCoupling, Memory, coupled, decided
 from ladle.policy.range import Range
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The size that a formula asks for, with the interval of its measurement.
+    """Holds the size that a formula asks for, with the interval of its measurement.
 
     - `value`: nan where nothing is known. `low`, `high`: an infinite `high` means "at least `low`".
 
@@ -47,7 +43,7 @@ class Wanted:
 
 
 def next_size(sizes: Range, present: int, wanted: Wanted, *, at_least: bool = False, went: int = 0) -> int:
-    """Where to go from `present`: stay, unless the interval and the band both say that it is the wrong size.
+    """Finds where to go from `present`: stay, unless the interval and the band both say that it is the wrong size.
 
     `went`: direction of the last change, 1 or -1; back again takes the square of the band. Without that, a size wanted
     half way between two of the grid would go to and fro with one part in ten of noise.
@@ -71,54 +67,3 @@ def next_size(sizes: Range, present: int, wanted: Wanted, *, at_least: bool = Fa
     if grows:  # Beyond one doubling, only as far as the whole interval is.
         return sizes.toward(present, min(wanted.value, max(wanted.low, 2 * present)))
     return sizes.toward(present, max(wanted.value, min(wanted.high, present / 2))) if shrinks else present
-
-
-def follow_wanted(
-    sizes: Range,
-    memory: Memory,
-    progress: Progress,
-    wanted: Wanted,
-    *,
-    kind: str,
-    why: str,
-    coupling: AnyCoupling = "none",
-    at_least: bool = False,
-    inputs: Mapping[str, float] | None = None,
-) -> tuple[dict[str, Any], Decision]:
-    """The decision that follows from a wanted size, until the next window.
-
-    `why`: the measurement in words, for the reason; `inputs`: the numbers behind it, for the record.
-    """
-    kept = sizes.recall(memory, progress)
-    present = sizes.present(kept)
-    size, how = present, {"at_least": at_least, "went": kept.get("went", 0)}
-    if may_move(sizes, kept, progress):
-        size = next_size(sizes, present, wanted, **how)
-    return moved(sizes, kept, progress, size, kind=kind, why=why, coupling=coupling, inputs=inputs)
-
-
-def may_move(sizes: Range, memory: Mapping[str, Any], progress: Progress) -> bool:
-    """Whether the size may change here: once in a place, and no sooner than `every` examples after the last change."""
-    return progress.examples > memory.get("asked", progress.examples) and (
-        progress.examples - memory.get("changed", 0) >= sizes.every
-    )
-
-
-def moved(
-    sizes: Range,
-    memory: dict[str, Any],
-    progress: Progress,
-    size: int,
-    *,
-    kind: str,
-    why: str,
-    coupling: AnyCoupling = "none",
-    inputs: Mapping[str, float] | None = None,
-) -> tuple[dict[str, Any], Decision]:
-    """The decision for `size`, with its rate, remembering where the size last changed."""
-    memory = {**memory, "asked": progress.examples}
-    if size != memory.get("size", size):
-        memory |= {"changed": progress.examples, "went": 1 if size > memory["size"] else -1}
-    known = {name: float(value) for name, value in (inputs or {}).items() if math.isfinite(value)}
-    rate = coupled(coupling, memory["first"], size)
-    return decided(memory, sizes.spec(size), rate, examples=progress.examples, kind=kind, why=why, inputs=known)

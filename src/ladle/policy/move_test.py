@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.core.decision import Progress
 from ladle.core.noise import NoiseScale
-from ladle.core.plan import Plan
-from ladle.policy.move import Wanted, follow_wanted, next_size
+from ladle.policy.move import Wanted, next_size
 from ladle.policy.range import BAND, Range
 
 SIZES = Range(16, 1024, micro_size=64)
@@ -75,38 +72,3 @@ def test_a_long_leap_goes_as_far_as_the_whole_interval() -> None:
     assert next_size(fast, 16, Wanted(1000, 130, 9000)) == 128
     assert next_size(fast, 16, Wanted(1000, 20, 9000)) == 32
     assert next_size(fast, 4096, Wanted(100, 20, 500)) == 512
-
-
-def test_a_plan_says_where_to_begin() -> None:
-    plan = Plan(300, 64, 0.1, "optimum", (200, 500), NoiseScale.unknown())
-    assert SIZES.begin(plan) == {"first": 300}
-    assert Range(16, 128, 64).begin(plan) == {"first": 128}
-    assert Range(16, 128, 64, first=32).begin(plan) == {"first": 32}
-    memory, decision = follow_wanted(SIZES, SIZES.begin(plan), Progress(), Wanted(10, 9, 11), kind="k", why="w")
-    assert decision.spec.size == 300
-    _, decision = follow_wanted(
-        SIZES, memory, Progress(5000), Wanted(1e4, 9e3, 2e4), kind="k", why="w", coupling="linear"
-    )
-    assert (decision.spec.size, decision.lr_factor) == (512, pytest.approx(512 / 300))
-
-
-def test_without_a_memory_it_goes_on_from_the_last_size_and_the_rate_of_that() -> None:
-    """What a run of one constant size leaves: no memory, and the size in the reading."""
-    left = Progress(5000, reading={"size": 300.0})
-    memory, decision = follow_wanted(SIZES, None, left, Wanted(1e4, 9e3, 2e4), kind="k", why="w", coupling="linear")
-    assert (decision.spec.size, decision.lr_factor, decision.reason) == (300, 1.0, "")
-    later = Progress(6000, reading={"size": 300.0})
-    _, grown = follow_wanted(SIZES, memory, later, Wanted(1e4, 9e3, 2e4), kind="k", why="w", coupling="linear")
-    assert (grown.spec.size, grown.lr_factor) == (512, pytest.approx(512 / 300))
-    _, inside = follow_wanted(Range(16, 128, 64), None, left, Wanted(10, 9, 11), kind="k", why="w", coupling="linear")
-    assert (inside.spec.size, inside.lr_factor) == (128, pytest.approx(128 / 300))
-
-
-def test_a_size_is_kept_for_as_long_as_asked() -> None:
-    sizes, wanted = Range(16, 1024, 64, every=1000), Wanted(1e4, 9e3, 2e4)
-    memory: Any = None
-    seen = {}
-    for examples in range(0, 4000, 400):
-        memory, decision = follow_wanted(sizes, memory, Progress(examples), wanted, kind="k", why="w")
-        seen[examples] = decision.spec.size
-    assert [at for at in seen if at and seen[at] != seen[at - 400]] == [1200, 2400, 3600]

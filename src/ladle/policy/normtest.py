@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must
 from ladle.core.noise import NoiseScale
-from ladle.policy.averages import absorb, noise_of
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.move import Wanted, follow_wanted
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Reason
+from ladle.policy.coupling import require_coupling
+from ladle.policy.follow import Following, watch
+from ladle.policy.move import Wanted
 from ladle.policy.range import Range, require_range
-from ladle.policy.reason import numbers, said
+from ladle.policy.reason import noise_inputs, noise_text
 from ladle.policy.refuse import require_between
 
 if TYPE_CHECKING:
@@ -43,7 +45,10 @@ class NormTest:
     estimator: Literal["biased", "unbiased"] = "biased"
     coupling: AnyCoupling = "none"
 
-    needs: ClassVar = ("noise",)
+    @property
+    def traits(self) -> Traits:
+        limits = self.sizes
+        return Traits(("noise",), limits.smallest, limits.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)
@@ -60,17 +65,16 @@ class NormTest:
             return Wanted.of(noise, self.theta**-2)
         return Wanted(*(norm_test(phi, batch, self.theta) for phi in ends))
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Following:
+        return Following.begin(self.sizes, plan)
 
-    def decide(self, memory: Memory, progress: Progress, kind: str = "norm test") -> tuple[Memory, Decision]:
-        memory = absorb(self.sizes, memory, progress)
-        noise = noise_of(self.sizes, memory)
-        wanted = self.asked(noise, self.sizes.present(memory))
-        inputs = {**numbers(noise), "asked": wanted.value}
-        why = f"the norm test asks for {wanted.value:.3g}, {said(noise)}"
-        how: dict[str, Any] = {"kind": kind, "why": why, "inputs": inputs, "at_least": True}
-        return follow_wanted(self.sizes, memory, progress, wanted, coupling=self.coupling, **how)
+    def decide(self, memory: Any, progress: Progress, kind: str = "norm test") -> tuple[Following, Decision]:
+        kept = watch(memory, self.sizes, progress)
+        noise = kept.noise(self.sizes)
+        wanted = self.asked(noise, kept.course.present(self.sizes))
+        why = f"the norm test asks for {wanted.value:.3g}, {noise_text(noise)}"
+        reason = Reason(kind, why, {**noise_inputs(noise), "asked": wanted.value})
+        return kept.follow(self.sizes, wanted, progress, reason, self.coupling, at_least=True)
 
 
 def norm_test(noise: float, batch: float, theta: float) -> float:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
+from ladle.core.traits import AnyCoupling
 from ladle.policy.amounts import MOVES, NUMBER, RANGE, Setting
-from ladle.policy.change import AnyCoupling, require_coupling
+from ladle.policy.coupling import require_coupling
 from ladle.policy.forms import EXAMPLES, FORMS
 from ladle.policy.retreat import Retreating
 from ladle.policy.steps import Steps

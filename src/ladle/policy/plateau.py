@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,11 @@ from ladle.core.decision import Decision, Progress
 from ladle.core.duration import better_is_higher
 from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.spec import require_count
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.move import moved
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Reason
+from ladle.policy.coupling import require_coupling
+from ladle.policy.course import Course
+from ladle.policy.memory import noted, recalled
 from ladle.policy.range import Range
 from ladle.policy.refuse import require_at_least, require_between, require_growth
 
@@ -20,8 +23,43 @@ if TYPE_CHECKING:
     from ladle.core.plan import Plan
 
 
-BLANK: dict[str, Any] = {"best": None, "worse": 0, "cool": 0, "seen": None}
-"""What it remembers of evaluations before the first."""
+@dataclass(frozen=True)
+class Verdicts:
+    """Remembers what evaluations said.
+
+    - `best`: value so far; None before the first. `worse`: evaluations since that were no better.
+    - `cool`: evaluations that are not counted yet. `seen`: where the last one was made.
+    """
+
+    best: float | None = None
+    worse: int = 0
+    cool: int = 0
+    seen: int | None = None
+
+    def judge(self, value: float, seen: int, *, better: bool) -> Verdicts:
+        """With one more evaluation at `seen`."""
+        cool = max(self.cool - 1, 0)
+        if better:
+            return Verdicts(value, 0, cool, seen)
+        return Verdicts(self.best, self.worse + (self.cool == 0), cool, seen)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Remembers where the size stands, and what evaluations said."""
+
+    course: Course
+    verdicts: Verdicts = Verdicts()
+
+    @classmethod
+    def recall(cls, memory: Any, sizes: Range, progress: Progress) -> Judged:
+        """From any policy's memory, or the JSON of one."""
+        if isinstance(memory, cls):
+            return memory
+        return cls(Course.recall(memory, sizes, progress), recalled(Verdicts, memory))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.course.to_json(), **noted(self.verdicts)}
 
 
 @dataclass(frozen=True)
@@ -56,8 +94,8 @@ class Plateau:
     coupling: AnyCoupling = "none"
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.metric,)
+    def traits(self) -> Traits:
+        return Traits((self.metric,), self.first, self.largest, self.coupling)
 
     def __post_init__(self) -> None:
         for name in ("first", "micro_size", "patience"):
@@ -75,37 +113,36 @@ class Plateau:
     def sizes(self) -> Range:
         return Range(self.first, self.largest, self.micro_size)
 
-    def init(self, plan: Plan | None) -> Memory:
-        return {"first": self.first, **BLANK}
+    def init(self, plan: Plan | None) -> Judged:
+        return Judged(Course(self.first))
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = {**BLANK, **self.sizes.recall(memory, progress)}
-        size, best = self.sizes.present(kept), kept["best"]
-        kept = self._judged(kept, progress)
-        inputs = {"best": kept["best"], "worse": kept["worse"]} if kept["best"] is not None else {}
-        if kept["worse"] >= self.patience and size < self.largest:
+    def decide(self, memory: Any, progress: Progress) -> tuple[Judged, Decision]:
+        before = Judged.recall(memory, self.sizes, progress)
+        verdicts, size = self._judged(before.verdicts, progress), before.course.present(self.sizes)
+        reason = self._reason(before.verdicts.best, verdicts)
+        if verdicts.worse >= self.patience and size < self.largest:
             size = min(self.largest, max(size + 1, round(size * self.growth)))
-            kept |= {"worse": 0, "cool": self.cooldown}
-        times = f"{self.patience} evaluation{'s' * (self.patience > 1)}"
-        why = "" if best is None else f"no {self.metric} better than {best:.4g} for {times}"
-        how: dict[str, Any] = {"kind": "plateau", "why": why, "inputs": inputs, "coupling": self.coupling}
-        return moved(self.sizes, kept, progress, size, **how)
+            verdicts = replace(verdicts, worse=0, cool=self.cooldown)
+        course, decision = before.course.move(self.sizes, size, progress, reason, self.coupling)
+        return Judged(course, verdicts), decision
 
-    def _judged(self, memory: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """`memory` after the newest value, if that is one it has not judged yet."""
+    def _judged(self, verdicts: Verdicts, progress: Progress) -> Verdicts:
+        """`verdicts` after the newest value, if that is one they do not know yet."""
         self._require_measured(progress)
         seen = self._position(progress)
-        if seen == memory["seen"] or self.metric not in progress.reading:
-            return memory
-        value = progress.reading[self.metric]
+        if seen == verdicts.seen or self.metric not in progress.reading:
+            return verdicts
+        value, best = progress.reading[self.metric], verdicts.best
         sign = -1 if better_is_higher(self.metric) else 1
-        better = math.isfinite(value) and (
-            memory["best"] is None or sign * value < sign * memory["best"] - self.min_delta
-        )
-        new = {"seen": seen, "cool": max(memory["cool"] - 1, 0)}
-        if better:
-            return {**memory, **new, "best": value, "worse": 0}
-        return {**memory, **new, "worse": memory["worse"] + (memory["cool"] == 0)}
+        better = math.isfinite(value) and (best is None or sign * value < sign * best - self.min_delta)
+        return verdicts.judge(value, seen, better=better)
+
+    def _reason(self, best: float | None, verdicts: Verdicts) -> Reason:
+        """In words what was `best` before the newest evaluation, in numbers what is after it."""
+        times = f"{self.patience} evaluation{'s' * (self.patience > 1)}"
+        why = "" if best is None else f"no {self.metric} better than {best:.4g} for {times}"
+        inputs = {} if verdicts.best is None else {"best": verdicts.best, "worse": verdicts.worse}
+        return Reason("plateau", why, inputs)
 
     def _position(self, progress: Progress) -> int:
         """Where the newest value was measured: readings of an evaluation stay until the next one, equal or not."""

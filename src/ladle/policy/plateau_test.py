@@ -44,7 +44,7 @@ def test_where_nothing_moves_at_all_every_evaluation_counts() -> None:
 def test_it_goes_on_from_the_size_that_another_policy_left() -> None:
     reading = {"valid_loss": 1.0, "evaluated": 0, "size": 32.0}
     memory, decision = Plateau(8, 64, 64, patience=1).decide(None, Progress(100, reading=reading))
-    assert (decision.spec.size, memory["first"]) == (32, 32)
+    assert (decision.spec.size, memory.course.first) == (32, 32)
 
 
 def test_more_is_better_for_accuracy() -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import BatchSpec, require_count, rung_for, rungs
-from ladle.policy.change import Memory
 from ladle.policy.refuse import require_between
 
 if TYPE_CHECKING:
@@ -25,10 +22,13 @@ BAND = 1.1 * math.sqrt(2)
 HALF_LIFE = 32.0
 """Measured updates until what was measured counts half."""
 
+CONFIDENCE = 0.95
+"""Of the intervals that sizes move by."""
+
 
 @dataclass(frozen=True)
 class Range:
-    """Which sizes an adaptive policy may take, and how it moves between them.
+    """Says which sizes an adaptive policy may take, and how it moves between them.
 
     - `smallest`, `largest`: bounds, both allowed. Between them stand the powers of two.
     - `micro_size`: most rows that fit at once.
@@ -51,7 +51,7 @@ class Range:
     every: int = 0
     band: float = BAND
     half_life: float = HALF_LIFE
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         for name in ("smallest", "micro_size"):
@@ -72,23 +72,13 @@ class Range:
         """All sizes it moves between, ascending."""
         return tuple(sorted({self.smallest, *rungs(self.largest, self.smallest)}))
 
-    def begin(self, plan: Plan | None) -> dict[str, Any]:
-        """The memory before the first decision: where to begin."""
-        wanted = self.smallest if plan is None else plan.size
-        return {"first": self.first or min(max(wanted, self.smallest), self.largest)}
+    def begin(self, plan: Plan | None) -> int:
+        """The size before the first decision."""
+        return self.first or self.clip(self.smallest if plan is None else plan.size)
 
-    def recall(self, memory: Memory, progress: Progress) -> dict[str, Any]:
-        """`memory` with all that a decision needs, also where it is None or another policy's.
-
-        What does not say where it began goes on from the last size that was used, where the rate then belongs.
-        """
-        last = progress.reading.get("size")
-        begun = self.begin(None) if last is None else {"first": int(last)}
-        return {**begun, **(memory or {})}
-
-    def present(self, memory: Mapping[str, Any]) -> int:
-        """The size of the last decision, or the first one; inside the bounds."""
-        return min(max(memory.get("size", memory["first"]), self.smallest), self.largest)
+    def clip(self, size: int) -> int:
+        """`size`, brought into the bounds."""
+        return min(max(size, self.smallest), self.largest)
 
     def spec(self, size: int) -> BatchSpec:
         """`size` and its cut: the smallest rung that holds it, or as many rows as fit."""

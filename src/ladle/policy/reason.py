@@ -7,10 +7,10 @@ import math
 from ladle.core.noise import NoiseScale
 
 
-def said(noise: NoiseScale) -> str:
+def noise_text(noise: NoiseScale) -> str:
     """The noise scale in words, as reasons have it.
 
-    >>> said(NoiseScale(310.0, 240.0, 420.0, "resolved"))
+    >>> noise_text(NoiseScale(310.0, 240.0, 420.0, "resolved"))
     'noise scale 310 (240 to 420)'
     """
     if noise.verdict == "resolved":
@@ -18,7 +18,7 @@ def said(noise: NoiseScale) -> str:
     return f"noise scale at least {noise.low:.3g}" if noise.verdict == "lower bound only" else "noise scale unknown"
 
 
-def numbers(noise: NoiseScale) -> dict[str, float]:
+def noise_inputs(noise: NoiseScale) -> dict[str, float]:
     """What a decision records of a noise scale; nothing of what is not known."""
     if not noise.updates:
         return {}

@@ -11,10 +11,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from ladle.core.decision import Decision
 from ladle.core.spec import BatchSpec, rung_for
-from ladle.policy.change import AnyCoupling, Memory, coupled, decided
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Last, Reason, decided
+from ladle.policy.coupling import Rate, coupled
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class Segment:
 
 
 def follow(
-    segments: Sequence[Segment], memory: Memory, *, examples: int, micro_size: int, kind: str
-) -> tuple[Memory, Decision]:
-    """The decision at position `examples`: the last segment whose `start` has been reached, until the next one's.
+    segments: Sequence[Segment], memory: Any, *, examples: int, micro_size: int, kind: str
+) -> tuple[Last, Decision]:
+    """Finds the decision at position `examples`: the last segment whose `start` is reached, until the next one's.
 
     `micro_size`: most rows that fit at once; the decision's own is the rung for its size. `kind` ends the reason,
     which is there exactly when size, cut, factor or constants differ from `memory`.
@@ -48,7 +51,8 @@ def follow(
     now = segments[index - 1]
     spec = BatchSpec(now.size, rung_for(now.size, micro_size))
     stop = segments[index].start if index < len(segments) else None
-    return decided(memory, spec, (now.lr_factor, now.hyper), examples=examples, kind=kind, stop=stop)
+    rate = Rate(now.lr_factor, now.hyper)
+    return decided(Last.recall(memory), spec, rate, examples=examples, reason=Reason(kind), stop=stop)
 
 
 def serial_fraction(segments: Sequence[Segment], end: int) -> float:
@@ -68,3 +72,13 @@ def table_of(pairs: Sequence[tuple[int, int]], coupling: AnyCoupling) -> tuple[S
     """Segments whose rate follows the size; the first size is where the rate belongs."""
     first = pairs[0][1]
     return tuple(Segment(start, size, *coupled(coupling, first, size)) for start, size in pairs)
+
+
+def traits_of_table(segments: Sequence[Segment], coupling: AnyCoupling = "none") -> Traits:
+    """What a policy that follows a table declares: how far its sizes go, and by which rule the rate followed them.
+
+    >>> traits_of_table((Segment(0, 64), Segment(1000, 128))).largest
+    128
+    """
+    sizes = [segment.size for segment in segments]
+    return Traits(smallest=min(sizes), largest=max(sizes), coupling=coupling)

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.spec import require_count
 from ladle.core.speed import Speed
-from ladle.policy.change import AnyCoupling, Memory, require_coupling
-from ladle.policy.move import may_move, moved
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Reason
+from ladle.policy.coupling import require_coupling
+from ladle.policy.course import Course
 from ladle.policy.range import Range, require_range
 from ladle.policy.refuse import require_between
-from ladle.policy.times import line_of, timed
+from ladle.policy.times import Times
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Remembers where the size stands, and how long updates took."""
+
+    course: Course
+    times: Times = field(default_factory=Times)
+
+    @classmethod
+    def recall(cls, memory: Any, sizes: Range, progress: Progress) -> Timed:
+        """From any policy's memory, or the JSON of one."""
+        if isinstance(memory, cls):
+            return memory
+        return cls(Course.recall(memory, sizes, progress), Times.recall(memory))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.course.to_json(), **self.times.to_json()}
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,10 @@ class Utilisation:
     cores: int | None = None
     coupling: AnyCoupling = "none"
 
-    needs: ClassVar = ("seconds",)
+    @property
+    def traits(self) -> Traits:
+        limits = self.sizes
+        return Traits(("seconds",), limits.smallest, limits.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)
@@ -55,26 +78,33 @@ class Utilisation:
         require_coupling(self.coupling)
 
     @staticmethod
-    def pays(line: Speed, size: int, gain: float) -> bool:
+    def pays(speed: Speed, size: int, gain: float) -> bool:
         """Whether twice `size` is faster by `gain`."""
-        return line.throughput(2 * size) >= (1 + gain) * line.throughput(size)
+        return speed.throughput(2 * size) >= (1 + gain) * speed.throughput(size)
 
-    def init(self, plan: Plan | None) -> Memory:
-        return self.sizes.begin(plan)
+    def init(self, plan: Plan | None) -> Timed:
+        return Timed(Course(self.sizes.begin(plan)))
 
-    def decide(self, memory: Memory, progress: Progress) -> tuple[Memory, Decision]:
-        kept = timed(self.sizes.recall(memory, progress), progress)
-        present, line = self.sizes.present(kept), line_of(kept)
-        inputs, size, why = self._shares(progress.reading), present, "seconds of a second size"
-        if line is not None:
-            inputs |= {"fixed_seconds": line.fixed_seconds, "per_example_seconds": line.per_example_seconds}
-            why = f"twice the batch gives {line.throughput(2 * present) / line.throughput(present):.2f}x the throughput"
-        held = inputs.get("data_wait_fraction", 0.0) >= self.wait or inputs.get("busy", 0.0) >= self.busy
-        free = "times" in kept and may_move(self.sizes, kept, progress) and not held
-        if free and (line is None or self.pays(line, present, self.gain)):
+    def decide(self, memory: Any, progress: Progress) -> tuple[Timed, Decision]:
+        kept = Timed.recall(memory, self.sizes, progress)
+        course, times = kept.course, kept.times.absorb(kept.course.last, progress)
+        present, speed, shares = course.present(self.sizes), times.speed(), self._shares(progress.reading)
+        free = bool(times.sizes) and course.may_move(self.sizes, progress) and not self._held(shares)
+        size = present
+        if free and (speed is None or self.pays(speed, present, self.gain)):
             size = self.sizes.toward(present, 2 * present, up=True)
-        how: dict[str, Any] = {"kind": "utilisation", "why": why, "inputs": inputs, "coupling": self.coupling}
-        return moved(self.sizes, kept, progress, size, **how)
+        course, decision = course.move(self.sizes, size, progress, self._reason(present, speed, shares), self.coupling)
+        return Timed(course, times), decision
+
+    def _reason(self, present: int, speed: Speed | None, shares: Mapping[str, float]) -> Reason:
+        if speed is None:
+            return Reason("utilisation", "seconds of a second size", shares)
+        why = f"twice the batch gives {speed.throughput(2 * present) / speed.throughput(present):.2f}x the throughput"
+        return Reason("utilisation", why, {**shares, **vars(speed)})
+
+    def _held(self, shares: Mapping[str, float]) -> bool:
+        """Whether a larger batch cannot help: data are waited for, or there is nothing left to fill."""
+        return shares.get("data_wait_fraction", 0.0) >= self.wait or shares.get("busy", 0.0) >= self.busy
 
     def _shares(self, reading: Mapping[str, float]) -> dict[str, float]:
         shares = {name: reading[name] for name in ("data_wait_fraction",) if name in reading}
