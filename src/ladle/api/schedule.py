@@ -55,17 +55,17 @@ def scheduled(
         why = "a schedule of one size does not say which"
         raise ArgumentError(must("size", "be given with this schedule", None, why, "--size 64"))
     cores = record.hardware()["cores"] if assembly.backend.on_host() else None
-    how = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows, "cores": cores}
-    read = partial(policy_from_text, text, **how)
+    limits = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows}
+    read = partial(policy_from_text, text, **limits, cores=cores)
     first = rate_size(read(lr=1.0))
     resolve_size(first, assembly.rows)
     lr, hyper = base(first)
     coupling = Coupling(rule or assembly.rule, first, hyper, optimizer=assembly.task.optimizer_name)
-    made = read(coupling=coupling, lr=lr)
-    if rule not in (None, "none") and traits_of(made).coupling is not coupling:
+    policy = read(coupling=coupling, lr=lr)
+    if rule not in (None, "none") and traits_of(policy).coupling is not coupling:
         why = "this schedule says itself what the rate does"
         raise ArgumentError(must("rule", "be left out with it, or none", rule, why, "--rule none"))
-    return made
+    return policy
 
 
 def base_at(
@@ -103,10 +103,9 @@ def require_runnable(policy: Policy, first: Decision, assembly: Assembly, lr: fl
     require_reach(policy, first.spec.size)
     for need in traits.needs:
         _require_measured(need, assembly)
-    own = traits.lr
-    if own is not None and lr is not None and not math.isclose(own, lr, rel_tol=1e-6):
-        why = "its sizes are proportional to the rate in force"
-        raise ArgumentError(must("lr of the policy", f"be the run's, {lr:g}", own, why, f"lr={own:g} for the run too"))
+    if traits.lr is not None and lr is not None and not math.isclose(traits.lr, lr, rel_tol=1e-6):
+        why, remedy = "its sizes are proportional to the rate in force", f"lr={traits.lr:g} for the run too"
+        raise ArgumentError(must("lr of the policy", f"be the run's, {lr:g}", traits.lr, why, remedy))
 
 
 def warnings_of(policy: Policy, first: int, assembly: Assembly) -> tuple[str, ...]:

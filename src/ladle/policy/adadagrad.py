@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdAdaGrad:
-    """A norm test (or inner-product test) for Adagrad and its kin, whose rate adapts by itself.
+    """Grows the batch by a norm test (or inner-product test) for Adagrad and its kin, whose rate adapts by itself.
 
         B >= tr(Sigma) / (eta^2 |g_B|^2)        test="norm", eta 0.1 to 0.5
         as `InnerProduct`, theta=eta, nu=1      test="inner product"

@@ -145,7 +145,7 @@ class AdaScale:
 
 
 def gain(noise: float, base: int, size: int) -> float:
-    """How many updates at `base` one at `size` is worth: (noise/base + 1) / (noise/size + 1), between 1 and size/base.
+    """Says how many updates at `base` one at `size` is worth: (noise/base + 1) / (noise/size + 1), from 1 to size/base.
 
     Below `base` it is as much below 1. Pollux's efficiency is gain * base / size.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CABS:
-    """The batch couples to rate and loss.
+    """Couples the batch to rate and loss.
 
         B = lr * tr(Sigma) / loss
 
@@ -41,8 +41,7 @@ class CABS:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("noise",), limits.smallest, limits.largest, made_for=("sgd",), lr=self.lr)
+        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, made_for=("sgd",), lr=self.lr)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiveBatch:
-    """The batch follows how diverse the gradients of the examples are.
+    """Makes the batch follow how diverse the gradients of the examples are.
 
         B = delta * n * Delta        Delta = sum_i |g_i|^2 / |sum_i g_i|^2,  so  n Delta = 1 + tr(Sigma)/|G|^2  exactly
 
@@ -38,8 +38,7 @@ class DiveBatch:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("noise",), limits.smallest, limits.largest, self.coupling)
+        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

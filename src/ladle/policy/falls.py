@@ -8,7 +8,7 @@ from ladle.policy.refuse import require_growth
 
 
 def falls(curve: Callable[[float], float], decay: float, end: int, *, most: int = 64) -> tuple[int, ...]:
-    """Positions in (0, end) at which a falling `curve` has come down to decay ** -k, k = 1, 2, ...; at most `most`.
+    """Finds where in (0, end) a falling `curve` has come down to decay ** -k, k = 1, 2, ...; at most `most` positions.
 
     - `curve`: rate factor as a function of the share of the run that is done, 1 at 0 and never rising.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Geometric:
-    """The batch size times `growth` every `every` examples, from `first` up to `last`.
+    """Multiplies the batch size by `growth` every `every` examples, from `first` up to `last`.
 
         size(n) = round(min(last, first * growth ** (n // every)))        n: examples drawn
 

@@ -42,7 +42,7 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Goodput:
-    """The size with the most progress a second.
+    """Finds the size with the most progress a second.
 
         goodput(B) = throughput(B) * efficiency(B) = B / (fixed + per_example B) * (phi + M0) / (phi + B)
 
@@ -65,8 +65,7 @@ class Goodput:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("noise", "seconds"), limits.smallest, limits.largest, self.coupling)
+        return Traits(("noise", "seconds"), self.sizes.smallest, self.sizes.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

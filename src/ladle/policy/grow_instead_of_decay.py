@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GrowInsteadOfDecay:
-    """Where the learning rate would fall by `decay`, the batch grows by `decay` instead, up to `largest`.
+    """Grows the batch by `decay` where the learning rate would fall by it, up to `largest`.
 
     With k boundaries passed the ratio of rate to size is what the decay alone would have made of it:
 

@@ -27,7 +27,7 @@ NU = 5.84
 
 @dataclass(frozen=True)
 class InnerProduct:
-    """The batch grows until its gradient points along the true one: the augmented inner-product test.
+    """Grows the batch until its gradient points along the true one: the augmented inner-product test.
 
         B >= G'Sigma G / (theta^2 |G|^4)                            spread along G
         B >= (tr(Sigma) - G'Sigma G / |G|^2) / (nu^2 |G|^2)         spread across G; left out for nu = inf
@@ -48,8 +48,7 @@ class InnerProduct:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("noise", "projection"), limits.smallest, limits.largest, self.coupling)
+        return Traits(("noise", "projection"), self.sizes.smallest, self.sizes.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LateSwitch:
-    """A small batch for most of the run, the large one late: at one position, or in equal ratios at several.
+    """Keeps a small batch for most of the run, and grows it late: at one position, or in equal ratios at several.
 
         size_k = round(first * (last / first) ** (k / len(at)))        k: positions of `at` that are passed
 

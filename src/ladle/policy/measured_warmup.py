@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuredWarmup:
-    """The batch doubles where the measured critical size passes twice the present one.
+    """Doubles the batch where the measured critical size passes twice the present one.
 
     - `critical`: `((examples, critical size), ...)` as measured along a run of the kind, positions ascending; between
       two the critical size is a straight line, after the last it stays.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NoiseFollow:
-    """The batch is `scale` times the gradient noise scale.
+    """Makes the batch `scale` times the gradient noise scale.
 
         B = scale * tr(Sigma) / |G|^2
 
@@ -43,8 +43,7 @@ class NoiseFollow:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("noise",), limits.smallest, limits.largest, self.coupling)
+        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NormTest:
-    """The batch grows until the relative error of its gradient is at most `theta`.
+    """Grows the batch until the relative error of its gradient is at most `theta`.
 
         B >= tr(Sigma) / (theta^2 q)        q = |G|^2                    estimator="unbiased"
                                             q = |G|^2 + tr(Sigma) / B    estimator="biased": |g_B|^2 as it is
@@ -47,8 +47,7 @@ class NormTest:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("noise",), limits.smallest, limits.largest, self.coupling)
+        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
 from ladle.core.traits import AnyCoupling
-from ladle.policy.amounts import MOVES, NUMBER, RANGE, Setting
+from ladle.policy.amounts import MOVES, NUMBER, RANGE, Context
 from ladle.policy.coupling import require_coupling
 from ladle.policy.forms import EXAMPLES, FORMS
 from ladle.policy.retreat import Retreating
@@ -55,11 +55,12 @@ def policy_from_text(
     if coupling is not None:
         require_coupling(coupling)  # an unknown rule is not the text's fault
     line = str(text).strip()
-    to = Setting(size, micro_size, epoch_size, length, lr, {} if coupling is None else {"coupling": coupling}, cores)
+    of_rate = {} if coupling is None else {"coupling": coupling}
+    context = Context(size, micro_size, epoch_size, length, lr, of_rate, cores)
     with _explained(line):
         if match := _RETREAT.fullmatch(line):
-            return Retreating(_policy(match["inner"], to), float(match["share"] or 0.9))
-        return _policy(line, to)
+            return Retreating(_policy(match["inner"], context), float(match["share"] or 0.9))
+        return _policy(line, context)
 
 
 def parse_steps(text: str, epoch_size: int | None = None, length: int | None = None) -> tuple[tuple[int, int], ...]:
@@ -77,19 +78,19 @@ def parse_steps(text: str, epoch_size: int | None = None, length: int | None = N
     """
     line = str(text).strip()
     with _explained(line):
-        return Setting(1, 1, epoch_size, length, None, {}).steps(line)
+        return Context(1, 1, epoch_size, length, None, {}).steps(line)
 
 
-def _policy(line: str, to: Setting) -> Policy:
+def _policy(line: str, context: Context) -> Policy:
     kind = _kind(line)
     if kind is None:
-        return Steps(to.steps(line), micro_size=to.micro_size, **to.coupling)
-    _, form, made = FORMS[kind]
-    match = re.fullmatch(kind.replace(" ", r"\s+") + form, line, re.IGNORECASE)
+        return Steps(context.steps(line), micro_size=context.micro_size, **context.coupling)
+    form = FORMS[kind]
+    match = re.fullmatch(kind.replace(" ", r"\s+") + form.pattern, line, re.IGNORECASE)
     if not match:
-        behind = f"; behind the range may stand {MOVES}" if RANGE in form else ""
+        behind = f"; behind the range may stand {MOVES}" if RANGE in form.pattern else ""
         raise ValueError(f"it has none of the known forms{behind}")
-    return made(match, to)
+    return form.make(match, context)
 
 
 def _kind(line: str) -> str | None:
@@ -116,7 +117,7 @@ def _explained(line: str) -> Iterator[None]:
 
 def _right(line: str) -> str:
     """A right text of the kind that was meant; several, where that cannot be told."""
-    words = {name: form[0] for kind, form in FORMS.items() for name in (kind.split()[0], kind.replace(" ", ""))}
+    words = {name: form.example for kind, form in FORMS.items() for name in (kind.split()[0], kind.replace(" ", ""))}
     first = line.split(maxsplit=1)[0].lower() if line else ""
     close = [first] if first in words else get_close_matches(first, words, n=1, cutoff=0.7)
     shown = [words[word] for word in close] or [EXAMPLES[0], words["grow"], words["warmup"], words["noise"]]

@@ -64,7 +64,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Plateau:
-    """The batch times `growth`, up to `largest`, after `patience` evaluations without a better `metric`.
+    """Multiplies the batch by `growth`, up to `largest`, after `patience` evaluations without a better `metric`.
 
     Where others divide the rate on a plateau, this takes the noise out of the updates by the other way of lowering
     rate / size (Smith et al. 2017, arXiv 1711.00489).

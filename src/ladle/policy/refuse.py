@@ -49,9 +49,9 @@ def positions(name: str, value: Any, remedy: str) -> tuple[Any, ...]:
 
 def pairs(name: str, value: Any, remedy: str) -> tuple[tuple[Any, Any], ...]:
     """`value` as a tuple of pairs. Raises `ArgumentError` for anything else."""
-    found = positions(name, value, remedy)
-    if any(isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2 for pair in found):
+    listed = positions(name, value, remedy)
+    if any(isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2 for pair in listed):
         raise ArgumentError(
             must(name, "be pairs of a position and a size", value, "each size begins somewhere", remedy)
         )
-    return tuple((start, size) for start, size in found)
+    return tuple((start, size) for start, size in listed)

@@ -37,7 +37,7 @@ class Retreat:
 
     @classmethod
     def recall(cls, memory: Any) -> Retreat:
-        """From any policy's memory, or the JSON of one. What it does not hold of the inner policy that finds itself."""
+        """From any policy's memory, or the JSON of one. The inner policy finds by itself what it lacks."""
         if isinstance(memory, cls):
             return memory
         names = named(memory)

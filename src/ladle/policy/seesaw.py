@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seesaw:
-    """Where the learning rate would fall by `decay`, it falls by less and the batch grows: half a decay, half a growth.
+    """Grows the batch, and lowers the rate by less, where the rate would fall by `decay`: half a decay, half a growth.
 
     With k boundaries passed, and `growth` = `decay` unless given:
 

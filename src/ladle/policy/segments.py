@@ -22,7 +22,7 @@ from ladle.policy.coupling import Rate, coupled
 
 @dataclass(frozen=True)
 class Segment:
-    """From position `start` (examples drawn) on: `size` examples per update at `lr_factor` times the rate.
+    """Holds from position `start` (examples drawn) on: `size` examples per update at `lr_factor` times the rate.
 
     - `hyper`: optimiser constants in force there; empty where they stay as they are.
     """
@@ -69,7 +69,7 @@ def serial_fraction(segments: Sequence[Segment], end: int) -> float:
 
 
 def table_of(pairs: Sequence[tuple[int, int]], coupling: AnyCoupling) -> tuple[Segment, ...]:
-    """Segments whose rate follows the size; the first size is where the rate belongs."""
+    """Makes segments whose rate follows the size; the first size is where the rate belongs."""
     first = pairs[0][1]
     return tuple(Segment(start, size, *coupled(coupling, first, size)) for start, size in pairs)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Steps:
-    """The batch size by examples drawn, as a table.
+    """Takes the batch size from a table, by examples drawn.
 
     - `segments`: `((start, size), ...)`, starts ascending, the first one 0.
     - `micro_size`: most rows that fit at once.

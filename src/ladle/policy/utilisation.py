@@ -41,7 +41,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """The batch doubles as long as that makes the machine faster by `gain`, and not because of reading.
+    """Doubles the batch as long as that makes the machine faster by `gain`, and not because of reading.
 
         throughput(2B) / throughput(B) >= 1 + gain        throughput(B) = B / (fixed + per_example B)
 
@@ -65,8 +65,7 @@ class Utilisation:
 
     @property
     def traits(self) -> Traits:
-        limits = self.sizes
-        return Traits(("seconds",), limits.smallest, limits.largest, self.coupling)
+        return Traits(("seconds",), self.sizes.smallest, self.sizes.largest, self.coupling)
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

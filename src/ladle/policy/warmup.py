@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warmup:
-    """The batch size from `first` to `target` in a straight line over the first `over` examples.
+    """Raises the batch size from `first` to `target` in a straight line over the first `over` examples.
 
         line(n) = first + (target - first) * n / over,   never above target
         size(n) = largest rung (power of two, `first` or `target`) <= line(n)    by="rung"
