@@ -22,7 +22,7 @@ from typing import Any
 from timing import arguments, headline, save, table
 
 from ladle.core.duration import Until
-from ladle.planner.throughput import ThroughputLine
+from ladle.core.speed import Speed
 from ladle.policy import (
     CABS,
     AdAdaGrad,
@@ -39,11 +39,11 @@ from ladle.policy import (
 )
 from ladle.quadratic.dry_run import rehearse
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.readings import Meter
-from ladle.quadratic.referee import Comparison, Row, compare
+from ladle.quadratic.readings import Instrument
+from ladle.quadratic.referee import Candidate, Ranking, compare
 
 SMALLEST, PLANNED, LARGEST, MICRO_STEPS, SEEDS = 16, 512, 8192, 8, (1, 2, 3, 4, 5)
-LINE = ThroughputLine(1e-3, 5e-6, 0, 0, 0, (), 0)
+LINE = Speed(1e-3, 5e-6)
 UNTIL = Until.parse("loss <= 0.05, 1e6 steps")
 EPOCH, WINDOW = 50_000, 4096
 HOW: dict[str, Any] = {"until": UNTIL, "line": LINE, "epoch_size": EPOCH, "window": WINDOW}
@@ -84,18 +84,20 @@ ONE_RULE: dict[str, Make] = {
 RULES = ("none", "square root")
 
 
-def tuned(names: Mapping[str, Make], first: int, rules: tuple[str, ...]) -> Comparison:
+def tuned(names: Mapping[str, Make], first: int, rules: tuple[str, ...]) -> Ranking:
     """All of `names` under each of the rules, at their best rates."""
     made = {f"{name}, {rule}": make(first, rule) for name, make in names.items() for rule in rules}
-    return compare(made, QUADRATIC, meter=Meter(MICRO_STEPS, seed=0), **HOW)
+    return compare(made, QUADRATIC, instrument=Instrument(MICRO_STEPS, seed=0), **HOW)
 
 
-def measured(name: str, make: Make, first: int, row: Row, best: Row) -> dict[str, Any]:
+def measured(name: str, make: Make, first: int, row: Candidate, best: Candidate) -> dict[str, Any]:
     """One policy at the rate and rule of `row`, with five seeds that tuning did not see."""
     rule = row.name.removeprefix(f"{name}, ")
     policy = make(first, rule)
     policy = policy(row.lr) if callable(policy) else policy
-    runs = [rehearse(policy, QUADRATIC, lr=row.lr, meter=Meter(MICRO_STEPS, seed=seed), **HOW) for seed in SEEDS]
+    runs = [
+        rehearse(policy, QUADRATIC, lr=row.lr, instrument=Instrument(MICRO_STEPS, seed=seed), **HOW) for seed in SEEDS
+    ]
     found = {unit: [getattr(run, unit) for run in runs] for unit in ("steps", "examples", "seconds", "switches")}
     middle = {unit: statistics.median(values) for unit, values in found.items()}
     ratios = {"step_ratio": middle["steps"] / best.steps, "time_ratio": middle["seconds"] / best.seconds}

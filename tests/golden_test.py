@@ -26,7 +26,7 @@ from ladle.jax.optimizer import optimizer_named
 from ladle.jax.rate import rate_from_text
 from ladle.jax.step import CompiledStep
 from ladle.loop.train import train
-from ladle.policy.schedule import Steps
+from ladle.policy.steps import Steps
 
 N = 50
 GRID = np.linspace(-3, 3, N, dtype=np.float32)

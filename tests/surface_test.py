@@ -33,6 +33,7 @@ PUBLIC = [
     "RunError",
     "Search",
     "Shard",
+    "Speed",
     "Task",
     "Until",
     "compare",

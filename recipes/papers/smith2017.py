@@ -21,7 +21,7 @@ import numpy as np
 
 import ladle
 from ladle.api.assembly import Assembly, assemble
-from ladle.policy.schedule import GrowInsteadOfDecay
+from ladle.policy.grow_instead_of_decay import GrowInsteadOfDecay
 
 SIZE, RATE, FACTOR, EPOCHS, PLACES = 64, 0.02, 5, 16, (7, 11, 14)
 CLOSE_CURVE, CLOSE_ERROR = 1.1, 0.005

@@ -36,6 +36,7 @@ from ladle.core.noise import NoiseScale
 from ladle.core.observation import Observation
 from ladle.core.plan import Evidence, Plan
 from ladle.core.spec import BatchSpec
+from ladle.core.speed import Speed
 
 if TYPE_CHECKING:
     from ladle import data, feed, models, policy
@@ -54,9 +55,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
-    "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Task", "Until",
-    "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics", "models",
-    "moments", "noise", "plan", "policy", "recur", "scaling", "search",
+    "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Speed", "Task",
+    "Until", "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics",
+    "models", "moments", "noise", "plan", "policy", "recur", "scaling", "search",
 ]  # fmt: skip
 
 _LATER = {

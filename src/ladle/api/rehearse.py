@@ -17,13 +17,13 @@ from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import require_count
-from ladle.planner.throughput import ThroughputLine
+from ladle.core.speed import Speed
 from ladle.policy.constant import Constant
 from ladle.policy.parse import policy_from_text
-from ladle.quadratic.dry_run import Rehearsal, rehearse, said
+from ladle.quadratic.dry_run import Rehearsal, rehearse, target_text
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.readings import Meter
-from ladle.quadratic.referee import Comparison, Row, compare
+from ladle.quadratic.readings import Instrument
+from ladle.quadratic.referee import Candidate, Ranking, compare
 from ladle.report.rehearsal import write_rehearsal
 
 MOST = 1_000_000
@@ -44,7 +44,7 @@ class Setting:
 
     - `size`: of "constant", and where a policy begins that needs one. `until`: bounds; the loss is 1 at the start.
     - `noise_scale` at the start, `dimension`, `exponent`: the spectrum. `momentum`: of the optimiser.
-    - `rule`: how the rate follows the size. `micro_steps`: 0 for exact measurements, see `Meter`.
+    - `rule`: how the rate follows the size. `micro_steps`: 0 for exact measurements, see `Instrument`.
     - `plan`: plan.json, or its folder: hardware line, noise scale if resolved, size.
     """
 
@@ -70,7 +70,7 @@ class Scene:
 
     setting: Setting
     quadratic: NoisyQuadratic
-    line: ThroughputLine
+    line: Speed
     until: Until
     size: int
     plan: Plan | None
@@ -79,9 +79,9 @@ class Scene:
     def how(self) -> dict[str, Any]:
         """The arguments that `rehearse` and `compare` share."""
         one = self.setting
-        meter = Meter(micro_steps=one.micro_steps, seed=one.seed)
+        instrument = Instrument(micro_steps=one.micro_steps, seed=one.seed)
         bounds = {"window": one.window, "epoch_size": one.epoch, "momentum": one.momentum}
-        return {"until": self.until, "line": self.line, "meter": meter, "plan": self.plan, **bounds}
+        return {"until": self.until, "line": self.line, "instrument": instrument, "plan": self.plan, **bounds}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Outcome:
     """Every policy and constant size, and the text's own lines. `failed`: why a policy did not get there; or none."""
 
     scene: Scene
-    made: Comparison
+    made: Ranking
     failed: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -168,7 +168,7 @@ def write(outcome: Outcome, folder: Path) -> None:
     write_rehearsal(curves, folder / PICTURE_FILE, target.value if target else None)
 
 
-def curve(name: str, run: Rehearsal, line: ThroughputLine) -> dict[str, Any]:
+def curve(name: str, run: Rehearsal, line: Speed) -> dict[str, Any]:
     """A dry run as lists for the picture, the start first."""
     table: dict[str, Any] = {"name": name, "steps": [0], "examples": [0], "seconds": [0.0], "loss": [run.first_loss]}
     for window in run.windows:
@@ -199,7 +199,7 @@ def _plan(path: Path) -> Plan:
         raise ArgumentError(must("plan", "be a plan.json or its folder", str(path), why, remedy)) from None
 
 
-def _line(setting: Setting, plan: Plan | None) -> tuple[ThroughputLine, str]:
+def _line(setting: Setting, plan: Plan | None) -> tuple[Speed, str]:
     """The hardware line, and where it is from."""
     names = ("fixed_seconds", "per_example_seconds")
     given = [getattr(setting, name) for name in names]
@@ -220,7 +220,7 @@ def _line(setting: Setting, plan: Plan | None) -> tuple[ThroughputLine, str]:
         why = "an update takes some time"
         raise ArgumentError(must("the hardware line", "be above 0", tuple(values), why, "--fixed-seconds 1e-3"))
     whence = "given" if None not in given else f"measured: {setting.plan}" if plan else "assumed"
-    return ThroughputLine(values[0], values[1], 0.0, 0.0, math.inf, (), 0.0), whence
+    return Speed(values[0], values[1]), whence
 
 
 def _scale(setting: Setting, plan: Plan | None) -> tuple[float, str]:
@@ -231,18 +231,18 @@ def _scale(setting: Setting, plan: Plan | None) -> tuple[float, str]:
     return NOISE_SCALE, "assumed"
 
 
-def _failure(row: Row, scene: Scene) -> str:
+def _failure(row: Candidate, scene: Scene) -> str:
     """Why a policy did not get there, in one line; empty where it did."""
     run, target = row.run, scene.until.target
     if run is None or (math.isfinite(row.seconds) and run.status != "diverged"):
         return ""
     if run.status == "diverged":
         return f"{row.name}: {run.why}; try a smaller --lr"
-    level = said(target) if target else ""
+    level = target_text(target) if target else ""
     return f"{row.name}: target not reached: {level}; the loss is {run.loss:.4g} after {run.why}; try more steps"
 
 
-def _changes(row: Row) -> list[str]:
+def _changes(row: Candidate) -> list[str]:
     """The changes of a policy with their reasons, the first and the last of them."""
     run = row.run
     windows = run.windows if run else ()

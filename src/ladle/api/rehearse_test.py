@@ -12,9 +12,9 @@ from ladle.api.rehearse import Setting, rehearse_texts, set_up
 from ladle.cli.main import run
 from ladle.core.plan import Evidence, Plan
 from ladle.core.record import read_json, write_json
-from ladle.policy.parse import EXAMPLES
+from ladle.policy.forms import EXAMPLES
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.referee import Comparison
+from ladle.quadratic.referee import Ranking
 
 SMALL = ["--dimension", "30", "--noise-scale", "50", "--window", "500"]
 FIXED = [*SMALL, "--lr", "0.3"]
@@ -116,7 +116,7 @@ its rate, so it has the rate that is tuned, not the one of its example.
 
 
 @pytest.fixture(scope="module")
-def refereed() -> Comparison:
+def refereed() -> Ranking:
     """Every kind of policy to a loss of 0.05, where 256 is the best constant size. Exact, so the same everywhere."""
     numbers = {"noise_scale": 20, "dimension": 100, "epoch": 500, "window": 500}
     scene = set_up(Setting(until="loss <= 0.05, 1e5 steps", rule="square root", **numbers))
@@ -124,7 +124,7 @@ def refereed() -> Comparison:
 
 
 @pytest.mark.parametrize("text", [text.partition(" lr ")[0] for text in EXAMPLES])
-def test_the_referee_of_all_policies(text: str, refereed: Comparison):
+def test_the_referee_of_all_policies(text: str, refereed: Ranking):
     assert refereed.best.name == "constant 256"
     assert refereed.ratio(text, "seconds") < 1.25 * SECONDS[text]
 

@@ -16,7 +16,8 @@ from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Coupling, Rule
 from ladle.core.scaling.levels import GRADIENT_NOISE
 from ladle.core.scaling.rules import MOVES
-from ladle.policy.ahead import coupling_of, largest_of, layers, rate_size_of, require_reach
+from ladle.core.traits import traits_of
+from ladle.policy.ahead import rate_size_of, require_reach
 from ladle.policy.parse import policy_from_text
 
 Base = tuple[float | None, Mapping[str, float]]
@@ -54,17 +55,17 @@ def scheduled(
         why = "a schedule of one size does not say which"
         raise ArgumentError(must("size", "be given with this schedule", None, why, "--size 64"))
     cores = record.hardware()["cores"] if assembly.backend.on_host() else None
-    how = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows, "cores": cores}
-    read = partial(policy_from_text, text, **how)
+    limits = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows}
+    read = partial(policy_from_text, text, **limits, cores=cores)
     first = rate_size(read(lr=1.0))
     resolve_size(first, assembly.rows)
     lr, hyper = base(first)
     coupling = Coupling(rule or assembly.rule, first, hyper, optimizer=assembly.task.optimizer_name)
-    made = read(coupling=coupling, lr=lr)
-    if rule not in (None, "none") and coupling_of(made) is not coupling:
+    policy = read(coupling=coupling, lr=lr)
+    if rule not in (None, "none") and traits_of(policy).coupling is not coupling:
         why = "this schedule says itself what the rate does"
         raise ArgumentError(must("rule", "be left out with it, or none", rule, why, "--rule none"))
-    return made
+    return policy
 
 
 def base_at(
@@ -97,25 +98,25 @@ def rate_size(policy: Policy, plan: Plan | None = None) -> int:
 def require_runnable(policy: Policy, first: Decision, assembly: Assembly, lr: float | None) -> None:
     """Refuse, before any work, a policy that this run could not follow to its end. `lr`: the rate it begins with."""
     _require_known(first.hyper, assembly)
-    _require_room(max(first.spec.size, largest_of(policy) or 1), assembly.rows)
+    traits = traits_of(policy)
+    _require_room(max(first.spec.size, traits.largest or 1), assembly.rows)
     require_reach(policy, first.spec.size)
-    for need in getattr(policy, "needs", ()):
+    for need in traits.needs:
         _require_measured(need, assembly)
-    own = next((layer.lr for layer in layers(policy) if isinstance(getattr(layer, "lr", None), float)), None)
-    if own is not None and lr is not None and not math.isclose(own, lr, rel_tol=1e-6):
-        why = "its sizes are proportional to the rate in force"
-        raise ArgumentError(must("lr of the policy", f"be the run's, {lr:g}", own, why, f"lr={own:g} for the run too"))
+    if traits.lr is not None and lr is not None and not math.isclose(traits.lr, lr, rel_tol=1e-6):
+        why, remedy = "its sizes are proportional to the rate in force", f"lr={traits.lr:g} for the run too"
+        raise ArgumentError(must("lr of the policy", f"be the run's, {lr:g}", traits.lr, why, remedy))
 
 
 def warnings_of(policy: Policy, first: int, assembly: Assembly) -> tuple[str, ...]:
     """What a careful reader would want to be told of rate and optimiser before the run; nothing where all is well."""
-    name, coupling = assembly.task.optimizer_name, coupling_of(policy)
-    made_for = next((layer.made_for for layer in layers(policy) if hasattr(layer, "made_for")), (name,))
-    said = [] if name in made_for else [f"This policy was made for {', '.join(made_for)}, not for {name}."]
+    name, traits = assembly.task.optimizer_name, traits_of(policy)
+    coupling, made_for = traits.coupling, traits.made_for or (name,)
+    of_optimizer = [] if name in made_for else [f"This policy was made for {', '.join(made_for)}, not for {name}."]
     if isinstance(coupling, str):  # By its name alone a rule moves no constants: what is left is a square root.
         coupling = Coupling("square root" if coupling in MOVES else coupling, first, optimizer=name)
     of_rate = getattr(coupling, "warnings", lambda size: ())
-    return (*said, *of_rate(largest_of(policy) or first))
+    return (*of_optimizer, *of_rate(traits.largest or first))
 
 
 def _require_known(hyper: Mapping[str, float], assembly: Assembly) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 
 import ladle
 from ladle.api.assembly import Assembly, assemble
-from ladle.api.schedule import base_at, scheduled, warnings_of
+from ladle.api.schedule import base_at, require_runnable, scheduled, warnings_of
 from ladle.core import record
+from ladle.core.errors import ArgumentError
+from ladle.core.traits import Traits
 from ladle.jax.devices import on_host
 from ladle.policy import Constant, Steps
 
@@ -46,3 +50,85 @@ def test_rate_and_constants_of_a_sitting_are_taken_from_where_they_belong(adam: 
 def test_what_is_said_of_a_rule_before_a_run(adam: Assembly, policy: Any, said: list[str]) -> None:
     found = warnings_of(policy, policy.decide(None, ladle.Progress())[1].spec.size, adam)
     assert len(found) == len(said) and all(one.startswith(words) for one, words in zip(found, said, strict=True))
+
+
+# --- a policy of the user's own
+
+
+@dataclass(frozen=True)
+class Count:
+    """How often a policy was asked."""
+
+    asked: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        return {"asked": self.asked}
+
+
+@dataclass(frozen=True)
+class Typed:
+    """Batches of 2 and 5 in turns, told from a memory of its own kind, or the JSON of one."""
+
+    def init(self, plan: Any) -> Any:
+        return Count()
+
+    def decide(self, memory: Any, progress: ladle.Progress) -> tuple[Any, ladle.Decision]:
+        count = memory if isinstance(memory, Count) else Count(**memory)
+        return Count(count.asked + 1), ladle.Decision(ladle.BatchSpec(5 if count.asked % 2 else 2, 8))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The same with a dict."""
+
+    def init(self, plan: Any) -> Any:
+        return {"asked": 0}
+
+    def decide(self, memory: Any, progress: ladle.Progress) -> tuple[Any, ladle.Decision]:
+        asked = memory["asked"]
+        return {"asked": asked + 1}, ladle.Decision(ladle.BatchSpec(5 if asked % 2 else 2, 8))
+
+
+@dataclass(frozen=True)
+class Declaring:
+    """One size, and whatever it declares."""
+
+    traits: Traits
+
+    def init(self, plan: Any) -> None:
+        return None
+
+    def decide(self, memory: Any, progress: ladle.Progress) -> tuple[None, ladle.Decision]:
+        return None, ladle.Decision(ladle.BatchSpec(8, 8))
+
+
+@pytest.mark.parametrize("policy", [Typed(), Plain()])
+def test_an_own_memory_goes_through_a_checkpoint(adam: Assembly, policy: Any, tmp_path: Path) -> None:
+    whole = ladle.fit(adam, policy=policy, until="5 epochs")
+    ladle.fit(adam, policy=policy, until="3 epochs", out=tmp_path / "run")
+    resumed = ladle.fit(adam, policy=policy, until="5 epochs", out=tmp_path / "run", resume=True)
+    sizes = [line.get("size") for line in whole.metrics]
+    assert sizes == [None, 2, 5, 2, 5, 2] == [line.get("size") for line in resumed.metrics]
+    assert [line["train_loss"] for line in whole.metrics[1:]] == [line["train_loss"] for line in resumed.metrics[1:]]
+
+
+@pytest.mark.parametrize(
+    ("traits", "message"),
+    [
+        (Traits(needs=("valid_acuracy",)), "metric must be measured; got 'valid_acuracy'"),
+        (Traits(largest=1000), "policy must go no further than the 80 training examples; got 1000"),
+        (Traits(lr=0.5), "lr of the policy must be the run's, 0.01; got 0.5"),
+    ],
+)
+def test_what_an_own_policy_declares_is_refused_before_a_run(adam: Assembly, traits: Traits, message: str) -> None:
+    policy: Any = Declaring(traits)
+    with pytest.raises(ArgumentError, match=message):
+        require_runnable(policy, policy.decide(None, ladle.Progress())[1], adam, lr=0.01)
+
+
+def test_what_an_own_policy_declares_is_measured_and_warned_of(adam: Assembly) -> None:
+    policies = [Declaring(Traits()), Declaring(Traits(needs=("noise",), made_for=("sgd",)))]
+    warned = [warnings_of(policy, 8, adam) for policy in policies]
+    assert warned == [(), ("This policy was made for sgd, not for adam.",)]
+    measured = ["noise/count" in ladle.fit(adam, policy=policy, until="1 epoch").final for policy in policies]
+    assert measured == [False, True], "in one micro-batch nothing is measured unless it is asked for"

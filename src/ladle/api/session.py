@@ -109,8 +109,8 @@ class Session:
         # Constants given for this sitting win over those in the checkpoint: another size brings another rate.
         carry, was = found.carry, engine.constants(found.carry.state)
         state = engine.with_constants(carry.state, constants)
-        ratio = was["lr"] / engine.constants(state)["lr"]
-        return replace(carry, state=state, memory=rescaled(carry.memory, ratio))
+        memory = rescaled(carry.memory, was=was["lr"], now=engine.constants(state)["lr"])
+        return replace(carry, state=state, memory=memory)
 
     def _remember_best(self) -> None:
         """The best evaluation of the lines so far, where its state is on the disk."""

@@ -25,6 +25,7 @@ from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import require_count
+from ladle.core.traits import traits_of
 from ladle.loop.train import Rebase
 from ladle.policy.ahead import rate_size_of, require_policy, within
 from ladle.policy.constant import Constant
@@ -111,7 +112,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     base = partial(base_at, assembly, onward, lr=lr, rule=terms.rule)
     asked = _policy(assembly, terms, plan, before, base)
     policy = within(asked, assembly.rows)
-    assembly = assembly.gauged(_enough(terms.gauge, getattr(policy, "needs", ())))
+    assembly = assembly.gauged(_enough(terms.gauge, traits_of(policy).needs))
     _, first = policy.decide(policy.init(plan), Progress())
     size = first.spec.size
     rate_size = rate_size_of(policy, size)

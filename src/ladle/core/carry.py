@@ -8,6 +8,7 @@ from typing import Any
 
 from ladle.core.cursor import Cursor
 from ladle.core.decision import Progress
+from ladle.core.memory import plain
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Carry:
 
     - `state`: the step's tree of arrays (parameters, optimiser state, model state, base random key).
     - `cursor`: where the feed stands.
-    - `memory`: what the policy remembers; JSON-serialisable.
+    - `memory`: what the policy remembers: JSON, or a value with `to_json`.
     - `progress`: counts, seconds and the last reading, as the policy will see them.
     """
 
@@ -40,7 +41,7 @@ class Carry:
         progress = self.progress
         return {
             "cursor": self.cursor.to_json(),
-            "memory": self.memory,
+            "memory": plain(self.memory),
             "progress": {
                 "examples": progress.examples,
                 "updates": progress.updates,

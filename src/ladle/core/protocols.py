@@ -208,20 +208,23 @@ class Step(Protocol):
 
 
 class Policy(Protocol):
-    """Picks the next spec and says why. A frozen value; what it remembers is handed in and out, JSON-serialisable.
+    """Picks the next spec and says why. A frozen value; what it remembers is handed in and out.
 
-    What a policy may have beside that, and a run then reads before it begins (`ladle.policy.ahead`):
+    Memory is None or plain JSON, and then nothing has to be done for it; or a value of the policy's own, a frozen one
+    with `to_json()`. That is what a checkpoint keeps (`ladle.core.memory.plain`), so `decide` takes both what it
+    returned last and the JSON of that. After a run has changed its policy, it is the memory of another one.
 
-    - `needs`: what must be measured for it: "noise" (the gradient moments), "projection" (the noise along the gradient
-      too), "seconds", "memory", or a metric by its name.
-    - `sizes`, a `Range`, or `largest`: the limits of its sizes. `coupling`: how the rate follows them.
-    - `rate_size`: the size that the run's rate belongs to, where that is not the first one.
-    - `made_for`: names of the optimisers it was made for. `inner`: the policy that it wraps.
+    What a run should know before it begins stands in `traits`, a `ladle.core.traits.Traits`: what must be measured for
+    the policy, how far its sizes go, how the rate follows them. A policy without it needs nothing and says nothing.
     """
 
-    def init(self, plan: Plan | None) -> Any: ...
+    def init(self, plan: Plan | None) -> Any:
+        """What is remembered before the first decision."""
+        ...
 
-    def decide(self, memory: Any, progress: Progress) -> tuple[Any, Decision]: ...
+    def decide(self, memory: Any, progress: Progress) -> tuple[Any, Decision]:
+        """What is remembered after this decision, and the decision. Pure: the same question has the same answer."""
+        ...
 
 
 class Probe(Protocol):

@@ -10,7 +10,7 @@ from ladle.core.errors import ArgumentError
 from ladle.core.record import CRITICAL_FILE
 from ladle.critical.answer import Critical, interval, points_of
 from ladle.critical.definition import Definition
-from ladle.policy.phases import MeasuredWarmup
+from ladle.policy.measured_warmup import MeasuredWarmup
 
 ROW = {"factor": 1, "size": 16, "loss": 0.5, "verdict": "the run's own size"}
 

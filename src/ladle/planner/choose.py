@@ -109,7 +109,7 @@ def _look(
         limit, lambda micro: probe.memory_bytes(_whole(micro, rows)), most=1 << (rows - 1).bit_length()
     )
     speed = measure_speed(probe, rows=rows, top=top, sizes=sizes)
-    pilot = measure_noise(probe, rows=rows, top=top, line=speed, budget_seconds=pilot_seconds)
+    pilot = measure_noise(probe, rows=rows, top=top, line=speed and speed.line, budget_seconds=pilot_seconds)
     return Findings(rows, limit, method, memory_bytes is not None, top, memory, speed, pilot)
 
 
@@ -142,7 +142,7 @@ def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choi
             rows=found.rows,
             top=top,
             minimize=minimize,
-            price=price.line if price else None,
+            price=price.fit if price else None,
             accumulation=lambda top=top: (
                 price.accumulation(probe, top, rows=found.rows)
                 if price

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ladle.core.noise import NoiseScale
 from ladle.core.spec import BatchSpec, rung_for
+from ladle.core.speed import Speed
 from ladle.planner.measure import Accumulation
 from ladle.planner.target import Cost, best_log_sd, frugal_size
 from ladle.planner.throughput import ThroughputLine
@@ -64,17 +65,17 @@ def decide(
 
     Sizes are powers of two, or all rows: a size between two rungs costs what the next rung costs.
     """
-    speed = line or ThroughputLine(1.0, 0.0, 0.0, 0.0, math.inf, (), 0.0)
+    speed = line or ThroughputLine(Speed(1.0, 0.0), 0.0, 0.0, math.inf, (), 0.0)
     if minimize == "examples":
-        return _frugal(noise, speed, rows=rows, top=top)
+        return _frugal(noise, speed.line, rows=rows, top=top)
     if noise.verdict != "resolved":
-        choice = _by_speed(noise, price or speed, rows=rows, top=top)
+        choice = _by_speed(noise, (price or speed).line, rows=rows, top=top)
     else:
         choice = _soonest(noise, price or speed, rows=rows, top=top, accumulation=accumulation)
-    return choice if price is None else replace(choice, seconds=_seconds(speed, choice.spec))
+    return choice if price is None else replace(choice, seconds=_seconds(speed.line, choice.spec))
 
 
-def _seconds(speed: ThroughputLine, spec: BatchSpec) -> float:
+def _seconds(speed: Speed, spec: BatchSpec) -> float:
     """Of an update, where what was minimised is not time."""
     return speed.seconds(spec.micro_size) * spec.micro_steps
 
@@ -87,7 +88,7 @@ def _soonest(
     Above `top` an update is cut into micro-batches. That pays only if an update has a cost of its own apart from its
     micro-batches, so that share is measured, and larger sizes are considered only if the best one then is above `top`.
     """
-    cost = Cost(speed.fixed_seconds, speed.per_example_seconds, noise=noise.value)
+    cost = Cost(speed.line.fixed_seconds, speed.line.per_example_seconds, noise=noise.value)
     more = accumulation() if cost.best > top and top < rows else None
     reach = min(rows, top)
     if more:
@@ -95,7 +96,7 @@ def _soonest(
         cost, reach = (cut, rows) if cut.best > top else (cost, top)
 
     def seconds(size: int) -> float:
-        return more.seconds(size) if more and size >= top else speed.seconds(rung_for(size, top))
+        return more.seconds(size) if more and size >= top else speed.line.seconds(rung_for(size, top))
 
     curve = {size: (1 + noise.value / size) * seconds(size) for size in _sizes(reach)}
     size = min(curve, key=lambda candidate: (curve[candidate], candidate))
@@ -115,7 +116,7 @@ def _soonest(
     )
 
 
-def _by_speed(noise: NoiseScale, speed: ThroughputLine, *, rows: int, top: int) -> Choice:
+def _by_speed(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice:
     """Without a resolved noise scale: the rung nearest to `fallback`, in one micro-batch.
 
     The interval is the one that would hold if this size were the best.
@@ -156,7 +157,7 @@ def fallback(noise: NoiseScale, knee: float, *, rows: int) -> float:
     return min(max(fast, proven, 1.0), float(rows))
 
 
-def _frugal(noise: NoiseScale, speed: ThroughputLine, *, rows: int, top: int) -> Choice:
+def _frugal(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice:
     """The largest power of two that needs at most 5 % more examples than the fewest: noise scale / 20 or less.
 
     Where only a lower bound of the noise scale is known, from that bound; where nothing is known, 1.

@@ -21,14 +21,14 @@ REPEATS = 3
 class EnergyPrice:
     """What is minimised, see `ladle.planner.target.mixed`.
 
-    - `joules`: e0 + e1 B per update; `line`: the price per update, in joules as well. Share 1: the same.
+    - `joules`: e0 + e1 B per update; `fit`: the price per update, in joules as well. Share 1: the same.
     - `power_watts`: what a second is worth; given, or the highest mean power that was measured (`power_given`).
 
     `ThroughputLine` and `Accumulation` hold joules here where they say seconds.
     """
 
     joules: ThroughputLine
-    line: ThroughputLine
+    fit: ThroughputLine
     share: float
     power_watts: float
     power_given: bool

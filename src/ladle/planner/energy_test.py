@@ -39,7 +39,7 @@ def test_the_ideal_size_of_a_mix_is_the_closed_form(share: float, best: float):
     speed = measure_speed(probe(), rows=2**20, top=8192)
     assert speed is not None
     price = measure_price(probe(), speed, rows=2**20, share=share, power_watts=300.0)
-    line = price.line
+    line = price.fit.line
     mix = [mixed(e, t, share=share, power_watts=300.0) for e, t in zip(JOULES, SECONDS, strict=True)]
     assert [line.fixed_seconds, line.per_example_seconds] == pytest.approx(mix)
     assert Cost(line.fixed_seconds, line.per_example_seconds, 800.0).best == pytest.approx(best, abs=1e-3)
@@ -85,7 +85,7 @@ def test_above_memory_the_energy_of_micro_batches_is_measured():
 def test_where_the_noise_is_unresolved_the_size_rests_on_energy():
     speed = measure_speed(probe(), rows=2**20, top=8192)
     assert speed is not None
-    price = measure_price(probe(), speed, rows=2**20).line
+    price = measure_price(probe(), speed, rows=2**20).fit
     unknown = NoiseScale.unknown()
     choice = decide(
         unknown, speed, rows=2**20, top=8192, minimize="energy", accumulation=lambda: pytest.fail("asked"), price=price

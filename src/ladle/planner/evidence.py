@@ -84,16 +84,16 @@ def _speed(speed: ThroughputLine | None, rows: int) -> list[Evidence]:
         return []
     at = ", ".join(str(point[0]) for point in speed.points)
     how = f"t = alpha + beta B through the least times at {at}"
-    alpha, beta = speed.fixed_seconds, speed.per_example_seconds
+    alpha, beta, knee = speed.line.fixed_seconds, speed.line.per_example_seconds, speed.line.knee
     numbers = [
         _spread("fixed_seconds", alpha, "s/update", how, 1.96 * speed.fixed_sd),
         _spread("per_example_seconds", beta, "s/example", how, 1.96 * speed.per_example_sd),
     ]
-    if math.isfinite(speed.knee):
+    if math.isfinite(knee):
         factor = math.exp(min(1.96 * speed.log_knee_sd, 700.0))
-        ends = (speed.knee / factor, speed.knee * factor) if math.isfinite(speed.log_knee_sd) else (math.nan, math.nan)
+        ends = (knee / factor, knee * factor) if math.isfinite(speed.log_knee_sd) else (math.nan, math.nan)
         how = "alpha / beta: half of the largest throughput"
-        numbers.append(Evidence("knee", speed.knee, "examples", "measured", how, *_sizes(speed.knee, *ends, rows)))
+        numbers.append(Evidence("knee", knee, "examples", "measured", how, *_sizes(knee, *ends, rows)))
     return numbers
 
 
@@ -107,20 +107,20 @@ def _sizes(value: float, low: float, high: float, rows: int) -> tuple[float | No
 def _energy(price: EnergyPrice | None) -> list[Evidence]:
     if price is None:
         return []
-    line, at = price.joules, ", ".join(str(point[0]) for point in price.joules.points)
+    fit, at = price.joules, ", ".join(str(point[0]) for point in price.joules.points)
     how = f"e = e0 + e1 B through the least joules at {at}"
     numbers = [
-        _spread("fixed_joules", line.fixed_seconds, "J/update", how, 1.96 * line.fixed_sd),
-        _spread("per_example_joules", line.per_example_seconds, "J/example", how, 1.96 * line.per_example_sd),
+        _spread("fixed_joules", fit.line.fixed_seconds, "J/update", how, 1.96 * fit.fixed_sd),
+        _spread("per_example_joules", fit.line.per_example_seconds, "J/example", how, 1.96 * fit.per_example_sd),
     ]
     if price.share < 1:
         how = "the highest mean power at the timed sizes"
         source, how = ("given", "given") if price.power_given else ("measured", how)
         numbers.append(Evidence("power_watts", price.power_watts, "W", source, how))
         numbers.append(Evidence("energy_share", price.share, "", "given", "energy against time"))
-    if math.isfinite(price.line.knee):
+    if math.isfinite(price.fit.line.knee):
         how = "fixed part over part per example of what is minimised"
-        numbers.append(Evidence("energy_knee", price.line.knee, "examples", "measured", how))
+        numbers.append(Evidence("energy_knee", price.fit.line.knee, "examples", "measured", how))
     return numbers
 
 

@@ -16,6 +16,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.hyperbola import fewer_steps
 from ladle.core.noise import NoiseScale
 from ladle.core.plan import Plan
+from ladle.core.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def forecast(plan: Plan, size: int, *, reference_size: int, reference_steps: flo
     for name, value in (("size", size), ("reference_size", reference_size), ("reference_steps", reference_steps)):
         if not 0 < value < math.inf:
             raise ArgumentError(must(name, "be positive", value, "it counts", "the numbers of a finished run"))
-    seconds = fixed.value + each.value * size
+    seconds = Speed(fixed.value, each.value).seconds(size)
     steps = [reference_steps * fewer_steps(noise, reference_size, size) for noise in _ends(plan.noise)]
     return Forecast(size, steps[1], steps[1] * seconds, min(steps) * seconds, max(steps) * seconds)
 

@@ -61,9 +61,9 @@ def test_throughput_recovers_the_line_and_its_errors_hold():
     sizes, knees, inside = (1, 16, 128, 1024), [], 0
     for _ in range(200):
         samples = {s: (0.02 + 1e-4 * s) * (1 + 0.3 * rng.exponential(size=8)) for s in sizes}
-        line = fit_throughput(samples)
-        knees.append(line.knee)
-        inside += abs(math.log(line.knee / 200)) <= 1.96 * line.log_knee_sd
+        fit = fit_throughput(samples)
+        knees.append(fit.line.knee)
+        inside += abs(math.log(fit.line.knee / 200)) <= 1.96 * fit.log_knee_sd
     assert np.median(knees) == pytest.approx(200, rel=0.02)
     assert 0.85 <= inside / 200 <= 0.99
 
@@ -71,21 +71,18 @@ def test_throughput_recovers_the_line_and_its_errors_hold():
 def test_one_repeat_without_a_stall_is_enough():
     samples = {s: np.array([0.02 + 1e-4 * s] * 7) for s in (1, 16, 128, 1024)}
     samples[16][:-1] = 5.0
-    line = fit_throughput(samples)
-    assert line.fixed_seconds == pytest.approx(0.02) and line.per_example_seconds == pytest.approx(1e-4)
-    assert line.seconds(100) == pytest.approx(0.03) and line.worst < 1e-9
-    assert line.points[0] == pytest.approx((1, 0.0201, 0.0201, 0.0201))
+    fit = fit_throughput(samples)
+    assert (fit.line.fixed_seconds, fit.line.per_example_seconds) == pytest.approx((0.02, 1e-4))
+    assert fit.line.seconds(100) == pytest.approx(0.03) and fit.worst < 1e-9
+    assert fit.points[0] == pytest.approx((1, 0.0201, 0.0201, 0.0201))
 
 
 def test_no_part_is_negative():
-    flat = fit_throughput({1: [0.02], 64: [0.0199], 512: [0.0198]})
-    assert (
-        flat.per_example_seconds == 0
-        and flat.knee == math.inf
-        and flat.fixed_seconds == pytest.approx(0.0199, rel=0.01)
-    )
+    flat = fit_throughput({1: [0.02], 64: [0.0199], 512: [0.0198]}).line
+    assert (flat.per_example_seconds, flat.knee) == (0, math.inf)
+    assert flat.fixed_seconds == pytest.approx(0.0199, rel=0.01)
     steep = fit_throughput({1: [0.0001], 64: [0.02], 512: [0.2]})
-    assert steep.fixed_seconds == 0 and steep.knee == 0 and steep.log_knee_sd == math.inf
+    assert steep.line.fixed_seconds == 0 and steep.line.knee == 0 and steep.log_knee_sd == math.inf
 
 
 @pytest.mark.parametrize("samples", [{1: [0.1]}, {1: [0.1], 2: []}, {1: [0.1], 2: [0.0]}, {1: [0.1], 2: [math.nan]}])

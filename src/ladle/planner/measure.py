@@ -11,6 +11,7 @@ import numpy as np
 from ladle.core.noise import NoiseScale, estimate
 from ladle.core.protocols import Probe
 from ladle.core.spec import BatchSpec, rung_for
+from ladle.core.speed import Speed
 from ladle.planner.throughput import ThroughputLine, fit_throughput
 
 LARGEST_TIMED = 8192
@@ -62,7 +63,7 @@ def measure_speed(probe: Probe, *, rows: int, top: int, sizes: Sequence[int] | N
     wanted = sorted({rung_for(size, top) for size in sizes}) if sizes else speed_sizes(top)
     samples: dict[int, np.ndarray] = {}
     for micro in wanted:
-        if len(samples) > 1 and fit_throughput(samples).seconds(micro) > SLOW_SECONDS:
+        if len(samples) > 1 and fit_throughput(samples).line.seconds(micro) > SLOW_SECONDS:
             break
         samples[micro] = probe.seconds(_whole(micro, rows), REPEATS)
     if len(samples) < 2:
@@ -138,7 +139,7 @@ def pilot_spec(rows: int, top: int) -> BatchSpec | None:
 
 
 def measure_noise(
-    probe: Probe, *, rows: int, top: int, budget_seconds: float = 3.0, line: ThroughputLine | None = None
+    probe: Probe, *, rows: int, top: int, budget_seconds: float = 3.0, line: Speed | None = None
 ) -> Pilot:
     """Pilots of growing length, until the noise scale is known to `GOOD_SPREAD` or the budget is spent.
 

@@ -32,7 +32,7 @@ def test_a_disturbance_in_the_middle_leaves_the_line_alone():
     """Two of three turns, whatever the size; a size whose timings all fell into it would be five times too slow."""
     probe = Disturbed(slower=lambda request, size: 5.0 if 2 <= request < 8 else 1.0)
     line = measure_speed(probe, rows=2**20, top=8192)
-    assert line is not None and line.knee == pytest.approx(200) and line.straight
+    assert line is not None and line.line.knee == pytest.approx(200) and line.straight
     assert probe.requests == [1, 64, 8192] * TURNS
 
 
@@ -40,7 +40,7 @@ def test_times_that_are_no_line_are_taken_once_more():
     """A load that slows the large size alone, until the fifth turn: the least times are then those of a line."""
     probe = Disturbed(slower=lambda request, size: 5.0 if size == 8192 and request < 12 else 1.0)
     line = measure_speed(probe, rows=2**20, top=8192)
-    assert line is not None and line.knee == pytest.approx(200) and line.straight
+    assert line is not None and line.line.knee == pytest.approx(200) and line.straight
     assert probe.requests == [1, 64, 8192] * 2 * TURNS
 
 

@@ -1,4 +1,4 @@
-"""Time of an update as a line in the batch size: seconds = alpha + beta * size, from repeated short probes."""
+"""The seconds of an update as a line in the batch size, fitted to repeated short probes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.speed import Speed
 
 CROOKED = 0.25
 """Relative gap between the line and a time above which it is no line: a larger one is measured again, then said."""
@@ -20,15 +21,14 @@ FLOOR = 0.02
 
 @dataclass(frozen=True)
 class ThroughputLine:
-    """`seconds(size) = fixed_seconds + per_example_seconds * size`: alpha and beta of the planner's formulas.
+    """Holds the line that measured times lie on, with its errors: alpha and beta of the formulas.
 
-    - `fixed_sd`, `per_example_sd`: standard errors. `log_knee_sd`: standard error of log(knee).
+    - `line`: the line itself. `fixed_sd`, `per_example_sd`: standard errors of its parts. `log_knee_sd`: of log(knee).
     - `points`: `(size, least seconds, least seconds, median)` per measured size: the time, and what it was seen within.
     - `worst`: largest relative gap between the line and a time: how far from straight the machine is.
     """
 
-    fixed_seconds: float
-    per_example_seconds: float
+    line: Speed
     fixed_sd: float
     per_example_sd: float
     log_knee_sd: float
@@ -36,18 +36,9 @@ class ThroughputLine:
     worst: float
 
     @property
-    def knee(self) -> float:
-        """alpha / beta: the size with half of the largest throughput 1/beta. `inf` where time does not grow."""
-        return self.fixed_seconds / self.per_example_seconds if self.per_example_seconds > 0 else math.inf
-
-    @property
     def straight(self) -> bool:
         """Whether the times lie on a line at all: what is read off a crooked one is no measurement."""
         return self.worst <= CROOKED
-
-    def seconds(self, size: float) -> float:
-        """Seconds per update at `size`."""
-        return self.fixed_seconds + self.per_example_seconds * size
 
 
 def fit_throughput(samples: Mapping[int, Any]) -> ThroughputLine:
@@ -60,8 +51,7 @@ def fit_throughput(samples: Mapping[int, Any]) -> ThroughputLine:
 
     Raises `ArgumentError` for fewer than two sizes or a time that is not positive.
 
-    >>> line = fit_throughput({1: [0.0201], 100: [0.03], 1000: [0.12]})
-    >>> round(line.knee, 3)
+    >>> round(fit_throughput({1: [0.0201], 100: [0.03], 1000: [0.12]}).line.knee, 3)
     200.0
     """
     if len(samples) < 2:
@@ -75,14 +65,14 @@ def fit_throughput(samples: Mapping[int, Any]) -> ThroughputLine:
     least, middle = (np.array([np.quantile(group, share) for group in groups]) for share in (0.0, 0.5))
     above = np.array([np.partition(group, 1)[1] / group.min() - 1 if len(group) > 1 else 0.0 for group in groups])
     error = max(float(np.sqrt(np.mean(above**2))), FLOOR)
-    alpha, beta, covariance = _fit(sizes, least, error * least)
+    line, covariance = _fit(sizes, least, error * least)
     points = tuple((int(s), float(a), float(a), float(b)) for s, a, b in zip(sizes, least, middle, strict=True))
-    worst = float(np.abs((alpha + beta * sizes) / least - 1).max())
+    worst = float(np.abs(np.array([line.seconds(size) for size in sizes]) / least - 1).max())
     sd = np.sqrt(np.diag(covariance))
-    return ThroughputLine(alpha, beta, float(sd[0]), float(sd[1]), _log_sd(alpha, beta, covariance), points, worst)
+    return ThroughputLine(line, float(sd[0]), float(sd[1]), _log_sd(line, covariance), points, worst)
 
 
-def _fit(sizes: np.ndarray, seconds: np.ndarray, errors: np.ndarray) -> tuple[float, float, np.ndarray]:
+def _fit(sizes: np.ndarray, seconds: np.ndarray, errors: np.ndarray) -> tuple[Speed, np.ndarray]:
     """Weighted least squares of seconds = alpha + beta * sizes with alpha, beta >= 0, and the covariance."""
     columns = np.stack([np.ones_like(sizes), sizes], axis=1) / errors[:, None]
     values = seconds / errors
@@ -93,11 +83,12 @@ def _fit(sizes: np.ndarray, seconds: np.ndarray, errors: np.ndarray) -> tuple[fl
     elif beta < 0:
         alpha, beta = float(columns[:, 0] @ values / (columns[:, 0] @ columns[:, 0])), 0.0
     misfit = float(((values - columns @ (alpha, beta)) ** 2).sum()) / max(len(sizes) - 2, 1)
-    return float(alpha), float(beta), inverse * max(misfit, 1.0)
+    return Speed(float(alpha), float(beta)), inverse * max(misfit, 1.0)
 
 
-def _log_sd(alpha: float, beta: float, covariance: np.ndarray) -> float:
-    """Standard error of log(alpha / beta) by the delta method."""
+def _log_sd(line: Speed, covariance: np.ndarray) -> float:
+    """Standard error of log(alpha / beta), the knee, by the delta method."""
+    alpha, beta = line.fixed_seconds, line.per_example_seconds
     if alpha <= 0 or beta <= 0:
         return math.inf
     slope = np.array([1 / alpha, -1 / beta])

@@ -1,16 +1,31 @@
-"""Policies: frozen values that pick the next batch size and say why."""
+"""Policies: frozen values that pick the next batch size and say why. One policy a file, under its own name.
 
-from ladle.policy.adaptive import Range
+Read first `segments.py` (sizes fixed in advance), `move.py` (sizes that follow a measurement), `parse.py` (from text).
+"""
+
+from ladle.policy.adadagrad import AdAdaGrad
+from ladle.policy.adascale import AdaScale
+from ladle.policy.cabs import CABS
 from ladle.policy.constant import Constant
-from ladle.policy.convergence import Plateau
-from ladle.policy.gains import AdaScale, Goodput
-from ladle.policy.gradient_error import AdAdaGrad, InnerProduct, NormTest
+from ladle.policy.divebatch import DiveBatch
+from ladle.policy.falls import falls
+from ladle.policy.geometric import Geometric
+from ladle.policy.goodput import Goodput
+from ladle.policy.grow_instead_of_decay import GrowInsteadOfDecay
+from ladle.policy.inner_product import InnerProduct
+from ladle.policy.late_switch import LateSwitch
+from ladle.policy.measured_warmup import MeasuredWarmup
+from ladle.policy.noise_follow import NoiseFollow
+from ladle.policy.normtest import NormTest
 from ladle.policy.parse import policy_from_text
-from ladle.policy.phases import LateSwitch, MeasuredWarmup, Seesaw, falls
-from ladle.policy.resources import Retreating, Utilisation
-from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Steps, Warmup
+from ladle.policy.plateau import Plateau
+from ladle.policy.range import Range
+from ladle.policy.retreat import Retreating
+from ladle.policy.seesaw import Seesaw
 from ladle.policy.segments import serial_fraction
-from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow
+from ladle.policy.steps import Steps
+from ladle.policy.utilisation import Utilisation
+from ladle.policy.warmup import Warmup
 
 __all__ = [
     "CABS",

@@ -1,46 +1,20 @@
-"""What can be known of a policy before a run: that it is one, how far it goes, and how its rate follows."""
+"""What is done with a policy before a run: it is refused, or its sizes end with the pass."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ladle.core.errors import ArgumentError, must
-from ladle.policy.adaptive import Range
-from ladle.policy.change import AnyCoupling, coupled
-from ladle.policy.segments import Segment
+from ladle.core.traits import traits_of
+from ladle.policy.coupling import coupled
+from ladle.policy.range import Range
 
 Kind = TypeVar("Kind")
 
 
-def layers(policy: Any) -> Iterator[Any]:
-    """`policy` and those that it wraps, outermost first."""
-    while policy is not None:
-        yield policy
-        policy = getattr(policy, "inner", None)
-
-
-def largest_of(policy: Any) -> int | None:
-    """The largest size that `policy` may ask for; None where it does not say.
-
-    >>> from ladle.policy import GrowInsteadOfDecay, NoiseFollow, Range, Retreating
-    >>> largest_of(Retreating(NoiseFollow(Range(32, 1024, micro_size=256))))
-    1024
-    >>> largest_of(GrowInsteadOfDecay(64, decay=5, boundaries=(1000,), largest=2048, micro_size=256))
-    320
-    """
-    *_, inner = layers(policy)
-    table = getattr(inner, "table", ())
-    if table and all(isinstance(segment, Segment) for segment in table):
-        return max(segment.size for segment in table)
-    bounds = getattr(inner, "sizes", inner)
-    found = getattr(bounds, "largest", getattr(bounds, "size", None))
-    return found if isinstance(found, int) else None
-
-
 def within(policy: Kind, rows: int) -> Kind:
-    """`policy` with limits of its size that end at `rows`, those of a pass: no batch is larger. Others are left alone.
+    """Gives `policy` limits of its size that end at `rows`, those of a pass: no batch is larger. Others are left alone.
 
     A limit is the end of a range, or a `largest`; a size that is asked for by name is none.
 
@@ -61,14 +35,9 @@ def within(policy: Kind, rows: int) -> Kind:
     return replace(held, **changed) if changed else policy
 
 
-def coupling_of(policy: Any) -> AnyCoupling:
-    """How the rate of `policy` follows its size; "none" where it says that itself, or nothing."""
-    return next((layer.coupling for layer in layers(policy) if hasattr(layer, "coupling")), "none")
-
-
 def rate_size_of(policy: Any, first: int) -> int:
-    """The size that the run's rate belongs to: the policy's own word for it, or the `first` size."""
-    return next((layer.rate_size for layer in layers(policy) if hasattr(layer, "rate_size")), first)
+    """Finds the size that the run's rate belongs to: the policy's own word for it, or the `first` size."""
+    return traits_of(policy).rate_size or first
 
 
 def require_policy(policy: Any) -> None:
@@ -81,10 +50,9 @@ def require_policy(policy: Any) -> None:
 def require_reach(policy: Any, first: int) -> None:
     """Refuse now a coupling that has no answer at a size which `policy` may come to; its rate belongs to `first`.
 
-    A rule that bends without bound is worst at the ends of a range. (A table has asked for all its sizes already.)
+    A rule that bends without bound is worst at the ends of a range.
     """
-    for layer in layers(policy):
-        sizes, coupling = getattr(layer, "sizes", None), getattr(layer, "coupling", None)
-        if isinstance(sizes, Range) and coupling is not None:
-            for size in (sizes.smallest, sizes.largest):
-                coupled(coupling, first, size)
+    traits = traits_of(policy)
+    for size in (traits.smallest, traits.largest):
+        if size is not None:
+            coupled(traits.coupling, first, size)

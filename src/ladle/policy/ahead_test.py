@@ -6,12 +6,16 @@ import pytest
 
 from ladle.core.errors import ArgumentError
 from ladle.core.scaling.coupling import Coupling
-from ladle.policy.adaptive import Range
-from ladle.policy.ahead import coupling_of, largest_of, rate_size_of, require_policy, require_reach, within
-from ladle.policy.gains import AdaScale, Goodput
+from ladle.core.traits import Traits, traits_of
+from ladle.policy.adascale import AdaScale
+from ladle.policy.ahead import rate_size_of, require_policy, require_reach, within
+from ladle.policy.cabs import CABS
+from ladle.policy.goodput import Goodput
 from ladle.policy.laws_test import POLICIES
-from ladle.policy.resources import Retreating, Utilisation
-from ladle.policy.schedule import Steps
+from ladle.policy.range import Range
+from ladle.policy.retreat import Retreating
+from ladle.policy.steps import Steps
+from ladle.policy.utilisation import Utilisation
 
 SIZES = Range(32, 1024, micro_size=256)
 SDE = Coupling("sde", 32, {"b1": 0.9}, optimizer="adam")
@@ -19,9 +23,9 @@ SDE = Coupling("sde", 32, {"b1": 0.9}, optimizer="adam")
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_the_largest_size_of_every_policy_is_known(name: str) -> None:
-    policy, _, largest, _ = POLICIES[name]
-    assert largest_of(policy) == largest
+def test_the_limits_of_every_policy_are_known(name: str) -> None:
+    policy, smallest, largest, _ = POLICIES[name]
+    assert (traits_of(policy).smallest, traits_of(policy).largest) == (smallest, largest)
 
 
 def test_the_rate_belongs_to_the_first_size_unless_the_policy_says_otherwise() -> None:
@@ -35,7 +39,7 @@ def test_limits_end_with_the_pass_and_sizes_asked_for_do_not(name: str) -> None:
     assert within(policy, 2 * largest) == policy
     asked = name.split(",")[0] in ("constant", "steps", "one step", "geometric", "late", "adascale", "retreating steps")
     if smallest < largest and name != "measured":  # Its sizes are doublings.
-        known = largest_of(within(policy, largest - 1))
+        known = traits_of(within(policy, largest - 1)).largest
         assert known == (largest if asked or name.startswith("warmup") else largest - 1)
 
 
@@ -43,12 +47,19 @@ def test_a_policy_of_the_users_need_not_say() -> None:
     class Own:
         table = ((0, 8),)
 
-    assert largest_of(Own()) is None and coupling_of(Own()) == "none"
+    assert traits_of(Own()) == Traits() and rate_size_of(Own(), 8) == 8
+    require_reach(Own(), 8)
 
 
 def test_the_coupling_is_that_of_the_policy_that_sets_the_size() -> None:
-    assert coupling_of(Retreating(Goodput(SIZES, coupling=SDE))) is SDE
-    assert coupling_of(POLICIES["grow"][0]) == "none"
+    assert traits_of(Retreating(Goodput(SIZES, coupling=SDE))).coupling is SDE
+    assert traits_of(POLICIES["grow"][0]).coupling == "none"
+
+
+def test_a_policy_that_wraps_declares_what_the_one_within_does_and_its_own() -> None:
+    assert traits_of(CABS(SIZES, lr=0.1)) == Traits(("noise",), 32, 1024, made_for=("sgd",), lr=0.1)
+    wrapped = traits_of(Retreating(AdaScale(CABS(SIZES, lr=0.1), base=16)))
+    assert wrapped == Traits(("noise", "memory"), 32, 1024, rate_size=16, made_for=("sgd",), lr=0.1)
 
 
 @pytest.mark.parametrize("make", [lambda p: p, Retreating, lambda p: AdaScale(p, 32)])

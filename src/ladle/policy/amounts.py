@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from ladle.policy.adaptive import Range
+from ladle.policy.range import Range
 
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e\+?[0-9]{1,3})?"
 COUNT = rf"{NUMBER}[kmb]?"
@@ -34,8 +34,8 @@ _MOST = 10**18
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the text does not say."""
+class Context:
+    """Holds what the text of a schedule does not say: the run that it is for."""
 
     size: int
     micro_size: int
@@ -52,8 +52,8 @@ class Setting:
         if twice := [word for word in words if words.count(word) > 1]:
             raise ValueError(f"{twice[0]!r} is given twice")
         read = {"from": ("first", size_of), "every": ("every", self.position), "most": ("most", float)}
-        how: dict[str, Any] = {read[word][0]: read[word][1](value) for word, value in moves}
-        return Range(size_of(match["smallest"]), size_of(match["largest"]), self.micro_size, **how)
+        fields: dict[str, Any] = {read[word][0]: read[word][1](value) for word, value in moves}
+        return Range(size_of(match["smallest"]), size_of(match["largest"]), self.micro_size, **fields)
 
     def position(self, text: str, unit: str = "") -> int:
         """Examples, from a count of examples, epochs or tokens."""

@@ -1,105 +1,117 @@
-"""What all policies share: a rate that follows the size, and a decision that says what changed."""
+"""A decision that says what changed: against the last one, which every policy remembers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 from ladle.core.decision import Decision
-from ladle.core.errors import ArgumentError, must
-from ladle.core.scaling.coupling import Rule, lr_factor
 from ladle.core.spec import BatchSpec
+from ladle.policy.coupling import Rate
+from ladle.policy.memory import named, noted
 
-Memory = dict[str, Any] | None
-"""`{"size": ..., "micro_size": ..., "lr_factor": ...}` of the last decision, `hyper` where there is one, and whatever
-else a policy keeps; JSON. None before the first."""
-
-Rate = tuple[float, Mapping[str, float]]
-"""Factor of the learning rate, and the optimiser constants in force (empty for none)."""
+UNCHANGED = Rate(1.0, {})
 
 
-class Coupled(Protocol):
-    """How rate and constants follow the size, such as `ladle.scaling.Coupling`: a frozen value."""
+@dataclass(frozen=True)
+class Last:
+    """Remembers what the last decision put in force: all that a table of sizes remembers.
 
-    def at(self, size: int) -> tuple[float, Mapping[str, float]]:
-        """`(lr_factor, constants)` at `size`."""
-        ...
-
-
-AnyCoupling = Rule | Coupled
-
-
-def coupled(coupling: AnyCoupling, first: int, size: int) -> Rate:
-    """`(lr_factor, constants)` at `size`: of a rule by name, counted from `first`, or of a value with `at(size)`.
-
-    Raises `ArgumentError` for an unknown rule.
-
-    >>> coupled("linear", first=64, size=256)
-    (4.0, {})
+    - `hyper`: optimiser constants in force; empty where no decision has named any.
     """
-    if isinstance(coupling, str):
-        return lr_factor(coupling, size / first), {}
-    factor, hyper = coupling.at(size)
-    return float(factor), dict(hyper)
+
+    size: int
+    micro_size: int
+    lr_factor: float
+    hyper: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def recall(cls, memory: Any) -> Last | None:
+        """The last decision in any policy's memory, or in the JSON of one; None before the first."""
+        if isinstance(memory, cls):
+            return memory
+        names = named(memory)
+        if not {"size", "micro_size", "lr_factor"} <= names.keys():
+            return None
+        return cls(names["size"], names["micro_size"], names["lr_factor"], names.get("hyper", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        return noted(self)
 
 
-def require_coupling(coupling: AnyCoupling) -> None:
-    """Refuse an unknown rule now, not at the first change."""
-    if isinstance(coupling, str):
-        lr_factor(coupling, 1.0)
-    elif not hasattr(coupling, "at"):
-        why, remedy = "the rate has to follow the size somehow", "coupling='square root'"
-        raise ArgumentError(must("coupling", "be a rule or have a method at(size)", coupling, why, remedy))
+@dataclass(frozen=True)
+class Reason:
+    """Says why a decision was made.
+
+    - `kind`: of policy. `why`: in words, behind what changed. `inputs`: the numbers that it rests on, for the record.
+    """
+
+    kind: str
+    why: str = ""
+    inputs: Mapping[str, float] = field(default_factory=dict)
 
 
 def decided(
-    memory: Memory,
+    last: Last | None,
     spec: BatchSpec,
-    rate: Rate = (1.0, {}),
+    rate: Rate = UNCHANGED,
     *,
     examples: int,
-    kind: str,
-    why: str = "",
-    inputs: Mapping[str, float] | None = None,
+    reason: Reason,
     stop: int | None = None,
-) -> tuple[dict[str, Any], Decision]:
-    """`memory` with the new size, cut and rate in it, and the decision that says so.
+) -> tuple[Last, Decision]:
+    """Makes the decision for a size, cut and rate: what is remembered of it, and itself.
 
-    The reason is there exactly when one of them differs from `memory`: what changed, `why`, where, and by which `kind`
-    of policy.
+    Its reason is there exactly when one of them differs from `last`: what changed, why, where, and by which kind of
+    policy.
 
-    >>> memory, _ = decided(None, BatchSpec(64, 64), examples=0, kind="noise")
-    >>> decided(memory, BatchSpec(128, 128), examples=12800, why="noise scale 310", kind="noise")[1].reason
+    >>> last, _ = decided(None, BatchSpec(64, 64), examples=0, reason=Reason("noise"))
+    >>> decided(last, BatchSpec(128, 128), examples=12800, reason=Reason("noise", "noise scale 310"))[1].reason
     'batch size 64 -> 128: noise scale 310 at 12,800 examples (noise)'
     """
-    factor, hyper = rate
-    new: dict[str, Any] = {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": factor}
-    if hyper:
-        new["hyper"] = dict(hyper)
-    changes = _changes(memory, new) if memory and "size" in memory else []
-    because = f": {why}" if why else ""
-    reason = f"{', '.join(changes)}{because} at {examples:,} examples ({kind})" if changes else ""
-    return {**(memory or {}), **new}, Decision(spec, stop, factor, reason=reason, hyper=hyper, inputs=inputs or {})
+    # Constants stay in force until a decision names others.
+    hyper = dict(rate.hyper) or (last.hyper if last else {})
+    now = Last(spec.size, spec.micro_size, rate.lr_factor, hyper)
+    changes = _changes(last, now) if last else []
+    because = f": {reason.why}" if reason.why else ""
+    text = f"{', '.join(changes)}{because} at {examples:,} examples ({reason.kind})" if changes else ""
+    return now, Decision(spec, stop, rate.lr_factor, reason=text, hyper=rate.hyper, inputs=reason.inputs)
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    changes = [
-        f"{words} {mark}{old[name]:g} -> {mark}{new[name]:g}" if mark else f"{words} {old[name]} -> {new[name]}"
-        for name, words, mark in (("size", "batch size", ""), ("lr_factor", "learning rate", "x"))
-        if not math.isclose(old[name], new[name], rel_tol=1e-6)  # What six digits do not show is no change.
-    ]
-    was, now = old.get("hyper", {}), new.get("hyper", {})
+def rescaled(memory: Any, *, was: float, now: float) -> Any:
+    """Counts the last factor of the rate in a memory from another base rate: `now`, where it was counted from `was`.
+
+    For a sitting that goes on with another base rate: without this its first decision would tell of a change that is
+    none. Any policy's memory, or the JSON of one; what remembers no factor is left as it is.
+
+    >>> rescaled({"size": 64, "lr_factor": 4.0}, was=0.1, now=0.2)
+    {'size': 64, 'lr_factor': 2.0}
+    """
+    names = named(memory)
+    if was == now or "lr_factor" not in names:
+        return memory
+    return {**names, "lr_factor": names["lr_factor"] * was / now}
+
+
+def _changes(last: Last, now: Last) -> list[str]:
+    """What differs, in words."""
+    changes = []
+    if not _same(last.size, now.size):
+        changes.append(f"batch size {last.size} -> {now.size}")
+    if not _same(last.lr_factor, now.lr_factor):
+        changes.append(f"learning rate x{last.lr_factor:g} -> x{now.lr_factor:g}")
     changes += [
-        f"{name} {was.get(name, value):.6g} -> {value:.6g}" for name, value in now.items() if value != was.get(name)
+        f"{name} {last.hyper.get(name, value):.6g} -> {value:.6g}"
+        for name, value in now.hyper.items()
+        if value != last.hyper.get(name)
     ]
-    if not changes and old["micro_size"] != new["micro_size"]:
-        return [f"micro-batch {old['micro_size']} -> {new['micro_size']}"]
+    if not changes and last.micro_size != now.micro_size:
+        return [f"micro-batch {last.micro_size} -> {now.micro_size}"]
     return changes
 
 
-def rescaled(memory: Any, ratio: float) -> Any:
-    """A policy's memory with the last factor of the rate times `ratio`: counted from another base rate."""
-    if ratio == 1 or not isinstance(memory, Mapping) or "lr_factor" not in memory:
-        return memory
-    return {**memory, "lr_factor": memory["lr_factor"] * ratio}
+def _same(last: float, now: float) -> bool:
+    """What six digits do not show is no change."""
+    return math.isclose(last, now, rel_tol=1e-6)

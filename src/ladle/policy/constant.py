@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.spec import BatchSpec
+from ladle.core.traits import Traits
 
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Constant:
-    """Always `size` examples per update, cut into micro-batches of `micro_size`.
+    """Decides always for `size` examples per update, cut into micro-batches of `micro_size`. Remembers nothing.
 
     Raises `ArgumentError` for a number below 1.
 
@@ -28,8 +29,12 @@ class Constant:
     def __post_init__(self) -> None:
         BatchSpec(self.size, self.micro_size)
 
+    @property
+    def traits(self) -> Traits:
+        return Traits(smallest=self.size, largest=self.size)
+
     def init(self, plan: Plan | None) -> None:
         return None
 
-    def decide(self, memory: None, progress: Progress) -> tuple[None, Decision]:
+    def decide(self, memory: Any, progress: Progress) -> tuple[None, Decision]:
         return None, Decision(BatchSpec(self.size, self.micro_size))

@@ -6,24 +6,36 @@ import json
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from ladle.core.decision import Decision, Progress
+from ladle.core.memory import plain
 from ladle.core.scaling.coupling import Coupling
 from ladle.core.spec import rungs
-from ladle.policy.adaptive import Range
+from ladle.policy.adadagrad import AdAdaGrad
+from ladle.policy.adascale import AdaScale
+from ladle.policy.cabs import CABS
 from ladle.policy.constant import Constant
-from ladle.policy.convergence import Plateau
-from ladle.policy.gains import AdaScale, Goodput
-from ladle.policy.gradient_error import AdAdaGrad, InnerProduct, NormTest
-from ladle.policy.phases import LateSwitch, MeasuredWarmup, Seesaw
-from ladle.policy.resources import Retreating, Utilisation
-from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Steps, Warmup
-from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow
+from ladle.policy.divebatch import DiveBatch
+from ladle.policy.geometric import Geometric
+from ladle.policy.goodput import Goodput
+from ladle.policy.grow_instead_of_decay import GrowInsteadOfDecay
+from ladle.policy.inner_product import InnerProduct
+from ladle.policy.late_switch import LateSwitch
+from ladle.policy.measured_warmup import MeasuredWarmup
+from ladle.policy.noise_follow import NoiseFollow
+from ladle.policy.normtest import NormTest
+from ladle.policy.plateau import Plateau
+from ladle.policy.range import Range
+from ladle.policy.retreat import Retreating
+from ladle.policy.seesaw import Seesaw
+from ladle.policy.steps import Steps
+from ladle.policy.utilisation import Utilisation
+from ladle.policy.warmup import Warmup
 from ladle.policy.world_test import World, changes, constant, rising, sizes_of
 
 
@@ -129,10 +141,19 @@ def test_the_same_question_has_the_same_answer(case: Case) -> None:
     assert all(case.policy.decide(*asked[i]) == first[i] for i in order)
 
 
-def test_memory_is_json(case: Case) -> None:
-    for progress, memory, _ in case.world.whole(case.policy):
-        after, _ = case.policy.decide(memory, progress)
-        assert json.loads(json.dumps(after, allow_nan=False)) == after
+def through_json(memory: Any) -> Any:
+    """What a checkpoint makes of a memory."""
+    return json.loads(json.dumps(plain(memory), allow_nan=False))
+
+
+def test_memory_is_a_frozen_value_and_its_json_as_good(case: Case) -> None:
+    memory, progress = case.policy.init(None), Progress()
+    while progress.examples < case.world.end:
+        assert memory is None or (is_dataclass(memory) and not isinstance(memory, type))
+        assert through_json(memory) == plain(memory)
+        after, decision = case.policy.decide(memory, progress)
+        assert case.policy.decide(through_json(memory), progress) == (after, decision)
+        memory, progress = after, case.world.after(progress, decision)
 
 
 def test_asking_twice_at_one_place_changes_nothing(case: Case) -> None:
@@ -184,9 +205,11 @@ def test_a_run_may_go_on_with_another_policy(case: Case) -> None:
     for other in ("steps, linear", "noise, constants", "cabs", "adascale of noise", "goodput", "plateau", "retreating"):
         before = case_of(other)
         progress, memory, _ = before.world.whole(before.policy)[-10]
+        left, _ = before.policy.decide(memory, progress)  # as a value, not as JSON
+        assert case.policy.decide(left, progress) == case.policy.decide(through_json(left), progress)
         for _ in range(3):
             memory, decision = case.policy.decide(memory, progress)
-            memory = json.loads(json.dumps(memory, allow_nan=False))
+            memory = through_json(memory)
             assert case.smallest <= decision.spec.size <= case.largest
             progress = before.world.after(progress, decision)
 

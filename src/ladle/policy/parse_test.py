@@ -8,16 +8,28 @@ from hypothesis import strategies as st
 
 from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError
-from ladle.policy.adaptive import Range
+from ladle.policy.adadagrad import AdAdaGrad
+from ladle.policy.adascale import AdaScale
+from ladle.policy.cabs import CABS
 from ladle.policy.constant import Constant
-from ladle.policy.convergence import Plateau
-from ladle.policy.gains import AdaScale, Goodput
-from ladle.policy.gradient_error import AdAdaGrad, InnerProduct, NormTest
-from ladle.policy.parse import EXAMPLES, parse_steps, policy_from_text
-from ladle.policy.phases import LateSwitch, MeasuredWarmup, Seesaw
-from ladle.policy.resources import Retreating, Utilisation
-from ladle.policy.schedule import Geometric, GrowInsteadOfDecay, Steps, Warmup
-from ladle.policy.statistics import CABS, DiveBatch, NoiseFollow
+from ladle.policy.divebatch import DiveBatch
+from ladle.policy.forms import EXAMPLES
+from ladle.policy.geometric import Geometric
+from ladle.policy.goodput import Goodput
+from ladle.policy.grow_instead_of_decay import GrowInsteadOfDecay
+from ladle.policy.inner_product import InnerProduct
+from ladle.policy.late_switch import LateSwitch
+from ladle.policy.measured_warmup import MeasuredWarmup
+from ladle.policy.noise_follow import NoiseFollow
+from ladle.policy.normtest import NormTest
+from ladle.policy.parse import parse_steps, policy_from_text
+from ladle.policy.plateau import Plateau
+from ladle.policy.range import Range
+from ladle.policy.retreat import Retreating
+from ladle.policy.seesaw import Seesaw
+from ladle.policy.steps import Steps
+from ladle.policy.utilisation import Utilisation
+from ladle.policy.warmup import Warmup
 
 SIZES = Range(32, 1024, micro_size=256)
 

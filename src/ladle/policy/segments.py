@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from ladle.core.decision import Decision
-from ladle.core.errors import ArgumentError, must
-from ladle.core.spec import BatchSpec, require_count, rung_for
-from ladle.policy.change import AnyCoupling, Memory, coupled, decided
+from ladle.core.spec import BatchSpec, rung_for
+from ladle.core.traits import AnyCoupling, Traits
+from ladle.policy.change import Last, Reason, decided
+from ladle.policy.coupling import Rate, coupled
 
 
 @dataclass(frozen=True)
 class Segment:
-    """From position `start` (examples drawn) on: `size` examples per update at `lr_factor` times the rate.
+    """Holds from position `start` (examples drawn) on: `size` examples per update at `lr_factor` times the rate.
 
     - `hyper`: optimiser constants in force there; empty where they stay as they are.
     """
@@ -33,9 +34,9 @@ class Segment:
 
 
 def follow(
-    segments: Sequence[Segment], memory: Memory, *, examples: int, micro_size: int, kind: str
-) -> tuple[Memory, Decision]:
-    """The decision at position `examples`: the last segment whose `start` has been reached, until the next one's.
+    segments: Sequence[Segment], memory: Any, *, examples: int, micro_size: int, kind: str
+) -> tuple[Last, Decision]:
+    """Finds the decision at position `examples`: the last segment whose `start` is reached, until the next one's.
 
     `micro_size`: most rows that fit at once; the decision's own is the rung for its size. `kind` ends the reason,
     which is there exactly when size, cut, factor or constants differ from `memory`.
@@ -50,7 +51,8 @@ def follow(
     now = segments[index - 1]
     spec = BatchSpec(now.size, rung_for(now.size, micro_size))
     stop = segments[index].start if index < len(segments) else None
-    return decided(memory, spec, (now.lr_factor, now.hyper), examples=examples, kind=kind, stop=stop)
+    rate = Rate(now.lr_factor, now.hyper)
+    return decided(Last.recall(memory), spec, rate, examples=examples, reason=Reason(kind), stop=stop)
 
 
 def serial_fraction(segments: Sequence[Segment], end: int) -> float:
@@ -67,45 +69,16 @@ def serial_fraction(segments: Sequence[Segment], end: int) -> float:
 
 
 def table_of(pairs: Sequence[tuple[int, int]], coupling: AnyCoupling) -> tuple[Segment, ...]:
-    """Segments whose rate follows the size; the first size is where the rate belongs."""
+    """Makes segments whose rate follows the size; the first size is where the rate belongs."""
     first = pairs[0][1]
     return tuple(Segment(start, size, *coupled(coupling, first, size)) for start, size in pairs)
 
 
-def positions(name: str, value: Any, remedy: str) -> tuple[Any, ...]:
-    """`value` as a tuple, so that a policy is hashable. Raises `ArgumentError` for one number, or text."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ArgumentError(must(name, "be positions, one behind the other", value, "there may be several", remedy))
-    return tuple(value)
+def traits_of_table(segments: Sequence[Segment], coupling: AnyCoupling = "none") -> Traits:
+    """What a policy that follows a table declares: how far its sizes go, and by which rule the rate followed them.
 
-
-def pairs(name: str, value: Any, remedy: str) -> tuple[tuple[Any, Any], ...]:
-    """`value` as a tuple of pairs. Raises `ArgumentError` for anything else."""
-    found = positions(name, value, remedy)
-    if any(isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2 for pair in found):
-        raise ArgumentError(
-            must(name, "be pairs of a position and a size", value, "each size begins somewhere", remedy)
-        )
-    return tuple((start, size) for start, size in found)
-
-
-def require_ascending(name: str, starts: Sequence[int], *, got: object, remedy: str) -> None:
-    """Whole numbers, the first one 0, each above the one before."""
-    whole = all(hasattr(start, "__index__") and not isinstance(start, bool) for start in starts)
-    if not whole or not starts or starts[0] != 0 or any(before >= start for before, start in pairwise(starts)):
-        because = "every example needs exactly one size, from the first on"
-        raise ArgumentError(must(name, "ascend in whole numbers of examples", got, because, remedy))
-
-
-def require_growth(name: str, value: float) -> None:
-    if not (isinstance(value, int | float) and 1.01 <= value <= 1000):
-        raise ArgumentError(
-            must(name, "be a number from 1.01 to 1000", value, "the batch grows step by step", f"{name}=2")
-        )
-
-
-def require_at_least(name: str, value: int, least_name: str, least: int) -> None:
-    if require_count(name, value) < least:
-        raise ArgumentError(
-            must(name, f"be at least {least_name}={least}", value, "the batch grows", f"{name}={4 * least}")
-        )
+    >>> traits_of_table((Segment(0, 64), Segment(1000, 128))).largest
+    128
+    """
+    sizes = [segment.size for segment in segments]
+    return Traits(smallest=min(sizes), largest=max(sizes), coupling=coupling)

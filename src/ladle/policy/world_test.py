@@ -15,6 +15,7 @@ import numpy as np
 from ladle.core.batch import updates_until, window_end
 from ladle.core.decision import Decision, Progress
 from ladle.core.duration import window_stop
+from ladle.core.memory import plain
 from ladle.core.moments import Moments
 from ladle.core.spec import BatchSpec
 
@@ -53,7 +54,7 @@ class World:
         while progress.examples < self.end:
             after, decision = policy.decide(memory, progress)
             yield progress, memory, decision
-            memory = json.loads(json.dumps(after, allow_nan=False))
+            memory = json.loads(json.dumps(plain(after), allow_nan=False))
             progress = self.after(progress, decision)
 
     @lru_cache(maxsize=256)  # noqa: B019 - worlds and policies are values

@@ -1,7 +1,7 @@
 """A dry run: any policy played on the exact noisy quadratic, window by window as the training loop plays it.
 
 Nothing is sampled and nothing is trained, so a run of a million updates takes as long as its windows are many. Time
-comes from a line `seconds(size)` of the hardware.
+comes from the speed of some hardware, seconds as a line in the size.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Literal
+
+import numpy as np
 
 from ladle.core.decision import Decision, Progress
 from ladle.core.duration import Target, Until, window_stop
@@ -18,8 +21,9 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
 from ladle.core.spec import require_count
+from ladle.core.speed import Speed
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.readings import Meter, readings
+from ladle.quadratic.readings import Instrument, readings
 from ladle.quadratic.recursion import Spread
 
 EXPLODED = 1e3
@@ -30,12 +34,6 @@ WINDOW = 8192
 
 METRICS = ("loss", "valid_loss")
 """Names of the expected loss, in a target and in a policy's readings."""
-
-
-class Line(Protocol):
-    """Time of an update; `ladle.planner.throughput.ThroughputLine` is one."""
-
-    def seconds(self, size: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -78,17 +76,18 @@ def rehearse(
     *,
     lr: float,
     until: Until,
-    line: Line,
+    line: Speed,
     window: int = WINDOW,
     epoch_size: int | None = None,
     momentum: float = 0.0,
-    meter: Meter = Meter(),
+    instrument: Instrument = Instrument(),
     plan: Plan | None = None,
 ) -> Rehearsal:
     """Play `policy` from the start of `quadratic` until `until` ends it.
 
     - `lr`: learning rate at factor 1. `momentum`: until a decision's `hyper` says otherwise.
-    - `window`: examples between two decisions; windows also end where a decision, an epoch or the run does.
+    - `line`: seconds of an update. `window`: examples between two decisions; windows also end where a decision, an
+      epoch or the run does.
     - `epoch_size`: what an epoch is, for policies and bounds that count them. Examples are always fresh ones. Where it
       is given, policies and patience read `valid_loss` where a real run is evaluated: before the first update and in
       windows that end an epoch. Left out, in every window.
@@ -98,21 +97,20 @@ def rehearse(
     Raises `ArgumentError` for a rate or window that is not positive, a bound in epochs without `epoch_size`, a
     target of another metric. A loss that explodes is no error but the status "diverged".
 
-    >>> from ladle.planner.throughput import ThroughputLine
-    >>> line = ThroughputLine(0.02, 1e-4, 0, 0, 0, (), 0)
     >>> class Doubling:
     ...     def init(self, plan): return None
     ...     def decide(self, memory, progress):
     ...         from ladle.core.spec import BatchSpec
     ...         return None, Decision(BatchSpec(8 if progress.examples < 2000 else 16, 16))
     >>> until = Until.parse("loss <= 0.1, 1e5 steps")
-    >>> run = rehearse(Doubling(), NoisyQuadratic.power_law(100), lr=0.1, until=until, line=line, window=1000)
+    >>> quadratic, line = NoisyQuadratic.power_law(100), Speed(0.02, 1e-4)
+    >>> run = rehearse(Doubling(), quadratic, lr=0.1, until=until, line=line, window=1000)
     >>> run.status, run.steps, run.examples, run.switches
     ('reached', 557, 6912, 1)
     """
     require_count("window", window)
     _check(until, epoch_size)
-    stage = _Stage(quadratic, line, epoch_size, meter)
+    stage = _Stage(quadratic, line, epoch_size, instrument)
     spread, memory = quadratic.begin(), policy.init(plan)
     windows: list[Window] = []
     history: list[float] = []
@@ -143,9 +141,9 @@ class _Stage:
     """What stays the same from window to window."""
 
     quadratic: NoisyQuadratic
-    line: Line
+    line: Speed
     epoch_size: int | None
-    meter: Meter
+    instrument: Instrument
 
     def play(
         self,
@@ -158,16 +156,17 @@ class _Stage:
         target: float | None,
     ) -> tuple[Spread, int, Progress]:
         """One window: fewer updates than `steps` where the loss at its end is at most `target`."""
-        how: dict[str, Any] = {"size": decision.spec.size, "rate": rate, "momentum": momentum}
-        after, mean = self.quadratic.window(spread, steps=steps, **how)
+        size = decision.spec.size
+        window = partial(self.quadratic.window, spread, size=size, rate=rate, momentum=momentum)
+        after, mean = window(steps=steps)
         if target is not None and self.quadratic.loss(after) <= target:
-            found = self.quadratic.steps_to(target, spread=spread, most=steps, **how)
-            steps = min(steps, max(int(found), 1)) if math.isfinite(found) else steps
-            after, mean = self.quadratic.window(spread, steps=steps, **how)
+            needed = self.quadratic.steps_to(target, spread=spread, most=steps, size=size, rate=rate, momentum=momentum)
+            steps = min(steps, max(int(needed), 1)) if math.isfinite(needed) else steps
+            after, mean = window(steps=steps)
         return after, steps, self._advance(progress, decision, steps, mean, self.quadratic.loss(after))
 
-    def _advance(self, progress: Progress, decision: Decision, steps: int, mean: Any, loss: float) -> Progress:
-        """What the policy is told next."""
+    def _advance(self, progress: Progress, decision: Decision, steps: int, mean: np.ndarray, loss: float) -> Progress:
+        """What the policy reads next."""
         size = decision.spec.size
         each, examples = self.line.seconds(size), progress.examples + steps * size
         point = self.quadratic.at(mean)
@@ -175,7 +174,7 @@ class _Stage:
         if self.epoch_size is None or examples // self.epoch_size > progress.examples // self.epoch_size:
             reading["valid_loss"] = loss
         if math.isfinite(point.loss):
-            moments = self.meter.moments(point, size=size, updates=steps, position=progress.examples)
+            moments = self.instrument.moments(point, size=size, updates=steps, position=progress.examples)
             reading |= readings(point, moments, size=size)
         reading |= {"size": size, "micro_size": decision.spec.micro_size, "lr_factor": decision.lr_factor}
         reading |= {"window_seconds": steps * each, "cpu_seconds": steps * each, "examples_per_second": size / each}
@@ -189,10 +188,10 @@ def switches(windows: Sequence[Window]) -> int:
     return sum(before.size != after.size for before, after in pairwise(windows))
 
 
-def said(target: Target) -> str:
+def target_text(target: Target) -> str:
     """The target in words.
 
-    >>> said(Target("loss", False, 0.05))
+    >>> target_text(Target("loss", False, 0.05))
     'loss <= 0.05'
     """
     return f"{target.metric} {'>=' if target.at_least else '<='} {target.value:g}"
@@ -220,8 +219,8 @@ def _target(until: Until) -> float | None:
 
 def _ended(until: Until, progress: Progress, history: Sequence[float], loss: float) -> str | None:
     """Why the run is over. The target is asked for first: it may be reached with the very last update."""
-    told = replace(progress, reading={**progress.reading, "loss": loss, "valid_loss": loss})
-    target = Until(target=until.target).ended(told) if until.target else None
+    newest = replace(progress, reading={**progress.reading, "loss": loss, "valid_loss": loss})
+    target = Until(target=until.target).ended(newest) if until.target else None
     return target or until.ended(progress, history)
 
 
@@ -240,4 +239,4 @@ def _check(until: Until, epoch_size: int | None) -> None:
         return
     if until.target.metric not in (*METRICS, "train_loss") or until.target.at_least:
         why = "a quadratic has no other"
-        raise ArgumentError(must("until", "bound the loss from above", said(until.target), why, "'loss <= 0.1'"))
+        raise ArgumentError(must("until", "bound the loss from above", target_text(until.target), why, "'loss <= 0.1'"))

@@ -13,16 +13,17 @@ from ladle.core.decision import Clock, Decision, Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec, rung_for
-from ladle.planner.throughput import ThroughputLine
+from ladle.core.speed import Speed
 from ladle.policy.constant import Constant
-from ladle.policy.convergence import Plateau
-from ladle.policy.phases import Seesaw
-from ladle.policy.schedule import GrowInsteadOfDecay, Steps
+from ladle.policy.grow_instead_of_decay import GrowInsteadOfDecay
+from ladle.policy.plateau import Plateau
+from ladle.policy.seesaw import Seesaw
+from ladle.policy.steps import Steps
 from ladle.quadratic.dry_run import Rehearsal, rehearse
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.readings import Meter
+from ladle.quadratic.readings import Instrument
 
-LINE = ThroughputLine(0.02, 1e-4, 0, 0, 0, (), 0)
+LINE = Speed(0.02, 1e-4)
 LAW = NoisyQuadratic.power_law(200)
 
 
@@ -222,14 +223,14 @@ def test_a_policy_is_told_the_noise_scale_of_its_window():
     assert seen.windows[-1].reason.startswith("noise scale")
 
 
-def test_a_noisy_meter_makes_it_switch_more_often():
+def test_a_noisy_instrument_makes_it_switch_more_often():
     quadratic = NoisyQuadratic.power_law(200, noise_scale=300)
     how = {"quadratic": quadratic, "window": 1000}
     exact = play(Constant(64, 64), "40000 examples", **how)
-    same = play(Constant(64, 64), "40000 examples", meter=Meter(micro_steps=8), **how)
+    same = play(Constant(64, 64), "40000 examples", instrument=Instrument(micro_steps=8), **how)
     assert exact.loss == same.loss
-    noisy = play(Follow(), "40000 examples", meter=Meter(micro_steps=4, seed=1), **how)
-    again = play(Follow(), "40000 examples", meter=Meter(micro_steps=4, seed=1), **how)
+    noisy = play(Follow(), "40000 examples", instrument=Instrument(micro_steps=4, seed=1), **how)
+    again = play(Follow(), "40000 examples", instrument=Instrument(micro_steps=4, seed=1), **how)
     assert noisy == again
     drops = np.diff([window.size for window in noisy.windows]) < 0
     assert drops.any()

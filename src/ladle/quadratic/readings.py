@@ -1,4 +1,4 @@
-"""What a policy would be told by a run on the noisy quadratic: exact moments, or estimates as noisy as real ones."""
+"""What a policy would read in a run on the noisy quadratic: exact moments, or estimates as noisy as real ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ladle.quadratic.noisy_quadratic import Point
 
 
 @dataclass(frozen=True)
-class Meter:
-    """How well a window's gradient moments are measured. By default exactly; then every interval has no width.
+class Instrument:
+    """Measures the gradient moments of a window. By default exactly; then every interval has no width.
 
     - `micro_steps`: k >= 2: estimates have the errors of k micro-batches an update of normal gradients, where
       Var(trace) = 2 tr(Sigma^2) / (k - 1) and Var |g_B|^2 = 4 G'Sigma G / B + 2 tr(Sigma^2) / B^2, independent of it.
@@ -67,23 +67,23 @@ class Meter:
 
 def readings(point: Point, moments: Moments, *, size: int) -> dict[str, float]:
     """A window's readings by the names that a real run gives them. `point`: the window's mean."""
-    told = {
+    reading = {
         "refused": 0.0,
         "train_loss": point.loss,
         "grad_norm": math.sqrt(point.gradient_sq + point.trace / size),
         "data_wait_fraction": 0.0,
     }
     if moments.count < 2:
-        return told
+        return reading
     noise = estimate(moments)
-    told |= {f"noise/{name}": value for name, value in vars(moments).items()}
-    return told | {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
+    reading |= {f"noise/{name}": value for name, value in vars(moments).items()}
+    return reading | {"noise_scale": noise.value, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
 
 
 def _sums(rng: np.random.Generator, n: int, mean: float, sd: float) -> tuple[float, float]:
     """Sum, and sum of squares, of n independent normal numbers, drawn at once: normal and chi-squared."""
     if sd == 0:
         return n * mean, n * mean * mean
-    found = mean + sd * float(rng.standard_normal()) / math.sqrt(n)
+    drawn = mean + sd * float(rng.standard_normal()) / math.sqrt(n)
     spread = sd * sd * float(rng.chisquare(n - 1)) if n > 1 else 0.0
-    return n * found, n * found * found + spread
+    return n * drawn, n * drawn * drawn + spread

@@ -10,14 +10,14 @@ from ladle.core.errors import ArgumentError
 from ladle.core.moments import pair
 from ladle.core.noise import estimate
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.readings import Meter, readings
+from ladle.quadratic.readings import Instrument, readings
 
 QUADRATIC = NoisyQuadratic.power_law(30, 0.5, noise_scale=200)
 POINT = QUADRATIC.at(None)
 
 
 def test_by_default_the_truth_is_told():
-    moments = Meter().moments(POINT, size=64, updates=50, position=0)
+    moments = Instrument().moments(POINT, size=64, updates=50, position=0)
     noise = estimate(moments)
     assert noise.verdict == "resolved"
     assert (noise.value, noise.low, noise.high) == pytest.approx((200, 200, 200), rel=1e-6)
@@ -26,12 +26,12 @@ def test_by_default_the_truth_is_told():
 
 
 def test_a_window_of_one_update_is_resolved_where_all_is_known():
-    assert estimate(Meter().moments(POINT, size=64, updates=1, position=0)).verdict == "resolved"
-    assert estimate(Meter(micro_steps=8).moments(POINT, size=64, updates=1, position=0)).verdict == "unresolved"
+    assert estimate(Instrument().moments(POINT, size=64, updates=1, position=0)).verdict == "resolved"
+    assert estimate(Instrument(micro_steps=8).moments(POINT, size=64, updates=1, position=0)).verdict == "unresolved"
 
 
 def test_a_policy_reads_the_moments_it_would_read_in_a_run():
-    moments = Meter(micro_steps=8).moments(POINT, size=64, updates=50, position=3)
+    moments = Instrument(micro_steps=8).moments(POINT, size=64, updates=50, position=3)
     told = readings(POINT, moments, size=64)
     assert Progress(reading=told).moments() == moments
     assert told["noise_scale"] == estimate(moments).value
@@ -40,36 +40,36 @@ def test_a_policy_reads_the_moments_it_would_read_in_a_run():
 
 
 def test_estimates_are_as_noisy_as_those_of_drawn_gradients():
-    """Mean and covariance of (trace, square) of one update: `pair` of drawn normal gradients, against the meter's."""
+    """Mean and covariance of (trace, square) of one update: `pair` of drawn normal gradients, against ours."""
     rng, draws, parts, rows = np.random.default_rng(0), 4000, 4, 8
     g = QUADRATIC.curvature * np.sqrt(QUADRATIC.start)
     means = g + np.sqrt(QUADRATIC.noise / rows) * rng.standard_normal((draws, parts, len(g)))
     batch = (means.mean(1) ** 2).sum(1)
     drawn = np.stack(pair(rows * (means**2).sum((1, 2)), batch, rows * parts, parts))
-    made = [Meter(parts, seed=i).moments(POINT, size=rows * parts, updates=1, position=0) for i in range(draws)]
+    made = [Instrument(parts, seed=i).moments(POINT, size=rows * parts, updates=1, position=0) for i in range(draws)]
     told = np.array([(m.trace, m.square) for m in made]).T
     np.testing.assert_allclose(told.mean(1), drawn.mean(1), atol=4 * drawn.std(1).max() / math.sqrt(draws))
     np.testing.assert_allclose(np.cov(told), np.cov(drawn), rtol=0.15)
 
 
-def test_intervals_of_the_meter_cover_the_truth():
+def test_estimated_intervals_cover_the_truth():
     covered = 0
     for i in range(400):
-        noise = estimate(Meter(micro_steps=16, seed=i).moments(POINT, size=256, updates=40, position=0))
+        noise = estimate(Instrument(micro_steps=16, seed=i).moments(POINT, size=256, updates=40, position=0))
         covered += noise.low <= 200 <= noise.high
     assert 0.92 <= covered / 400 <= 0.98
 
 
 def test_random_numbers_are_a_function_of_seed_and_position():
     def told(seed: int, position: int):
-        return Meter(micro_steps=4, seed=seed).moments(POINT, size=64, updates=10, position=position)
+        return Instrument(micro_steps=4, seed=seed).moments(POINT, size=64, updates=10, position=position)
 
     assert told(0, 100) == told(0, 100)
     assert len({told(0, 100).trace, told(0, 200).trace, told(1, 100).trace}) == 3
 
 
 def test_one_example_has_no_spread():
-    moments = Meter(micro_steps=8).moments(POINT, size=1, updates=100, position=0)
+    moments = Instrument(micro_steps=8).moments(POINT, size=1, updates=100, position=0)
     assert moments.count == 0
     assert "noise_scale" not in readings(POINT, moments, size=1)
 
@@ -77,4 +77,4 @@ def test_one_example_has_no_spread():
 @pytest.mark.parametrize("bad", [{"micro_steps": 1}, {"micro_steps": -2}, {"micro_steps": 8, "seed": -1}])
 def test_what_cannot_be_is_refused(bad):
     with pytest.raises(ArgumentError, match="must be"):
-        Meter(**bad)
+        Instrument(**bad)

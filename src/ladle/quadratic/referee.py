@@ -11,7 +11,8 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.protocols import Policy
 from ladle.core.spec import require_count
-from ladle.quadratic.dry_run import METRICS, Line, Rehearsal, rehearse, said
+from ladle.core.speed import Speed
+from ladle.quadratic.dry_run import METRICS, Rehearsal, rehearse, target_text
 from ladle.quadratic.noisy_quadratic import MOST_STEPS, NoisyQuadratic
 
 SIZES = tuple(2**power for power in range(15))
@@ -33,7 +34,7 @@ Unit = Literal["seconds", "steps", "examples", "loss"]
 
 
 @dataclass(frozen=True)
-class Row:
+class Candidate:
     """How one candidate did. `steps`, `examples`, `seconds` are `inf` where it never reached the target.
 
     - `size`: of a constant candidate; 0 for a policy. `lr`: its rate (at factor 1). `switches`: of the size.
@@ -54,19 +55,19 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Ranking:
     """All candidates. `by`: what they compete in, the seconds to the target; or the loss where there is no target."""
 
     by: Literal["seconds", "loss"]
-    constants: tuple[Row, ...]
-    policies: tuple[Row, ...]
+    constants: tuple[Candidate, ...]
+    policies: tuple[Candidate, ...]
 
     @property
-    def best(self) -> Row:
+    def best(self) -> Candidate:
         """The best constant size, its rate tuned like everyone's."""
         return min(self.constants, key=lambda row: (getattr(row, self.by), row.size))
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> Candidate:
         """The candidate of that name."""
         return next(row for row in (*self.policies, *self.constants) if row.name == name)
 
@@ -81,7 +82,7 @@ class Comparison:
         head = f"{'':<{width}} {'rate':>8} {'loss':>9} {'steps':>11} {'examples':>13} {'seconds':>9} {'switches':>8}"
         return "\n".join([f"{head} {'x best':>9}", *(self._line(row, width) for row in rows)])
 
-    def _line(self, row: Row, width: int) -> str:
+    def _line(self, row: Candidate, width: int) -> str:
         name = f"{_name(row, self.best):<{width}}"
         if math.isinf(row.seconds):
             return f"{name} {row.lr:>8.3g}  " + (
@@ -91,7 +92,7 @@ class Comparison:
         return f"{name} {counts} {row.switches:>8} {self.ratio(row.name, self.by):>9.3g}"
 
 
-def _name(row: Row, best: Row) -> str:
+def _name(row: Candidate, best: Candidate) -> str:
     return row.name + (" (best)" if row == best else "")
 
 
@@ -100,29 +101,28 @@ def compare(
     quadratic: NoisyQuadratic,
     *,
     until: Until,
-    line: Line,
+    line: Speed,
     sizes: Sequence[int] = SIZES,
     lr: float | None = None,
     momentum: float = 0.0,
     epoch_size: int | None = None,
-    **how: Any,
-) -> Comparison:
+    **more: Any,
+) -> Ranking:
     """Every policy and every constant size: soonest at the target of `until`, or lowest loss where it has none.
 
     - `policies`: by name; a function of the learning rate where a policy rests on it.
-    - `line`: hardware, `seconds(size)`. `until`: bounds on steps, examples, epochs or seconds hold for everyone.
-    - `lr`: the rate of the policies; left out, each has its own best. Constants
-      have their own best rate always.
-    - `how`: for `rehearse`: `window`, `meter`, `plan`.
+    - `line`: seconds of an update. `until`: bounds on steps, examples, epochs or seconds hold for everyone.
+    - `lr`: the rate of the policies; left out, each has its own best. Constants have their own best rate always.
+    - `more`: for `rehearse`: `window`, `instrument`, `plan`.
 
     Raises `ArgumentError` where no constant size reaches the target, where the start does already, and for patience,
     which no closed form has.
 
-    >>> from ladle.planner.throughput import ThroughputLine
-    >>> line = ThroughputLine(0.02, 1e-4, 0, 0, 0, (), 0)
     >>> until = Until.parse("loss <= 0.13, 1e6 steps")
-    >>> made = compare({}, NoisyQuadratic.power_law(100), until=until, line=line, sizes=(16, 64, 256))
-    >>> made.best.size, [row.steps for row in made.constants]
+    >>> ranking = compare(
+    ...     {}, NoisyQuadratic.power_law(100), until=until, line=Speed(0.02, 1e-4), sizes=(16, 64, 256)
+    ... )
+    >>> ranking.best.size, [row.steps for row in ranking.constants]
     (64, [90, 40, 29])
     """
     _check(until, sizes, quadratic.loss(quadratic.begin()))
@@ -134,11 +134,11 @@ def compare(
         lowest, most = min(row.loss for row in constants), max(row.most for row in constants)
         near = f" ({lowest:.3g} at best)" if math.isfinite(lowest) else ""
         why = f"no constant size from {min(sizes):,} to {max(sizes):,} gets there within {most:,} updates{near}"
-        raise ArgumentError(must("target", "be within reach", said(until.target), why, "a longer run"))
-    how |= {"until": until, "line": line, "momentum": momentum, "epoch_size": epoch_size}
+        raise ArgumentError(must("target", "be within reach", target_text(until.target), why, "a longer run"))
+    terms = {"until": until, "line": line, "momentum": momentum, "epoch_size": epoch_size, **more}
     soonest = min(row.seconds for row in constants) if until.target else math.inf
-    rows = [_policy(name, policy, quadratic, lr, how, soonest) for name, policy in policies.items()]
-    return Comparison("seconds" if until.target else "loss", constants, tuple(rows))
+    rows = [_policy(name, policy, quadratic, lr, terms, soonest) for name, policy in policies.items()]
+    return Ranking("seconds" if until.target else "loss", constants, tuple(rows))
 
 
 def _check(until: Until, sizes: Sequence[int], first_loss: float) -> None:
@@ -149,69 +149,75 @@ def _check(until: Until, sizes: Sequence[int], first_loss: float) -> None:
     target, remedy = until.target, "'loss <= 0.05, 1e6 steps'"
     odd = target and (target.metric not in METRICS or target.at_least)
     if odd or until.patience is not None:
-        got, why = said(target) if target and odd else "patience", "constant sizes are judged by their expected loss"
+        got = target_text(target) if target and odd else "patience"
+        why = "constant sizes are judged by their expected loss"
         raise ArgumentError(must("until", "hold bounds, and a target on loss or none", got, why, remedy))
     if target and target.value > (1 - 1e-9) * first_loss:
-        why = "nobody needs an update to get there"
-        raise ArgumentError(must("target", f"be below the first loss of {first_loss:.4g}", said(target), why, remedy))
+        be, why = f"be below the first loss of {first_loss:.4g}", "nobody needs an update to get there"
+        raise ArgumentError(must("target", be, target_text(target), why, remedy))
 
 
 def _constant(
-    quadratic: NoisyQuadratic, size: int, *, until: Until, line: Line, momentum: float, epoch_size: int | None
-) -> Row:
+    quadratic: NoisyQuadratic, size: int, *, until: Until, line: Speed, momentum: float, epoch_size: int | None
+) -> Candidate:
     """A constant size at its best rate, in closed form."""
     each, most = line.seconds(size), MOST_STEPS
     examples = until.stop(epoch_size or 1)
     bounds = [until.updates, examples and -(-examples // size), until.seconds and math.ceil(until.seconds / each)]
     most = min([MOST_STEPS, *(bound for bound in bounds if bound is not None)])
-    how: dict[str, Any] = {"size": size, "momentum": momentum}
+    terms: dict[str, Any] = {"size": size, "momentum": momentum}
     name = f"constant {size:,}"
     if until.target:
-        lr, steps = quadratic.best_rate(until.target.value, most=most, **how)
+        lr, steps = quadratic.best_rate(until.target.value, most=most, **terms)
         if math.isfinite(steps):
-            loss = quadratic.loss(quadratic.after(quadratic.begin(), rate=lr, steps=int(steps), **how))
-            return Row(name, size, lr, loss, steps, steps * size, steps * each, most)
-    lr, loss = quadratic.best_rate_in(most, **how)
+            loss = quadratic.loss(quadratic.after(quadratic.begin(), rate=lr, steps=int(steps), **terms))
+            return Candidate(name, size, lr, loss, steps, steps * size, steps * each, most)
+    lr, loss = quadratic.best_rate_in(most, **terms)
     steps = math.inf if until.target else most
-    return Row(name, size, lr, loss, steps, steps * size, steps * each, most)
+    return Candidate(name, size, lr, loss, steps, steps * size, steps * each, most)
 
 
 def _policy(
-    name: str, policy: Policy | Maker, quadratic: NoisyQuadratic, lr: float | None, how: dict[str, Any], soonest: float
-) -> Row:
+    name: str,
+    policy: Policy | Maker,
+    quadratic: NoisyQuadratic,
+    lr: float | None,
+    terms: dict[str, Any],
+    soonest: float,
+) -> Candidate:
     """The policy at rate `lr`, or at its best one: `SHARES`, then the middles beside the best, `HALVINGS` times."""
 
-    def play(rate: float, limit: float) -> Row:
-        return _played(name, policy, quadratic, rate, how, limit)
+    def play(rate: float, limit: float) -> Candidate:
+        return _played(name, policy, quadratic, rate, terms, limit)
 
-    def key(row: Row) -> tuple[float, float]:
-        return (row.seconds if how["until"].target else 0.0, row.loss)
+    def key(row: Candidate) -> tuple[float, float]:
+        return (row.seconds if terms["until"].target else 0.0, row.loss)
 
     if lr is not None:
         return play(lr, math.inf)
-    first, *others = (share * quadratic.largest_rate(math.inf, how["momentum"]) for share in SHARES)
+    first, *others = (share * quadratic.largest_rate(math.inf, terms["momentum"]) for share in SHARES)
     best = play(first, PATIENCE[0] * soonest)
     for patience in PATIENCE:
         rates, factor = others, 2.0
         for _ in range(1 + HALVINGS):
             best = min([best, *(play(rate, min(patience * soonest, best.seconds)) for rate in rates)], key=key)
             rates, factor = [best.lr / factor, best.lr * factor], math.sqrt(factor)
-        if not how["until"].target or math.isfinite(best.seconds):
+        if not terms["until"].target or math.isfinite(best.seconds):
             return best
     return play(best.lr, math.inf)
 
 
 def _played(
-    name: str, policy: Policy | Maker, quadratic: NoisyQuadratic, rate: float, how: dict[str, Any], limit: float
-) -> Row:
+    name: str, policy: Policy | Maker, quadratic: NoisyQuadratic, rate: float, terms: dict[str, Any], limit: float
+) -> Candidate:
     """One dry run as a row. With a target it need not go on for more than `limit` seconds."""
-    until: Until = how["until"]
+    until: Until = terms["until"]
     bounds = [one for one in (until.seconds, limit) if one is not None and math.isfinite(one)]
     bound = replace(until, seconds=min(bounds, default=None)) if until.target else until
-    made = policy(rate) if callable(policy) else policy
-    run = rehearse(made, quadratic, lr=rate, **{**how, "until": bound})
+    player = policy(rate) if callable(policy) else policy
+    run = rehearse(player, quadratic, lr=rate, **{**terms, "until": bound})
     diverged = run.status == "diverged"
     done = not diverged and (not until.target or run.status == "reached")
     steps, examples, seconds = (run.steps, run.examples, run.seconds) if done else (math.inf,) * 3
     loss = math.inf if diverged else run.loss
-    return Row(name, 0, rate, loss, steps, examples, seconds, run.steps, run.switches, run)
+    return Candidate(name, 0, rate, loss, steps, examples, seconds, run.steps, run.switches, run)

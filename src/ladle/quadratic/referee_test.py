@@ -7,18 +7,18 @@ import pytest
 
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
-from ladle.planner.throughput import ThroughputLine
+from ladle.core.speed import Speed
 from ladle.policy.constant import Constant
-from ladle.policy.schedule import Geometric
+from ladle.policy.geometric import Geometric
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.referee import Comparison, compare
+from ladle.quadratic.referee import Ranking, compare
 
-LINE = ThroughputLine(0.02, 1e-4, 0, 0, 0, (), 0)
+LINE = Speed(0.02, 1e-4)
 LAW = NoisyQuadratic.power_law(50, loss=1)
 SIZES = (4, 16, 64, 256, 1024)
 
 
-def judge(policies: dict[str, Any], until: str, **how: Any) -> Comparison:
+def judge(policies: dict[str, Any], until: str, **how: Any) -> Ranking:
     return compare(policies, LAW, until=Until.parse(until), **{"line": LINE, "sizes": SIZES, **how})
 
 
