@@ -48,6 +48,10 @@ class Window(NamedTuple):
     def of(cls, *, epoch: int, offset: int, size: int, updates: int, every: int) -> Window:
         return cls(np.array([epoch, offset, size, updates, every], np.uint32))
 
+    def apart(self) -> Window:
+        """The same as five numbers: inside a program, so that a loop need not take them out of the array each time."""
+        return Window(tuple(self.numbers[i] for i in range(5)))
+
     @property
     def place(self) -> Place:
         """Of the first example."""

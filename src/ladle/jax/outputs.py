@@ -1,0 +1,29 @@
+"""How many outputs a model has, before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from ladle.jax.objective import Objective
+
+
+def output_width(objective: Objective, x: Any) -> int | None:
+    """Outputs of one example, from shapes alone; None where the objective predicts nothing, or no row of numbers.
+
+    - `x`: inputs as a tree of arrays with rows on the leading axis; only their shapes and types are looked at.
+
+    >>> import jax.numpy as jnp
+    >>> from ladle.jax.objective import of_functions
+    >>> weights = lambda key: jnp.zeros((3, 2))
+    >>> model = of_functions(weights, lambda w, batch: batch["y"], predict=lambda w, x: x @ w)
+    >>> output_width(model, jnp.zeros((7, 3)))
+    2
+    """
+    if objective.predict is None:
+        return None
+    row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
+    outputs = jax.eval_shape(lambda inputs: objective.predict(*objective.init(jax.random.key(0)), inputs), row)  # type: ignore[misc]
+    shape = getattr(outputs, "shape", ())
+    return shape[1] if len(shape) == 2 else None
