@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +33,9 @@ from ladle.jax.parts import parts_of
 from ladle.jax.resident import ResidentBatch
 from ladle.jax.rows import MicroBatch, Resident
 from ladle.jax.state import State
+from ladle.jax.step import CompiledStep
 from ladle.jax.update import micro_gradient
 from ladle.jax.vector import TINY
-
-if TYPE_CHECKING:
-    from ladle.jax.step import CompiledStep
 
 PARTS = 32
 """Pieces that a micro-batch is cut into to estimate Sigma_ii: its relative variance is 2/(PARTS - 1) each."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -35,7 +35,6 @@ from ladle.jax.objective import Objective
 from ladle.jax.operands import Operands, Pace, Rung, Window, on_device
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.rate import Rate, constant_rate
-from ladle.jax.rebase import Rebase
 from ladle.jax.rows import Resident
 from ladle.jax.state import State, init_state
 from ladle.jax.update import sum_names
@@ -137,14 +136,6 @@ class CompiledStep:
         if any(given[name] != state.hyper[name] for name in ("b1", "b2") if name in given):
             opt_state = self._keep_averages(opt_state, state.hyper, values)
         return state._replace(hyper=values, opt_state=opt_state)
-
-    def rebase(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
-        """`Rebase(step)(...)`, for callers that have not yet asked for it by its own name."""
-        return self._rebase(state, draw, spec, old_size)
-
-    @cached_property
-    def _rebase(self) -> Rebase:
-        return Rebase(self)
 
     def rate_at(self, examples: float) -> float:
         """The schedule's factor at a position."""
