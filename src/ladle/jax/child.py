@@ -2,8 +2,8 @@
 
     python -m ladle.jax.child FOLDER
 
-`FOLDER/0`, `FOLDER/1`, ... each hold a program and the shapes it takes. A child can be killed by the system for want of
-memory without harm to the parent, and its peak is its own.
+`FOLDER/0`, `FOLDER/1`, ... each hold a program and what to feed it, as `probe.py` wrote them. A child can be killed by
+the system for want of memory without harm to the parent, and its peak is its own.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ def peak_bytes(folder: Path) -> int:
     """Peak memory while the program in `folder` runs, inputs included, compiler excluded."""
     facts = json.loads((folder / "facts.json").read_text())
     program = export.deserialize((folder / "program").read_bytes())  # type: ignore[arg-type]
-    shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in facts["leaves"]]
+    leaves = facts["leaves"]
+    shapes = [jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"]) for leaf in leaves]
     # On as many devices as it was written for, with a copy of every input on each, as the step has it.
     mesh = jax.make_mesh((program.nr_devices,), ("data",), axis_types=(AxisType.Auto,))
     everywhere = NamedSharding(mesh, PartitionSpec())
     call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=everywhere)
     run = call.lower(*shapes).compile()
-    index, numbers = facts["numbers"]
 
     def inputs() -> list[jax.Array]:
-        made = [jax.device_put(_filler(shape.shape, shape.dtype), everywhere) for shape in shapes]
-        made[index] = jax.device_put(np.array(numbers, np.uint32), everywhere)
-        return jax.block_until_ready(made)
+        made = (np.full(of.shape, leaf["value"], of.dtype) for of, leaf in zip(shapes, leaves, strict=True))
+        return jax.block_until_ready([jax.device_put(array, everywhere) for array in made])
 
     jax.block_until_ready(run(*inputs()))  # Once for the runtime: its threads' stacks and pools stay, some 2 MB.
     before = _settled()
@@ -49,11 +48,6 @@ def peak_bytes(folder: Path) -> int:
     outputs = run(*given)
     jax.block_until_ready(outputs)
     return max(_peak() - before, 0) // program.nr_devices
-
-
-def _filler(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Small numbers that are not all zero: zero pages would not be resident."""
-    return np.full(shape, 1, dtype)
 
 
 def _settled() -> int:

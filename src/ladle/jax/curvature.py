@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-TINY = 1e-30
-"""Divisor where a vector is zero."""
+from ladle.jax.vector import TINY, inner, times
 
 ALIGNED = 0.9
 """v.Hv is at least this fraction of |Hv| where v lies at the positive end of the spectrum."""
@@ -81,7 +80,7 @@ def _iterate(
 
     def step(now: _Power) -> _Power:
         image = product(now.vector)
-        value, norm = _dot(now.vector, image), jnp.sqrt(_dot(image, image))
+        value, norm = inner(now.vector, image), jnp.sqrt(inner(image, image))
         change = jnp.maximum(jnp.abs(value - now.value), jnp.abs(norm - now.norm))
         moved = jax.tree.map(lambda h, v: h + jnp.asarray(shift, v.dtype) * v, image, now.vector)
         return _Power(_unit(moved), value, norm, change, now.step + 1)
@@ -96,14 +95,6 @@ def _random_like(params: Any, key: jax.Array) -> Any:
     return tree.unflatten([jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
 
-def _dot(one: Any, other: Any) -> jax.Array:
-    """Inner product of two trees, in float32."""
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    products = (jnp.vdot(a.astype(jnp.float32), b.astype(jnp.float32)) for a, b in pairs)
-    return sum(products, jnp.zeros((), jnp.float32))
-
-
 def _unit(tree: Any) -> Any:
     """`tree` divided by its length; zero stays zero."""
-    scale = 1 / jnp.maximum(jnp.sqrt(_dot(tree, tree)), TINY)
-    return jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), tree)
+    return times(tree, 1 / jnp.maximum(jnp.sqrt(inner(tree, tree)), TINY))

@@ -16,13 +16,13 @@ from ladle.core.spec import BatchSpec
 from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.independence import require_independent
+from ladle.jax.outputs import output_width
 from ladle.jax.probe import CompiledProbe
-from ladle.jax.rebase import require_rebasable
+from ladle.jax.rebase import Rebase
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
 from ladle.jax.trials import Trials
-from ladle.jax.width import output_width
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ class JaxEngine:
         return Trials(self.step, data, weight, folds, sizes, micro_size)
 
     def rebase(self) -> Callable[[State, Any, BatchSpec, int], State]:
-        require_rebasable(self.step.objective, self.step.optimizer)
-        return self.step.rebase
+        return Rebase(self.step)
 
     def require_independent(self, rows: Any) -> None:
         require_independent(self.step.objective, rows)

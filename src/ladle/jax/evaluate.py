@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from ladle.core.errors import ArgumentError, must
-from ladle.core.observation import means
+from ladle.jax import judge
+from ladle.jax.judge import Chunks
 from ladle.jax.mesh import Layout
-from ladle.jax.objective import Objective, checked_losses
-from ladle.jax.rows import MicroBatch
+from ladle.jax.objective import Objective
 from ladle.jax.state import State
 
 
 class Evaluator:
     """Means of loss and metrics over a part of the data, and predictions.
 
-    `rows` is the only compiled size: the ragged tail is masked, so every example counts once and equally.
+    - `rows`: how many are judged at once. The ragged tail is masked, so every example counts once and equally.
+
+    A part of another number of examples is another program.
     """
 
     def __init__(self, objective: Objective, layout: Layout, rows: int = 1024) -> None:
         self.objective = objective
         self.layout = layout
         self.rows = layout.rows(rows)
-        self._sums = jax.jit(self._trace_sums, static_argnames="rows")
-        self._predict = jax.jit(self._trace_predict)
+        self._sums = jax.jit(partial(_trace_sums, objective, layout), static_argnames="rows")
+        self._predict = jax.jit(partial(_trace_predict, objective))
 
     def __call__(self, state: State, data: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
         count = _count(data)
         rows = min(self.rows, self.layout.rows(count))
-        sums = np.asarray(self._sums(state.params, state.model_state, data, rows=rows), np.float64)
-        loss, *own = sums.tolist()
-        metrics = means(dict(zip(self.objective.metrics, own, strict=True)), count)
-        return {prefix + "loss": loss / count, **{prefix + name: value for name, value in metrics.items()}}
+        sums = self._sums(state.params, state.model_state, data, rows=rows)
+        return judge.reading(self.objective, sums, count, prefix)
 
     def predict(self, state: State, x: Any) -> np.ndarray:
         """Outputs for every row of `x`, in order; at most `rows` of them on the device at a time.
@@ -54,27 +53,15 @@ class Evaluator:
             parts.append(np.asarray(self._predict(state.params, state.model_state, part))[: count - first])
         return np.concatenate(parts)
 
-    def _trace_sums(self, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:
-        count = jax.tree.leaves(data)[0].shape[0]
-        lane = jnp.arange(rows, dtype=jnp.int32)
 
-        def add(step, sums):
-            place = self.layout.spread(step * rows + lane)
-            weight = (place < count).astype(jnp.float32)
-            place = jnp.minimum(place, count - 1)
-            part = jax.tree.map(lambda leaf: leaf.at[place].get(mode="promise_in_bounds"), data)
-            # Evaluation draws nothing at random; the fixed key only serves losses that insist on one.
-            keys = jnp.broadcast_to(jax.random.key(0), (rows,))
-            batch = MicroBatch(part, weight, keys)
-            losses, metrics, _ = checked_losses(self.objective, params, model_state, batch, False)
-            columns = (losses, *(metrics[name] for name in self.objective.metrics))
-            return sums + jnp.stack([jnp.sum(column.astype(jnp.float32) * weight) for column in columns])
+def _trace_sums(
+    objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, *, rows: int
+) -> jax.Array:
+    return judge.sums(objective, layout, params, model_state, data, Chunks.over(data, rows))
 
-        start = jnp.zeros(1 + len(self.objective.metrics), jnp.float32)
-        return lax.fori_loop(0, -(-count // rows), add, start)
 
-    def _trace_predict(self, params: Any, model_state: Any, x: Any) -> Any:
-        return self.objective.predict(params, model_state, x)  # type: ignore[misc]
+def _trace_predict(objective: Objective, params: Any, model_state: Any, x: Any) -> Any:
+    return objective.predict(params, model_state, x)  # type: ignore[misc]
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:

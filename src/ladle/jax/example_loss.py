@@ -1,28 +1,28 @@
-"""Losses of single examples: what two models are compared on, pair by pair. And states to branch from."""
+"""Losses of single examples: what two models are compared on, pair by pair."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from ladle.jax import judge
+from ladle.jax.judge import Chunks
 from ladle.jax.mesh import Layout
-from ladle.jax.objective import Objective, checked_losses
-from ladle.jax.rows import MicroBatch
+from ladle.jax.objective import Objective
 from ladle.jax.state import State
 
 
 class EachLoss:
-    """The loss of every example of a part of the data, with the model in eval mode. `rows` is the compiled size."""
+    """The loss of every example of a part of the data, with the model in eval mode. `rows`: how many at once."""
 
     def __init__(self, objective: Objective, layout: Layout, rows: int = 1024) -> None:
-        self.objective = objective
         self.layout = layout
         self.rows = layout.rows(rows)
-        self._losses = jax.jit(self._trace, static_argnames="rows")
+        self._losses = jax.jit(partial(_trace_losses, objective, layout), static_argnames="rows")
 
     def __call__(self, state: State, data: Any) -> np.ndarray:
         """`f64[examples]`, in the order of `data`."""
@@ -30,21 +30,11 @@ class EachLoss:
         rows = min(self.rows, self.layout.rows(count))
         return np.asarray(self._losses(state.params, state.model_state, data, rows=rows), np.float64)[:count]
 
-    def _trace(self, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:
-        count = jax.tree.leaves(data)[0].shape[0]
-        lane = jnp.arange(rows, dtype=jnp.int32)
-        # Evaluation draws nothing at random; the fixed key only serves losses that insist on one.
-        keys = jnp.broadcast_to(jax.random.key(0), (rows,))
 
-        def part(step: jax.Array) -> jax.Array:
-            place = self.layout.spread(step * rows + lane)
-            weight = (place < count).astype(jnp.float32)
-            place = jnp.minimum(place, count - 1)
-            taken = jax.tree.map(lambda leaf: leaf.at[place].get(mode="promise_in_bounds"), data)
-            batch = MicroBatch(taken, weight, keys)
-            return checked_losses(self.objective, params, model_state, batch, False)[0].astype(jnp.float32)
-
-        return lax.map(part, jnp.arange(-(-count // rows), dtype=jnp.int32)).reshape(-1)
+def _trace_losses(
+    objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, *, rows: int
+) -> jax.Array:
+    return judge.losses(objective, layout, params, model_state, data, Chunks.over(data, rows))
 
 
 def copied(state: State) -> State:

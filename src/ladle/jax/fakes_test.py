@@ -50,6 +50,19 @@ def right(outputs: Any, y: Any) -> Any:
 OBJECTIVE = of_functions(init, loss, predict=predict, metrics={"accuracy": right})
 
 
+def start_counting(key: Any) -> Any:
+    return init(key), {"batches": jnp.zeros((), jnp.int32), "mean": jnp.zeros(FEATURES)}
+
+
+def counting(params: Any, model_state: Any, batch: Any):
+    """A model with a state: micro-batches seen, and a running mean of their inputs."""
+    mean = 0.5 * model_state["mean"] + 0.5 * batch["x"].mean(0)
+    return loss(params, batch), {"batches": model_state["batches"] + 1, "mean": mean}
+
+
+COUNTING = of_functions(start_counting, counting, has_state=True)
+
+
 def sgd(objective: Objective = OBJECTIVE, **options: Any) -> CompiledStep:
     return CompiledStep(objective, optimizer_named("sgd"), **options)
 
@@ -86,6 +99,11 @@ def reference(ids: np.ndarray, weight: Any = None) -> tuple[np.ndarray, float]:
     mask[ids] = 1 if weight is None else np.asarray(weight, np.float32)[ids]
     value, gradient = jax.value_and_grad(_masked)(init(None), mask)
     return flat(gradient), float(value)
+
+
+def gradients_of(ids: np.ndarray) -> np.ndarray:
+    """`f64[k, parameters]`, one gradient an example, at zero parameters."""
+    return np.stack([reference(np.array([i]))[0] for i in ids])
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:

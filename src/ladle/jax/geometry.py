@@ -63,7 +63,7 @@ def has_second_moment(objective: Objective, optimizer: Optimizer) -> bool:
     One that treats some parameters otherwise (Muon's matrices) keeps none of them; a transformation of the user's has
     constants of its own.
     """
-    if optimizer.lr is None:
+    if optimizer.is_custom:
         return False
     parameters = jax.eval_shape(objective.init, jax.random.key(0))[0]
     with jax.numpy_dtype_promotion("standard"):

@@ -15,7 +15,7 @@ from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
 from ladle.jax import fakes_test as fakes
 from ladle.jax.layerwise import lamb, lars, norm_or_bias
-from ladle.jax.optimizer import layerwise_named, optimizer_named
+from ladle.jax.optimizer import Optimizer, layerwise_named, optimizer_named
 from ladle.jax.step import CompiledStep
 
 W, G = jnp.array([3.0, 0.0]), jnp.array([0.0, 4.0])
@@ -25,7 +25,7 @@ plain = partial(lars, 1.0, momentum=0.0, trust_coefficient=1.0, excluded=none_ex
 
 @pytest.fixture(autouse=True)
 def promotion():
-    """As inside an update of the engine: optax counts on it where constants are traced."""
+    """As inside an update: optax counts on it where constants are traced."""
     with jax.numpy_dtype_promotion("standard"):
         yield
 
@@ -257,22 +257,23 @@ def test_optax_gives_it_a_schedule(make: Any):
         np.testing.assert_allclose(named(params)[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def as_the_step_does(optimizer: Optimizer, rate: Any) -> optax.GradientTransformation:
+    inner = optimizer.make({**optimizer.hyper, "lr": rate, "dropout": 0.1})
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        steps, state = inner.update(updates, state, params)
+        return jax.tree.map(lambda step: rate * step, steps), state
+
+    return optax.GradientTransformation(inner.init, update)
+
+
 @pytest.mark.parametrize("name", ["lars_paper", "lamb_paper"])
 def test_by_name_the_rate_of_the_update_is_inside(name: str):
-    """The engine multiplies what it gets by the rate in force: then it is the transformation at that rate."""
+    """The step multiplies what it gets by the rate in force: then it is the transformation at that rate."""
     optimizer = optimizer_named(name)
     make = lars if name == "lars_paper" else lamb
 
-    def named_one(rate: Any) -> optax.GradientTransformation:
-        inner = optimizer.make({**optimizer.hyper, "lr": rate, "dropout": 0.1})
-
-        def update(updates: Any, state: Any, params: Any = None) -> Any:
-            steps, state = inner.update(updates, state, params)
-            return jax.tree.map(lambda step: rate * step, steps), state
-
-        return optax.GradientTransformation(inner.init, update)
-
-    found = descend(named_one)
+    found = descend(partial(as_the_step_does, optimizer))
     for leaf, value in usual(make).items():
         np.testing.assert_allclose(found[leaf], value, rtol=1e-5, atol=1e-6)
 

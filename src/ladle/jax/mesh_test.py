@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import jax
 import numpy as np
@@ -48,3 +51,53 @@ def test_missing_rows_are_filled_up_with_the_batchs_own_at_weight_zero(real, mor
     assert batch.weight.tolist() == [*range(1, real + 1), *[0] * more]
     assert batch.weight.dtype == np.float32
     assert (batch.position - 100).tolist() == batch.data["x"].tolist()
+
+
+CHILD = """
+import json, jax, numpy as np
+from ladle.jax.fakes_test import *
+from ladle.jax.evaluate import Evaluator
+from ladle.core.moments import Gauge, Moments
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda name, seconds, **facts: compiled.append(facts.get("fun_name")) if "backend_compile" in name else None)
+weight = np.arange(N) % 3 / np.float32(2)
+found = {"devices": jax.device_count()}
+for lane, per_example in (("resident", False), ("host", False), ("resident", True)):
+    step, feed = sgd(gauge=Gauge(per_example=True) if per_example else None), feed_of(lane, weight)
+    for size, start in ((10, 0), (37, 0)) if per_example else ((37, 0), (10, 0), (5, 2), (40, 35), (1, 36)):
+        state, observation, _ = run(step, feed, BatchSpec(size, 5 if per_example else 8), start=start)
+        sums = observation.sums()
+        sums = [sums[name] for name in ("loss", "weight", "metric/accuracy", "noise/trace")]
+        found[f"{lane} {per_example} {size}"] = [*gradient(state).tolist(), *sums]
+    if per_example:
+        continue
+    cursor, before = Cursor(), len(compiled)
+    for size in (9, 30, 37, 11):
+        spec = BatchSpec(size, 8, updates=5)
+        draw, cursor = feed.draw(cursor, spec)
+        state, observation = step(step.prepare(state, draw, spec), draw, spec, 0.1)
+    if lane == "resident":
+        assert len(compiled) == before, compiled[before:]
+    found[f"{lane} run"] = [*flat(state.params).tolist(), observation.read()["train_loss"]]
+found["evaluate"] = list(Evaluator(OBJECTIVE, step.layout, rows=10)(step.init(0), SOURCE.tree).values())
+if (devices := jax.device_count()) > 1:
+    state, observation, draw = run(sgd(gauge=Gauge()), feed_of("resident"), BatchSpec(32, 32))
+    parts = np.split(draw.ids()[0], devices)
+    expected = Moments.from_gradients([reference(part)[0] for part in parts], 32 // devices)
+    moments = observation.moments()
+    assert relative(gradient(state), reference(draw.ids()[0])[0]) < 1e-5
+    assert np.allclose([moments.trace, moments.square], [expected.trace, expected.square], rtol=1e-3)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_any_number_of_devices_gives_the_same_gradients_and_losses(on_devices: Callable[[int, str], str]):
+    """And where there are several, each one's own part of a micro-batch is a replica whose noise is measured."""
+    with ThreadPoolExecutor(2) as children:
+        one, *others = (json.loads(text) for text in children.map(partial(on_devices, code=CHILD), (1, 2, 8)))
+    assert [found.pop("devices") for found in (one, *others)] == [1, 2, 8]
+    for found in others:
+        for name, numbers in one.items():
+            np.testing.assert_allclose(found[name], numbers, rtol=1e-5, atol=1e-5, err_msg=name)

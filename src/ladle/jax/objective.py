@@ -38,7 +38,7 @@ class Objective:
     - `additive`: the loss of an example does not depend on the others in the batch. Where it does (batch norm in
       training), a micro-batch is part of the definition of the loss and must not be chosen by memory alone.
     - `loss`: the loss function in one line. `directions`: which way each of `metrics` is better.
-    - `declared`: whoever wrote the loss says so, and `engine.independence` tries it before its noise is measured.
+    - `declared`: whoever wrote the loss says so, and `ladle.jax.independence` tries it before its noise is measured.
     - `metrics`: names of the metrics that `losses` returns.
     - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
     """

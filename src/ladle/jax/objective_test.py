@@ -8,9 +8,11 @@ import pytest
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
 from ladle.jax import fakes_test as fakes
-from ladle.jax.fakes_test import feed_of, gradient, reference, relative, run, sgd
+from ladle.jax.fakes_test import feed_of, flat, gradient, reference, relative, run, sgd
 from ladle.jax.objective import checked_losses, of_functions, of_model
 from ladle.jax.rows import MicroBatch
+from ladle.models import mlp
+from ladle.models.losses import cross_entropy
 
 KEYS = jax.random.split(jax.random.key(5), 4)
 ROWS = MicroBatch({"x": jnp.ones((4, 2)), "y": jnp.zeros(4)}, jnp.ones(4), KEYS)
@@ -114,3 +116,18 @@ def test_a_model_is_an_objective_too():
     assert (losses.tolist(), metrics["off"].tolist()) == ([4.0] * 4, [2.0] * 4)
     assert objective.predict(params, state, ROWS.data["x"]).tolist() == [2.0] * 4
     assert (objective.name, objective.metrics, objective.additive) == ("line", ("off",), True)
+
+
+def test_levels_reach_the_model_and_the_loss():
+    """Dropout 0.5 as a constant of the run is dropout 0.5 of the model; smoothing is the mixture of the formula."""
+    feed, spec = feed_of("resident"), BatchSpec(16, 16)
+    plain, dropping = (of_model(mlp(5, 16, 3, dropout=rate), cross_entropy, {}) for rate in (0.0, 0.5))
+    assert plain.levels == ("dropout", "label_smoothing")
+    whole = flat(run(sgd(dropping), feed, spec)[0].params)
+    level = flat(run(sgd(plain), feed, spec, dropout=0.5)[0].params)
+    np.testing.assert_allclose(level, whole, rtol=1e-6)
+    outputs, y = jnp.array([[1.0, 0.0, -1.0]]), jnp.array([2])
+    mixed = 0.9 * cross_entropy(outputs, y) + 0.1 * jnp.mean(
+        jnp.stack([cross_entropy(outputs, y * 0 + k) for k in range(3)])
+    )
+    np.testing.assert_allclose(cross_entropy(outputs, y, label_smoothing=jnp.float32(0.1)), mixed, rtol=1e-6)

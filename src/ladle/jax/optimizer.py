@@ -34,6 +34,11 @@ class Optimizer:
     lr: float | None = None
     unit: float = 1.0
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a transformation of the user's, whose constants are not known here."""
+        return isinstance(self.make, _Constant)
+
 
 def _sgd(hyper: Hyper) -> optax.GradientTransformation:
     return optax.sgd(1.0)

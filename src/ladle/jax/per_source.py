@@ -38,7 +38,7 @@ def by_source(objective: Objective, names: Sequence[str], field: str = "source")
         source, rows = _taken_out(rows, field, train)
         values, metrics, model_state = objective.losses(params, model_state, rows, train)
         if jnp.shape(values) != rows.weight.shape:
-            return values, metrics, model_state  # Refused by the engine, in its own words.
+            return values, metrics, model_state  # Refused where losses are checked, in its own words.
         own = {}
         for number, name in enumerate(told):
             mine = source == number

@@ -24,7 +24,8 @@ from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
 from ladle.jax.memory import host_free_bytes
-from ladle.jax.step import CompiledStep, on_device
+from ladle.jax.operands import Rung, Window, on_device
+from ladle.jax.step import CompiledStep
 
 MARGIN = 0.9
 """Share of the free memory that a plan may use; the rest is for the allocator and the rest of the program."""
@@ -166,6 +167,9 @@ class CompiledProbe:
         assert resident is not None, "a probe measures the resident lane"
         return resident, cursor
 
+    def _rung(self, spec: BatchSpec) -> Rung:
+        return Rung.of(spec, self._draw(self.feed.start(), spec)[0].order.program)
+
     def _shapes(self, spec: BatchSpec) -> tuple[Any, ...]:
         """What the compiled window takes, as shapes."""
         draw, _ = self._draw(self.feed.start(), spec)
@@ -178,31 +182,37 @@ class CompiledProbe:
         spec = replace(spec, micro_size=min(spec.micro_size, self.feed.epoch_size))
         rung = (spec.micro_size, spec.micro_steps > 1)
         if rung not in self.programs:
-            program = self._draw(self.feed.start(), spec)[0].order.program
-            self.programs[rung] = self.step.lower(self._shapes(spec), program, spec).compile()
+            self.programs[rung] = self.step.lower(self._shapes(spec), self._rung(spec)).compile()
         return self.programs[rung]
 
     def _export(self, spec: BatchSpec, folder: Path) -> None:
-        """Write the update at `spec` as a portable program over flat leaves, and the shapes to feed it."""
-        program = self._draw(self.feed.start(), spec)[0].order.program
-        shapes = self._shapes(spec)
+        """Write the update at `spec` as a portable program over flat leaves, and what to feed it."""
+        window, shapes = self.step.window(self._rung(spec)), self._shapes(spec)
         leaves, tree = jax.tree.flatten(shapes)
 
         def flat(*leaves: Any) -> list[Any]:
-            window = self.step.window(program, spec)
             return jax.tree.leaves(window(*jax.tree.unflatten(tree, leaves)))
 
         exported = export.export(jax.jit(flat))(*leaves)
         folder.mkdir()
         (folder / "program").write_bytes(exported.serialize())
-        # The counts are the only operand whose values matter: they say how many rows are really used.
-        numbers = np.array([0, 0, spec.size, 2, 1], np.uint32)
-        facts = {
-            "leaves": [[list(leaf.shape), str(leaf.dtype)] for leaf in leaves],
-            "donated": len(jax.tree.leaves(shapes[0])),
-            "numbers": [len(leaves) - 2, numbers.tolist()],
-        }
+        facts = {"leaves": _inputs(shapes, spec), "donated": len(jax.tree.leaves(shapes[0]))}
         (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
+    """Shape, type and made-up value of each leaf that a window of two updates at `spec` takes.
+
+    How many rows are really used is the one thing that matters of them. The rest are small numbers that are not all
+    zero: zero pages would not be resident.
+    """
+    state, resident, _, pace = jax.tree.map(lambda leaf: 1, shapes)
+    window = jax.tree.map(np.ndarray.tolist, Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1))
+    values = jax.tree.leaves((state, resident, window, pace), is_leaf=lambda value: isinstance(value, list))
+    return [
+        {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "value": value}
+        for leaf, value in zip(jax.tree.leaves(shapes), values, strict=True)
+    ]
 
 
 _FOR_CHILD = {

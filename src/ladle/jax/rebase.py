@@ -12,21 +12,84 @@ zero instead (petuum/adaptdl, `_reset_adam_state`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+from ladle.core.batch import Draw
 from ladle.core.errors import ArgumentError, must
+from ladle.core.spec import BatchSpec
 from ladle.jax.geometry import has_second_moment, holds_second_moment, updates_of
+from ladle.jax.host import Sent, sent
+from ladle.jax.meaning import Meaning
 from ladle.jax.objective import Objective
+from ladle.jax.operands import Rung, Window, on_device
 from ladle.jax.optimizer import Optimizer
-from ladle.jax.rows import MicroBatch
-from ladle.jax.update import TINY, micro_gradient, pieces_of
+from ladle.jax.parts import parts_of
+from ladle.jax.resident import ResidentBatch
+from ladle.jax.rows import MicroBatch, Resident
+from ladle.jax.state import State
+from ladle.jax.step import CompiledStep
+from ladle.jax.update import micro_gradient
+from ladle.jax.vector import TINY
 
 PARTS = 32
 """Pieces that a micro-batch is cut into to estimate Sigma_ii: its relative variance is 2/(PARTS - 1) each."""
+
+
+class Rebase:
+    """Moves the second moment of Adam and its kin to another batch size, for states of `step`.
+
+    Raises `ArgumentError` for an optimiser without a second moment.
+    """
+
+    def __init__(self, step: CompiledStep) -> None:
+        require_rebasable(step.objective, step.optimizer)
+        self.step = step
+        compiled = partial(jax.jit, out_shardings=step.layout.replicated, donate_argnums=0)
+        self._resident = compiled(partial(_trace_resident, step.meaning), static_argnames="rung")
+        self._sent = compiled(partial(_trace_sent, step.meaning))
+
+    def __call__(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
+        """`state` with its second moment as batches of `spec.size` would have made it, after batches of `old_size`.
+
+        The noise is estimated on the first micro-batch of `draw`, which is trained on as usual. Consumes the state.
+        """
+        sizes = np.float32(old_size), np.float32(spec.size)
+        if (resident := on_device(draw)) is not None:
+            rows, window, _ = self.step.window_operands(resident, spec, 1.0)
+            return self._resident(state, rows, window, *sizes, rung=Rung.of(spec, resident.order.program))
+        batch = next(iter(draw.micro_batches(0, spec.micro_size)))
+        return self._sent(state, sent(self.step.layout, batch, draw.epoch_size), *sizes)
+
+
+def _trace_resident(
+    meaning: Meaning, state: State, resident: Resident, window: Window, old: jax.Array, new: jax.Array, *, rung: Rung
+) -> State:
+    first = ResidentBatch(meaning, rung, resident, window, state, window.place)
+    return _moved(meaning.objective, state, first.micro_batch(), old, new)
+
+
+def _trace_sent(meaning: Meaning, state: State, micro: Sent, old: jax.Array, new: jax.Array) -> State:
+    return _moved(meaning.objective, state, micro.micro_batch(state), old, new)
+
+
+def _moved(objective: Objective, state: State, rows: MicroBatch, old: jax.Array, new: jax.Array) -> State:
+    variance = coordinate_variance(objective, state.params, state.model_state, rows)
+    return state._replace(opt_state=rebased(state.opt_state, variance, state.hyper, old, new))
+
+
+class _Squares(NamedTuple):
+    """Sums over pieces j: of G_j (`total`), of G_j^2 / m_j (`squares`), of m_j (`weight`), and how many have weight."""
+
+    total: Any
+    squares: Any
+    weight: jax.Array
+    pieces: jax.Array
 
 
 def coordinate_variance(objective: Objective, params: Any, model_state: Any, rows: MicroBatch) -> Any:
@@ -34,27 +97,21 @@ def coordinate_variance(objective: Objective, params: Any, model_state: Any, row
 
         (sum_j G_j^2 / m_j - G^2 / M) / (k - 1)      G_j the sum of piece j of m_j examples, k pieces
 
-    Unbiased for each coordinate, as `ladle.moments.pair` is for their sum.
+    Unbiased for each coordinate, as `ladle.core.moments.pair` is for their sum.
     """
-    parts = min(PARTS, rows.weight.shape[0])
-    named = dict(zip(("data", "weight", "keys"), pieces_of((rows.data, rows.weight, rows.keys), parts), strict=True))
 
-    def add(sums: Any, piece: Any) -> tuple[Any, None]:
-        done = micro_gradient(objective, params, model_state, MicroBatch(**piece, levels=rows.levels), None)
-        share = 1 / jnp.maximum(done.weight, TINY)
-        total, squares, weight, steps = sums
-        squares = jax.tree.map(lambda old, g: old + g * g * share, squares, done.gradient)
-        return (
-            jax.tree.map(jnp.add, total, done.gradient),
-            squares,
-            weight + done.weight,
-            steps + (done.weight > 0).astype(jnp.float32),
-        ), None
+    def add(sums: _Squares, part: MicroBatch) -> tuple[_Squares, None]:
+        done = micro_gradient(objective, params, model_state, part._replace(levels=rows.levels), None)
+        squares = jax.tree.map(lambda old, g: old + g * g * done.share, sums.squares, done.gradient)
+        total = jax.tree.map(jnp.add, sums.total, done.gradient)
+        pieces = sums.pieces + (done.weight > 0).astype(jnp.float32)
+        return _Squares(total, squares, sums.weight + done.weight, pieces), None
 
     none = jax.tree.map(jnp.zeros_like, params)
-    (total, squares, weight, steps), _ = lax.scan(add, (none, none, jnp.float32(0), jnp.float32(0)), named)
-    share, free = 1 / jnp.maximum(weight, TINY), jnp.maximum(steps - 1, 1)
-    return jax.tree.map(lambda g, sq: jnp.maximum(sq - g * g * share, 0) / free, total, squares)
+    start = _Squares(none, none, jnp.float32(0), jnp.float32(0))
+    sums, _ = lax.scan(add, start, parts_of(rows, min(PARTS, rows.rows)))
+    share, free = 1 / jnp.maximum(sums.weight, TINY), jnp.maximum(sums.pieces - 1, 1)
+    return jax.tree.map(lambda g, sq: jnp.maximum(sq - g * g * share, 0) / free, sums.total, sums.squares)
 
 
 def rebased(opt_state: Any, variance: Any, hyper: Mapping[str, jax.Array], old: jax.Array, new: jax.Array) -> Any:

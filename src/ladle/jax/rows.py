@@ -40,6 +40,30 @@ class MicroBatch(NamedTuple):
     keys: jax.Array
     levels: Mapping[str, jax.Array] | None = None
 
+    @property
+    def rows(self) -> int:
+        return self.weight.shape[0]
+
+    def between(self, first: int, end: int) -> MicroBatch:
+        """Its rows `first .. end`."""
+        rows = jax.tree.map(lambda leaf: leaf[first:end], self._replace(levels=None))
+        return rows._replace(levels=self.levels)
+
+
+class Place(NamedTuple):
+    """A place in the order: `offset` examples into pass `epoch`, `u32[]` each."""
+
+    epoch: Any
+    offset: Any
+
+    def drawn(self, epoch_size: Any) -> jax.Array:
+        """Examples drawn before it, `f32[]`."""
+        return self.epoch.astype(jnp.float32) * jnp.float32(epoch_size) + self.offset.astype(jnp.float32)
+
+    def after(self, count: Any) -> Place:
+        """So many examples later, in the same pass."""
+        return self._replace(offset=self.offset + count)
+
 
 def levels_of(hyper: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """Those of the run's constants that a loss sees."""
@@ -61,25 +85,30 @@ def gather(
     program: OrderProgram,
     resident: Resident,
     state: Any,
-    epoch: jax.Array,
-    first: jax.Array,
+    place: Place,
     count: jax.Array,
     micro_size: int,
 ) -> MicroBatch:
-    """Rows at places `first .. first + min(count, micro_size)` of pass `epoch`; surplus rows carry weight zero.
+    """The next `min(count, micro_size)` rows from `place` on; surplus rows carry weight zero.
 
     Surplus rows repeat the micro-batch's own real rows, so that a model with batch statistics does not see
-    made-up examples. `state`: holds the run's key and constants. `epoch`, `first`, `count`: `u32[]`, traced.
+    made-up examples. `state`: holds the run's key and constants. `count`: `u32[]`, traced.
     """
+    epoch, first = place
     lane = jnp.arange(layout.rows(micro_size), dtype=jnp.uint32)
     real = jnp.minimum(count, jnp.uint32(micro_size))
-    place = layout.spread(first + jnp.where(lane < real, lane, lane % jnp.maximum(real, jnp.uint32(1))))
-    ids = program(resident.tables, epoch, place, jnp, lax.while_loop)
-    rows = jax.tree.map(lambda leaf: leaf.at[ids].get(mode="promise_in_bounds"), resident.data)
+    places = layout.spread(first + jnp.where(lane < real, lane, lane % jnp.maximum(real, jnp.uint32(1))))
+    ids = program(resident.tables, epoch, places, jnp, lax.while_loop)
+    rows = taken(resident.data, ids)
     weight = (lane < real).astype(jnp.float32)
     if resident.weight is not None:
-        weight = weight * resident.weight.at[ids].get(mode="promise_in_bounds")
-    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, place), levels_of(state.hyper))
+        weight = weight * taken(resident.weight, ids)
+    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, places), levels_of(state.hyper))
+
+
+def taken(data: Any, ids: jax.Array) -> Any:
+    """Rows `ids` of every array. No id is checked: those of an order are in bounds."""
+    return jax.tree.map(lambda leaf: leaf.at[ids].get(mode="promise_in_bounds"), data)
 
 
 def filled(batch: Batch, rows: int) -> Batch:

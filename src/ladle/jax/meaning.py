@@ -1,0 +1,35 @@
+"""`Meaning`: what the programs of an update mean. All that their trace depends on, besides shapes and the rung."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ladle.core.moments import Gauge
+from ladle.jax.mesh import Layout
+from ladle.jax.objective import Objective
+from ladle.jax.optimizer import Optimizer
+from ladle.jax.rate import Rate
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Handed to every function that is traced; holds no data and no state.
+
+    - `objective`, `optimizer`: what to minimise and how. Of the optimiser's constants only the names are traced.
+    - `rate`: learning-rate schedule, `f32[] examples drawn -> f32[] factor`.
+    - `layout`: the devices that share a batch.
+    - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone.
+    - `moments`: False takes none at all, nor the norm of the gradient.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    rate: Rate
+    layout: Layout
+    gauge: Gauge | None = None
+    moments: bool = True
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether an update keeps sums of its pieces: the loss is a sum over examples, and moments are wanted."""
+        return self.moments and self.objective.additive
