@@ -123,7 +123,7 @@ def measure(
 
 def written(found: Critical, folder: Path) -> Critical:
     """`found` with its critical.json and critical.png in the new `folder`."""
-    from ladle.report.tradeoff import critical_figure
+    from ladle.report.critical_picture import critical_figure
 
     record.make_folder(folder)
     record.write_json(folder / record.CRITICAL_FILE, found.to_json())

@@ -43,7 +43,7 @@ def write_curves(folder: Folder) -> Path:
 
 def write_plan_figure(plan: Plan | Mapping[str, Any], path: Folder) -> Path:
     """`plan.png`: memory, throughput and time to target behind `plan` (a `Plan` or its JSON). Returns its path."""
-    from ladle.report.figures import plan_figure
+    from ladle.report.plan_picture import plan_figure
 
     value = plan if isinstance(plan, Mapping) else plan.to_json()
     return plan_figure(value, Path(path))

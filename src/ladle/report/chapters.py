@@ -9,8 +9,8 @@ from typing import Any
 from ladle.report import numbers, outcome, targets
 from ladle.report.decisions import Change, changes, pair
 from ladle.report.fragments import text
-from ladle.report.load import Study
 from ladle.report.outcome import Held
+from ladle.report.study import Study
 from ladle.report.targets import Target
 
 ROWS = 200

@@ -9,13 +9,14 @@ import pytest
 from ladle.core.errors import ArgumentError
 from ladle.core.record import CRITICAL_FILE, METRICS_FILE, write_json
 from ladle.report import chapters
+from ladle.report.critical_picture_test import BRANCHES, STEPS
 from ladle.report.curves_picture import draw_curves
 from ladle.report.fakes_test import plan_json, write_compare, write_lines, write_run
-from ladle.report.load import Study, load_folders
+from ladle.report.load import load_folders
 from ladle.report.page import curves, section
 from ladle.report.page_test import EVIL, Seen
+from ladle.report.study import Study
 from ladle.report.targets import common_target, foretold
-from ladle.report.tradeoff_test import BRANCHES, STEPS
 
 NOISE = {"noise_scale": 90.0, "noise_scale_low": 40.0, "noise_scale_high": None}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.report.load import Group, RunRecord, valid_metric
+from ladle.report.study import Group, RunRecord, valid_metric
 
 AXES = ("examples", "updates", "seconds")
 """The three things that loss is drawn against."""

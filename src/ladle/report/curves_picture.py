@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from ladle.report import track_picture
-from ladle.report.curves import AXES, X_LABELS, Curve, all_curves, along, broken, colors, far_apart, logarithmic, panels
-from ladle.report.decisions import marks, pair
-from ladle.report.figures import (
+from ladle.report.canvas import (
     FAINT,
     INK,
     Axes,
@@ -22,13 +20,15 @@ from ladle.report.figures import (
     LogLocator,
     NullFormatter,
     Patch,
-    _missing,
-    _plain,
-    _short_ticks,
-    _write,
+    missing,
+    plain,
+    short_ticks,
     verbatim,
+    write,
 )
-from ladle.report.load import Group
+from ladle.report.curves import AXES, X_LABELS, Curve, all_curves, along, broken, colors, far_apart, logarithmic, panels
+from ladle.report.decisions import marks, pair
+from ladle.report.study import Group
 from ladle.report.tracks import Tracks, shown
 
 NAMED = 8
@@ -42,7 +42,7 @@ def curves_figure(groups: Sequence[Group], path: str | os.PathLike[str]) -> Path
     their mean. A cross marks where a run diverged, a triangle where a decision changed something. Where a run measured
     its noise scale or changed its size, a last row shows both. Raises `RunError` where `path` cannot be written.
     """
-    return _write(draw_curves(groups), path)
+    return write(draw_curves(groups), path)
 
 
 def draw_curves(groups: Sequence[Group]) -> Figure:
@@ -66,7 +66,7 @@ def draw_curves(groups: Sequence[Group]) -> Figure:
         track_picture.draw_row(grid[-1], groups, found)
     for axes, axis in zip(grid[-1], AXES, strict=True):
         axes.set_xlabel(X_LABELS[axis], fontsize=13)
-        axes.xaxis.set_major_formatter(_short_ticks())
+        axes.xaxis.set_major_formatter(short_ticks())
     _curves_legend(figure, groups, found)
     return figure
 
@@ -85,8 +85,8 @@ def _panel(
         if one.seeds > 1:
             axes.fill_between(x, one.low, one.high, color=color, alpha=0.16, linewidth=0, gid=f"band {gid}")
     if not made:
-        _missing(axes, "nothing measured")
-    _plain(axes)
+        missing(axes, "nothing measured")
+    plain(axes)
 
 
 def _crosses(axes: Axes, groups: Sequence[Group], *, axis: str, name: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.report.curves import along, broken, curve, logarithmic, thin
-from ladle.report.load import Group, RunRecord
+from ladle.report.study import Group, RunRecord
 
 
 def run(values: list[float | None], *, step: int = 10, pace: float = 1.0, status: str = "finished") -> RunRecord:

@@ -8,8 +8,9 @@ from html import escape
 from typing import Any
 
 from ladle.report import numbers
-from ladle.report.checks import Finding
-from ladle.report.load import Study, within_5_percent
+from ladle.report.plan_numbers import within_5_percent
+from ladle.report.rules.finding import Finding
+from ladle.report.study import Study
 from ladle.report.table import Cell, Table
 
 _CHIPS = {"holds": ("holds", "holds"), "does not": ("fails", "does not hold"), "not resolved": ("open", "not resolved")}

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
+from ladle.report.canvas import verbatim
 from ladle.report.checks import findings
+from ladle.report.critical_picture import critical_svg
 from ladle.report.curves import colors
-from ladle.report.figures import plan_svg, verbatim
 from ladle.report.fragments import text
-from ladle.report.load import Group, Study
+from ladle.report.plan_picture import plan_svg
 from ladle.report.reach_picture import reached_svg
+from ladle.report.study import Group, Study
 from ladle.report.table import table
 from ladle.report.targets import common_target, foretold
 from ladle.report.track_plots import track_row
-from ladle.report.tradeoff import critical_svg
 
 _TOGGLE = """
 const ids = key => key.dataset.models.split(" ");

@@ -23,7 +23,7 @@ from bokeh.resources import Resources
 from ladle.report.curves import AXES, X_LABELS, Curve, all_curves, along, broken, colors, far_apart, logarithmic, panels
 from ladle.report.decisions import marks, pair
 from ladle.report.fragments import text
-from ladle.report.load import Group
+from ladle.report.study import Group
 
 _REMOTE = re.compile(r"""((?:src|href)\s*=\s*["'])https?://[^"']*""", re.IGNORECASE)
 _FORMULA = re.compile(r"\$\$|\\\(|\\\[")

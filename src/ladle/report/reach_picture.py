@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from ladle.report import numbers
-from ladle.report.figures import ACCENT, INK, Axes, Figure, _svg
+from ladle.report.canvas import ACCENT, INK, Axes, Figure, svg
+from ladle.report.steps_picture import draw_tradeoff, label_axes, log_ticks
 from ladle.report.targets import Target, fit
-from ladle.report.tradeoff import _ticks, _tradeoff, _words
 
 
 def reached_svg(target: Target) -> bytes:
     """The figure of `draw_reached` as SVG, for a page."""
-    return _svg(draw_reached(target))
+    return svg(draw_reached(target))
 
 
 def draw_reached(target: Target) -> Figure:
@@ -33,7 +33,7 @@ def draw_reached(target: Target) -> Figure:
         "definitions": [names],
         "table": [asdict(row) for row in target.rows],
     }
-    _tradeoff(axes, found)
+    draw_tradeoff(axes, found)
     return figure
 
 
@@ -48,5 +48,5 @@ def _points(axes: Axes, target: Target, what: str) -> None:
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _words(axes, f"steps to {what}", "examples", "steps and examples (sizes beside the points)")
-    _ticks(axes)
+    label_axes(axes, f"steps to {what}", "examples", "steps and examples (sizes beside the points)")
+    log_ticks(axes)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ladle.report import numbers
+from ladle.report.canvas import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, plain
 from ladle.report.curves import AXES, colors
-from ladle.report.figures import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, _plain
-from ladle.report.load import Group, RunRecord
+from ladle.report.study import Group, RunRecord
 from ladle.report.tracks import NoiseTrack, Tracks, corners, limits, middles
 
 UP = 10
@@ -34,7 +34,7 @@ def draw_row(row: Sequence[Axes], groups: Sequence[Group], found: Tracks) -> Non
             tone = INK if len(groups) == 1 else color
             x, y = corners(run, axis, size.start, size.end, size.size, log=axes.get_xscale() == "log")
             axes.plot(x, y, color=tone, linewidth=2.2, gid=f"size {run.folder.name}")
-        _plain(axes)
+        plain(axes)
         axes.yaxis.set_major_formatter(
             FuncFormatter(lambda value, _: numbers.count(value) if value >= 1 else f"{value:g}")
         )

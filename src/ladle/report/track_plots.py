@@ -8,8 +8,8 @@ import numpy as np
 
 from ladle.report import numbers
 from ladle.report.curves import AXES, all_curves, colors, panels
-from ladle.report.load import Group, RunRecord
 from ladle.report.plots import INK, ColumnDataSource, HoverTool, Range1d, Renderers, blank, figure, places
+from ladle.report.study import Group, RunRecord
 from ladle.report.tracks import NoiseTrack, Tracks, corners, limits, middles, shown
 
 

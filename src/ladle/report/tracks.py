@@ -16,7 +16,7 @@ from ladle.core.moments import PREFIX, Moments
 from ladle.core.noise import estimate
 from ladle.report import numbers
 from ladle.report.curves import along
-from ladle.report.load import Group, RunRecord
+from ladle.report.study import Group, RunRecord
 
 PIECES = 40
 """A longer track is drawn in so many pieces."""

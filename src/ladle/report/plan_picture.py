@@ -1,32 +1,34 @@
-"""`plan.png`, and what all pictures share. The only file that imports matplotlib.
-
-Without pyplot, and with its settings left alone. Other pictures take their parts from here.
-"""
+"""`plan.png`: memory, throughput and time to target behind a plan."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch  # noqa: F401
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: F401
 
-from ladle.core.errors import RunError, must
 from ladle.report import numbers
+from ladle.report.canvas import (
+    ACCENT,
+    INK,
+    WARN,
+    Axes,
+    Figure,
+    FuncFormatter,
+    Line2D,
+    NullFormatter,
+    missing,
+    plain,
+    point_key,
+    short_ticks,
+    size_ticks,
+    svg,
+    write,
+)
 from ladle.report.curves import logarithmic
-from ladle.report.load import within_5_percent
-
-DPI = 130
-INK, FAINT, ACCENT, WARN = "#222222", "#8a8f98", "#0072b2", "#d55e00"
+from ladle.report.plan_numbers import within_5_percent
 
 
 def plan_figure(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -34,12 +36,12 @@ def plan_figure(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
 
     Filled points were measured, hollow ones predicted. A part the plan has no points for is said to be missing.
     """
-    return _write(draw_plan(plan), path)
+    return write(draw_plan(plan), path)
 
 
 def plan_svg(plan: Mapping[str, Any]) -> bytes:
     """The same picture as SVG, for a page."""
-    return _svg(draw_plan(plan))
+    return svg(draw_plan(plan))
 
 
 def draw_plan(plan: Mapping[str, Any]) -> Figure:
@@ -51,8 +53,8 @@ def draw_plan(plan: Mapping[str, Any]) -> Figure:
     _target_panel(target, plan)
     figure.legend(
         handles=[
-            _point("measured", filled=True),
-            _point("predicted", filled=False),
+            point_key("measured", filled=True),
+            point_key("predicted", filled=False),
             Line2D([], [], color=WARN, marker="D", markersize=8, linestyle="none", label="chosen"),
         ],
         loc="outside upper center",
@@ -67,7 +69,7 @@ def _memory_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     axes.set_title("Memory", fontsize=13, loc="left", fontweight="bold")
     points = _points(plan, "memory", 2)
     if not points.size:
-        return _missing(axes, "no memory figures in this plan")
+        return missing(axes, "no memory figures in this plan")
     micro, used = points[:, 0], points[:, 1]
     if line := _evidence(plan, "memory_fixed_bytes", "memory_per_example_bytes"):
         ends = np.array([0, micro.max() * 1.05])
@@ -91,15 +93,15 @@ def _memory_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("micro-batch", fontsize=13)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.data_bytes(value)))
-    axes.xaxis.set_major_formatter(_short_ticks())
-    _plain(axes)
+    axes.xaxis.set_major_formatter(short_ticks())
+    plain(axes)
 
 
 def _speed_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     axes.set_title("Throughput", fontsize=13, loc="left", fontweight="bold")
     points = _points(plan, "throughput", 2)
     if not points.size:
-        return _missing(axes, "no throughput figures in this plan")
+        return missing(axes, "no throughput figures in this plan")
     size, seconds = points[:, 0], points[:, 1]
     speed = size / seconds
     if points.shape[1] >= 4:
@@ -121,8 +123,8 @@ def _speed_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     axes.set_ylabel("examples per second", fontsize=13)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    _size_ticks(axes)
-    _plain(axes)
+    size_ticks(axes)
+    plain(axes)
 
 
 def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
@@ -132,7 +134,7 @@ def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     if not points.size:
         noise = plan.get("noise") or {}
         verdict = noise.get("verdict")
-        return _missing(axes, "no prediction: gradient noise " + (str(verdict) if verdict else "not measured"))
+        return missing(axes, "no prediction: gradient noise " + (str(verdict) if verdict else "not measured"))
     low, high = within_5_percent(plan)
     if numbers.finite(low) and numbers.finite(high):
         axes.axvspan(float(low), float(high), color=ACCENT, alpha=0.12, linewidth=0, gid="within 5 %")  # type: ignore[arg-type]
@@ -164,8 +166,8 @@ def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     axes.set_ylabel(f"{what.lower()} relative to the best", fontsize=13)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    _size_ticks(axes)
-    _plain(axes)
+    size_ticks(axes)
+    plain(axes)
 
 
 def _evidence(plan: Mapping[str, Any], *names: str) -> list[float] | None:
@@ -216,60 +218,3 @@ def _choose(axes: Axes, x: Any, y: float | None, text: str = "") -> None:
 def _measured(axes: Axes, x: Any, y: float | None) -> None:
     if numbers.finite(x) and y is not None:
         axes.plot([x], [y], "o", color=ACCENT, markersize=8, gid="memory measured")
-
-
-def _point(label: str, filled: bool) -> Line2D:
-    face = ACCENT if filled else "white"
-    return Line2D(
-        [], [], marker="o", markersize=8, markeredgecolor=ACCENT, markerfacecolor=face, linestyle="none", label=label
-    )
-
-
-def _size_ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(_short_ticks())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _missing(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT, fontsize=12, wrap=True)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(labelsize=11, colors=INK, color=FAINT)
-    axes.grid(True, which="major", color="#e6e8eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _short_ticks() -> FuncFormatter:
-    return FuncFormatter(lambda value, _: numbers.short(value).replace(" ", ""))
-
-
-def verbatim(text: object) -> str:
-    r"""`text` as a picture shows it: a dollar sign begins no formula.
-
-    >>> verbatim("$x$")
-    '\\$x\\$'
-    """
-    return str(text).replace("$", r"\$")
-
-
-def _svg(figure: Figure) -> bytes:
-    out = BytesIO()
-    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
-    return out.getvalue()
-
-
-def _write(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    try:
-        FigureCanvasAgg(figure).print_figure(path, dpi=DPI, format="png")
-    except OSError as error:
-        raise RunError(
-            must("picture", "be writable", str(path), error.strerror or str(error), "another folder")
-        ) from error
-    return path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ladle.core.errors import RunError
-from ladle.report.tradeoff import critical_figure, critical_svg, draw_critical
+from ladle.report.critical_picture import critical_figure, critical_svg, draw_critical
 
 STEPS = {
     "kind": "steps to target",
