@@ -110,6 +110,9 @@ def _row(name: str, run: RunRecord) -> dict[str, Any]:
     last = run.last
     fields = ("size", "micro_size", "lr", "updates", "examples", "seconds", "train_loss", "valid_loss")
     row: dict[str, Any] = {"name": name, "seed_count": 1, "diverged": run.diverged, **{f: last.get(f) for f in fields}}
+    data = run.info.get("data")
+    row["target_sd"] = data.get("target_sd") if isinstance(data, Mapping) and data.get("kind") == "regression" else None
+    row["valid_squared_error"] = last.get("valid_squared_error")
     metric = valid_metric((run,))
     if metric:
         row |= {"metric": metric, "valid_metric": last.get(metric)}

@@ -13,6 +13,7 @@ from ladle.report.canvas import verbatim
 from ladle.report.checks import findings
 from ladle.report.critical_picture import critical_svg
 from ladle.report.curves import colors
+from ladle.report.facts import study_facts
 from ladle.report.fragments import text
 from ladle.report.plan_picture import plan_svg
 from ladle.report.reach_picture import reached_svg
@@ -59,7 +60,7 @@ def write_page(path: str | os.PathLike[str], studies: Sequence[Study]) -> Path:
 def page(studies: Sequence[Study]) -> str:
     """The whole page as text."""
     style = resources.files("ladle.report").joinpath("style.css").read_text(encoding="utf-8")
-    names = [str(fragments.study_info(study).get("folder") or study.folder) for study in studies]
+    names = [str(study_facts(study).get("folder") or study.folder) for study in studies]
     body = "".join(f"<section class='study'>{section(study)}</section>" for study in studies)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -80,7 +81,9 @@ def section(study: Study) -> str:
     each = "each batch size" if study.compare else "each run" if len(study.groups) > 1 else "the run"
     parts += [
         f"<h2>What {each} cost and brought</h2>",
-        fragments.size_table(table(study.rows), [palette[study.group_of(row)] for row in study.rows]),
+        fragments.size_table(
+            table(study.rows, study_facts(study)), [palette[study.group_of(row)] for row in study.rows]
+        ),
     ]
     parts += ["<h2>Loss against examples, updates and seconds</h2>", curves(study.groups)]
     if decided := chapters.decision_table(study):

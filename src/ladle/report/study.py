@@ -100,12 +100,10 @@ class Study:
 
 
 def valid_metric(runs: Sequence[RunRecord]) -> str | None:
-    """The validation column besides the loss that these runs have, such as `valid_accuracy`, or None."""
-    names = {
-        name
-        for run in runs
-        for line in run.lines
-        for name in line
-        if name.startswith("valid_") and name != "valid_loss"
-    }
-    return min(names, default=None)
+    """The validation column besides the loss that these runs have, such as `valid_accuracy`, or None.
+
+    Not those of one source alone, `valid_loss/web`. Of several the first by name: of a regression the absolute error,
+    for the squared one is the loss again.
+    """
+    names = {name for run in runs for line in run.lines for name in line if name.startswith("valid_")}
+    return min((name for name in names if name != "valid_loss" and "/" not in name), default=None)
