@@ -1,8 +1,8 @@
 """Rules of thumb about batch sizes, each held against what this comparison measured.
 
 A verdict is "holds", "does not" or "not resolved". Seeds are the yardstick: two sizes differ only where the ranges
-of their seeds do not touch; with one seed nothing about losses is resolved. All functions are pure functions of the
-content of `compare.json`.
+of their seeds do not touch; with one seed nothing about losses is resolved. Which size is best is open as well where
+the budget or the rate may have decided, see `ladle.report.rules.reservation`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ladle.report.late_fall import with_late_falls
 from ladle.report.rules.best_size import SMALL_ROWS, SWEET, small_full, sweet_spot
 from ladle.report.rules.finding import Finding
 from ladle.report.rules.generalisation import generalise
 from ladle.report.rules.rate import smaller_rate
 from ladle.report.rules.speed import power_of_two, throughput
 from ladle.report.rules.variance import variance
+from ladle.report.study import Study
+
+
+def study_findings(study: Study) -> tuple[Finding, ...]:
+    """Hold every rule of thumb against a comparison as it was loaded, its runs' evaluations included."""
+    return findings(with_late_falls(study))
 
 
 def findings(compare: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Every rule of thumb against `compare`, the content of a `compare.json`."""
+    """Hold every rule of thumb against `compare`, the content of a compare.json.
+
+    What only the runs' own records know, how far losses still fell at the end, is in the field `late_fall` of its rows;
+    without it no size is called better than another. `study_findings` reads it.
+    """
     return tuple(
         Finding(code, title, *check(compare))
         for code, title, check in (

@@ -10,7 +10,7 @@ from pathlib import Path
 from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
 from ladle.report.canvas import verbatim
-from ladle.report.checks import findings
+from ladle.report.checks import study_findings
 from ladle.report.critical_picture import critical_svg
 from ladle.report.curves import colors
 from ladle.report.facts import study_facts
@@ -89,7 +89,7 @@ def section(study: Study) -> str:
     if decided := chapters.decision_table(study):
         parts += ["<h2>Decisions</h2>", decided]
     if study.compare:
-        parts += ["<h2>Rules of thumb against this comparison</h2>", fragments.finding_list(findings(study.compare))]
+        parts += ["<h2>Rules of thumb against this comparison</h2>", fragments.finding_list(study_findings(study))]
     if study.plan:
         parts += [chapters.plan_heading(study), fragments.plan_section(study.plan, plan_svg(study.plan))]
     if held := chapters.outcome_section(study):
