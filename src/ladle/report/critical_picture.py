@@ -7,14 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ladle.report.branches_picture import draw_branches
-from ladle.report.canvas import Figure, svg, write
-from ladle.report.steps_picture import draw_by_size, draw_tradeoff
+from ladle.report.branches_picture import branch_keys, draw_branches
+from ladle.report.canvas import Figure, legend, sheet, svg, write
+from ladle.report.facts import caption
+from ladle.report.steps_picture import draw_by_size, draw_tradeoff, steps_keys
 
 
-def critical_figure(found: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Draw a critical.json into `path`. Raises `RunError` where it cannot be written."""
-    return write(draw_critical(found), path)
+def critical_figure(
+    found: Mapping[str, Any], path: str | os.PathLike[str], facts: Mapping[str, Any] | None = None
+) -> Path:
+    """Draw a critical.json into `path`. Raises `RunError` where it cannot be written.
+
+    - `facts`: what it was measured on (`data`, `model`, `optimizer`), for the caption; those in `found` where left out.
+    """
+    return write(draw_critical(found, caption(found if facts is None else facts)), path)
 
 
 def critical_svg(found: Mapping[str, Any]) -> bytes:
@@ -22,14 +28,16 @@ def critical_svg(found: Mapping[str, Any]) -> bytes:
     return svg(draw_critical(found))
 
 
-def draw_critical(found: Mapping[str, Any]) -> Figure:
-    """The figure, not yet written."""
+def draw_critical(found: Mapping[str, Any], words: str = "") -> Figure:
+    """The figure, not yet written. `words`: the caption."""
     if found["kind"] == "branches":
-        figure = Figure(figsize=(9, 5.2), layout="constrained", facecolor="white")
+        figure = sheet(9, 6.2)
         draw_branches(figure.subplots(), found)
+        legend(figure, branch_keys(found), words)
         return figure
-    figure = Figure(figsize=(14, 5.4), layout="constrained", facecolor="white")
+    figure = sheet(14, 6.2)
     left, right = figure.subplots(1, 2)
     draw_tradeoff(left, found)
     draw_by_size(right, found)
+    legend(figure, steps_keys(found, by_size=True), words)
     return figure

@@ -33,16 +33,16 @@ def study_facts(study: Study) -> dict[str, Any]:
 def caption(facts: Mapping[str, Any]) -> str:
     """Name the data, the model, the optimiser and the budget in one line; "" where nothing is known.
 
-    >>> caption({"data": {"name": "digits", "rows": 1438}, "model": "mlp 64-128-10", "optimizer": {"name": "adam"}})
-    'digits (1,438 rows to train); mlp 64-128-10; adam'
+    >>> data = {"name": "digits", "kind": "classification", "rows": 1438}
+    >>> caption({"data": data, "model": "mlp 64-128-10", "optimizer": {"name": "adam"}})
+    'digits, classification, 1,438 rows to train; mlp 64-128-10; adam'
     """
     data = facts.get("data")
-    known = mapping(data)
-    name = str(known.get("name") or "") if known else Path(str(data or "")).name
-    rows = f" ({numbers.count(known['rows'])} rows to train)" if numbers.finite(known.get("rows")) else ""
-    parts = [name + rows if name else "", name_of(facts.get("model")), name_of(facts.get("optimizer"))]
-    line = "; ".join(str(part) for part in [*parts, facts.get("budget")] if part)
-    return shortened(line, LONGEST)
+    known = mapping(data) or {"name": Path(str(data or "")).name}
+    rows = f"{numbers.count(known['rows'])} rows to train" if numbers.finite(known.get("rows")) else ""
+    task = ", ".join(str(part) for part in (known.get("name"), known.get("kind"), rows) if part)
+    parts = [task, *(name_of(facts.get(name)) for name in ("model", "optimizer", "budget"))]
+    return shortened("; ".join(str(part) for part in parts if part), LONGEST)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
-from ladle.report.canvas import verbatim
 from ladle.report.checks import study_findings
 from ladle.report.critical_picture import critical_svg
+from ladle.report.curve_plots import curve_plots
 from ladle.report.curves import colors
 from ladle.report.facts import study_facts
 from ladle.report.fragments import text
@@ -74,8 +74,7 @@ def section(study: Study) -> str:
     """Everything about one study."""
     if study.critical:
         found = study.critical
-        picture = critical_svg({**found, "target": verbatim(found.get("target"))})
-        return chapters.critical_headline(found) + chapters.critical_section(found, picture)
+        return chapters.critical_headline(found) + chapters.critical_section(found, critical_svg(found))
     parts = [fragments.headline(study), fragments.facts(study)]
     palette = colors(len(study.groups))
     each = "each batch size" if study.compare else "each run" if len(study.groups) > 1 else "the run"
@@ -104,8 +103,15 @@ def section(study: Study) -> str:
 def curves(groups: Sequence[Group]) -> str:
     """Interactive curves, three axes side by side under one legend whose keys show and hide."""
     keys: plots.Renderers = {}
-    made = [*plots.curve_rows(groups, keys), *track_row(groups, keys)]
+    made = [*curve_plots(groups, keys), *track_row(groups, keys)]
     if not any(keys.values()):
         return "<p class='note'>These runs wrote no losses.</p>"
     script, divisions = plots.embed(made)
-    return f"{plots.legend(groups, keys)}<div class='plots'>{divisions}</div>{script}"
+    return f"{plots.legend(groups, keys)}<p class='note'>{_READ}</p><div class='plots'>{divisions}</div>{script}"
+
+
+_READ = (
+    "Points are evaluations on validation data; between two of them nothing was measured and the line is a guide. "
+    "Training losses are means of windows, each in the middle of its window. Ranges are from the lowest to the highest "
+    "seed; a cross at the edge stands for a loss beyond it."
+)

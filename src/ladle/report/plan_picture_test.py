@@ -11,8 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladle.core.errors import RunError
+from ladle.core.record import write_json
 from ladle.report import write_plan_figure
-from ladle.report.fakes_test import plan_json
+from ladle.report.facts import caption, facts_beside
+from ladle.report.fakes_test import compare_json, plan_json
+from ladle.report.layout_test import labels_outside
 from ladle.report.plan_picture import draw_plan, plan_svg
 
 
@@ -41,6 +44,42 @@ def test_plan_marks_choice_limit_and_flat_region() -> None:
     np.testing.assert_allclose(line.get_ydata(), 3e6 + 4000 * np.asarray(line.get_xdata()))
     sizes, speeds = fitted.get_xdata(), fitted.get_ydata()
     np.testing.assert_allclose(speeds, sizes / (2e-5 + 1e-6 * sizes), rtol=1e-6)
+
+
+def test_a_flat_region_over_all_sizes_does_not_fill_the_panel() -> None:
+    target = panels(draw_plan(plan_json(within_5_percent=[1, 1024])))[2]
+    (region,) = by_id(target, "within 5 %")
+    assert region.get_height() <= 0.05
+
+
+@pytest.mark.parametrize("size", [1, 1024])
+def test_a_choice_at_the_border_is_whole_and_its_words_are_inside(size: int) -> None:
+    figure = draw_plan(plan_json(size=size, micro_size=size))
+    assert labels_outside(figure) == []
+    for axes in panels(figure):
+        (chosen,) = by_id(axes, "chosen")
+        low, high = axes.get_xlim()
+        share = np.log(size / low) / np.log(high / low)
+        assert 0.04 < share < 0.96 and chosen.get_markerfacecolor() == "none"
+    (words,) = (text for text in panels(figure)[2].texts if text.get_text() == f"size {size:,}")
+    assert words.get_ha() == ("left" if size == 1 else "right")
+
+
+def test_the_data_are_named_from_what_lies_beside_the_picture(tmp_path: Path) -> None:
+    seen: list[str] = []
+    write_json(
+        tmp_path / "plan.json", {**plan_json(), "task": {"data": "a/wine.csv", "model": "mlp", "optimizer": "sgd"}}
+    )
+    for folder in (tmp_path, tmp_path / "none"):
+        seen.append(caption(facts_beside(folder / "plan.png")))
+    write_json(tmp_path / "compare.json", compare_json([]))
+    seen.append(caption(facts_beside(tmp_path / "plan.png")))
+    assert seen == [
+        "wine.csv; mlp; sgd",
+        "",
+        "digits, classification, 1,437 rows to train; mlp 64-128-10; adam; 30 epochs",
+    ]
+    assert draw_plan(plan_json(), seen[0]).legends[0].get_title().get_text() == "wine.csv; mlp; sgd"
 
 
 @pytest.mark.parametrize(
