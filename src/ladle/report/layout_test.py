@@ -127,6 +127,17 @@ def many_decisions(folder: Path) -> Figure:
     return curves(folder / "a")
 
 
+def noise(*readings: dict[str, Any]) -> Callable[[Path], Figure]:
+    def draw(folder: Path) -> Figure:
+        write_run(folder / "a", size=64)
+        path = folder / "a" / METRICS_FILE
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+        write_lines(path, [line | readings[k % len(readings)] for k, line in enumerate(lines)])
+        return curves(folder / "a")
+
+    return draw
+
+
 def curves(folder: Path) -> Figure:
     return draw_curves(load_folders([folder])[0].groups, CAPTION)
 
@@ -156,6 +167,8 @@ PICTURES: dict[str, Callable[[Path], Figure]] = {
     "all diverged": all_diverged,
     "one evaluation": one_evaluation,
     "decisions": many_decisions,
+    "noise scale from below": noise({"noise_scale": None, "noise_scale_low": 40.0, "noise_scale_high": None}),
+    "noise scale hardly known": noise({"noise_scale": 60.0, "noise_scale_low": 1.0, "noise_scale_high": 9e3}),
     "plan": plan(),
     "plan at size 1": plan(size=1, micro_size=1),
     "plan at full batch": plan(size=1024, micro_size=1024, within_5_percent=[1, 1024]),
