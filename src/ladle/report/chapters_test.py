@@ -100,10 +100,17 @@ def test_a_comparison_tells_steps_to_one_loss(tmp_path: Path):
     ("found", "words"), [(STEPS, "by steps to valid_loss"), (BRANCHES, "at 4,000 examples")], ids=["steps", "branches"]
 )
 def test_a_critical_folder_is_a_page(tmp_path: Path, found: dict[str, Any], words: str):
-    write_json(tmp_path / CRITICAL_FILE, found | {"notes": ["one seed"]})
+    write_json(tmp_path / CRITICAL_FILE, found | {"notes": ["one seed"], "data": {"name": "digits"}})
     (study,) = load_folders([tmp_path])
     seen = Seen(section(study))
-    for word in (words, str(found["definitions"][0]["name"]), "Critical batch sizes", "Measured", "one seed"):
+    for word in (
+        words,
+        "on digits",
+        str(found["definitions"][0]["name"]),
+        "Critical batch sizes",
+        "Measured",
+        "one seed",
+    ):
         assert word in seen.text, word
     assert seen.tags.count("img") == 1 and seen.tags.count("table") == 2
 

@@ -97,7 +97,7 @@ def _columns(rows: Sequence[Row], facts: Mapping[str, Any]) -> tuple[Column, ...
         Column("train loss", "mean loss on the training data", "train_loss", numbers.loss),
         Column("valid loss", "mean loss on the validation data", "valid_loss", numbers.loss),
         Column(f"valid {metric}", f"{metric} on the validation data", "valid_metric", numbers.loss),
-        Column("valid rmse", f"root mean squared error, in the unit of {unit}", units.FIELD, numbers.amount),
+        Column("valid rmse", f"root mean squared error, in {unit}", units.FIELD, numbers.amount),
         Column("gap", "generalisation gap: validation loss minus training loss", "generalisation_gap", numbers.loss),
         Column(
             "grad var", "variance of the gradient of one batch, summed over the parameters", "gradient_variance", _tiny
@@ -166,7 +166,7 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column], facts: Mapping[str, A
     if "valid_metric" in shown and len(rows) > 1 and direction(metric, facts) is None:
         notes.append(unstated(f"valid {metric}") if metric != "metric" else "The runs measured different metrics.")
     if units.FIELD in shown:
-        notes.append(f"valid rmse: root mean squared error in the unit of {units.target_unit(facts)}.")
+        notes.append(f"valid rmse: root mean squared error in {units.target_unit(facts)}.")
     return tuple(notes)
 
 

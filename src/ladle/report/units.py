@@ -26,8 +26,8 @@ def with_rmse(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> li
 
     >>> row = {"name": "64", "metric": "squared_error", "valid_metric": 0.25}
     >>> facts = {"data": {"kind": "regression", "target_sd": 200.0, "target": "price"}}
-    >>> with_rmse([row], facts)[0]["valid_rmse"], target_unit(facts)
-    (100.0, 'price')
+    >>> with_rmse([row], facts)[0]["valid_rmse"]
+    100.0
     """
     made = []
     for row in rows:
@@ -45,9 +45,19 @@ def target_scale(row: Mapping[str, Any], facts: Mapping[str, Any]) -> float | No
 
 
 def target_unit(facts: Mapping[str, Any]) -> str:
-    """Name what the target counts: its column, or "the target"."""
+    """Name the unit of such an error: that of the target's column, where that has a name.
+
+    >>> target_unit({"data": {"target": "price"}}), target_unit({})
+    ('the unit of price', "the target's own unit")
+    """
+    name = target_name(facts)
+    return f"the unit of {name}" if name else "the target's own unit"
+
+
+def target_name(facts: Mapping[str, Any]) -> str:
+    """Name the target's column; "" where it is not told."""
     data = facts.get("data")
-    return str((data.get("target") if isinstance(data, Mapping) else None) or "the target")
+    return str((data.get("target") if isinstance(data, Mapping) else None) or "")
 
 
 def target_words(facts: Mapping[str, Any]) -> str:
@@ -60,7 +70,8 @@ def target_words(facts: Mapping[str, Any]) -> str:
     if scale is None:
         return ""
     mean = facts["data"].get("target_mean")
-    return f"{target_unit(facts)}, {f'mean {short(mean)}, ' if finite(mean) else ''}sd {short(scale)}"
+    parts = [target_name(facts), f"mean {short(mean)}" if finite(mean) else "", f"sd {short(scale)}"]
+    return ", ".join(part for part in parts if part)
 
 
 def _squared_field(row: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:

@@ -65,7 +65,7 @@ def test_a_page_tells_the_target_and_each_run_by_its_own_scale(tmp_path: Path) -
     assert "price, mean 5,000, sd 200" in alone and ">100<" in alone and "unit of price" in alone
     (study,) = load_folders([one, other])
     assert [line[FIELD] for line in with_rmse(study.rows, study_facts(study))] == pytest.approx([100.0, 10.0])
-    assert "unit of the target" in write_report([one, other], tmp_path / "both.html").read_text()
+    assert "target&#x27;s own unit" in write_report([one, other], tmp_path / "both.html").read_text()
 
 
 def test_a_comparison_page_has_them_too(tmp_path: Path) -> None:

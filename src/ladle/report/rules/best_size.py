@@ -71,6 +71,7 @@ def _better(ours: Side, others: Side, compare: Mapping[str, Any]) -> Answer:
     if one[1] >= other[0] and other[1] >= one[0]:
         return "not resolved", f"The seeds' ranges touch: {told}"
     ahead = one[1] < other[0]
-    if open_points := reservations((others if ahead else ours).rows, compare):
+    winner, loser = (ours, others) if ahead else (others, ours)
+    if open_points := reservations(loser.rows, winner.best["valid_loss"], compare):
         return "not resolved", " ".join([as_sentence(told), *open_points])
     return ("holds" if ahead else "does not"), as_sentence(told)

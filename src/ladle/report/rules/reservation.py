@@ -2,8 +2,10 @@
 
 A size that ended with the higher loss is beaten *by its size* only if
 
-    its budget was enough     in the last quarter of its runs its validation loss fell by no more than the range of
-                              its seeds at the end; a run without an evaluation before that cannot show it
+    its budget was enough     at the end of its runs (see `ladle.report.late_fall`) its validation loss fell by no more
+                              than its seeds are apart, and so little that as much budget again at that pace would not
+                              close the gap to the best: fall <= seeds' range and 4 fall < gap. A run without an
+                              evaluation before its last quarter cannot show it
     its rate was the best     it was searched for at that size, and the best of the sweep lies inside the sweep: a best
                               at the border says that a better one may lie beyond; a rate that a rule moved says nothing
 
@@ -17,35 +19,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ladle.report import numbers
-from ladle.report.late_fall import FIELD
+from ladle.report.late_fall import FIELD, LATE
 from ladle.report.rules.rows import Row, seed_range
 
 MOST = 3
 """So many sizes are named; the others are counted."""
 
 
-def reservations(losers: Sequence[Row], compare: Mapping[str, Any]) -> tuple[str, ...]:
+def reservations(losers: Sequence[Row], best_loss: float, compare: Mapping[str, Any]) -> tuple[str, ...]:
     """Say in one sentence each how the budget, and how the rate, may have decided against `losers`; none if neither.
 
-    >>> reservations([{"size": 8, "late_fall": 0.0, "lr": 0.1, "lr_sweep": [[0.01, 3], [0.1, 1], [1.0, 2]]}], {})
+    - `best_loss`: the validation loss that beat them.
+
+    >>> row = {"size": 8, "valid_loss": 0.5, "late_fall": 0.0, "lr": 0.1}
+    >>> reservations([{**row, "lr_sweep": [[0.01, 3], [0.1, 1], [1.0, 2]]}], 0.2, {})
     ()
-    >>> reservations([{"size": 8, "late_fall": 0.0, "lr": 0.1}], {"lr": "linear rule from batches of 64"})[0]
-    'The rate may have decided: 0.1 at size 8 was not searched for (linear rule from batches of 64).'
+    >>> reservations([row], 0.2, {"lr": "linear rule from batches of 64"})
+    ('The rate may have decided: 0.1 at size 8 was not searched for (linear rule from batches of 64).',)
     """
-    return (*_budget(losers, compare), *_rate(losers, compare))
+    return (*_budget(losers, best_loss, compare), *_rate(losers, compare))
 
 
-def _budget(losers: Sequence[Row], compare: Mapping[str, Any]) -> Iterator[str]:
+def _budget(losers: Sequence[Row], best_loss: float, compare: Mapping[str, Any]) -> Iterator[str]:
     """Sizes whose loss still fell, and those of which nobody can tell."""
     whole = str(compare.get("budget") or "").removesuffix(" each") or "its run"
-    falling = [row for row in losers if numbers.finite(row.get(FIELD)) and row[FIELD] > _width(row)]
+    falling = [row for row in losers if numbers.finite(row.get(FIELD)) and _still_falls(row, best_loss)]
     if falling:
         told = [
-            f"{numbers.loss(row[FIELD])} at size {row['size']:,} ({numbers.count(row.get('updates'))} updates, "
-            f"seeds {numbers.loss(_width(row))} apart)"
+            f"{numbers.loss(row[FIELD])} at size {row['size']:,} ({numbers.count(row.get('updates'))} updates, seeds "
+            f"{numbers.loss(_width(row))} apart, {numbers.loss(row['valid_loss'] - best_loss)} behind)"
             for row in falling
         ]
-        yield f"The budget may have decided: in the last quarter of {whole} the loss still fell by {_joined(told)}."
+        yield f"The budget may have decided: at the end of {whole} the loss still fell, by {_joined(told)}."
     unseen = [f"size {row['size']:,}" for row in losers if not numbers.finite(row.get(FIELD))]
     if unseen:
         yield f"The budget may have decided: no evaluation shows whether the loss still fell at {_joined(unseen)}."
@@ -61,6 +66,12 @@ def _rate(losers: Sequence[Row], compare: Mapping[str, Any]) -> Iterator[str]:
     border = [f"{_shown_rate(row)} is the {side} of its sweep" for row in losers if (side := _border(row))]
     if border:
         yield f"The rate may have decided: {_joined(border)}."
+
+
+def _still_falls(row: Row, best_loss: float) -> bool:
+    """Whether the end of the runs fell by more than seeds are apart, or as much budget again would close the gap."""
+    fall = float(row[FIELD])
+    return fall > _width(row) or (fall > 0 and fall / LATE >= row["valid_loss"] - best_loss)
 
 
 def _width(row: Row) -> float:

@@ -37,8 +37,8 @@ def test_a_settled_comparison_is_resolved(loss: float, verdict: str) -> None:
     [
         (
             {"late_fall": 0.02},
-            "The budget may have decided: in the last quarter of 30 epochs the loss still fell by 0.0200 at size 1,437 "
-            "(30 updates, seeds 0.0160 apart).",
+            "The budget may have decided: at the end of 30 epochs the loss still fell, by 0.0200 at size 1,437 "
+            "(30 updates, seeds 0.0160 apart, 0.3000 behind).",
         ),
         ({"late_fall": None}, "no evaluation shows whether the loss still fell at size 1,437."),
         (
@@ -65,6 +65,17 @@ def test_a_fall_within_the_seeds_range_is_settled() -> None:
     seeds = {"spread": {"valid_loss": [0.39, 0.41]}}
     assert found(settled("full", 1437, 0.4, late_fall=0.019, **seeds), settled("64", 64, 0.1)).verdict == "does not"
     assert found(settled("full", 1437, 0.4, late_fall=0.021, **seeds), settled("64", 64, 0.1)).verdict == "not resolved"
+
+
+def test_a_pace_that_would_close_the_gap_is_open_whatever_the_seeds() -> None:
+    far = {"spread": {"valid_loss": [0.3, 0.5]}}  # a fall of 0.08 is less than they are apart
+    assert found(settled("full", 1437, 0.4, late_fall=0.07, **far), settled("64", 64, 0.1)).verdict == "does not"
+    made = found(settled("full", 1437, 0.4, late_fall=0.08, **far), settled("64", 64, 0.1))
+    assert (
+        made.verdict == "not resolved"
+        and "by 0.0800 at size 1,437" in made.sentence
+        and "0.3000 behind" in made.sentence
+    )
 
 
 def test_both_reasons_are_told_and_many_sizes_are_counted() -> None:
