@@ -46,7 +46,7 @@ class Comparison:
     runs: list[list[Run]] = field(default_factory=list, repr=False)
 
     def __str__(self) -> str:
-        return text(self.facts["runs"])
+        return text(self.facts["runs"], self.facts)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -323,10 +323,12 @@ def _describe(
 def _write(folder: Path, described: dict[str, Any], plan: Plan | None) -> None:
     """compare.json, then what is drawn from it."""
     from ladle import report
-    from ladle.report.checks import findings
+    from ladle.report.checks import study_findings
+    from ladle.report.load import load_compare
 
-    described = {**described, "findings": [one.to_json() for one in findings(described)]}
     record.write_json(folder / record.COMPARE_FILE, described)
+    found = study_findings(load_compare(folder))  # They read the runs too: how far each loss still fell.
+    record.write_json(folder / record.COMPARE_FILE, {**described, "findings": [one.to_json() for one in found]})
     report.write_curves(folder)
     if plan is not None:
         report.write_plan_figure(plan.to_json(), folder / "plan.png")

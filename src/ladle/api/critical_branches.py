@@ -118,16 +118,18 @@ def measure(
         monitor.message(f"size {branch.spec.size}: {np.mean([grown.losses for grown in tries[-1]]):.6g}")
     monitor.close()
     found = _answer(start, branches, tries, rule=rule, margin=margin, stop=stop)
-    return found if target is None else written(found, target)
+    return found if target is None else written(found, target, start.assembly)
 
 
-def written(found: Critical, folder: Path) -> Critical:
-    """`found` with its critical.json and critical.png in the new `folder`."""
-    from ladle.report.tradeoff import critical_figure
+def written(found: Critical, folder: Path, assembly: Assembly) -> Critical:
+    """`found` with its critical.json and critical.png in the new `folder`; both name what it was measured on."""
+    from ladle.report.critical_picture import critical_figure
 
+    facts = {name: value for name, value in assembly.facts().items() if name in ("model", "data")}
+    value = {**facts, "optimizer": assembly.optimizer.name, **found.to_json()}
     record.make_folder(folder)
-    record.write_json(folder / record.CRITICAL_FILE, found.to_json())
-    critical_figure(found.to_json(), folder / "critical.png")
+    record.write_json(folder / record.CRITICAL_FILE, value)
+    critical_figure(value, folder / "critical.png")
     return replace(found, folder=folder)
 
 

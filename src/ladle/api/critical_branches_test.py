@@ -69,7 +69,10 @@ def test_branches_of_a_run(run: Path, tmp_path: Path, compilations):
         found["Bc"]
 
     written = json.loads((tmp_path / "critical" / "critical.json").read_text())
-    assert written == json.loads(json.dumps(found.to_json()))
+    assert {name: written[name] for name in found.to_json()} == json.loads(json.dumps(found.to_json()))
+    assert (
+        written["data"]["name"] == "digits" and written["optimizer"] == read_json(run / RUN_FILE)["optimizer"]["name"]
+    )
     assert (tmp_path / "critical" / "critical.png").stat().st_size > 10_000
     assert points_of([tmp_path / "critical"]) == ((2876, critical.low),)
 

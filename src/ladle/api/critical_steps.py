@@ -94,7 +94,7 @@ def measure_steps(
         monitor.message(f"size {spec.size}: {_said(tried[-1])}")
     monitor.close()
     found = _answer(tried, f"{goal.metric} {'>=' if goal.at_least else '<='} {goal.value:g}", until, base)
-    return found if folder is None else written(found, folder)
+    return found if folder is None else written(found, folder, assembly)
 
 
 def _tuned(

@@ -165,7 +165,9 @@ def write(outcome: Outcome, folder: Path) -> None:
     runs = [(row.name, row.run) for row in outcome.made.policies] + [(f"{best.name} (best constant)", constant)]
     target = outcome.scene.until.target
     curves = [curve(name, run, outcome.scene.line) for name, run in runs if run and run.status != "diverged"]
-    write_rehearsal(curves, folder / PICTURE_FILE, target.value if target else None)
+    write_rehearsal(
+        curves, folder / PICTURE_FILE, target.value if target else None, caption="; ".join(outcome.scene.facts[:2])
+    )
 
 
 def curve(name: str, run: Rehearsal, line: Speed) -> dict[str, Any]:

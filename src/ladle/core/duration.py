@@ -25,11 +25,9 @@ _EPOCHS = {"epoch", "epochs", "ep", "pass", "passes"}
 _EXAMPLES = {"example", "examples", "ex", "samples", "sample"}
 _UPDATES = {"step", "steps", "update", "updates"}
 
-HIGHER_IS_BETTER = ("accuracy", "r2", "auc")
-"""Metric name endings for which more is better."""
-
-LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse")
-"""Metric name endings for which less is better."""
+_HIGHER = re.compile(r"(accuracy|auc|precision|recall|(?<![a-z0-9])(r2|f1|top[0-9]+))$")
+_LOWER = re.compile(r"(loss|error|perplexity|mse|mae|nll)$")
+"""Endings of the names that say which way they are better. Every other name says nothing."""
 
 
 @dataclass(frozen=True)
@@ -137,24 +135,27 @@ def window_stop(position: int, window: int, epoch_size: int | None) -> int:
     return min(end, begun + epoch_size) if epoch_size else end
 
 
-def better_is_higher(metric: str) -> bool:
-    """Whether more of `metric` is better.
-
-    >>> better_is_higher("valid_accuracy"), better_is_higher("valid_loss")
-    (True, False)
-    """
-    return metric.endswith(HIGHER_IS_BETTER)
-
-
 def direction_of(metric: str) -> Literal["higher", "lower"] | None:
-    """Which way `metric` is better, by its name; None where that does not say it.
+    """Tell which way `metric` is better by its name; None for a name that does not say it. Nobody should guess then.
 
-    >>> direction_of("valid_accuracy"), direction_of("squared_error"), direction_of("hits")
-    ('higher', 'lower', None)
+    The part of a source (`valid_loss/web`) is left out.
+
+    >>> direction_of("valid_accuracy"), direction_of("top5"), direction_of("valid_loss/web"), direction_of("hits")
+    ('higher', 'higher', 'lower', None)
     """
-    if metric.endswith(HIGHER_IS_BETTER):
+    name = metric.partition("/")[0].lower()
+    if _HIGHER.search(name):
         return "higher"
-    return "lower" if metric.endswith(LOWER_IS_BETTER) else None
+    return "lower" if _LOWER.search(name) else None
+
+
+def better_is_higher(metric: str) -> bool:
+    """Whether more of `metric` is better, as far as its name tells: a name that says nothing counts as lower.
+
+    >>> better_is_higher("valid_accuracy"), better_is_higher("valid_loss"), better_is_higher("hits")
+    (True, False, False)
+    """
+    return direction_of(metric) == "higher"
 
 
 def _first_position(epochs: float, epoch_size: int) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.core.decision import Progress
-from ladle.core.duration import Target, Until, better_is_higher
+from ladle.core.duration import Target, Until, better_is_higher, direction_of
 from ladle.core.errors import ArgumentError
 
 FORMS = {
@@ -117,3 +117,12 @@ def test_patience_of_two(metric, history, ended):
 def test_for_which_metrics_more_is_better():
     assert all(map(better_is_higher, ("valid_accuracy", "valid_r2", "train_auc")))
     assert not any(map(better_is_higher, ("valid_loss", "valid_absolute_error")))
+
+
+def test_a_name_says_its_direction_or_nothing():
+    higher = ("accuracy", "train_accuracy/web", "top5", "valid_top1", "r2", "rocauc", "macro_f1", "Accuracy")
+    assert [direction_of(name) for name in higher] == ["higher"] * len(higher)
+    lower = ("loss", "valid_loss", "mse", "rmse", "squared_error", "absolute_error", "valid_loss/web")
+    assert [direction_of(name) for name in lower] == ["lower"] * len(lower)
+    unsaid = ("acc", "hits", "accuracy_cost", "loss_scale", "stop1", "chr2", "")
+    assert [direction_of(name) for name in unsaid] == [None] * len(unsaid)

@@ -40,7 +40,7 @@ class Plan:
     - `noise`: gradient noise scale with interval and verdict.
     - `ladder`: micro-batch sizes that fit, ascending: the rungs a policy may use.
     - `evidence`: every number used.
-    - `curves`: points for the picture (see `ladle.report.figures.plan_figure`): `memory` [(micro_size, bytes)],
+    - `curves`: points for the picture (see `ladle.report.plan_picture.plan_figure`): `memory` [(micro_size, bytes)],
       `throughput` [(size, seconds, low, high)], `target` [(size, relative time)].
     """
 

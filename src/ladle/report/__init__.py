@@ -35,15 +35,21 @@ def write_report(folders: Folder | Sequence[Folder], out: Folder | None = None) 
 def write_curves(folder: Folder) -> Path:
     """`curves.png` in `folder`: loss against examples, updates and seconds. Returns its path."""
     from ladle.report.curves_picture import curves_figure
+    from ladle.report.facts import caption, study_facts
     from ladle.report.load import load_folders
 
     study = load_folders([folder])[0]
-    return curves_figure(study.groups, study.folder / "curves.png")
+    return curves_figure(study.groups, study.folder / "curves.png", caption(study_facts(study)))
 
 
-def write_plan_figure(plan: Plan | Mapping[str, Any], path: Folder) -> Path:
-    """`plan.png`: memory, throughput and time to target behind `plan` (a `Plan` or its JSON). Returns its path."""
-    from ladle.report.figures import plan_figure
+def write_plan_figure(plan: Plan | Mapping[str, Any], path: Folder, facts: Mapping[str, Any] | None = None) -> Path:
+    """`plan.png`: memory, throughput and time to target behind `plan` (a `Plan` or its JSON). Returns its path.
+
+    - `facts`: what it was made for (`data`, `model`, `optimizer`), for the caption; by default the record that lies in
+      the same folder, `compare.json`, `run.json` or `plan.json`.
+    """
+    from ladle.report.facts import caption, facts_beside
+    from ladle.report.plan_picture import plan_figure
 
     value = plan if isinstance(plan, Mapping) else plan.to_json()
-    return plan_figure(value, Path(path))
+    return plan_figure(value, Path(path), caption(facts if facts is not None else facts_beside(Path(path))))

@@ -8,9 +8,10 @@ from typing import Any
 
 from ladle.report import numbers, outcome, targets
 from ladle.report.decisions import Change, changes, pair
+from ladle.report.facts import caption
 from ladle.report.fragments import text
-from ladle.report.load import Study
 from ladle.report.outcome import Held
+from ladle.report.study import Study
 from ladle.report.targets import Target
 
 ROWS = 200
@@ -105,7 +106,11 @@ def critical_headline(found: Mapping[str, Any]) -> str:
     """Title and one line under it."""
     what = f"by steps to {found.get('target')}" if found["kind"] != "branches" else "by branches of a run"
     place = f" at {numbers.count(found['position'])} examples" if numbers.finite(found.get("position")) else ""
-    return f"<h1>Critical batch size</h1><p class='lead'>Measured {text(what + place)}.</p>"
+    about = caption(found)
+    return (
+        f"<h1>Critical batch size</h1><p class='lead'>Measured {text(what + place)}"
+        f"{text(f', on {about}') if about else ''}.</p>"
+    )
 
 
 def _change(name: str | None, one: Change) -> str:

@@ -9,13 +9,14 @@ import pytest
 from ladle.core.errors import ArgumentError
 from ladle.core.record import CRITICAL_FILE, METRICS_FILE, write_json
 from ladle.report import chapters
+from ladle.report.critical_picture_test import BRANCHES, STEPS
 from ladle.report.curves_picture import draw_curves
 from ladle.report.fakes_test import plan_json, write_compare, write_lines, write_run
-from ladle.report.load import Study, load_folders
+from ladle.report.load import load_folders
 from ladle.report.page import curves, section
 from ladle.report.page_test import EVIL, Seen
+from ladle.report.study import Study
 from ladle.report.targets import common_target, foretold
-from ladle.report.tradeoff_test import BRANCHES, STEPS
 
 NOISE = {"noise_scale": 90.0, "noise_scale_low": 40.0, "noise_scale_high": None}
 
@@ -99,10 +100,17 @@ def test_a_comparison_tells_steps_to_one_loss(tmp_path: Path):
     ("found", "words"), [(STEPS, "by steps to valid_loss"), (BRANCHES, "at 4,000 examples")], ids=["steps", "branches"]
 )
 def test_a_critical_folder_is_a_page(tmp_path: Path, found: dict[str, Any], words: str):
-    write_json(tmp_path / CRITICAL_FILE, found | {"notes": ["one seed"]})
+    write_json(tmp_path / CRITICAL_FILE, found | {"notes": ["one seed"], "data": {"name": "digits"}})
     (study,) = load_folders([tmp_path])
     seen = Seen(section(study))
-    for word in (words, str(found["definitions"][0]["name"]), "Critical batch sizes", "Measured", "one seed"):
+    for word in (
+        words,
+        "on digits",
+        str(found["definitions"][0]["name"]),
+        "Critical batch sizes",
+        "Measured",
+        "one seed",
+    ):
         assert word in seen.text, word
     assert seen.tags.count("img") == 1 and seen.tags.count("table") == 2
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from ladle.report.checks import Finding, findings
+from ladle.report.checks import findings
 from ladle.report.fakes_test import compare_json, row
+from ladle.report.rules.finding import Finding
 
 
 def verdict(code: str, rows: list[dict[str, Any]], **more: Any) -> Finding:
@@ -13,13 +14,16 @@ def verdict(code: str, rows: list[dict[str, Any]], **more: Any) -> Finding:
 
 
 def losses(**levels: tuple[float, float, float]) -> list[dict[str, Any]]:
-    """Rows `b64=(low, mean, high)` of validation loss."""
+    """Rows `b64=(low, mean, high)` of validation loss, whose budget was enough and whose rate was searched for."""
     return [
         row(
             "full" if name == "full" else name[1:],
             1437 if name == "full" else int(name[1:]),
             valid_loss=mean,
             spread={"valid_loss": [low, high]},
+            lr=0.1,
+            lr_sweep=[[0.01, 1.0], [0.1, 0.1], [1.0, 1.0]],
+            late_fall=0.0,
         )
         for name, (low, mean, high) in levels.items()
     ]

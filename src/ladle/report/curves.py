@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.report.load import Group, RunRecord, valid_metric
+from ladle.report.study import Group, RunRecord, valid_metric
 
 AXES = ("examples", "updates", "seconds")
 """The three things that loss is drawn against."""
@@ -18,11 +18,18 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#4
 """Colours told apart with any colour vision (Okabe and Ito 2008, their yellow replaced: too pale on white)."""
 
 
+MARKS, BARS = 60, 16
+"""Evaluations of a curve that are marked, and bars that stand for its band, at most."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """`values` over seeds at common positions: `mean`, `low`, `high` `f64[points]`.
 
-    `examples`, `updates`, `seconds`: the seeds' means of each at those positions. `seeds`: how many went in.
+    - `examples`, `updates`, `seconds`: the seeds' means of each at those positions. `seeds`: how many went in.
+    - `measured`: `bool[points]`, whether every seed was measured there; what is not is a guide between two that are.
+      Where the seeds never were at one position, whether any was.
+    - `diverged`: every seed of it did.
     """
 
     examples: np.ndarray
@@ -32,17 +39,19 @@ class Curve:
     low: np.ndarray
     high: np.ndarray
     seeds: int
+    measured: np.ndarray
+    diverged: bool = False
 
 
 def curve(runs: Sequence[RunRecord], name: str, points: int = 400) -> Curve | None:
-    """Column `name` over `runs` (seeds of one group); None where no run has two numbers to join.
+    """Column `name` over `runs` (seeds of one group); None where no run has a number, or they share no range.
 
     Positions are those of the lines, thinned to `points`, over the range that all the runs cover; values between
     lines are linear. What was measured in training is a mean over its window, and stands in the window's middle. A run
     that diverged is left out while another did not: it would cut the others short.
     """
     columns = [(run, *_placed(run, name)) for run in runs]
-    columns = [c for c in columns if c[1].size >= 2]
+    columns = [c for c in columns if c[1].size]
     sound = [c for c in columns if not c[0].diverged]
     columns = sound or columns
     if not columns:
@@ -56,7 +65,11 @@ def curve(runs: Sequence[RunRecord], name: str, points: int = 400) -> Curve | No
     updates, seconds = (
         np.mean([along(run, axis, grid) for run, _, _ in columns], axis=0) for axis in ("updates", "seconds")
     )
-    return Curve(grid, updates, seconds, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(columns))
+    own = np.stack([np.isin(grid, x) for _, x, _ in columns])
+    shared = np.all(own, axis=0)
+    measured = shared if shared.any() else np.any(own, axis=0)
+    spread = values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+    return Curve(grid, updates, seconds, *spread, len(columns), measured, diverged=not sound)
 
 
 def _placed(run: RunRecord, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +128,12 @@ def thin(values: np.ndarray, points: int) -> np.ndarray:
         return values
     places = np.linspace(0, 1, points) ** 2 * (values.size - 1)
     return values[np.unique(places.astype(int))]
+
+
+def spaced(one: Curve, most: int) -> np.ndarray:
+    """Which points of a curve to mark: those that were measured, at most `most` of them, the last among them."""
+    places = np.flatnonzero(one.measured)
+    return places[::-1][:: max(-(-places.size // most), 1)][::-1]
 
 
 def broken(group: Group, name: str) -> list[tuple[RunRecord, float, float]]:

@@ -3,148 +3,158 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ladle.report import track_picture
-from ladle.report.curves import AXES, X_LABELS, Curve, all_curves, along, broken, colors, far_apart, logarithmic, panels
-from ladle.report.decisions import marks, pair
-from ladle.report.figures import (
+from ladle.report.canvas import (
     FAINT,
+    GUIDE,
     INK,
     Axes,
     Figure,
-    FuncFormatter,
     Line2D,
-    LogLocator,
-    NullFormatter,
     Patch,
-    _missing,
-    _plain,
-    _short_ticks,
-    _write,
+    few_ticks,
+    legend,
+    log_ticks,
+    missing,
+    plain,
+    sheet,
     verbatim,
+    write,
 )
-from ladle.report.load import Group
-from ladle.report.tracks import Tracks, shown
+from ladle.report.curve_row import CurveRow, bar_width, curve_rows
+from ladle.report.curves import AXES, BARS, MARKS, X_LABELS, Curve, along, broken, colors, far_apart, spaced
+from ladle.report.decision_marks import draw_decisions
+from ladle.report.study import Group
+from ladle.report.tracks import shown
 
-NAMED = 8
-"""So many decisions at most are written beside their marks."""
 
-
-def curves_figure(groups: Sequence[Group], path: str | os.PathLike[str]) -> Path:
+def curves_figure(groups: Sequence[Group], path: str | os.PathLike[str], caption: str = "") -> Path:
     """Draw loss (and the validation metric, where there is one) against examples, updates and seconds into `path`.
 
-    One colour a group: validation solid, training thin and dashed, seeds as a band from lowest to highest around
-    their mean. A cross marks where a run diverged, a triangle where a decision changed something. Where a run measured
-    its noise scale or changed its size, a last row shows both. Raises `RunError` where `path` cannot be written.
+    One colour a group. Validation: a point at every evaluation, joined by a thin line that is a guide; training: thin
+    and dashed. The range of the seeds is a band around their mean, or bars at evaluations where bands would fill the
+    panel. A cross marks where a run diverged, at the edge if its loss is beyond it; a triangle where a decision changed
+    something. Where a run measured its noise scale or changed its size, a last row shows both.
+
+    - `caption`: what the runs are of, written above.
+
+    Raises `RunError` where `path` cannot be written.
     """
-    return _write(draw_curves(groups), path)
+    return write(draw_curves(groups, caption), path)
 
 
-def draw_curves(groups: Sequence[Group]) -> Figure:
+def draw_curves(groups: Sequence[Group], caption: str = "") -> Figure:
     """The figure of `curves_figure`, not yet written."""
-    rows, found = panels(groups), shown(groups)
-    count = len(rows) + bool(found)
-    figure = Figure(figsize=(15, 1.0 + 4.1 * count), layout="constrained", facecolor="white")
+    rows, found = curve_rows(groups), shown(groups)
+    count = max(len(rows) + bool(found), 1)
+    figure = sheet(15, 1.3 + 4.1 * count)
     grid = figure.subplots(count, len(AXES), squeeze=False, sharey="row", sharex="col")
-    for line, (title, solid, dashed) in zip(grid[: len(rows)], rows, strict=True):
-        made = all_curves(groups, (dashed, solid))
-        for axes, axis in zip(line, AXES, strict=True):
-            _panel(axes, groups, made, axis=axis, solid=solid)
-            _crosses(axes, groups, axis=axis, name=dashed)
-            if far_apart(list(made.values()), axis):
-                axes.set_xscale("log", nonpositive="mask")
-        _scale_values(line[0], [value for one in made.values() for value in (one.mean, one.low)], title)
-        line[0].set_ylabel(verbatim(title), fontsize=13)
-        if title == "loss":
-            _decisions(line, groups, made, solid=solid, dashed=dashed)
+    for line, row in zip(grid, rows, strict=False):
+        _draw_row(line, groups, row)
+    if not rows:
+        for axes in grid[0]:
+            missing(axes, "nothing measured")
     if found:
         track_picture.draw_row(grid[-1], groups, found)
     for axes, axis in zip(grid[-1], AXES, strict=True):
         axes.set_xlabel(X_LABELS[axis], fontsize=13)
-        axes.xaxis.set_major_formatter(_short_ticks())
-    _curves_legend(figure, groups, found)
+        log_ticks(axes.xaxis) if axes.get_xscale() == "log" else few_ticks(axes.xaxis)
+    legend(figure, [*_keys(figure, groups), *track_picture.legend(found), *_mark_keys(figure)], caption)
     return figure
 
 
-def _panel(
-    axes: Axes, groups: Sequence[Group], made: Mapping[tuple[int, str], Curve], *, axis: str, solid: str
-) -> None:
-    """Lines and bands of every group."""
-    palette = colors(len(groups))
-    for (i, name), one in made.items():
+def _draw_row(line: Sequence[Axes], groups: Sequence[Group], row: CurveRow) -> None:
+    """One panel an axis, with a common range of values."""
+    for axes, axis in zip(line, AXES, strict=True):
+        _panel(axes, groups, row, axis)
+        _crosses(axes, groups, row, axis)
+        plain(axes)
+        if far_apart(list(row.curves.values()), axis):
+            axes.set_xscale("log", nonpositive="mask")
+    line[0].set_ylim(row.frame.low, row.frame.high)
+    if row.frame.log:
+        line[0].set_yscale("log")
+        log_ticks(line[0].yaxis)
+    line[0].set_ylabel(verbatim(row.title), fontsize=13)
+    if row.title == "loss":
+        draw_decisions(line, groups, row)
+
+
+def _panel(axes: Axes, groups: Sequence[Group], row: CurveRow, axis: str) -> None:
+    """Curves of every group; the seeds' range around validation, and around training where there is no validation."""
+    palette, bars = colors(len(groups)), row.crowded
+    for (i, name), one in row.curves.items():
         x, gid, color = getattr(one, axis), f"{name} {groups[i].name}", palette[i]
-        if name == solid:
-            axes.plot(x, one.mean, color=color, linewidth=2.2, gid=gid)
+        if name == row.solid:
+            _evaluations(axes, x, one, color=color, gid=gid)
         else:
-            axes.plot(x, one.mean, color=color, linewidth=1.0, linestyle=(0, (3, 2)), alpha=0.75, gid=gid)
-        if one.seeds > 1:
-            axes.fill_between(x, one.low, one.high, color=color, alpha=0.16, linewidth=0, gid=f"band {gid}")
-    if not made:
-        _missing(axes, "nothing measured")
-    _plain(axes)
-
-
-def _crosses(axes: Axes, groups: Sequence[Group], *, axis: str, name: str) -> None:
-    """A cross where a run diverged."""
-    for group, color in zip(groups, colors(len(groups)), strict=True):
-        for run, examples, value in broken(group, name):
-            x = along(run, axis, np.array([examples]))
-            axes.plot(x, [value], "x", color=color, markersize=10, markeredgewidth=2.5)
-
-
-def _decisions(
-    line: Sequence[Axes], groups: Sequence[Group], made: Mapping[tuple[int, str], Curve], *, solid: str, dashed: str
-) -> None:
-    """A triangle on the curve where a decision changed something; what changed is written where there is room."""
-    palette = colors(len(groups))
-    for i, group in enumerate(groups):
-        one = made.get((i, solid)) or made.get((i, dashed))
-        found = marks(group.runs, one) if one is not None else []
-        color = INK if len(groups) == 1 else palette[i]
-        for axes, axis in zip(line, AXES, strict=True):
-            gid, where = f"decisions {group.name}", [getattr(mark, axis) for mark in found]
-            if found:
-                axes.plot(
-                    where, [mark.value for mark in found], "v", color=color, markersize=9, markeredgecolor="white",
-                    zorder=4, gid=gid,
-                )  # fmt: skip
-        for mark in found if len(groups) == 1 and len(found) <= NAMED else ():
-            line[0].annotate(
-                pair(mark.change.size), (mark.examples, mark.value), xytext=(0, 9), textcoords="offset points",
-                ha="left", fontsize=10, color=INK,
+            alone = "_" if x.size == 1 else ""  # The mean of a single window joins nothing.
+            axes.plot(
+                x, one.mean, color=color, linewidth=1.0, linestyle=GUIDE, alpha=0.75, gid=gid, marker=alone,
+                markersize=14,
             )  # fmt: skip
+        if one.seeds > 1 and (i, name) in row.shaded:
+            _band(axes, x, one, color=color, gid=f"band {gid}", width=bar_width(i, len(groups)) if bars else None)
 
 
-def _scale_values(axes: Axes, values: Sequence[np.ndarray], title: str) -> None:
-    if title == "loss" and logarithmic(values, 8):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+def _evaluations(axes: Axes, x: np.ndarray, one: Curve, *, color: str, gid: str) -> None:
+    """A point where an evaluation was made; the line between two is thin: nothing was measured there."""
+    axes.plot(x, one.mean, color=color, linewidth=1.2, alpha=0.6, gid=gid)
+    places = spaced(one, MARKS)
+    size = 5.5 if places.size <= 20 else 3.5
+    axes.plot(x[places], one.mean[places], "o", color=color, markersize=size, gid=f"evaluations {gid}")
 
 
-def _curves_legend(figure: Figure, groups: Sequence[Group], found: Tracks) -> None:
-    seeds = max((len(group.runs) for group in groups), default=1)
+def _band(axes: Axes, x: np.ndarray, one: Curve, *, color: str, gid: str, width: float | None) -> None:
+    """The range of the seeds: filled, or bars of `width` points at evaluations."""
+    if width is None:
+        axes.fill_between(x, one.low, one.high, color=color, alpha=0.16, linewidth=0, gid=gid)
+    else:
+        at = spaced(one, BARS)
+        axes.vlines(x[at], one.low[at], one.high[at], color=color, alpha=0.35, linewidth=width, gid=gid)
+
+
+def _crosses(axes: Axes, groups: Sequence[Group], row: CurveRow, axis: str) -> None:
+    """A cross where a run diverged, at the edge of the panel where its value is beyond."""
+    for group, color in zip(groups, colors(len(groups)), strict=True):
+        for run, examples, value in broken(group, row.dashed):
+            x, y = along(run, axis, np.array([examples])), row.frame.inside(value)
+            gid = "cross" if y == value else "cross at the edge"
+            axes.plot(x, [y], "x", color=color, markersize=10, markeredgewidth=2.5, zorder=5, gid=gid)
+
+
+def _keys(figure: Figure, groups: Sequence[Group]) -> list[Any]:
+    """Colours of the groups, and what a curve and its band are."""
     handles: list[Any] = [
-        Line2D([], [], color=color, linewidth=3, label=verbatim(group.label))
+        Line2D([], [], color=color, linewidth=3, label=group.label)
         for group, color in zip(groups, colors(len(groups)), strict=True)
     ]
-    handles.append(Line2D([], [], color=FAINT, linewidth=2.2, label="validation"))
-    handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (3, 2)), label="training"))
-    if seeds > 1:
-        handles.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label=f"range of {seeds} seeds"))
-    if any(run.diverged for group in groups for run in group.runs):
+    handles.append(
+        Line2D([], [], color=FAINT, linewidth=1.2, marker="o", markersize=5.5, label="validation, evaluated")
+    )
+    handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=GUIDE, label="training, means of windows"))
+    bands = [one for axes in figure.axes for one in axes.collections if str(one.get_gid()).startswith("band ")]
+    seeds = max((len(group.runs) for group in groups), default=1)
+    if bands and seeds > 1:
+        handles.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label=f"lowest to highest of {seeds} seeds"))
+    return handles
+
+
+def _mark_keys(figure: Figure) -> list[Any]:
+    """What single marks mean, those that were drawn."""
+    drawn = {str(line.get_gid()) for axes in figure.axes for line in axes.lines}
+    handles = []
+    if drawn & {"cross", "cross at the edge"}:
+        label = "diverged" + (" (at the edge: beyond it)" if "cross at the edge" in drawn else "")
         handles.append(
-            Line2D(
-                [], [], color=FAINT, marker="x", markersize=9, markeredgewidth=2.5, linestyle="none", label="diverged"
-            )
+            Line2D([], [], color=FAINT, marker="x", markersize=9, markeredgewidth=2.5, linestyle="none", label=label)
         )
-    handles += track_picture.legend(found)
-    if any(str(line.get_gid()).startswith("decisions") for axes in figure.axes for line in axes.lines):
+    if any(gid.startswith("decisions") for gid in drawn):
         handles.append(Line2D([], [], color=INK, marker="v", markersize=9, linestyle="none", label="decision"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8), frameon=False, fontsize=12)
+    return handles

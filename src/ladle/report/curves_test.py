@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.report.curves import along, broken, curve, logarithmic, thin
-from ladle.report.load import Group, RunRecord
+from ladle.report.curves import along, broken, curve, logarithmic, spaced, thin
+from ladle.report.study import Group, RunRecord
 
 
 def run(values: list[float | None], *, step: int = 10, pace: float = 1.0, status: str = "finished") -> RunRecord:
@@ -52,16 +52,35 @@ def test_a_diverged_seed_does_not_shorten_the_others() -> None:
     made = curve([run([3.0, 2.0, 1.0]), bad], "valid_loss")
     assert made is not None and made.seeds == 1 and made.high.max() == 3.0
     alone = curve([bad], "valid_loss")
-    assert alone is not None and alone.high.max() == 90.0
+    assert alone is not None and alone.high.max() == 90.0 and alone.diverged and not made.diverged
     group = Group("64", 64, (bad, run([1.0, 1.0])))
     assert [(x, y) for _, x, y in broken(group, "valid_loss")] == [(20.0, 90.0)]
 
 
 def test_too_little_is_no_curve() -> None:
     assert curve([], "valid_loss") is None
-    assert curve([run([1.0])], "valid_loss") is None
-    assert curve([run([None, float("nan"), 1.0])], "valid_loss") is None
+    assert curve([run([None, float("nan")])], "valid_loss") is None
     assert curve([run([1.0, 2.0]), run([1.0, 2.0], step=100)], "valid_loss") is None  # they never overlap
+
+
+def test_a_single_evaluation_is_a_curve_of_one_point() -> None:
+    made = curve([run([None, float("nan"), 1.0])], "valid_loss")
+    assert made is not None and made.examples.tolist() == [30] and made.measured.tolist() == [True]
+
+
+def test_a_point_is_measured_where_every_seed_was() -> None:
+    made = curve([run([4.0, 0.0], step=10), run([4.0, 4.0, 4.0, 4.0], step=5)], "valid_loss")
+    assert made is not None and made.measured.tolist() == [True, False, True]
+    apart = curve([run([4.0, 0.0, 0.0], step=10), run([4.0, 4.0], step=13)], "valid_loss")
+    assert apart is not None and apart.examples.tolist() == [13, 20, 26] and apart.measured.all()
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 5), (5, 5), (6, 5), (1000, 16)])
+def test_marks_stand_where_something_was_measured_and_are_not_too_many(count: int, most: int) -> None:
+    made = curve([run([1.0] * count), run([1.0] * (2 * count), step=5)], "valid_loss", points=10_000)
+    assert made is not None
+    places = spaced(made, most)
+    assert 1 <= places.size <= most and made.measured[places].all() and places[-1] == np.flatnonzero(made.measured)[-1]
 
 
 def test_an_axis_never_told_is_not_a_number() -> None:

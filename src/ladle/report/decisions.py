@@ -10,7 +10,7 @@ import numpy as np
 
 from ladle.report import numbers
 from ladle.report.curves import AXES, Curve
-from ladle.report.load import RunRecord
+from ladle.report.study import RunRecord
 
 Pair = tuple[float | None, float | None]
 """Before and after; None where the record does not say."""

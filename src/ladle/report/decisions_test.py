@@ -5,7 +5,7 @@ from typing import Any
 
 from ladle.report.curves import curve
 from ladle.report.decisions import changes, marks
-from ladle.report.load import RunRecord
+from ladle.report.study import RunRecord
 
 
 def run(*lines: dict[str, Any]) -> RunRecord:

@@ -8,9 +8,12 @@ from html import escape
 from typing import Any
 
 from ladle.report import numbers
-from ladle.report.checks import Finding
-from ladle.report.load import Study, within_5_percent
+from ladle.report.facts import mapping, name_of, study_facts
+from ladle.report.plan_numbers import within_5_percent
+from ladle.report.rules.finding import Finding
+from ladle.report.study import Study
 from ladle.report.table import Cell, Table
+from ladle.report.units import target_words
 
 _CHIPS = {"holds": ("holds", "holds"), "does not": ("fails", "does not hold"), "not resolved": ("open", "not resolved")}
 _SPREAD_SHOWN = ("train_loss", "valid_loss", "valid_metric", "generalisation_gap")
@@ -24,8 +27,8 @@ def text(value: object) -> str:
 
 def headline(study: Study) -> str:
     """Title and one line under it."""
-    info = study_info(study)
-    data = _mapping(info.get("data")).get("name")
+    info = study_facts(study)
+    data = mapping(info.get("data")).get("name")
     if study.compare:
         title, names = (
             f"Batch sizes on {data or 'this data'}",
@@ -40,15 +43,16 @@ def headline(study: Study) -> str:
 
 def facts(study: Study) -> str:
     """What was run, as a grid of terms; what is not known stays out."""
-    info = study_info(study)
-    data = _mapping(info.get("data"))
+    info = study_facts(study)
+    data = mapping(info.get("data"))
     size = [f"{numbers.count(data['rows'])} to train" if numbers.finite(data.get("rows")) else "", _valid_rows(data)]
     pairs = [
         ("Data", ", ".join(word for word in (str(data.get("name") or ""), *size) if word)),
         ("Kind", data.get("kind")),
+        ("Target", target_words(info)),
         ("Data digest", str(data.get("digest") or "")[:12]),
-        ("Model", _name(info.get("model"))),
-        ("Optimizer", _name(info.get("optimizer"))),
+        ("Model", name_of(info.get("model"))),
+        ("Optimizer", name_of(info.get("optimizer"))),
         ("Budget for each", info.get("budget")),
         ("Learning rates", study.compare.get("lr")),
         ("Status", info.get("status")),
@@ -102,8 +106,8 @@ def plan_section(plan: Mapping[str, Any], picture: bytes) -> str:
 
 def machine(study: Study) -> str:
     """Hardware and versions of the first run that tells them."""
-    info = study_info(study)
-    hardware, versions = _mapping(info.get("hardware")), _mapping(info.get("versions"))
+    info = study_facts(study)
+    hardware, versions = mapping(info.get("hardware")), mapping(info.get("versions"))
     system = " ".join(str(hardware[key]) for key in ("system", "machine") if hardware.get(key))
     pairs = [
         ("Processor", hardware.get("processor")),
@@ -118,28 +122,6 @@ def machine(study: Study) -> str:
         *((str(name), version) for name, version in versions.items()),
     ]
     return f"<dl class='facts'>{_terms(pairs)}</dl>"
-
-
-def study_info(study: Study) -> dict[str, Any]:
-    """What is known about all runs: the first run's record, overlaid by the comparison's own words."""
-    first = next((dict(run.info) for group in study.groups for run in group.runs), {})
-    if not study.compare and len(study.groups) > 1:
-        infos = [run.info for group in study.groups for run in group.runs]
-        first |= {
-            **{name: _distinct(_name(info.get(name)) for info in infos) for name in ("status", "optimizer", "model")},
-            "data": {
-                **_mapping(first.get("data")),
-                "name": _distinct(_mapping(i.get("data")).get("name") for i in infos),
-            },
-            "command": None,
-            "folder": ", ".join(str(g.runs[0].folder) for g in study.groups),
-        }
-    return first | {name: value for name, value in study.compare.items() if value not in (None, "")}
-
-
-def _distinct(values: Iterable[object]) -> str:
-    """What the runs say, each once, in their order."""
-    return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
 
 
 def _row(table: Table, cells: Sequence[Cell], color: str) -> str:
@@ -198,17 +180,9 @@ def _command(value: object) -> str:
     return " ".join(str(word) for word in value) if isinstance(value, list | tuple) else str(value or "")
 
 
-def _name(value: object) -> object:
-    return value.get("name") if isinstance(value, Mapping) else value
-
-
 def _valid_rows(data: Mapping[str, Any]) -> str:
     count = next((data[key] for key in ("valid_rows", "valid") if numbers.finite(data.get(key))), None)
     return f"{numbers.count(count)} to validate" if count is not None else ""
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _sequence(value: object) -> Sequence[Any]:

@@ -2,116 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ladle.core.errors import ArgumentError, must
 from ladle.core.record import COMPARE_FILE, CRITICAL_FILE, METRICS_FILE, RUN_FILE, read_json, read_lines
-
-_CRITICAL = {
-    "branches": {"": "position trained margin", "table": "size difference low high verdict"},
-    "steps to target": {
-        "": "target fit power_law weight",
-        "table": "size",
-        "fit": "min_steps min_examples log_sd log_cov",
-    },
-}
-"""What each kind of it must have to be drawn: by itself, in each row of its table, in its fit."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One run as it was written: `info` from `run.json`, `lines` from `metrics.jsonl`, oldest first."""
-
-    folder: Path
-    info: Mapping[str, Any] = field(default_factory=dict)
-    lines: tuple[Mapping[str, Any], ...] = ()
-
-    @property
-    def diverged(self) -> bool:
-        return self.info.get("status") == "diverged"
-
-    @property
-    def on_host(self) -> bool:
-        """Whether it ran on processors alone: the memory in its record is then that of the whole process."""
-        hardware = self.info.get("hardware")
-        devices = hardware.get("devices") if isinstance(hardware, Mapping) else None
-        return isinstance(devices, list | tuple) and any(str(one).startswith("cpu") for one in devices)
-
-    @property
-    def last(self) -> Mapping[str, Any]:
-        """The newest value of every field that any line has."""
-        newest: dict[str, Any] = {}
-        for line in self.lines:
-            newest.update({name: value for name, value in line.items() if value is not None})
-        return newest
-
-    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """`(examples f64[lines], values f64[lines])` of the lines where `name` is a finite number."""
-        pairs = [
-            (line["examples"], line[name]) for line in self.lines if _number(line.get(name)) and "examples" in line
-        ]
-        table = np.asarray(pairs, dtype=float).reshape(-1, 2)
-        return table[:, 0], table[:, 1]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ only in their seed: one curve. `name` is what the user called it, `size` its batch size.
-
-    `also`: other names of the same runs: a plan may choose a size that was asked for anyway.
-    """
-
-    name: str
-    size: int
-    runs: tuple[RunRecord, ...]
-    also: tuple[str, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """All names, with the size where none says it: `full (1,437)`, `64 = planned`."""
-        names = " = ".join((self.name, *self.also))
-        said = str(self.size) in (name.replace(",", "") for name in (self.name, *self.also))
-        return names if not self.size or said else f"{names} ({self.size:,})"
-
-
-@dataclass(frozen=True)
-class Study:
-    """What one report section is about: a compare folder, or run folders side by side.
-
-    - `rows`: one mapping per name with the fields of `compare.json`'s "runs", see `ladle.report.table`.
-    - `compare`: the content of `compare.json`; empty for plain run folders.
-    - `critical`: the content of a critical.json that `ladle critical` wrote; there are no groups then.
-    """
-
-    folder: Path
-    groups: tuple[Group, ...]
-    rows: tuple[Mapping[str, Any], ...]
-    compare: Mapping[str, Any] = field(default_factory=dict)
-    critical: Mapping[str, Any] = field(default_factory=dict)
-
-    def group_of(self, row: Mapping[str, Any]) -> int:
-        """Which group the runs of `row` are in."""
-        return next(i for i, group in enumerate(self.groups) if row["name"] in (group.name, *group.also))
-
-    @property
-    def plan(self) -> Mapping[str, Any] | None:
-        """The plan as JSON: of the comparison, or of the first run that has one."""
-        if self.compare:
-            return self.compare.get("plan")
-        owner = self.planned
-        return None if owner is None else owner.info["plan"]
-
-    @property
-    def planned(self) -> RunRecord | None:
-        """The first run that has a plan of its own."""
-        return next((run for group in self.groups for run in group.runs if run.info.get("plan")), None)
+from ladle.report.numbers import finite
+from ladle.report.study import Group, RunRecord, Study, valid_metric
 
 
 def load_run(folder: str | os.PathLike[str]) -> RunRecord:
@@ -171,6 +71,17 @@ def load_compare(folder: str | os.PathLike[str]) -> Study:
     return Study(folder, tuple(distinct.values()), tuple(rows), compare)
 
 
+_CRITICAL = {
+    "branches": {"": "position trained margin", "table": "size difference low high verdict"},
+    "steps to target": {
+        "": "target fit power_law weight",
+        "table": "size",
+        "fit": "min_steps min_examples log_sd log_cov",
+    },
+}
+"""What each kind of it must have to be drawn: by itself, in each row of its table, in its fit."""
+
+
 def load_critical(folder: str | os.PathLike[str]) -> Study:
     """The measured critical batch size in `folder`."""
     folder = Path(folder)
@@ -199,10 +110,13 @@ def _row(name: str, run: RunRecord) -> dict[str, Any]:
     last = run.last
     fields = ("size", "micro_size", "lr", "updates", "examples", "seconds", "train_loss", "valid_loss")
     row: dict[str, Any] = {"name": name, "seed_count": 1, "diverged": run.diverged, **{f: last.get(f) for f in fields}}
+    data = run.info.get("data")
+    row["target_sd"] = data.get("target_sd") if isinstance(data, Mapping) and data.get("kind") == "regression" else None
+    row["valid_squared_error"] = last.get("valid_squared_error")
     metric = valid_metric((run,))
     if metric:
         row |= {"metric": metric, "valid_metric": last.get(metric)}
-    both = [line for line in run.lines if _number(line.get("train_loss")) and _number(line.get("valid_loss"))]
+    both = [line for line in run.lines if finite(line.get("train_loss")) and finite(line.get("valid_loss"))]
     if both:
         row["generalisation_gap"] = both[-1]["valid_loss"] - both[-1]["train_loss"]
     if last.get("seconds"):
@@ -212,35 +126,11 @@ def _row(name: str, run: RunRecord) -> dict[str, Any]:
     return row
 
 
-def within_5_percent(plan: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The sizes about as good as the best; `(None, None)` where speed was not told, and so neither were they."""
-    if plan.get("bound") == "unresolved speed":
-        return None, None
-    low, high = plan.get("within_5_percent") or (None, None)
-    return low, high
-
-
-def valid_metric(runs: Sequence[RunRecord]) -> str | None:
-    """The validation column besides the loss that these runs have, such as `valid_accuracy`, or None."""
-    names = {
-        name
-        for run in runs
-        for line in run.lines
-        for name in line
-        if name.startswith("valid_") and name != "valid_loss"
-    }
-    return min(names, default=None)
-
-
 def _mapping(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise _unreadable(path, "it is no JSON object")
     return value
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _unreadable(path: Path, because: str) -> ArgumentError:

@@ -9,7 +9,8 @@ import pytest
 from ladle.core.errors import ArgumentError
 from ladle.core.record import COMPARE_FILE, METRICS_FILE, RUN_FILE
 from ladle.report.fakes_test import plan_json, write_compare, write_lines, write_run
-from ladle.report.load import Group, load_folders, load_run, valid_metric
+from ladle.report.load import load_folders, load_run
+from ladle.report.study import Group, valid_metric
 
 
 def test_a_comparison_groups_its_seeds(compared: Path) -> None:

@@ -41,6 +41,17 @@ def loss(value: Any) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
 
 
+def amount(value: Any) -> str:
+    """Four digits that matter: for what is told in the user's own unit.
+
+    >>> amount(2631.79), amount(0.56123), amount(1234567.0), amount(None)
+    ('2,632', '0.5612', '1,235,000', '-')
+    """
+    if not finite(value):
+        return NOTHING
+    return f"{float(f'{value:.4g}'):,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def data_bytes(value: Any) -> str:
     """
     >>> data_bytes(512), data_bytes(3.5e6), data_bytes(2e9)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ladle.report import numbers, tracks
-from ladle.report.load import RunRecord, Study
+from ladle.report.plan_numbers import evidence, update_seconds
+from ladle.report.study import RunRecord, Study
 
 Ends = tuple[float | None, float | None]
 
@@ -73,19 +74,6 @@ def sentence(found: Sequence[Held]) -> str:
     words = [f"{name}: {ratio:.2g} times" for name, ratio in told]
     text = "; ".join([f"{words[0]} the plan", *words[1:]]) + "."
     return text[:1].upper() + text[1:]
-
-
-def evidence(plan: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The evidence of that name where it has a number, else an empty mapping."""
-    listed = plan.get("evidence")
-    known = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list | tuple) else []
-    return next((one for one in known if one.get("name") == name and numbers.finite(one.get("value"))), {})
-
-
-def update_seconds(plan: Mapping[str, Any], size: float) -> float | None:
-    """t(B) = fixed + per example * B, the plan's line; None where it has none."""
-    fixed, each = (evidence(plan, name).get("value") for name in ("fixed_seconds", "per_example_seconds"))
-    return None if fixed is None or each is None else fixed + each * size
 
 
 def _speed(plan: Mapping[str, Any], runs: Sequence[RunRecord]) -> list[Held]:

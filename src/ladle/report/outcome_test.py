@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from ladle.report.fakes_test import plan_json, run_info
-from ladle.report.load import RunRecord, load_folders
+from ladle.report.load import load_folders
 from ladle.report.outcome import held, planned, sentence
+from ladle.report.study import RunRecord
 
 LINES = tuple(
     {"examples": 640 * k, "updates": 10 * k, "seconds": 0.002 * k, "size": 64, "memory_bytes": 5e6 + k}

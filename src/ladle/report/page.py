@@ -9,16 +9,18 @@ from pathlib import Path
 
 from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
-from ladle.report.checks import findings
+from ladle.report.checks import study_findings
+from ladle.report.critical_picture import critical_svg
+from ladle.report.curve_plots import curve_plots
 from ladle.report.curves import colors
-from ladle.report.figures import plan_svg, verbatim
+from ladle.report.facts import study_facts
 from ladle.report.fragments import text
-from ladle.report.load import Group, Study
+from ladle.report.plan_picture import plan_svg
 from ladle.report.reach_picture import reached_svg
+from ladle.report.study import Group, Study
 from ladle.report.table import table
 from ladle.report.targets import common_target, foretold
 from ladle.report.track_plots import track_row
-from ladle.report.tradeoff import critical_svg
 
 _TOGGLE = """
 const ids = key => key.dataset.models.split(" ");
@@ -58,7 +60,7 @@ def write_page(path: str | os.PathLike[str], studies: Sequence[Study]) -> Path:
 def page(studies: Sequence[Study]) -> str:
     """The whole page as text."""
     style = resources.files("ladle.report").joinpath("style.css").read_text(encoding="utf-8")
-    names = [str(fragments.study_info(study).get("folder") or study.folder) for study in studies]
+    names = [str(study_facts(study).get("folder") or study.folder) for study in studies]
     body = "".join(f"<section class='study'>{section(study)}</section>" for study in studies)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -72,20 +74,21 @@ def section(study: Study) -> str:
     """Everything about one study."""
     if study.critical:
         found = study.critical
-        picture = critical_svg({**found, "target": verbatim(found.get("target"))})
-        return chapters.critical_headline(found) + chapters.critical_section(found, picture)
+        return chapters.critical_headline(found) + chapters.critical_section(found, critical_svg(found))
     parts = [fragments.headline(study), fragments.facts(study)]
     palette = colors(len(study.groups))
     each = "each batch size" if study.compare else "each run" if len(study.groups) > 1 else "the run"
     parts += [
         f"<h2>What {each} cost and brought</h2>",
-        fragments.size_table(table(study.rows), [palette[study.group_of(row)] for row in study.rows]),
+        fragments.size_table(
+            table(study.rows, study_facts(study)), [palette[study.group_of(row)] for row in study.rows]
+        ),
     ]
     parts += ["<h2>Loss against examples, updates and seconds</h2>", curves(study.groups)]
     if decided := chapters.decision_table(study):
         parts += ["<h2>Decisions</h2>", decided]
     if study.compare:
-        parts += ["<h2>Rules of thumb against this comparison</h2>", fragments.finding_list(findings(study.compare))]
+        parts += ["<h2>Rules of thumb against this comparison</h2>", fragments.finding_list(study_findings(study))]
     if study.plan:
         parts += [chapters.plan_heading(study), fragments.plan_section(study.plan, plan_svg(study.plan))]
     if held := chapters.outcome_section(study):
@@ -100,8 +103,15 @@ def section(study: Study) -> str:
 def curves(groups: Sequence[Group]) -> str:
     """Interactive curves, three axes side by side under one legend whose keys show and hide."""
     keys: plots.Renderers = {}
-    made = [*plots.curve_rows(groups, keys), *track_row(groups, keys)]
+    made = [*curve_plots(groups, keys), *track_row(groups, keys)]
     if not any(keys.values()):
         return "<p class='note'>These runs wrote no losses.</p>"
     script, divisions = plots.embed(made)
-    return f"{plots.legend(groups, keys)}<div class='plots'>{divisions}</div>{script}"
+    return f"{plots.legend(groups, keys)}<p class='note'>{_READ}</p><div class='plots'>{divisions}</div>{script}"
+
+
+_READ = (
+    "Points are evaluations on validation data; between two of them nothing was measured and the line is a guide. "
+    "Training losses are means of windows, each in the middle of its window. Ranges are from the lowest to the highest "
+    "seed; a cross at the edge stands for a loss beyond it."
+)

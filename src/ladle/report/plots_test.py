@@ -12,7 +12,7 @@ from ladle.report.plots import places
 def ending(seconds: float) -> Curve:
     """A curve of two points that ends at so many seconds, begun a twentieth of the way."""
     x = np.array([seconds / 20, seconds])
-    return Curve(x, x, x, x, x, x, 1)
+    return Curve(x, x, x, x, x, x, 1, x > 0)
 
 
 @pytest.mark.parametrize("longest", [1.0, 10.0, 1000.0])

@@ -5,22 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from ladle.report import numbers
-from ladle.report.figures import ACCENT, INK, Axes, Figure, _svg
+from ladle.report.canvas import ACCENT, Axes, Figure, head, legend, sheet, svg
+from ladle.report.steps_picture import draw_span, draw_tradeoff, label_axes, name_size, steps_keys
 from ladle.report.targets import Target, fit
-from ladle.report.tradeoff import _ticks, _tradeoff, _words
 
 
 def reached_svg(target: Target) -> bytes:
     """The figure of `draw_reached` as SVG, for a page."""
-    return _svg(draw_reached(target))
+    return svg(draw_reached(target))
 
 
 def draw_reached(target: Target) -> Figure:
     """Each size a point, from the evaluation before to the one that met the loss; the hyperbola with its interval."""
-    figure = Figure(figsize=(9, 5.2), layout="constrained", facecolor="white")
+    figure = sheet(9, 5.6)
     axes = figure.subplots()
     what, made = f"validation loss {target.loss:g}", fit(target.rows)
     if made is None:
@@ -33,20 +30,19 @@ def draw_reached(target: Target) -> Figure:
         "definitions": [names],
         "table": [asdict(row) for row in target.rows],
     }
-    _tradeoff(axes, found)
+    draw_tradeoff(axes, found)
+    legend(figure, steps_keys(found, by_size=False))
     return figure
 
 
 def _points(axes: Axes, target: Target, what: str) -> None:
-    for row in target.rows:
-        ends = np.array([row.low, row.high])
-        axes.plot(ends, ends * row.size, color=ACCENT, linewidth=2.5, alpha=0.6)
-        axes.plot(row.steps, row.examples, "o", color=ACCENT, markersize=7, gid=f"size {row.size}")
-        axes.annotate(
-            numbers.count(row.size), (row.steps, row.examples), xytext=(7, 6), textcoords="offset points",
-            fontsize=10, color=INK,
-        )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _words(axes, f"steps to {what}", "examples", "steps and examples (sizes beside the points)")
-    _ticks(axes)
+    axes.margins(0.15)
+    for row in target.rows:
+        draw_span(axes, [row.low, row.high], lambda steps, size=row.size: (steps, steps * size))
+        axes.plot(row.steps, row.examples, "o", color=ACCENT, markersize=7, gid=f"size {row.size}")
+    for row in target.rows:
+        name_size(axes, row.size, row.steps, row.examples)
+    head(axes, "Steps and examples", "sizes beside the points")
+    label_axes(axes, f"steps to {what}", "examples")

@@ -31,7 +31,8 @@ def test_every_run_has_its_loss_and_its_size_in_every_unit():
     for axes in figure.axes[3:]:
         assert [line.get_gid() for line in axes.lines] == ["size a", "size b"]
     assert list(figure.axes[1].lines[1].get_xdata()) == [0, 25, 50]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "target"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "target 0.05"]
+    assert "noisy quadratic" in figure.legends[0].get_title().get_text()
 
 
 def test_lengths_far_apart_are_on_a_log_axis():

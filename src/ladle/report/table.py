@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ladle.core.duration import better_is_higher
-from ladle.report import numbers
+from ladle.report import numbers, units
+from ladle.report.direction import direction, unstated
 
 Row = Mapping[str, Any]
 """One entry of "runs" in `compare.json`."""
 
-_OUTCOMES = ("train_loss", "valid_loss", "valid_metric", "generalisation_gap", "gradient_variance", "sharpness")
+_OUTCOMES = (
+    "train_loss", "valid_loss", "valid_metric", units.FIELD, "generalisation_gap", "gradient_variance", "sharpness",
+)  # fmt: skip
 """What says nothing about a run that diverged."""
 
 
@@ -44,22 +46,27 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The table of `rows`, one line per row, ordered as given.
+def table(rows: Sequence[Row], facts: Mapping[str, Any] | None = None) -> Table:
+    """Lay out `rows`, one line per row, ordered as given.
+
+    - `facts`: what the record says of all rows. `directions`: which way a metric is better; nothing is best by one that
+      does not state it. `data`: where that gives a regression's scale, errors stand in the target's unit too.
 
     >>> rows = [{"name": "64", "size": 64, "valid_loss": 0.25}, {"name": "full", "size": 1437, "valid_loss": 0.5}]
     >>> [(cell.text, cell.best) for cell in table(rows).cells[0]]
     [('64', False), ('64', False), ('0.2500', True)]
     """
-    columns = tuple(c for c in _columns(rows) if any(_value(row, c.field) is not None for row in rows))
-    winners = {c.field: _winner(rows, c) for c in columns}
+    facts = facts or {}
+    rows = units.with_rmse(rows, facts)
+    columns = tuple(c for c in _columns(rows, facts) if any(_value(row, c.field) is not None for row in rows))
+    winners = {c.field: _winner(rows, c, facts) for c in columns}
     cells = tuple(tuple(_cell(row, c, winners[c.field] == i) for c in columns) for i, row in enumerate(rows))
-    return Table(columns, cells, _notes(rows))
+    return Table(columns, cells, _notes(rows, columns, facts))
 
 
-def text(rows: Sequence[Row]) -> str:
-    """The table as aligned plain text. `*` marks the best validation loss and metric."""
-    made = table(rows)
+def text(rows: Sequence[Row], facts: Mapping[str, Any] | None = None) -> str:
+    """Write the table as aligned plain text. `*` marks the best validation loss and metric; `facts` as for `table`."""
+    made = table(rows, facts)
     lines = [[c.heading for c in made.columns]]
     lines += [[cell.text + ("*" if cell.best else " ") for cell in row] for row in made.cells]
     lines[0] = [heading + " " for heading in lines[0]]
@@ -71,12 +78,13 @@ def text(rows: Sequence[Row]) -> str:
 
 
 def metric_name(rows: Sequence[Row]) -> str:
-    """What "valid_metric" is in these rows, without the prefix: "accuracy"."""
-    return next((str(row["metric"]).removeprefix("valid_") for row in rows if row.get("metric")), "metric")
+    """Name what "valid_metric" is in these rows, without the prefix: "accuracy"; "metric" where they differ."""
+    names = {str(row["metric"]).removeprefix("valid_") for row in rows if row.get("metric")}
+    return names.pop() if len(names) == 1 else "metric"
 
 
-def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    metric = metric_name(rows)
+def _columns(rows: Sequence[Row], facts: Mapping[str, Any]) -> tuple[Column, ...]:
+    metric, unit = metric_name(rows), units.target_unit(facts)
     return (
         Column("batch", "name of the run", "name", str),
         Column("size", "examples per update", "size", numbers.count),
@@ -89,6 +97,7 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("train loss", "mean loss on the training data", "train_loss", numbers.loss),
         Column("valid loss", "mean loss on the validation data", "valid_loss", numbers.loss),
         Column(f"valid {metric}", f"{metric} on the validation data", "valid_metric", numbers.loss),
+        Column("valid rmse", f"root mean squared error, in {unit}", units.FIELD, numbers.amount),
         Column("gap", "generalisation gap: validation loss minus training loss", "generalisation_gap", numbers.loss),
         Column(
             "grad var", "variance of the gradient of one batch, summed over the parameters", "gradient_variance", _tiny
@@ -129,30 +138,35 @@ def _cell(row: Row, column: Column, best: bool) -> Cell:
     return Cell(column.form(value), spread, best)
 
 
-def _winner(rows: Sequence[Row], column: Column) -> int | None:
+def _winner(rows: Sequence[Row], column: Column, facts: Mapping[str, Any]) -> int | None:
     """Row number of the best value in a validation column with something to compare; None elsewhere."""
     if column.field not in ("valid_loss", "valid_metric"):
         return None
+    better = "lower" if column.field == "valid_loss" else direction(metric_name(rows), facts)
     known = [
         (row[column.field], i)
         for i, row in enumerate(rows)
         if numbers.finite(row.get(column.field)) and not row.get("diverged")
     ]
-    if len(known) < 2:
+    if len(known) < 2 or better is None:
         return None
-    higher = column.field == "valid_metric" and better_is_higher(metric_name(rows))
-    return (max if higher else min)(known, key=lambda pair: pair[0])[1]
+    return (max if better == "higher" else min)(known, key=lambda pair: pair[0])[1]
 
 
-def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
+def _notes(rows: Sequence[Row], columns: Sequence[Column], facts: Mapping[str, Any]) -> tuple[str, ...]:
     diverged = [str(row["name"]) for row in rows if row.get("diverged")]
     seeds = {int(row.get("seed_count") or 1) for row in rows}
+    shown, metric = {column.field for column in columns}, metric_name(rows)
     notes = []
     if max(seeds, default=1) > 1:
         number = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(max(seeds))
         notes.append(f"Means over {number} seeds.")
     if diverged:
         notes.append(f"Diverged: {', '.join(diverged)}.")
+    if "valid_metric" in shown and len(rows) > 1 and direction(metric, facts) is None:
+        notes.append(unstated(f"valid {metric}") if metric != "metric" else "The runs measured different metrics.")
+    if units.FIELD in shown:
+        notes.append(f"valid rmse: root mean squared error in {units.target_unit(facts)}.")
     return tuple(notes)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from ladle.core.hyperbola import fewer_steps, fit_hyperbola
 from ladle.report import numbers
 from ladle.report.curves import AXES
-from ladle.report.load import Group, RunRecord
-from ladle.report.outcome import update_seconds
+from ladle.report.plan_numbers import update_seconds
+from ladle.report.study import Group, RunRecord
 
 LOSS = "valid_loss"
 

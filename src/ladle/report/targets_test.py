@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ladle.report.fakes_test import plan_json
-from ladle.report.load import Group, RunRecord
 from ladle.report.reach_picture import draw_reached
+from ladle.report.study import Group, RunRecord
 from ladle.report.targets import common_target, fit, foretold, reached, rounded_up, sentence
 
 SIZES = (10, 40, 160)

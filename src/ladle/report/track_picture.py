@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ladle.report import numbers
+from ladle.report.canvas import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, plain
 from ladle.report.curves import AXES, colors
-from ladle.report.figures import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, _plain
-from ladle.report.load import Group, RunRecord
-from ladle.report.tracks import NoiseTrack, Tracks, corners, limits, middles
+from ladle.report.study import Group, RunRecord
+from ladle.report.tracks import NoiseTrack, Tracks, corners, crowded, limits, middles
 
 UP = 10
 """Marker: a triangle that points up from where it stands. The interval has no upper end."""
@@ -20,21 +20,22 @@ UP = 10
 def draw_row(row: Sequence[Axes], groups: Sequence[Group], found: Tracks) -> None:
     """One panel for each of `AXES`; `found` from `ladle.report.tracks.shown`.
 
-    Filled points: both ends of the interval are known, and the band lies between them. Triangle: the lower end, where
-    there is no upper one; the band is open to the top. Nothing: not resolved.
+    Filled points: both ends of the interval are known, and the band lies between them, or a bar where bands would fill
+    the panel. Triangle on a line: the lower end, where there is no upper one. Nothing: not resolved.
     """
     bottom, top = limits(list(found.values()))
+    bars = crowded(list(found.values()), bottom, top)
     for axes, axis in zip(row, AXES, strict=True):
         axes.set_yscale("log", base=2)
         axes.set_ylim(bottom, top)
         for (i, k), (noise, size) in found.items():
             run, color = groups[i].runs[k], colors(len(groups))[i]
             if noise is not None:
-                _noise(axes, run, noise, axis=axis, color=color, top=top)
+                _noise(axes, run, noise, axis=axis, color=color, bars=bars)
             tone = INK if len(groups) == 1 else color
             x, y = corners(run, axis, size.start, size.end, size.size, log=axes.get_xscale() == "log")
             axes.plot(x, y, color=tone, linewidth=2.2, gid=f"size {run.folder.name}")
-        _plain(axes)
+        plain(axes)
         axes.yaxis.set_major_formatter(
             FuncFormatter(lambda value, _: numbers.count(value) if value >= 1 else f"{value:g}")
         )
@@ -55,23 +56,21 @@ def legend(found: Tracks) -> list[Any]:
     ]
 
 
-def _noise(axes: Axes, run: RunRecord, noise: NoiseTrack, *, axis: str, color: str, top: float) -> None:
+def _noise(axes: Axes, run: RunRecord, noise: NoiseTrack, *, axis: str, color: str, bars: bool) -> None:
     name, log = run.folder.name, axes.get_xscale() == "log"
-    high = np.where(np.isfinite(noise.high), noise.high, top)
-    for kind, known, alpha in (("band", noise.resolved, 0.28), ("open band", noise.bounded_below, 0.10)):
-        x, low, ends, where = corners(run, axis, noise.start, noise.end, noise.low, high, known, log=log)
-        if known.any():
-            axes.fill_between(x, low, ends, where=where, color=color, alpha=alpha, linewidth=0, gid=f"{kind} {name}")  # type: ignore[arg-type]
-    x = middles(run, axis, noise)
-    axes.plot(x, np.where(noise.resolved, noise.value, np.nan), "o", color=color, markersize=6, gid=f"noise {name}")
-    open_end = noise.bounded_below
+    middle, known, below = middles(run, axis, noise), noise.resolved, noise.bounded_below
+    if bars:
+        axes.vlines(
+            middle[known], noise.low[known], noise.high[known], color=color, alpha=0.45, linewidth=3, gid=f"band {name}"
+        )
+    elif known.any():
+        x, low, high, where = corners(run, axis, noise.start, noise.end, noise.low, noise.high, known, log=log)
+        axes.fill_between(x, low, high, where=where, color=color, alpha=0.28, linewidth=0, gid=f"band {name}")  # type: ignore[arg-type]
+    if below.any():  # A band without an upper end would fill the panel.
+        x, low = corners(run, axis, noise.start, noise.end, np.where(below, noise.low, np.nan), log=log)
+        axes.plot(x, low, color=color, linewidth=1.2, alpha=0.8, gid=f"open band {name}")
+    axes.plot(middle, np.where(known, noise.value, np.nan), "o", color=color, markersize=6, gid=f"noise {name}")
     axes.plot(
-        x[open_end],
-        noise.low[open_end],
-        marker=UP,
-        linestyle="none",
-        color=color,
-        markersize=7,
-        alpha=0.8,
+        middle[below], noise.low[below], marker=UP, linestyle="none", color=color, markersize=7, alpha=0.8,
         gid=f"at least {name}",
-    )
+    )  # fmt: skip

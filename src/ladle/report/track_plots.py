@@ -8,9 +8,19 @@ import numpy as np
 
 from ladle.report import numbers
 from ladle.report.curves import AXES, all_curves, colors, panels
-from ladle.report.load import Group, RunRecord
-from ladle.report.plots import INK, ColumnDataSource, HoverTool, Range1d, Renderers, blank, figure, places
-from ladle.report.tracks import NoiseTrack, Tracks, corners, limits, middles, shown
+from ladle.report.plots import (
+    INK,
+    ColumnDataSource,
+    GlyphRenderer,
+    HoverTool,
+    Range1d,
+    Renderers,
+    blank,
+    figure,
+    places,
+)
+from ladle.report.study import Group, RunRecord
+from ladle.report.tracks import NoiseTrack, Tracks, corners, crowded, limits, middles, shown
 
 
 def track_row(groups: Sequence[Group], keys: Renderers) -> list[figure]:
@@ -19,6 +29,7 @@ def track_row(groups: Sequence[Group], keys: Renderers) -> list[figure]:
     if not found:
         return []
     bottom, top = limits(list(found.values()))
+    bars = crowded(list(found.values()), bottom, top)
     ticks = [2.0**power for power in range(int(np.floor(np.log2(bottom))), int(np.ceil(np.log2(top))) + 1)]
     made = list(all_curves(groups, panels(groups)[0][1:]).values())
     known = any(noise is not None for noise, _ in found.values())
@@ -27,23 +38,23 @@ def track_row(groups: Sequence[Group], keys: Renderers) -> list[figure]:
         x_ticks = places(made, axis)
         name = title if axis == AXES[0] else ""
         plot = blank(name, axis, x_ticks=x_ticks, ticks=ticks if len(ticks) < 16 else ticks[::2], common=common)
-        _tracks(plot, groups, found, keys, axis=axis, log_x=bool(x_ticks), top=top)
+        _tracks(plot, groups, found, keys, axis=axis, log_x=bool(x_ticks), bars=bars)
         plots.append(plot)
     return plots
 
 
 def _tracks(
-    plot: figure, groups: Sequence[Group], found: Tracks, keys: Renderers, *, axis: str, log_x: bool, top: float
+    plot: figure, groups: Sequence[Group], found: Tracks, keys: Renderers, *, axis: str, log_x: bool, bars: bool
 ) -> None:
     bands, steps = [], []
     for (i, k), (noise, size) in found.items():
         run, color = groups[i].runs[k], colors(len(groups))[i]
         own = keys.setdefault(f"group {i}", [])
         if noise is not None:
-            drawn, band = _noise(plot, run, noise, axis=axis, color=color, log_x=log_x, top=top)
+            drawn = _noise(plot, run, noise, axis=axis, color=color, log_x=log_x, bars=bars)
             own += drawn
             keys.setdefault("noise", []).extend(drawn)
-            bands += [band]
+            bands += drawn[:1]
         x, y = corners(run, axis, size.start, size.end, size.size, log=log_x)
         tone = INK if len(groups) == 1 else color
         line = plot.line("x", "y", source=ColumnDataSource({"x": x, "y": y}), color=tone, line_width=2.5)
@@ -57,9 +68,9 @@ def _tracks(
 
 
 def _noise(
-    plot: figure, run: RunRecord, noise: NoiseTrack, *, axis: str, color: str, log_x: bool, top: float
-) -> tuple[list, object]:
-    """Everything drawn, and the rectangles among it that say what they are when pointed at."""
+    plot: figure, run: RunRecord, noise: NoiseTrack, *, axis: str, color: str, log_x: bool, bars: bool
+) -> list[GlyphRenderer]:
+    """Everything drawn; first the rectangles that say what they are when pointed at, which are seen where closed."""
     (x,) = corners(run, axis, noise.start, noise.end, log=log_x)
     closed, opened = noise.resolved, noise.bounded_below
     data = {
@@ -67,9 +78,9 @@ def _noise(
         "right": x[1::2],
         "middle": middles(run, axis, noise),
         "low": noise.low,
-        "high": np.where(closed, noise.high, top),
+        "high": np.where(closed, noise.high, 2 * noise.low),
         "value": noise.value,
-        "alpha": np.where(closed, 0.28, 0.10),
+        "alpha": np.where(closed & (not bars), 0.28, 0.0),
         "start": noise.start,
         "end": noise.end,
         "told": told(noise),
@@ -80,9 +91,15 @@ def _noise(
         for which in (closed | opened, closed, opened)
     )
     band = plot.quad("left", "right", "high", "low", source=known, color=color, fill_alpha="alpha", line_color=None)
+    ends = plot.segment("left", "low", "right", "low", source=low_only, color=color, line_width=1.2, line_alpha=0.8)
     points = plot.scatter("middle", "value", source=resolved, size=8, color=color)
     arrows = plot.scatter("middle", "low", source=low_only, marker="triangle", size=9, color=color, alpha=0.8)
-    return [band, points, arrows], band
+    made = [band, ends, points, arrows]
+    if bars:
+        made += [
+            plot.segment("middle", "low", "middle", "high", source=resolved, color=color, line_width=3, line_alpha=0.45)
+        ]
+    return made
 
 
 def told(noise: NoiseTrack) -> list[str]:

@@ -15,8 +15,9 @@ import numpy as np
 from ladle.core.moments import PREFIX, Moments
 from ladle.core.noise import estimate
 from ladle.report import numbers
+from ladle.report.curve_row import CROWDED
 from ladle.report.curves import along
-from ladle.report.load import Group, RunRecord
+from ladle.report.study import Group, RunRecord
 
 PIECES = 40
 """A longer track is drawn in so many pieces."""
@@ -126,6 +127,11 @@ def limits(tracks: Sequence[tuple[NoiseTrack | None, SizeTrack]]) -> tuple[float
     return float(values.min()) / 1.6, float(values.max()) * 2.5
 
 
+def crowded(tracks: Sequence[tuple[NoiseTrack | None, SizeTrack]], bottom: float, top: float) -> bool:
+    """Whether the intervals as bands would cover more than `CROWDED` of a panel from `bottom` to `top`."""
+    return sum(_covered(noise, bottom, top) for noise, _ in tracks if noise is not None) > CROWDED
+
+
 def corners(
     run: RunRecord, axis: str, start: np.ndarray, end: np.ndarray, *values: np.ndarray, log: bool = False
 ) -> tuple[np.ndarray, ...]:
@@ -154,6 +160,13 @@ def summary(run: RunRecord, share: float = 1 / 3) -> tuple[tuple[float, float, f
     lines, count = [line for _, line in rows], max(round(len(rows) * share), 1)
     ends = (lines[:count], lines[-count:]) if len(lines) > 1 else (lines,)
     return tuple((_pooled if _summed(rows) else _median)(part) for part in ends)
+
+
+def _covered(noise: NoiseTrack, bottom: float, top: float) -> float:
+    """The part of a log panel that the band covers, over the track's own length. An open end has no band."""
+    known, length = noise.resolved, noise.end - noise.start
+    low, high = (np.log(np.clip(ends[known], bottom, top)) for ends in (noise.low, noise.high))
+    return float((high - low) @ length[known] / length.sum() / np.log(top / bottom))
 
 
 def _pieces(rows: Sequence[Measured], width: int) -> list[list[Measured]]:

@@ -8,7 +8,7 @@ import pytest
 
 from ladle.core.moments import PREFIX, Moments
 from ladle.core.noise import estimate
-from ladle.report.load import Group, RunRecord
+from ladle.report.study import Group, RunRecord
 from ladle.report.track_plots import told
 from ladle.report.tracks import corners, limits, noise_track, shown, size_track, summary
 

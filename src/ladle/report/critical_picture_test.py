@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ladle.core.errors import RunError
-from ladle.report.tradeoff import critical_figure, critical_svg, draw_critical
+from ladle.report.critical_picture import critical_figure, critical_svg, draw_critical
+from ladle.report.facts import caption
 
 STEPS = {
     "kind": "steps to target",
@@ -45,7 +46,8 @@ def drawn(found) -> set[str]:
 
 
 def test_steps_are_drawn_with_the_hyperbola_its_band_and_the_critical_size():
-    assert {"hyperbola", "band", "critical", "interval", "size 8", "size 64", "size 512"} == drawn(STEPS)
+    known = {"hyperbola", "band", "critical", "interval", "power law", "size 8", "size 64", "size 512"}
+    assert known == drawn(STEPS)
 
 
 def test_branches_are_drawn_with_the_margin_and_the_critical_size():
@@ -54,7 +56,8 @@ def test_branches_are_drawn_with_the_margin_and_the_critical_size():
 
 def test_the_title_names_the_definition():
     [axes] = draw_critical(BRANCHES).axes
-    assert axes.get_title(loc="left") == "B_paired: 64 (32 to 128) at 4,000 examples; branches of 2,000"
+    assert axes.get_title(loc="left") == "B_paired: 64 (32 to 128) at 4,000 examples"
+    assert [text.get_text() for text in axes.texts] == ["branches of 2,000 examples; bars: one-sided 95 % bounds"]
     untested = copy.deepcopy(BRANCHES)
     untested["definitions"] = [{"name": "B_eps = 0.01", "value": 32.0, "low": None, "high": None}]
     [axes] = draw_critical(untested).axes
@@ -78,3 +81,19 @@ def test_files(tmp_path: Path, found):
     assert b"<svg" in critical_svg(found)
     with pytest.raises(RunError, match="picture must be writable"):
         critical_figure(found, tmp_path / "none" / "critical.png")
+
+
+def test_a_band_that_would_fill_the_panel_is_drawn_as_its_edges():
+    def bands(sd: float) -> list[str]:
+        found = copy.deepcopy(STEPS)
+        found["fit"] |= {"log_sd": [sd, sd], "log_cov": 0.0}
+        artists = [one for axes in draw_critical(found).axes for one in axes.get_children() if one.get_gid() == "band"]
+        return [type(one).__name__ for one in artists]
+
+    assert bands(0.02) == ["Polygon"] * 2 and bands(1.0) == ["Line2D"] * 4
+
+
+def test_the_data_are_named():
+    facts = {"data": {"name": "digits"}, "optimizer": "adam"}
+    for found in (STEPS, BRANCHES):
+        assert draw_critical(found, caption(facts)).legends[0].get_title().get_text() == "digits; adam"

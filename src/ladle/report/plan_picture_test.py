@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladle.core.errors import RunError
-from ladle.report import write_curves, write_plan_figure
-from ladle.report.curves_picture import draw_curves
-from ladle.report.fakes_test import plan_json, write_compare, write_run
-from ladle.report.figures import draw_plan, plan_svg
-from ladle.report.load import load_folders
+from ladle.core.record import write_json
+from ladle.report import write_plan_figure
+from ladle.report.facts import caption, facts_beside
+from ladle.report.fakes_test import compare_json, plan_json
+from ladle.report.layout_test import labels_outside
+from ladle.report.plan_picture import draw_plan, plan_svg
 
 
 def by_id(axes: Axes, gid: str) -> list[Any]:
@@ -24,54 +25,6 @@ def by_id(axes: Axes, gid: str) -> list[Any]:
 
 def panels(figure: Figure) -> list[Axes]:
     return figure.axes
-
-
-def test_three_axes_and_two_lines_a_size(compared: Path) -> None:
-    (study,) = load_folders([compared])
-    figure = draw_curves(study.groups)
-    assert len(panels(figure)) == 6
-    assert [axes.get_xlabel() for axes in panels(figure)[3:]] == ["examples seen", "updates", "seconds of training"]
-    assert panels(figure)[0].get_ylabel() == "loss" and panels(figure)[3].get_ylabel() == "accuracy"
-    for axes in panels(figure):
-        assert len(axes.lines) == 6 and len(axes.collections) == 6
-    styles = [line.get_linestyle() for line in panels(figure)[0].lines]
-    assert styles == ["--", "-"] * 3
-    labels = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert labels == ["full (1,437)", "64", "1", "validation", "training", "range of 3 seeds"]
-    assert panels(figure)[0].get_yscale() == "log" and panels(figure)[3].get_yscale() == "linear"
-    assert [axes.get_xscale() for axes in panels(figure)[3:]] == ["linear", "log", "log"]
-
-
-def test_the_band_is_the_range_of_the_seeds(compared: Path) -> None:
-    (study,) = load_folders([compared])
-    axes = panels(draw_curves(study.groups))[0]
-    (band,) = by_id(axes, "band valid_loss 64")
-    (line,) = by_id(axes, "valid_loss 64")
-    finals = [run.column("valid_loss")[1][-1] for run in study.groups[1].runs]
-    corners = band.get_paths()[0].vertices
-    at_end = corners[corners[:, 0] == corners[:, 0].max(), 1]
-    assert at_end.min() == pytest.approx(min(finals)) and at_end.max() == pytest.approx(max(finals))
-    assert line.get_ydata()[-1] == pytest.approx(np.mean(finals))
-
-
-def test_one_seed_has_no_band_and_a_diverged_run_a_cross(tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / "a", size=64), write_run(tmp_path / "b", size=8, status="diverged")]
-    (study,) = load_folders(folders)
-    figure = draw_curves(study.groups)
-    axes = panels(figure)[0]
-    assert len(axes.collections) == 0
-    crosses = [line for line in axes.lines if line.get_marker() == "x"]
-    assert len(crosses) == 1 and crosses[0].get_ydata()[0] == 30.0
-    assert "diverged" in [t.get_text() for t in figure.legends[0].get_texts()]
-
-
-def test_a_run_without_lines_still_gives_a_picture(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "a", size=64)
-    (folder / "metrics.jsonl").unlink()
-    path = write_curves(folder)
-    assert path == folder / "curves.png" and path.read_bytes().startswith(b"\x89PNG")
-    (study,) = load_folders([folder])
-    assert [t.get_text() for t in panels(draw_curves(study.groups))[0].texts] == ["nothing measured"]
 
 
 def test_plan_marks_choice_limit_and_flat_region() -> None:
@@ -91,6 +44,42 @@ def test_plan_marks_choice_limit_and_flat_region() -> None:
     np.testing.assert_allclose(line.get_ydata(), 3e6 + 4000 * np.asarray(line.get_xdata()))
     sizes, speeds = fitted.get_xdata(), fitted.get_ydata()
     np.testing.assert_allclose(speeds, sizes / (2e-5 + 1e-6 * sizes), rtol=1e-6)
+
+
+def test_a_flat_region_over_all_sizes_does_not_fill_the_panel() -> None:
+    target = panels(draw_plan(plan_json(within_5_percent=[1, 1024])))[2]
+    (region,) = by_id(target, "within 5 %")
+    assert region.get_height() <= 0.05
+
+
+@pytest.mark.parametrize("size", [1, 1024])
+def test_a_choice_at_the_border_is_whole_and_its_words_are_inside(size: int) -> None:
+    figure = draw_plan(plan_json(size=size, micro_size=size))
+    assert labels_outside(figure) == []
+    for axes in panels(figure):
+        (chosen,) = by_id(axes, "chosen")
+        low, high = axes.get_xlim()
+        share = np.log(size / low) / np.log(high / low)
+        assert 0.04 < share < 0.96 and chosen.get_markerfacecolor() == "none"
+    (words,) = (text for text in panels(figure)[2].texts if text.get_text() == f"size {size:,}")
+    assert words.get_ha() == ("left" if size == 1 else "right")
+
+
+def test_the_data_are_named_from_what_lies_beside_the_picture(tmp_path: Path) -> None:
+    seen: list[str] = []
+    write_json(
+        tmp_path / "plan.json", {**plan_json(), "task": {"data": "a/wine.csv", "model": "mlp", "optimizer": "sgd"}}
+    )
+    for folder in (tmp_path, tmp_path / "none"):
+        seen.append(caption(facts_beside(folder / "plan.png")))
+    write_json(tmp_path / "compare.json", compare_json([]))
+    seen.append(caption(facts_beside(tmp_path / "plan.png")))
+    assert seen == [
+        "wine.csv; mlp; sgd",
+        "",
+        "digits, classification, 1,437 rows to train; mlp 64-128-10; adam; 30 epochs",
+    ]
+    assert draw_plan(plan_json(), seen[0]).legends[0].get_title().get_text() == "wine.csv; mlp; sgd"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +121,3 @@ def test_global_settings_and_pyplot_are_left_alone(compared: Path, tmp_path: Pat
 def test_an_unwritable_picture_is_a_run_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="absent"):
         write_plan_figure(plan_json(), tmp_path / "absent" / "plan.png")
-
-
-def test_many_sizes_reuse_colours(tmp_path: Path) -> None:
-    folder = write_compare(tmp_path / "c", seeds=1, sizes={str(2**k): 2**k for k in range(11)})
-    assert write_curves(folder).stat().st_size > 10_000
