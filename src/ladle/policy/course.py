@@ -36,8 +36,8 @@ class Course:
         """
         if isinstance(memory, cls):
             return memory
-        names, used = named(memory), progress.reading.get("size")
-        first = names.get("first", sizes.begin(None) if used is None else int(used))
+        names, used = named(memory), progress.size
+        first = names.get("first", sizes.begin(None) if used is None else used)
         last = Last.recall(memory)
         return cls(first, last, names.get("asked"), names.get("changed", 0), names.get("went", 0))
 

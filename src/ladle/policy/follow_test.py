@@ -35,10 +35,10 @@ def test_a_plan_says_where_to_begin() -> None:
 
 def test_without_a_memory_it_goes_on_from_the_last_size_and_the_rate_of_that() -> None:
     """What a run of one constant size leaves: no memory, and the size in the reading."""
-    left = Progress(5000, reading={"size": 300.0})
+    left = Progress(5000, size=300)
     memory, decision = follow(SIZES, None, left, HUGE)
     assert (decision.spec.size, decision.lr_factor, decision.reason) == (300, 1.0, "")
-    _, grown = follow(SIZES, memory, Progress(6000, reading={"size": 300.0}), HUGE)
+    _, grown = follow(SIZES, memory, Progress(6000, size=300), HUGE)
     assert (grown.spec.size, grown.lr_factor) == (512, pytest.approx(512 / 300))
     _, inside = follow(Range(16, 128, 64), None, left, SMALL)
     assert (inside.spec.size, inside.lr_factor) == (128, pytest.approx(128 / 300))

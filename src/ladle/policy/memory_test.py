@@ -57,7 +57,7 @@ WRITTEN: dict[str, tuple[Any, dict[str, Any], dict[str, float], str]] = {
             "best": 1.30077, "worse": 1, "cool": 0, "seen": 144000, "first": 32, "asked": 156032, "size": 32,
             "micro_size": 32, "lr_factor": 1.0,
         },
-        {"valid_loss": 1.3, "evaluated": 168_000},
+        {"valid_loss": 1.3},
         "batch size 32 -> 128, learning rate x1 -> x4: no valid_loss better than 1.301 for 2 evaluations "
         "at 168,000 examples (plateau)",
     ),
@@ -79,7 +79,7 @@ WRITTEN: dict[str, tuple[Any, dict[str, Any], dict[str, float], str]] = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_checkpoint_of_before_goes_on_as_it_would_have(name: str) -> None:
     policy, memory, reading, reason = WRITTEN[name]
-    progress = Progress(168_000, updates=2159, seconds=59.78, reading=reading)
+    progress = Progress(168_000, updates=2159, seconds=59.78, reading=reading, evaluated=168_000)
     after, decision = policy.decide(memory, progress)
     assert decision.reason == reason
     assert policy.decide(json.loads(json.dumps(plain(after))), progress)[1].reason == ""

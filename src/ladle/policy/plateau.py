@@ -147,7 +147,7 @@ class Plateau:
     def _position(self, progress: Progress) -> int:
         """Where the newest value was measured: readings of an evaluation stay until the next one, equal or not."""
         at = progress.examples
-        return at if self.metric.startswith("train_") else int(progress.reading.get("evaluated", at))
+        return at if self.metric.startswith("train_") or progress.evaluated is None else progress.evaluated
 
     def _require_measured(self, progress: Progress) -> None:
         kinds = [name for name in progress.reading if name.startswith(self.metric[:6])]

@@ -12,10 +12,11 @@ from ladle.policy.plateau import Plateau
 def sizes(policy: Plateau, losses: list[float | None], name: str = "valid_loss") -> list[int]:
     """The size after each evaluation; None is a window without one."""
     memory: Any = policy.init(None)
-    reading, seen = {}, []
+    reading, seen, evaluated = {}, [], None
     for index, loss in enumerate(losses):
-        reading = reading if loss is None else {name: loss, "evaluated": index * 100}
-        memory, decision = policy.decide(memory, Progress(index * 100, reading=reading))
+        if loss is not None:
+            reading, evaluated = {name: loss}, index * 100
+        memory, decision = policy.decide(memory, Progress(index * 100, reading=reading, evaluated=evaluated))
         seen.append(decision.spec.size)
     return seen
 
@@ -42,8 +43,8 @@ def test_where_nothing_moves_at_all_every_evaluation_counts() -> None:
 
 
 def test_it_goes_on_from_the_size_that_another_policy_left() -> None:
-    reading = {"valid_loss": 1.0, "evaluated": 0, "size": 32.0}
-    memory, decision = Plateau(8, 64, 64, patience=1).decide(None, Progress(100, reading=reading))
+    left = Progress(100, reading={"valid_loss": 1.0}, size=32, evaluated=0)
+    memory, decision = Plateau(8, 64, 64, patience=1).decide(None, left)
     assert (decision.spec.size, memory.course.first) == (32, 32)
 
 

@@ -57,7 +57,7 @@ def test_both_reasons_are_given() -> None:
 
 def test_what_it_wraps_goes_on_from_the_last_size() -> None:
     policy = Retreating(Utilisation(Range(32, 4096, 64)))
-    assert policy.decide(None, Progress(1000, reading={"size": 256.0}))[1].spec.size == 256
+    assert policy.decide(None, Progress(1000, size=256))[1].spec.size == 256
 
 
 def test_without_a_limit_nothing_is_done() -> None:

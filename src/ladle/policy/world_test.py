@@ -76,15 +76,17 @@ class World:
             epoch=position / self.epoch,
             seconds=progress.seconds + reading["window_seconds"],
             reading=reading,
+            size=size,
+            evaluated=position if position % self.epoch == 0 else progress.evaluated,
         )
 
     def _valid(self, before: Progress, position: int) -> dict[str, float]:
         if position % self.epoch:
-            kept = ("evaluated", "valid_loss", "valid_accuracy")
+            kept = ("valid_loss", "valid_accuracy")
             return {name: value for name, value in before.reading.items() if name in kept}
         epochs = position // self.epoch
         loss = 2.3 - 0.1 * min(epochs, 10) + 1e-3 * math.sin(7.0 * epochs)
-        return {"evaluated": position, "valid_loss": loss, "valid_accuracy": 0.5}
+        return {"valid_loss": loss, "valid_accuracy": 0.5}
 
     @lru_cache(maxsize=4096)  # noqa: B019
     def _reading(self, start: int, updates: int, spec: BatchSpec) -> dict[str, float]:
@@ -122,6 +124,7 @@ class World:
             "size": decision.spec.size,
             "micro_size": decision.spec.micro_size,
             "lr_factor": decision.lr_factor,
+            "evaluated": progress.evaluated,
             **reading,
         }
         if decision.reason:

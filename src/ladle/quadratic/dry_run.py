@@ -180,7 +180,8 @@ class _Stage:
         reading |= {"window_seconds": steps * each, "cpu_seconds": steps * each, "examples_per_second": size / each}
         reading |= decision.clock.reading(examples, self.epoch_size or 1)
         epoch = examples / self.epoch_size if self.epoch_size else 0.0
-        return Progress(examples, progress.updates + steps, epoch, progress.seconds + steps * each, reading)
+        counts = examples, progress.updates + steps, epoch, progress.seconds + steps * each
+        return Progress(*counts, reading, size=size)
 
 
 def switches(windows: Sequence[Window]) -> int:
