@@ -16,6 +16,7 @@ from ladle.report.curves_picture import draw_curves
 from ladle.report.facts import caption, study_facts
 from ladle.report.fakes_test import write_compare, write_lines, write_run
 from ladle.report.load import load_folders
+from ladle.report.study import Group, RunRecord
 
 
 def by_id(axes: Axes, gid: str) -> list[Any]:
@@ -57,6 +58,16 @@ def test_a_point_stands_at_every_evaluation_and_nowhere_else(tmp_path: Path) -> 
         (points,), (guide,) = by_id(axes, f"evaluations {name}"), by_id(axes, name)
         assert list(points.get_xdata()) == [lines[k]["examples"] for k in sorted(evaluated)]
         assert points.get_marker() == "o" and guide.get_linewidth() < 1.5 and guide.get_alpha() < 1
+
+
+def test_where_only_one_seed_was_evaluated_no_point_stands() -> None:
+    def run(*places: int) -> RunRecord:
+        lines = [{"examples": x, "updates": x, "seconds": float(x), "size": 1, "valid_loss": 1.0 / x} for x in places]
+        return RunRecord(Path("a"), {}, tuple(lines))
+
+    axes = panels(draw_curves([Group("a", 1, (run(1, 2, 4), run(1, 3, 4)))]))[0]
+    (points,), (guide,) = by_id(axes, "evaluations valid_loss a"), by_id(axes, "valid_loss a")
+    assert list(points.get_xdata()) == [1, 4] and list(guide.get_xdata()) == [1, 2, 3, 4]
 
 
 def test_a_single_evaluation_is_seen(tmp_path: Path) -> None:
