@@ -39,6 +39,29 @@ def test_there_are_pages_with_code():
     assert {"README.md", "docs/tour.md", "docs/own-model.md", "docs/schedules.md"} <= set(PAGES)
 
 
+PLACES = re.compile(r"^\| [^|]+ \| `([\w/.]+)` \| `(\w+)` \|$", re.MULTILINE)
+
+
+def test_where_names_files_that_hold_what_it_says():
+    rows = PLACES.findall((ROOT / "docs" / "where.md").read_text(encoding="utf-8"))
+    assert len(rows) >= 12
+    for file, name in rows:
+        text = (ROOT / "src" / "ladle" / file).read_text(encoding="utf-8")
+        assert re.search(rf"\b{name}\b", text), f"{file} does not hold {name}"
+
+
+NAMED = re.compile(
+    r"(?<![\w/.])((?:core|api|cli|jax|feed|policy|planner|critical|quadratic|search|loop|data|models)/[\w/]+\.py)"
+)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))))
+def test_files_that_pages_name_are_there(page: str):
+    path = ROOT / page if (ROOT / page).exists() else ROOT / "docs" / page
+    named = set(NAMED.findall(path.read_text(encoding="utf-8"))) if page != "where.md" else set()
+    assert [name for name in sorted(named) if not (ROOT / "src" / "ladle" / name).exists()] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [pytest.param(page, marks=LONG.get(page, ())) for page in PAGES])
 def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
