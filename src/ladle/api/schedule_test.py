@@ -15,7 +15,7 @@ from ladle.core import record
 from ladle.core.errors import ArgumentError
 from ladle.core.traits import Traits
 from ladle.jax.devices import on_host
-from ladle.policy import Constant, Steps
+from ladle.policy import Constant, Plateau, Steps
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +132,10 @@ def test_what_an_own_policy_declares_is_measured_and_warned_of(adam: Assembly) -
     assert warned == [(), ("This policy was made for sgd, not for adam.",)]
     measured = ["noise/count" in ladle.fit(adam, policy=policy, until="1 epoch").final for policy in policies]
     assert measured == [False, True], "in one micro-batch nothing is measured unless it is asked for"
+
+
+def test_a_plateau_judges_each_evaluation_of_a_run_at_once(adam: Assembly) -> None:
+    run = ladle.fit(adam, policy=Plateau(8, 64, 64, patience=3), until="5 epochs")
+    losses = [line["valid_loss"] for line in run.metrics]
+    best = [line["inputs"]["best"] for line in run.metrics[1:]]
+    assert best == [min(losses[: n + 1]) for n in range(5)]

@@ -34,7 +34,7 @@ def test_a_plan_says_where_to_begin() -> None:
 
 
 def test_without_a_memory_it_goes_on_from_the_last_size_and_the_rate_of_that() -> None:
-    """What a run of one constant size leaves: no memory, and the size in the reading."""
+    """What a run of one constant size leaves: no memory, and its size."""
     left = Progress(5000, size=300)
     memory, decision = follow(SIZES, None, left, HUGE)
     assert (decision.spec.size, decision.lr_factor, decision.reason) == (300, 1.0, "")

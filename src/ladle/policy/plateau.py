@@ -69,8 +69,8 @@ class Plateau:
     Where others divide the rate on a plateau, this takes the noise out of the updates by the other way of lowering
     rate / size (Smith et al. 2017, arXiv 1711.00489).
 
-    - `metric`: `valid_...`, judged once for each evaluation (a new position `evaluated` in the reading), or
-      `train_...`, judged at every window. More is better for accuracy, r2 and auc; less for all others.
+    - `metric`: `valid_...`, judged once for each evaluation (a new position `Progress.evaluated`), or `train_...`,
+      judged at every window. More is better for accuracy, r2 and auc; less for all others.
     - `min_delta`: how much better counts. `cooldown`: evaluations after a growth that are not counted.
 
     Raises `RunError` where there are metrics but not this one.
