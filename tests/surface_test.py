@@ -35,6 +35,7 @@ PUBLIC = [
     "Shard",
     "Speed",
     "Task",
+    "Traits",
     "Until",
     "compare",
     "data",

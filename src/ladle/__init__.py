@@ -37,6 +37,7 @@ from ladle.core.observation import Observation
 from ladle.core.plan import Evidence, Plan
 from ladle.core.spec import BatchSpec
 from ladle.core.speed import Speed
+from ladle.core.traits import Traits
 
 if TYPE_CHECKING:
     from ladle import data, feed, models, policy
@@ -56,8 +57,8 @@ __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
     "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Speed", "Task",
-    "Until", "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "losses", "metrics",
-    "models", "moments", "noise", "plan", "policy", "recur", "scaling", "search",
+    "Traits", "Until", "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "losses",
+    "metrics", "models", "moments", "noise", "plan", "policy", "recur", "scaling", "search",
 ]  # fmt: skip
 
 _LATER = {

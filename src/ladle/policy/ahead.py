@@ -45,6 +45,10 @@ def require_policy(policy: Any) -> None:
     if not (hasattr(policy, "init") and hasattr(policy, "decide")):
         why, remedy = "it is asked for the next batch size", "ladle.policy.Steps(((0, 64), (10_000, 128)), 128)"
         raise ArgumentError(must("policy", "have methods init and decide", policy, why, remedy))
+    alone = [name for name in ("needs", "made_for", "rate_size") if hasattr(policy, name)]
+    if alone and not hasattr(policy, "traits"):
+        why, remedy = "a run reads these from its traits alone", f"traits = ladle.Traits({alone[0]}=...)"
+        raise ArgumentError(must("policy", f"declare {alone[0]} in its traits", type(policy).__name__, why, remedy))
 
 
 def require_reach(policy: Any, first: int) -> None:

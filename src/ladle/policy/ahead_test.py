@@ -73,3 +73,19 @@ def test_a_rule_without_an_answer_at_an_end_of_the_range_is_refused_before_it_is
 def test_text_is_no_policy() -> None:
     with pytest.raises(ArgumentError, match="policy must have methods init and decide; got 'constant'"):
         require_policy("constant")
+
+
+def test_what_a_policy_of_ones_own_declares_beside_its_traits_is_not_overlooked():
+    class Own:
+        needs = ("noise",)
+
+        def init(self, plan):
+            return None
+
+        def decide(self, memory, progress):
+            raise AssertionError
+
+    with pytest.raises(
+        ArgumentError, match=r"policy must declare needs in its traits; got 'Own'.*ladle.Traits\(needs="
+    ):
+        require_policy(Own())
