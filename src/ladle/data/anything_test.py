@@ -31,7 +31,7 @@ def test_a_name_or_a_path(tmp_path):
     [
         (
             pd.DataFrame({"a": [1.0], "b": [2.0]}),
-            "got 'DataFrame'; because no column of a frame is known to be the target",
+            "got .DataFrame.; because no column of a frame is known to be",
         ),
         ({"images": X, "labels": Y}, "got 'dict'.*ladle.data.arrays"),
         (X, "got 'ndarray'"),

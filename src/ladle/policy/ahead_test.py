@@ -86,6 +86,6 @@ def test_what_a_policy_of_ones_own_declares_beside_its_traits_is_not_overlooked(
             raise AssertionError
 
     with pytest.raises(
-        ArgumentError, match=r"policy must declare needs in its traits; got 'Own'.*ladle.Traits\(needs="
+        ArgumentError, match=r"declare needs in its traits; got 'Own'.*ladle.Traits\(needs="
     ):
         require_policy(Own())
