@@ -138,7 +138,8 @@ def _several(name: str, values: Any, one: str, remedy: str) -> list[Any]:
     """`values` as a list of at least one. A text is none: its letters are no sizes."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         why = "all of them are tried"
-        raise ArgumentError(must(name, "be a list", values, why, remedy))
+        shown = str(values).replace(",", " ").split() if isinstance(values, str) else [str(values)]
+        raise ArgumentError(must(name, "be a list", values, why, f"{name}=[{', '.join(shown)}]"))
     if not (several := list(values)):
         raise ArgumentError(must(name, f"name {one}", "nothing", "there is nothing to try", remedy))
     return several
