@@ -307,7 +307,7 @@ def _fitting(start: Start) -> tuple[int, ...]:
             f"have a batch size of at most {rows // 2}",
             f"branches are of twice its size and more, of {rows:,} rows",
         )
-        raise ArgumentError(must("the run", be, size, why, f"a run of size {max(rows // 16, 1)}"))
+        raise ArgumentError(must("the run", be, size, why, f"a run of size {max(rows // 4, 1)}"))
     return fitting(FACTORS, rows // size)
 
 

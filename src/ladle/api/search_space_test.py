@@ -77,7 +77,9 @@ def test_what_cannot_be_searched_is_one_line(assembly, change, message):
 
 def test_a_refit_that_nothing_could_judge_is_refused():
     bare = assemble(TASK.with_(data=arrays(DATA.train["x"], DATA.train["y"], valid=0)))
-    with pytest.raises(ArgumentError, match="refit must have validation rows; .* try valid=0.2 for the data, or refit=False"):
+    with pytest.raises(
+        ArgumentError, match="refit must have validation rows; .* try valid=0.2 for the data, or refit=False"
+    ):
         asked(bare, refit=True)
 
 

@@ -30,7 +30,10 @@ from ladle.cli.main import run
         ("critical digits --steps-to valid_loss=0.4 --factors 1,2", "--factors must be left out here"),
         ("critical digits --steps-to valid_los=0.4", "try 'valid_loss'"),
         ("critical digits --steps-to 0.4", "the target must be METRIC=VALUE"),
-        ("critical digits --steps-to valid_loss=0.4 --sizes 8,x,16", "sizes must be whole numbers or full, joined by commas"),
+        (
+            "critical digits --steps-to valid_loss=0.4 --sizes 8,x,16",
+            "sizes must be whole numbers or full, joined by commas",
+        ),
         ("critical digits --steps-to valid_loss=0.4 --lr 0", "lr must be a positive number"),
         ("critical --rule cubic empty", "--rule must be a known choice"),
     ],

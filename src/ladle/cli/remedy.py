@@ -22,6 +22,9 @@ SETTING = re.compile(
 )
 """`name=value` in Python's words, but for those after a quote: these are text."""
 
+HERE = re.compile(r"(^| )--[a-z]")
+"""A remedy with options in it was written by the command line itself."""
+
 ALSO = {"policy": "schedule"}
 """Words of Python that are other words here."""
 
@@ -33,7 +36,7 @@ def spoken(error: BaseException | str, verb: Any) -> str:
     """
     notes = getattr(error, "__notes__", ())
     head, tried, remedy = str(error).rpartition(TRY)
-    if notes or not tried:
+    if notes or not tried or HERE.search(remedy):
         return f"{error} ({'; '.join(notes)})" if notes else str(error)
     argument, must, rest = head.partition(" must ")
     option = argument.replace("_", "-") if argument in flags_of(type(verb)) else argument
@@ -68,15 +71,16 @@ def _setting(match: re.Match[str], verb: Any, flags: Mapping[str, str]) -> tuple
     if file or name not in flags:
         return match[0], f"in {file}" if file else "in a task file (file.py:task)"
     begun = isinstance(verb, Common) and verb.begun_with(name)
-    return _option(flags[name], value), "in a new run" if begun else ""
+    switch = isinstance(getattr(type(verb), name, None), bool)
+    return _option(flags[name], value, switch), "in a new run" if begun else ""
 
 
-def _option(flag: str, value: str) -> str:
-    """A setting as it is typed: `--sizes 8,16`, `--until '20 epochs'`, `--overwrite`, `no --refit`."""
+def _option(flag: str, value: str, switch: bool) -> str:
+    """A setting as it is typed: `--sizes 8,16`, `--until '20 epochs'`, `no --refit`; a `switch` as `--overwrite`."""
     if value in ("False", "None"):
         return f"no {flag}"
     if value == "True":
-        return flag
+        return flag if switch else f"{flag} FOLDER"  # What is on or off in Python is a folder here: --resume.
     try:
         read: Any = ast.literal_eval(value)
     except (ValueError, SyntaxError):
