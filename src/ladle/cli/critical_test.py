@@ -24,7 +24,7 @@ from ladle.cli.main import run
             "critical digits --steps-to valid_loss=0.4 --sizes '8 16'",
             "sizes must hold three or more sizes; got [8, 16]",
         ),
-        ("critical empty --factors 1,two", "factors must be whole numbers joined by commas"),
+        ("critical empty --factors 1,two", "factors must be whole numbers, joined by commas"),
         ("critical empty --model linear", "--model must be left out here"),
         ("critical empty --sizes 8,16", "--sizes must be left out here"),
         ("critical digits --steps-to valid_loss=0.4 --factors 1,2", "--factors must be left out here"),

@@ -29,7 +29,10 @@ def test_a_name_or_a_path(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (pd.DataFrame({"a": [1.0], "b": [2.0]}), "got 'DataFrame'; because no column of a frame is known to be the target"),
+        (
+            pd.DataFrame({"a": [1.0], "b": [2.0]}),
+            "got 'DataFrame'; because no column of a frame is known to be the target",
+        ),
         ({"images": X, "labels": Y}, "got 'dict'.*ladle.data.arrays"),
         (X, "got 'ndarray'"),
         ((X, Y, Y), "got 'tuple'"),
