@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ladle.cli.main import run
-from ladle.core.record import METRICS_FILE, RUN_FILE, read_json, read_lines
+from ladle.core.record import METRICS_FILE, RUN_FILE, read_json, read_lines, write_json
 
 COMPARE_KEYS = {
     "name", "size", "micro_size", "lr", "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric",
@@ -89,6 +89,16 @@ MISTAKES = {
     "compare digits --epochs 2 --budget 5s": "alone",
     "report nosuch": "no such folder",
     "frain digits": "try 'train'",
+    "train okk.csv": "try 'ok.csv'",
+    "train okk": "try 'ok.csv'",
+    "train digtis.csv": "try 'digits'",
+    "train notaks.py:task": "try 'notask.py'",
+    "plan digits --memory 2GB --epochs 5": "ladle plan; got '--epochs'",
+    "compare digits --sizes 8 16": "try commas between the numbers of a list",
+    "compare digits --sizes '8;16'": "joined by commas or spaces; got '8;16'",
+    "search digits --sizes 1,024": "'024' is none",
+    "train digits --size 64 --until '20 epochs, valid_acc >= 0.6'": "try 'valid_accuracy'",
+    "train notask.py --optimizer sgd": "--optimizer must be left out here",
 }
 
 
@@ -199,8 +209,101 @@ def test_a_users_own_task(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ([], ["compare"], ["plan"], ["train"], ["report"], ["data"]):
+    for verb in (["compare"], ["plan"], ["train"], ["report"], ["data"]):
         with pytest.raises(SystemExit) as ended:
             run([*verb, "--help"])
         assert ended.value.code == 0
     assert "--sizes" in capsys.readouterr().out or os.environ.get("COLUMNS")
+
+
+def trained(words: str) -> int:
+    return run(["train", *shlex.split(words), "--quiet"])
+
+
+def test_a_run_goes_on_from_any_folder_and_follows_its_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained("ok.csv --size 16 --until '1 epochs' --out run") == 0
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / "sub")
+    assert trained("--resume ../run --until '2 epochs'") == 0
+    (folder / "ok.csv").rename(folder / "moved.csv")
+    capsys.readouterr()
+    assert trained("--resume ../run --until '3 epochs'") == 2
+    said = capsys.readouterr().err
+    assert f"looked for in {folder} and is not there; try ladle train --resume ../run PATH" in said
+    assert trained("--resume ../run ../amounts.csv --until '3 epochs'") == 2
+    assert "data must be what the run began with" in capsys.readouterr().err
+    assert trained("--resume ../run ../moved.csv --until '3 epochs'") == 0
+    assert trained("--resume ../run --until '4 epochs'") == 0, "the new place is kept"
+    assert read_json(folder / "run" / RUN_FILE)["request"]["task"]["data"] == str(folder / "moved.csv")
+
+
+def test_a_record_of_another_version_is_gone_on_with(folder: Path) -> None:
+    assert trained("ok.csv --size 16 --until '1 epochs' --out run") == 0
+    facts = read_json(folder / "run" / RUN_FILE)
+    asked = facts["request"]
+    asked["task"] |= {"lr": None, "data": "ok.csv", "of_the_future": 1}
+    del asked["restore"], asked["task"]["stream"]
+    write_json(folder / "run" / RUN_FILE, {**facts, "request": {**asked, "of_the_future": 1}})
+    assert trained("--resume run --until '2 epochs'") == 0
+
+
+def test_an_existing_run_is_written_anew_where_that_is_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained("ok.csv --size 16 --until '2 epochs' --out run") == 0
+    assert trained("ok.csv --size 16 --until '1 epochs' --out run") == 2
+    assert capsys.readouterr().err.endswith("try another folder, or --overwrite or --resume FOLDER\n")
+    assert trained("ok.csv --size 16 --until '1 epochs' --out run --overwrite") == 0
+    assert len(read_lines(folder / "run" / METRICS_FILE)) == 2
+    assert trained("ok.csv --size 16 --out used --overwrite") == 2, "no run is there"
+    assert (folder / "used" / "something").read_text() == "here first"
+
+
+def test_whose_parameters_a_run_ends_with_is_an_option(folder: Path) -> None:
+    assert trained("ok.csv --size 16 --until '1 epochs' --out run --restore best") == 0
+    assert read_json(folder / "run" / RUN_FILE)["restore"] == "best"
+    assert trained("--resume run --until '2 epochs'") == 0
+    assert read_json(folder / "run" / RUN_FILE)["restore"] == "best"
+    assert trained("--resume run --until '3 epochs' --restore last") == 0
+    assert read_json(folder / "run" / RUN_FILE)["restore"] == "last"
+
+
+VERBS = {
+    "train": "--size 16 --until '1 epochs'",
+    "search": "--sizes 16 --lrs 0.1 --folds 2 --until '1 epochs'",
+    "recur": "--sizes 16 --until 'valid_loss <= 0.01, 1 epochs'",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_was_inferred_of_the_data_is_said_on_standard_error(
+    verb: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [verb, "ok.csv", *shlex.split(VERBS[verb])]
+    run([*words, "--out", "shown"])
+    out, err = capsys.readouterr()
+    said = [line for line in err.splitlines() if line.startswith("data: ")]
+    assert said[0].startswith("data: ok.csv: classification, 48 rows to train on, 12 to validate")
+    assert any("the first line names the columns" in line for line in said) and any(
+        "Target: y" in line for line in said
+    )
+    assert "data: " not in out
+    run([*words, "--out", "silent", "--json"])
+    out, err = capsys.readouterr()
+    assert err == "" and json.loads(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [12, 30, 60])
+@pytest.mark.parametrize("verb", ["compare --epochs 1 --seeds 1", "search --until '1 epochs'", "recur", "train"])
+def test_defaults_fit_small_data(verb: str, rows: int, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = np.random.default_rng(rows).normal(size=(rows, 3))
+    kinds = np.where(values[:, 0] > np.median(values[:, 0]), "u", "v")
+    lines = [f"{a:.3f},{b:.3f},{kind}" for (a, b, _), kind in zip(values, kinds, strict=True)]
+    Path("few.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+    name, *words = shlex.split(verb)
+    assert run([name, "few.csv", *words, "--out", "out"]) in (0, 1 if name == "recur" else 0)
+    err = capsys.readouterr().err
+    assert ("there are" in err and "rows to train on" in err) or name == "train", "what was left out is said"

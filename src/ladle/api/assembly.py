@@ -15,7 +15,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed
 from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
-from ladle.core.spec import BatchSpec, rung_for
+from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays, leaves
 from ladle.feed.host import HostFeed
 from ladle.feed.order import Sequential
@@ -226,20 +226,20 @@ def resolve_size(size: int | str, rows: int, option: str = "size") -> int:
     except (TypeError, ValueError):
         whole, count = False, 0
     if not whole:
-        raise ArgumentError(must(option, "be a whole number or 'full'", size, "examples are counted", f"--{option} 64"))
+        remedy = _said(option, min(64, rows))
+        raise ArgumentError(must(option, "be a whole number or 'full'", size, "examples are counted", remedy))
     if count < 1:
-        raise ArgumentError(must(option, "be at least 1", size, "an update needs an example", f"--{option} 64"))
+        remedy = _said(option, min(64, rows))
+        raise ArgumentError(must(option, "be at least 1", size, "an update needs an example", remedy))
     if count > rows:
-        raise ArgumentError(
-            must(
-                option,
-                f"be at most the {rows:,} training examples",
-                count,
-                "a batch never crosses an epoch",
-                f"--{option} full",
-            )
-        )
+        be, why = f"be at most the {rows:,} training examples", "a batch never crosses an epoch"
+        raise ArgumentError(must(option, be, count, why, _said(option, "full")))
     return count
+
+
+def _said(option: str, size: int | str) -> str:
+    """A size as it is given to `option`, which may take a list of them."""
+    return f"{option}={[size] if option.endswith('s') else size!r}"
 
 
 def resolve_micro(size: int, micro_size: int | None, largest: int = LARGEST_MICRO) -> int:
@@ -247,19 +247,11 @@ def resolve_micro(size: int, micro_size: int | None, largest: int = LARGEST_MICR
     if micro_size is None:
         return -(-size // -(-size // largest))
     if micro_size < 1:
-        raise ArgumentError(
-            must("micro-size", "be at least 1", micro_size, "a forward pass needs an example", "--micro-size 64")
-        )
+        why, remedy = "a forward pass needs an example", f"micro_size={min(64, size)}"
+        raise ArgumentError(must("micro_size", "be at least 1", micro_size, why, remedy))
     if micro_size > size:
-        raise ArgumentError(
-            must(
-                "micro-size",
-                f"be at most the batch size {size}",
-                micro_size,
-                "it is a part of the batch",
-                f"--micro-size {rung_for(size, size)}",
-            )
-        )
+        be, why = f"be at most the batch size {size}", "it is a part of the batch"
+        raise ArgumentError(must("micro_size", be, micro_size, why, f"micro_size={size}"))
     return micro_size
 
 

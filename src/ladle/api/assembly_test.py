@@ -29,7 +29,7 @@ def test_outputs_to_spare_and_other_losses_are_let_be():
 
 
 def test_a_size_is_refused_under_the_name_it_was_given():
-    with pytest.raises(ArgumentError, match=r"sizes must be at least 1; .* try --sizes 64"):
+    with pytest.raises(ArgumentError, match=r"sizes must be at least 1; .* try sizes=.64."):
         resolve_size(0, 100, "sizes")
 
 

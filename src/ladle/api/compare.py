@@ -14,7 +14,10 @@ from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.api.fit import fit
+from ladle.api.fitting import fitted
+from ladle.api.inference import inferred
 from ladle.api.plan import plan as make_plan
+from ladle.api.result_folder import claim, require_free
 from ladle.api.run import Run
 from ladle.api.task import Task
 from ladle.api.until import require_measured
@@ -28,6 +31,8 @@ from ladle.monitor.console import console
 from ladle.planner.sweep import FACTORS, best_rate, sweep
 from ladle.planner.variance import gradient_variance
 from ladle.report.table import text
+
+SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
 
 FIELDS = (
     "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
@@ -70,43 +75,52 @@ class _Entrant:
 def compare(
     task: Task | Assembly,
     *,
-    sizes: Sequence[int | str] = ("full", 64, 1, "planned"),
+    sizes: Sequence[int | str] | None = None,
     seeds: int = 3,
     until: str | Until = "30 epochs",
     lr: float | Literal["rule", "sweep"] = "rule",
     out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     memory: int | str | None = None,
     show: Sink | bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Train `task` at each of `sizes` from the same initial parameters with the same seeds and budget.
 
-    - `sizes`: numbers, "full", or "planned" for what `ladle.plan` chooses.
+    - `sizes`: numbers, "full", or "planned" for what `ladle.plan` chooses; "full", 64, 1 and "planned" where left out,
+      without 64 where there are fewer rows.
     - `until`: the budget of every run; in epochs or examples it is the same for all sizes.
     - `lr`: "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size; "sweep" takes for each size
       the best of a short sweep around that; a number is the rate at 64.
     - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
+      `overwrite`: remove the comparison that is in `out` first.
 
     Beside the losses it measures, at each size: peak memory of the update in a child process, examples per second, the
     variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
     generalisation gap (validation minus training loss, both in eval mode) and how busy the device was.
     """
     if seeds < 1:
-        raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "--seeds 3"))
+        raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "seeds=3"))
     assembly = task if isinstance(task, Assembly) else assemble(task)
     until = require_measured(Until.parse(until), assembly)
-    wanted = _unique(sizes, assembly.rows)
+    usual = [size for size in SIZES if isinstance(size, str) or size <= assembly.rows]
+    wanted = _unique(usual if sizes is None else sizes, assembly.rows)
     folder = Path(out) if out is not None else None
     if folder is not None:
-        record.require_new(folder)
+        require_free(folder, record.COMPARE_FILE, overwrite)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+    for line in (
+        *inferred(assembly.task.data),
+        *(fitted("sizes", usual, SIZES, assembly.rows) if sizes is None else ()),
+    ):
+        monitor.message(line)
     chosen: Plan | None = None
     if "planned" in wanted:
         monitor.message("planning: memory, throughput, noise scale")
         chosen = make_plan(assembly, memory=memory, lr=lr if isinstance(lr, float) else None)
     entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
     if folder is not None:
-        record.make_folder(folder)
+        claim(folder, record.COMPARE_FILE, overwrite)
     runs = _runs(assembly, entrants, seeds, until, folder, monitor)
     monitor.message("measuring memory, gradient variance and sharpness")
     with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.
@@ -129,7 +143,7 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
             resolve_size(name, rows, "sizes")
     if not names:
         raise ArgumentError(
-            must("sizes", "name a batch size", "nothing", "there is nothing to compare", "--sizes full,64,1")
+            must("sizes", "name a batch size", "nothing", "there is nothing to compare", "sizes=['full', 64, 1]")
         )
     return list(dict.fromkeys(names))
 

@@ -19,7 +19,7 @@ def test_the_speed_of_several_seeds_is_a_ratio_of_sums():
 
 
 def test_a_bad_size_is_refused_by_the_name_of_the_option():
-    with pytest.raises(ArgumentError, match=r"sizes must be a whole number or 'full'; got 'x'.* try --sizes 64"):
+    with pytest.raises(ArgumentError, match=r"sizes must be a whole number or 'full'; got 'x'.* try sizes=.64."):
         _unique(["64", "x"], 100)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ladle.api.assembly import Assembly, assemble, resolve_micro
 from ladle.api.backend import backend_of
+from ladle.api.fitting import fitted, fitting
 from ladle.api.request import REQUEST, Request
 from ladle.core import record
 from ladle.core.carry import Carry
@@ -69,7 +70,7 @@ class Branch:
 def measure(
     folder: str | os.PathLike[str],
     *,
-    factors: Sequence[int] = FACTORS,
+    factors: Sequence[int] | None = None,
     examples: int | str = "1 epoch",
     rule: Rule | None = None,
     seeds: int = SEEDS,
@@ -84,7 +85,8 @@ def measure(
     times k (`rule` "linear", of SGD and its kin) or sqrt(k) ("square root", of Adam and its kin). Then validation
     losses are compared example by example, see `ladle.critical.branches`.
 
-    - `folder`: a run of `ladle train`, which may still be going on. `factors`: ascending whole numbers from 1 on.
+    - `folder`: a run of `ladle train`, which may still be going on. `factors`: ascending whole numbers from 1 on; 1, 2,
+      4, 8 and 16 where left out, as far as the rows go.
     - `examples`: how far each branch goes, a number or "2 epochs"; rounded up to where the batches of all of them end.
     - `seeds`: the first is the run's own order, the others are other orders. Of one the differences are told, not
       tested, and there is no B_paired.
@@ -97,11 +99,12 @@ def measure(
     >>> import ladle.api.critical_branches
     >>> ladle.api.critical_branches.measure("runs/train-digits-1", factors=(1, 2, 4))["B_paired"]  # doctest: +SKIP
     """
-    factors, seeds, margin = _factors(factors), require_seeds(seeds), _margin(margin)
+    given, seeds, margin = factors and _factors(factors), require_seeds(seeds), _margin(margin)
     target = Path(out) if out is not None else None
     if target is not None:
         record.require_new(target)
     start = _start(Path(folder))
+    factors = given or _fitting(start)
     rule = _rule(rule, start.assembly)
     if micro_size is not None:
         resolve_micro(factors[-1] * start.spec.size, micro_size)
@@ -111,6 +114,8 @@ def measure(
     stop = aligned(position, _count(examples, rows), math.lcm(*factors) * start.spec.size, rows)
     _require_rate(start, position, stop)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+    for line in fitted("factors", factors, FACTORS, rows) if given is None else ():
+        monitor.message(line)
     monitor.message(f"{len(branches)} branches from {position:,} to {stop:,} examples, {seeds} seeds")
     tries = []
     for branch in branches:
@@ -223,7 +228,9 @@ def _start(folder: Path) -> Start:
     assembly = assemble(task, rate=rate)
     if assembly.valid is None:
         why = "branches are compared on it"
-        raise ArgumentError(must("data", "have a validation part", task.data.name, why, "a share of it, valid=0.2"))
+        raise ArgumentError(
+            must("data", "have a validation part", task.data.name, why, "a run with rows to validate on")
+        )
     if task.data.digest != before["data"]["digest"]:
         why, was = "another run would follow from the checkpoint", before["data"]["digest"][:12]
         raise ArgumentError(must("data", "be what the run began with", task.data.digest[:12], why, was))
@@ -249,7 +256,7 @@ def _branch(start: Start, factor: int, rule: Rule, micro_size: int | None) -> Br
     size, rows = factor * start.spec.size, start.assembly.rows
     if size > rows:
         why = f"a batch never crosses an epoch, and the run's own size is {start.spec.size}"
-        remedy = f"factors up to {rows // start.spec.size}"
+        remedy = "factors=" + str([k for k in FACTORS if k * start.spec.size <= rows])
         raise ArgumentError(
             must("factors", f"make batches of at most the {rows:,} training examples", size, why, remedy)
         )
@@ -273,7 +280,13 @@ def _require_fit(spec: BatchSpec, probe: Probe) -> None:
         got = f"{spec.micro_size:,} examples, {needed / 1e9:.3g} GB"
         why = f"there are {limit / 1e9:.3g} GB ({where})"
         raise ArgumentError(
-            must("factors", "leave forward passes that fit in memory", got, why, "a smaller micro_size")
+            must(
+                "factors",
+                "leave forward passes that fit in memory",
+                got,
+                why,
+                f"micro_size={max(spec.micro_size // 2, 1)}",
+            )
         )
 
 
@@ -286,11 +299,23 @@ def _require_rate(start: Start, position: int, stop: int) -> None:
         )
 
 
+def _fitting(start: Start) -> tuple[int, ...]:
+    """The usual factors, as far as the rows go."""
+    size, rows = start.spec.size, start.assembly.rows
+    if 2 * size > rows:
+        be, why = (
+            f"have a batch size of at most {rows // 2}",
+            f"branches are of twice its size and more, of {rows:,} rows",
+        )
+        raise ArgumentError(must("the run", be, size, why, f"a run of size {max(rows // 4, 1)}"))
+    return fitting(FACTORS, rows // size)
+
+
 def _factors(factors: Sequence[int]) -> tuple[int, ...]:
     found = tuple(require_count("factors", factor) for factor in factors)
     if len(found) < 2 or found[0] != 1 or any(a >= b for a, b in pairwise(found)):
         why = "every branch is held against the run's own size and all smaller ones"
-        raise ArgumentError(must("factors", "ascend from 1", ",".join(map(str, found)), why, "1,2,4,8"))
+        raise ArgumentError(must("factors", "ascend from 1", ",".join(map(str, found)), why, "factors=[1, 2, 4, 8]"))
     return found
 
 
@@ -313,7 +338,7 @@ def _rule(rule: Rule | None, assembly: Assembly) -> Rule:
     if rule not in ("linear", "square root"):
         custom = assembly.task.optimizer_name == "custom"
         why = "how the rate of your own optimiser follows the size is not known" if custom else "branches keep all else"
-        raise ArgumentError(must("rule", "be 'linear' or 'square root'", rule, why, "--rule linear"))
+        raise ArgumentError(must("rule", "be 'linear' or 'square root'", rule, why, "rule='linear'"))
     return rule
 
 
@@ -326,5 +351,7 @@ def _count(examples: int | str, rows: int) -> int:
         count = None
     if count is None:
         why = "every branch trains the same examples"
-        raise ArgumentError(must("examples", "be a positive number of examples or epochs", examples, why, "'2 epochs'"))
+        raise ArgumentError(
+            must("examples", "be a positive number of examples or epochs", examples, why, "examples='2 epochs'")
+        )
     return count

@@ -13,6 +13,8 @@ import numpy as np
 
 from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.api.critical_branches import require_seeds, written
+from ladle.api.fitting import fitted, fitting
+from ladle.api.inference import inferred
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.duration import Target, Until, better_is_higher
@@ -48,7 +50,7 @@ def measure_steps(
     task: Task | Assembly,
     target: str,
     *,
-    sizes: Sequence[int | str] = SIZES,
+    sizes: Sequence[int | str] | None = None,
     seeds: int = 1,
     until: str | Until = "100 epochs",
     micro_size: int | None = None,
@@ -60,6 +62,7 @@ def measure_steps(
 
     - `target`: "valid_loss=0.4", "valid_accuracy=0.95", or with <= and >=; reached at the first evaluation that meets
       it. Evaluations are a 32nd of the steps so far apart, and steps are read off the line between two of them.
+    - `sizes`: 8, 16, 32, 64, 128 and 256 where left out, as far as the rows go.
     - `seeds`: parameters and order; steps are their geometric mean. Every rate runs all of them.
     - `until`: what a size may spend on each try. `micro_size`: examples per forward pass at most.
     - `base`: of the 20 % definition, the smallest size where left out.
@@ -73,13 +76,14 @@ def measure_steps(
     """
     goal, seeds = _target(target), require_seeds(seeds)
     assembly = task if isinstance(task, Assembly) else assemble(task)
-    counts = sorted({resolve_size(size, assembly.rows) for size in sizes})
+    usual = fitting(SIZES, assembly.rows, fewest=4)
+    counts = sorted({resolve_size(size, assembly.rows, "sizes") for size in (usual if sizes is None else sizes)})
     if len(counts) < 3:
         why = "any hyperbola passes through two points"
-        raise ArgumentError(must("sizes", "hold three or more sizes", counts, why, "--sizes 8,32,128,512"))
+        raise ArgumentError(must("sizes", "hold three or more sizes", counts, why, f"sizes={list(usual)}"))
     if base is not None and not 0 < base < math.inf:
         raise ArgumentError(
-            must("base", "be positive", base, "steps are held against ideal scaling from it", "base=256")
+            must("base", "be positive", base, "steps are held against ideal scaling from it", f"base={counts[0]}")
         )
     specs = [_spec(size, micro_size) for size in counts]
     read = _reader(assembly, goal)
@@ -88,6 +92,11 @@ def measure_steps(
     if folder is not None:
         record.require_new(folder)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+    for line in (
+        *inferred(assembly.task.data),
+        *(fitted("sizes", usual, SIZES, assembly.rows) if sizes is None else ()),
+    ):
+        monitor.message(line)
     tried = []
     for spec in specs:
         tried.append(_tuned(assembly, spec, read, goal, seeds=seeds, until=until))
@@ -205,8 +214,8 @@ def _target(text: str) -> Target:
     except ValueError:
         number = math.nan
     if not name or not math.isfinite(number):
-        why, remedy = "it names a metric and a value", "--steps-to valid_loss=0.4"
-        raise ArgumentError(must("steps-to", "be METRIC=VALUE", text, why, remedy))
+        why, remedy = "it names a metric and a value", "'valid_loss=0.4'"
+        raise ArgumentError(must("the target", "be METRIC=VALUE", text, why, remedy))
     return Target(name, better_is_higher(name) if sign == "=" else sign == ">=", number)
 
 
@@ -223,7 +232,7 @@ def _require_unmet(assembly: Assembly, goal: Target, target: str, seeds: int) ->
         reading = assembly.engine.evaluate(assembly.engine.step.init(seed), assembly.valid)[goal.metric]
         if goal.met(reading):
             why = f"a fresh model has {goal.metric} {reading:.4g}, so it takes no step"
-            raise ArgumentError(must("steps-to", "be a target that takes training", target, why, "a harder one"))
+            raise ArgumentError(must("the target", "be a target that takes training", target, why, "a harder one"))
 
 
 def _reader(assembly: Assembly, goal: Target) -> Callable[[Any], float]:
@@ -231,9 +240,11 @@ def _reader(assembly: Assembly, goal: Target) -> Callable[[Any], float]:
     known = [f"valid_{name}" for name in ("loss", *assembly.objective.metrics)]
     if goal.metric not in known:
         why = "it is read off the validation part"
-        raise ArgumentError(must("steps-to", "name a validation metric", goal.metric, why, nearest(goal.metric, known)))
+        raise ArgumentError(
+            must("the target", "name a validation metric", goal.metric, why, nearest(goal.metric, known))
+        )
     if assembly.valid is None:
-        why, remedy = "the target is read off it", "a share of it, valid=0.2"
+        why, remedy = "the target is read off it", "valid=0.2 for the data"
         raise ArgumentError(must("data", "have a validation part", assembly.task.data.name, why, remedy))
     if assembly.optimizer.lr is None:
         why = "its own rate is inside it, so there is none to tune"

@@ -231,7 +231,7 @@ def _finish(
     state = _restored(session, carry, status)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
-        session.message(f"diverged: {why}{last}; try a smaller --lr")
+        session.message(f"diverged: {why}{last}; try a smaller lr")
     return Run(
         status,
         why,

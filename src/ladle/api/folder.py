@@ -56,7 +56,8 @@ class RunFolder:
         if self.resume:
             return record.read_json(self.path / record.RUN_FILE)
         if not (self.overwrite and self._holds_a_run()):
-            record.require_new(self.path)
+            kept = ", or overwrite=True or resume=True" if self._holds_a_run() else ""
+            record.require_new(self.path, f"another folder{kept}")
         return None
 
     def open(

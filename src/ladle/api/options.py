@@ -1,57 +1,98 @@
-"""From command-line options to a `Task`: a named data set or table with a built-in model, or `file.py:task`."""
+"""`TaskOptions`: the options that say what is trained, and the `Task` that they make."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.backend import backend_named
 from ladle.api.task import Task
-from ladle.core.errors import ArgumentError, must, nearest
+from ladle.api.task_file import is_task_file, task_from
+from ladle.core.errors import ArgumentError, must
+
+IN_FILE = ("target", "kind", "drop", "valid", "model", "optimizer", "stream")
+"""What the task of a file says itself."""
 
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What names a task on the command line; kept in `run.json` so that a run can be resumed from its folder alone.
+    """What names a task on the command line: the verbs inherit it, and `--help` shows its sentences.
 
-    - `data`: a data set's name, a file, or `file.py:task`.
+    Kept in `run.json`, so that a run can be resumed from its folder alone. A new option is a field here and a field of
+    `Task` of the same name: it goes there by itself.
     """
 
     data: str
+    """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task."""
     target: str | None = None
+    """Target column of a table (or key of an .npz file)."""
     kind: Literal["classification", "regression"] | None = None
+    """What the target is, where the guess is wrong."""
     drop: tuple[str, ...] = ()
+    """Columns of a table to leave out."""
     valid: float = 0.2
+    """Share of the rows kept for validation."""
     model: Literal["linear", "mlp", "convnet"] = "mlp"
+    """Built-in model."""
     optimizer: str = "adam"
-    lr: float | None = None
+    """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars, lamb_paper, lars_paper or muon."""
+    lr: float | str = "auto"
+    """auto, or the learning rate."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
+    """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False
+    """Read the rows of a table as they are needed, not all at once: numbers only, as they are."""
 
     def task(self) -> Task:
         """Load the data and put the task together. Raises `ArgumentError` (or `DataError`)."""
-        if self.data.partition(":")[0].endswith(".py"):
-            return _changed(_from_file(self.data), self)
+        if is_task_file(self.data):
+            asked = {name: value for name, value in self._of_task().items() if name not in IN_FILE}
+            return task_from(self.data).with_(**asked)
         from ladle.data import load
 
         backend = backend_named()
         backend.optimizer(self.optimizer)  # An unknown name is refused before data is read.
-        data = (
-            _streamed(self)
-            if self.stream
-            else load(self.data, target=self.target, kind=self.kind, drop=self.drop, valid=self.valid)
-        )
+        read = {"target": self.target, "kind": self.kind, "drop": self.drop, "valid": self.valid}
+        data = _streamed(self) if self.stream else load(self.data, **read)
         shapes = {"input_shape": data.input_shape, "outputs": data.outputs, "cardinalities": data.cardinalities}
-        model = backend.model(self.model, **shapes)
-        return Task(model, None, data, optimizer=self.optimizer, lr=self.lr or "auto", order=self.order or "permuted")
+        return Task(backend.model(self.model, **shapes), None, data, **self._of_task())
+
+    def _of_task(self) -> dict[str, Any]:
+        """The options that are fields of `Task` too and were asked for: what is usual is usual there as well."""
+        shared = {one.name for one in fields(Task)} - {"data", "model"}
+        given = {one.name: getattr(self, one.name) for one in fields(TaskOptions) if one.name in shared}
+        return {name: value for name, value in given.items() if value != getattr(TaskOptions, name)}
+
+    def path(self) -> Path | None:
+        """The file or folder that the data is read from; None for a known name, a URL or a pattern."""
+        from ladle.data.names import known_name
+
+        file = self.data.partition(":")[0] if is_task_file(self.data) else self.data
+        return None if "://" in file or "*" in file or known_name(file) is not None else Path(file)
+
+    def located(self) -> TaskOptions:
+        """The same with the whole path of its data, which is found from any folder. Names and URLs stay as they are."""
+        from ladle.data.names import known_name
+
+        if "://" in self.data or known_name(self.data) is not None:
+            return self
+        return replace(self, data=os.path.abspath(self.data))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TaskOptions:
-        return cls(**{**value, "drop": tuple(value.get("drop", ()))})
+        """As `run.json` has it; an older one may lack some, or have the usual rate as null."""
+        known = of_fields(cls, value)
+        lr = known.get("lr")
+        return cls(**{**known, "drop": tuple(known.get("drop", ())), "lr": "auto" if lr is None else lr})
+
+
+def of_fields(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `value`, read from a record of any version, that `kind` has fields for."""
+    names = {one.name for one in fields(kind)}
+    return {name: item for name, item in value.items() if name in names}
 
 
 def _streamed(options: TaskOptions) -> Any:
@@ -61,73 +102,9 @@ def _streamed(options: TaskOptions) -> Any:
 
     if options.target is None:
         why = "no row is looked at before it is needed"
-        raise ArgumentError(must("target", "be given with --stream", None, why, "--target COLUMN"))
+        raise ArgumentError(must("target", "be given with stream", None, why, "target=COLUMN"))
     if options.drop:
         why = "columns are read as they are stored"
-        raise ArgumentError(must("drop", "be left out with --stream", options.drop, why, "a file without them"))
+        raise ArgumentError(must("drop", "be left out with stream", options.drop, why, "a file without them"))
     source = open_source(options.data, y=options.target)
     return streamed(source, valid=options.valid, name=Path(options.data).name)
-
-
-def _changed(task: Task, options: TaskOptions) -> Task:
-    """A user's task with what was asked for on the command line."""
-    asked = {"lr": options.lr, "order": options.order}
-    return task.with_(**{name: value for name, value in asked.items() if value is not None})
-
-
-def _from_file(text: str) -> Task:
-    """The `Task` that `file.py:name` names: a value, or a function without arguments that makes it."""
-    file, _, name = text.partition(":")
-    path, name = Path(file), name or "task"
-    if not path.is_file():
-        raise ArgumentError(must("data", "be an existing file", file, "there is none of that name", "file.py:task"))
-    spec = importlib.util.spec_from_file_location(_module_name(path), path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent.resolve()))  # its own imports work as if it were run
-    try:
-        spec.loader.exec_module(module)
-        found = getattr(module, name, None)
-        task = found() if callable(found) and not isinstance(found, Task) else found
-    except ArgumentError:
-        raise
-    except Exception as error:
-        # The user's file may fail in any way; where it did is what helps.
-        line = _line_in(error, path)
-        raise ArgumentError(
-            must(text, "run", f"{type(error).__name__}: {error}", f"it was raised {line}", "mending the file")
-        ) from error
-    finally:
-        sys.path.pop(0)
-    if found is None:
-        known = [key for key, value in vars(module).items() if isinstance(value, Task)]
-        remedy = nearest(name, known) if known else f"{name} = ladle.Task(...) in it"
-        raise ArgumentError(must(text, "name a task", name, f"{path.name} has none of that name", remedy))
-    if not isinstance(task, Task):
-        raise ArgumentError(
-            must(
-                text,
-                "be a ladle.Task",
-                type(task).__name__,
-                "nothing else says what to train",
-                "task = ladle.Task(...)",
-            )
-        )
-    return task
-
-
-def _module_name(path: Path) -> str:
-    """The file's own name, unless a module of that name is loaded already: a task in random.py takes no one's place."""
-    loaded = sys.modules.get(path.stem)
-    same = getattr(loaded, "__file__", None) == str(path)
-    return path.stem if loaded is None or same else f"task_in_{path.stem}"
-
-
-def _line_in(error: BaseException, path: Path) -> str:
-    trace, number = error.__traceback__, None
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).name == path.name:
-            number = trace.tb_lineno
-        trace = trace.tb_next
-    return f"in {path.name}, line {number}" if number else f"while {path.name} was loaded"

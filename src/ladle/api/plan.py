@@ -125,7 +125,7 @@ def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None 
     top, _ = largest_fitting(limit, bytes_of, most=min(1 << (rows - 1).bit_length(), LARGEST_MICRO))
     if micro_size is not None and micro_size > top and (needed := bytes_of(micro_size)) > limit:
         why = f"an update with it is predicted to need {needed:,} bytes of the {limit:,} allowed"
-        raise ArgumentError(must("micro-size", f"be at most {top}", micro_size, why, f"--micro-size {top}"))
+        raise ArgumentError(must("micro_size", f"be at most {top}", micro_size, why, f"micro_size={top}"))
     return top
 
 
@@ -136,7 +136,7 @@ def _meter(assembly: Assembly, given: Meter | None, minimize: str, country: str 
     meter = given or best_meter(country, accelerator=not assembly.backend.on_host())
     if minimize in ("energy", "cost") and not meter.measures:
         why = getattr(meter, "why", "") or "energy would be modelled, and a size chosen by a model is a guess"
-        remedy = "--minimize time"
+        remedy = "minimize='time'"
         raise ArgumentError(must("energy", "be measured to be minimised", "no measurement", why, remedy))
     return meter
 
@@ -159,6 +159,6 @@ def bytes_from(text: int | str) -> int:
         return text
     match = _SIZE.match(str(text))
     if match is None or float(match[1]) <= 0:
-        raise ArgumentError(must("memory", "be a size", text, "it is read as a number with a unit", "--memory 2GB"))
+        raise ArgumentError(must("memory", "be a size", text, "it is read as a number with a unit", "memory='2GB'"))
     thousand = 1024 if match[3] else 1000
     return int(float(match[1]) * thousand ** " kmgt".index(match[2].lower() or " "))

@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 
 from ladle.api.assembly import REFERENCE_SIZE, Assembly, assemble
 from ladle.api.fit import fit
+from ladle.api.fitting import fitted, fitting
+from ladle.api.inference import inferred
 from ladle.api.run import Run
 from ladle.api.task import Task
 from ladle.api.until import require_measured
@@ -25,10 +27,13 @@ from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.protocols import Meter
 from ladle.core.spec import require_count
 from ladle.energy.meter import best_meter
-from ladle.monitor.console import Console
+from ladle.monitor.console import Console, console
 from ladle.planner.bandit import Bandit, Pick, Trial
 
 TRIAL_FILE = "trial.json"
+
+SIZES = "16..512"
+"""Tried where none are given, as far as the rows go."""
 
 CostName = Literal["seconds", "cpu_seconds", "joules"]
 
@@ -94,7 +99,7 @@ def recur(
     out: str | os.PathLike[str],
     *,
     until: str | Until,
-    sizes: str | Sequence[int] = "16..512",
+    sizes: str | Sequence[int] | None = None,
     cost: CostName = "seconds",
     default: int | None = None,
     rounds: int = 2,
@@ -111,7 +116,8 @@ def recur(
     - `out`: the folder that is the memory: one run folder a job. Nothing else is remembered anywhere.
     - `until`: a target and a bound, such as "valid_accuracy >= 0.95, 100 epochs". A job that does not reach the target
       is a miss; also one that costs `beta` times what the cheapest size usually does, at which it is stopped.
-    - `sizes`: "16..512" for the powers of two between, or numbers. `default`: tried first; the nearest to 64 if None.
+    - `sizes`: "16..512" for the powers of two between, or numbers; where left out these,
+      as far as the rows go. `default`: tried first; the nearest to 64 if None.
     - The rate is the task's at batches of 64, moved to the size by the optimiser's rule.
     - `cost`: "seconds" or "cpu_seconds" of training, or "joules" of the job, which need a counter. Compilation is in
       none of them.
@@ -124,19 +130,24 @@ def recur(
     """
     until, name = _with_target(until), _cost(cost)
     assembly = task if isinstance(task, Assembly) else assemble(task)
-    bandit = _bandit(sizes_from(sizes), default, rounds, beta, window, seed, assembly.rows)
+    tried = fitting(sizes_from(SIZES), assembly.rows, fewest=2) if sizes is None else sizes_from(sizes)
+    bandit = _bandit(tried, default, rounds, beta, window, seed, assembly.rows)
     folder, target, told = Path(out), _target(until, assembly), _told(assembly)
     jobs = remembered(folder, target, told)
     meter = meter or best_meter(country, accelerator=not assembly.backend.on_host())
     if cost == "joules" and not meter.measures:
         why = getattr(meter, "why", "") or "a model of energy is no measurement"
-        raise ArgumentError(must("cost", "be one that is measured here", cost, why, "--cost seconds"))
+        raise ArgumentError(must("cost", "be one that is measured here", cost, why, "cost='seconds'"))
     trials = [trial for job in jobs if (trial := job.trial(name)) is not None]
     pick = bandit.pick(trials)
     limit = _seconds(bandit.limit(trials), jobs, name)
     if meter.measures:
         _compile(assembly, pick.size)
     at, number = _claim(folder)
+    monitor = console(until.stop(assembly.rows), quiet=not show) if isinstance(show, bool) else show
+    said = fitted("sizes", tried, sizes_from(SIZES), assembly.rows) if sizes is None else []
+    for line in (*inferred(assembly.task.data), *said):
+        monitor.message(line)
     bounded = until if limit is None else replace(until, seconds=min(until.seconds or math.inf, limit))
     meter.start()
     try:
@@ -150,7 +161,7 @@ def recur(
                 seed=seed + number - 1,
                 out=at,
                 checkpoints=False,
-                show=show,
+                show=monitor,
                 facts={"reason": pick.reason, **(facts or {})},
             )
     finally:
@@ -173,18 +184,18 @@ def remembered(folder: Path, target: str | None = None, task: Mapping[str, Any] 
     for at, job in jobs.items():
         if target is not None and job.target != target:
             why = f"{at} was trained to {job.target}, and what that cost says nothing about this"
-            raise ArgumentError(must("until", "hold the target of the folder's jobs", target, why, "another --out"))
+            raise ArgumentError(must("until", "hold the target of the folder's jobs", target, why, "another folder"))
         for name, now in (task or {}).items():
             if (was := (job.task or {}).get(name, now)) != now:
                 why = f"{at} was trained with {was!r}, and what that cost says nothing about this"
-                raise ArgumentError(must(name, "be that of the folder's jobs", now, why, "another --out"))
+                raise ArgumentError(must(name, "be that of the folder's jobs", now, why, "another folder"))
     return tuple(jobs.values())
 
 
 def _read(path: Path) -> Job:
     value = record.read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("costs"), dict) or not {"size", "reached"} <= {*value}:
-        why, remedy = "`ladle recur` did not write it", "another --out"
+        why, remedy = "`ladle recur` did not write it", "another folder"
         raise ArgumentError(must("out", "hold jobs of `ladle recur`", str(path), why, remedy))
     facts: dict[str, Any] = {name: value.get(name) for name in Job.__dataclass_fields__}
     return Job(**facts)
@@ -202,11 +213,11 @@ def sizes_from(text: str | Sequence[int]) -> tuple[int, ...]:
         low, high = int(match[1]), int(match[2])
         found = [1 << power for power in range(high.bit_length()) if low <= 1 << power <= high]
     else:
-        parts = [part.strip() for part in text.split(",") if part.strip()]
+        parts = re.split(r"[\s,]+", text.strip(" ,"))
         found = [int(part) for part in parts if part.isdigit()] if all(part.isdigit() for part in parts) else []
     if not found or min(found) < 1:
         why = "it is read as a range of powers of two, or as numbers"
-        raise ArgumentError(must("sizes", "name batch sizes", text, why, "16..512 or 16,32,64"))
+        raise ArgumentError(must("sizes", "name batch sizes", text, why, "sizes='16..512' or sizes=[16, 32, 64]"))
     return tuple(sorted(set(found)))
 
 
@@ -234,7 +245,7 @@ def _told(assembly: Assembly) -> dict[str, Any]:
 def _cost(cost: str) -> CostName:
     if cost not in get_args(CostName):
         known = ", ".join(get_args(CostName))
-        raise ArgumentError(must("cost", f"be one of {known}", cost, "nothing else is measured", "--cost seconds"))
+        raise ArgumentError(must("cost", f"be one of {known}", cost, "nothing else is measured", "cost='seconds'"))
     return cost  # type: ignore[return-value]
 
 
@@ -244,7 +255,7 @@ def _bandit(
     for size in sizes:
         if require_count("sizes", size) > rows:
             be, why = f"be at most the {rows:,} training examples", "a batch never crosses an epoch"
-            raise ArgumentError(must("sizes", be, size, why, f"--sizes 1..{rows}"))
+            raise ArgumentError(must("sizes", be, size, why, f"sizes='1..{rows}'"))
     near = min(sizes, key=lambda size: abs(math.log(size / REFERENCE_SIZE)), default=REFERENCE_SIZE)
     return Bandit(sizes, near if default is None else default, rounds=rounds, beta=beta, window=window, seed=seed)
 
@@ -288,7 +299,9 @@ def _claim(folder: Path) -> tuple[Path, int]:
             return folder / f"{number:03d}", number
     except OSError as error:
         why = error.strerror or str(error)
-        raise ArgumentError(must("out", "be a folder that can be written", str(folder), why, "another --out")) from None
+        raise ArgumentError(
+            must("out", "be a folder that can be written", str(folder), why, "another folder")
+        ) from None
 
 
 def _job(run: Run, used: Consumption, pick: Pick, target: str, limit: float | None, told: Mapping[str, Any]) -> Job:

@@ -164,7 +164,7 @@ def test_jobs_of_another_task_are_another_folder(plane: Assembly, tmp_path: Path
         ({"sizes": "8,x"}, "sizes must name batch sizes"),
         ({"sizes": "9..15"}, "sizes must name batch sizes"),
         ({"sizes": "0"}, "sizes must name batch sizes"),
-        ({"sizes": "8..4096"}, "sizes must be at most the 40 training examples; got 64; .* try --sizes 1..40"),
+        ({"sizes": "8..4096"}, "sizes must be at most the 40 training examples; got 64; .* try sizes='1..40'"),
         ({"sizes": ()}, "sizes must be different and ascending"),
         ({"sizes": (0, 4)}, "sizes must be at least 1"),
         ({"seed": -1}, "seed must be a whole number from 0"),

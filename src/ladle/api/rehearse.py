@@ -208,10 +208,10 @@ def _line(setting: Setting, plan: Plan | None) -> tuple[Speed, str]:
     for name, value in zip(names, given, strict=True):
         if value is not None and not 0 <= value < math.inf:
             why = "an update takes some time"
-            raise ArgumentError(must(name, "be at least 0", value, why, f"--{name.replace('_', '-')} 1e-3"))
+            raise ArgumentError(must(name, "be at least 0", value, why, f"{name}=1e-3"))
     found = [plan.number(name) if plan else None for name in names]
     if plan and None in found and None in given:
-        why, remedy = "it measured only one size", "--fixed-seconds and --per-example-seconds"
+        why, remedy = "it measured only one size", "fixed_seconds=1e-3 and per_example_seconds=5e-6"
         raise ArgumentError(must("plan", "hold a measured hardware line", str(setting.plan), why, remedy))
     assumed = (FIXED_SECONDS, PER_EXAMPLE_SECONDS)
     values = [
@@ -220,7 +220,7 @@ def _line(setting: Setting, plan: Plan | None) -> tuple[Speed, str]:
     ]
     if sum(values) <= 0:
         why = "an update takes some time"
-        raise ArgumentError(must("the hardware line", "be above 0", tuple(values), why, "--fixed-seconds 1e-3"))
+        raise ArgumentError(must("the hardware line", "be above 0", tuple(values), why, "fixed_seconds=1e-3"))
     whence = "given" if None not in given else f"measured: {setting.plan}" if plan else "assumed"
     return Speed(values[0], values[1]), whence
 
@@ -239,7 +239,7 @@ def _failure(row: Candidate, scene: Scene) -> str:
     if run is None or (math.isfinite(row.seconds) and run.status != "diverged"):
         return ""
     if run.status == "diverged":
-        return f"{row.name}: {run.why}; try a smaller --lr"
+        return f"{row.name}: {run.why}; try a smaller lr"
     level = target_text(target) if target else ""
     return f"{row.name}: target not reached: {level}; the loss is {run.loss:.4g} after {run.why}; try more steps"
 

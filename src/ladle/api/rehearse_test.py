@@ -161,7 +161,7 @@ def test_a_rate_too_high_is_said_to_diverge():
     outcome = rehearse_texts(["constant"], set_up(Setting(size=8, noise_scale=50, dimension=30)), lr=5.0)
     (said,) = outcome.failed
     assert said.startswith("constant: diverged: expected loss without bound after")
-    assert said.endswith("at rate 5, size 8; rates of 2 and more have no bound there; try a smaller --lr")
+    assert said.endswith("at rate 5, size 8; rates of 2 and more have no bound there; try a smaller lr")
     assert "diverges" in str(outcome)
 
 
@@ -175,13 +175,13 @@ def test_an_unresolved_noise_scale_of_a_plan_is_not_used(folder: Path):
     [
         (["grow 64 by 2"], "schedule must say how the batch size goes; got 'grow 64 by 2'"),
         (["constant", "--lr", "0"], "lr must be a positive number"),
-        (["constant", "--noise-scale", "-3"], "noise_scale must be positive; got -3.0"),
+        (["constant", "--noise-scale", "-3"], "noise-scale must be positive; got -3.0"),
         (["constant", "--dimension", "0"], "the spectrum must have a dimension"),
         (["constant", "--momentum", "1"], "momentum must lie in [0, 1)"),
         (["constant", "--until", "loss <= 1e-12, 100 steps"], "target must be within reach; got 'loss <= 1e-12'"),
         (["constant", "--until", "valid_accuracy >= 0.9"], "until must hold bounds, and a target on loss or none"),
         (["constant", "--until", "soon"], "until must be a bound, a target or a patience; got 'soon'"),
-        (["constant", "--fixed-seconds", "-1"], "fixed_seconds must be at least 0"),
+        (["constant", "--fixed-seconds", "-1"], "fixed-seconds must be at least 0"),
         (["constant", "--fixed-seconds", "0", "--per-example-seconds", "0"], "the hardware line must be above 0"),
         (
             ["constant", "--plan", "nowhere"],
@@ -190,7 +190,7 @@ def test_an_unresolved_noise_scale_of_a_plan_is_not_used(folder: Path):
         (["constant", "--plan", "."], "plan must be a plan.json or its folder; got '.'; because plan.json is missing"),
         (["constant", "--micro-steps", "8", "--seed", "-1"], "seed must be a whole number from 0 to 2**64 - 1; got -1"),
         (["constant", "--until", "loss <= 1.5"], "target must be below the first loss of 1; got 'loss <= 1.5'"),
-        (["constant", "--micro-steps", "1"], "micro_steps must be 0 (exact) or at least 2"),
+        (["constant", "--micro-steps", "1"], "micro-steps must be 0 (exact) or at least 2"),
         (["constant", "--window", "0"], "window must be at least 1"),
         (["constant", "--size", "-8"], "size must be at least 1"),
         (["constant", "--siez", "8"], "option must be one of ladle rehearse"),

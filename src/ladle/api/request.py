@@ -12,10 +12,11 @@ from ladle.api.assembly import assemble
 from ladle.api.backend import backend_of
 from ladle.api.fit import sit
 from ladle.api.folder import RunFolder
-from ladle.api.options import TaskOptions
+from ladle.api.inference import inferred
+from ladle.api.options import TaskOptions, of_fields
 from ladle.api.run import Run
 from ladle.api.schedule import of_one_size
-from ladle.api.setup import Terms, set_up
+from ladle.api.setup import Restore, Terms, set_up
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.backend import Rate
@@ -46,6 +47,7 @@ class Request:
     seed: int = 0
     noise: bool = False
     rule: Rule | None = None
+    restore: Restore | None = None
 
     @classmethod
     def of_folder(cls, folder: Path) -> Request:
@@ -54,7 +56,8 @@ class Request:
         if REQUEST not in facts:
             why = "its task is not written there"
             raise ArgumentError(must("resume", "be the folder of a `ladle train` run", str(folder), why, "another one"))
-        return cls(**{**facts[REQUEST], "task": TaskOptions.from_json(facts[REQUEST]["task"])})
+        asked = of_fields(cls, facts[REQUEST])
+        return cls(**{**asked, "task": TaskOptions.from_json(asked["task"])})
 
     def changed(
         self,
@@ -63,6 +66,7 @@ class Request:
         schedule: str | None,
         until: str | None,
         rule: Rule | None = None,
+        restore: Restore | None = None,
     ) -> Request:
         """The request for a later sitting; None leaves a word as it was.
 
@@ -76,12 +80,13 @@ class Request:
             schedule=new.schedule if schedule is None else schedule,
             until=new.until if until is None else until,
             rule=new.rule if rule is None else rule,
+            restore=new.restore if restore is None else restore,
         )
 
 
-def begin(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
-    """Train in a new folder."""
-    return _sit(request, RunFolder(folder), show=show, every_seconds=every_seconds)
+def begin(request: Request, folder: Path, *, show: bool, every_seconds: float, overwrite: bool = False) -> Run:
+    """Train in a new folder, or with `overwrite` in that of an earlier run."""
+    return _sit(request, RunFolder(folder, overwrite=overwrite), show=show, every_seconds=every_seconds)
 
 
 def resume(request: Request, folder: Path, *, show: bool, every_seconds: float) -> Run:
@@ -94,10 +99,11 @@ def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float
     task = request.task.task()
     assembly = assemble(task, rate=_rate(request, until, task), gauge=Gauge() if request.noise else None)
     setup = set_up(assembly, terms_of(request, until, before), before)
+    kept = replace(request, task=request.task.located())
     with closing(console(until.stop(assembly.rows), quiet=not show)) as screen:
-        for note in task.data.notes if before is None else ():
-            screen.message(note)
-        return sit(setup, place, sinks=(screen,), every_seconds=every_seconds, facts={REQUEST: asdict(request)})
+        for line in inferred(task.data) if before is None else ():
+            screen.message(line)
+        return sit(setup, place, sinks=(screen,), every_seconds=every_seconds, facts={REQUEST: asdict(kept)})
 
 
 def terms_of(request: Request, until: Until, before: Mapping[str, Any] | None) -> Terms:
@@ -110,9 +116,10 @@ def terms_of(request: Request, until: Until, before: Mapping[str, Any] | None) -
         policy=request.schedule,
         rule=request.rule,
         memory=request.memory,
-        lr=None if before is not None else request.task.lr,
+        lr=None if before is not None or request.task.lr == "auto" else float(request.task.lr),
         seed=request.seed,
         window=before["window"] if before is not None else None,
+        restore=request.restore,
         onward=before is not None,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_size
+from ladle.api.assembly import LARGEST_MICRO, Assembly
 from ladle.core import record
 from ladle.core.decision import Decision, Progress
 from ladle.core.errors import ArgumentError, must, nearest
@@ -50,21 +50,21 @@ def scheduled(
     Raises `ArgumentError` for text that is no policy, and for a size or rule that it would not use.
     """
     if size is not None and not of_one_size(text):
-        raise ArgumentError(must("size", "be left out with a schedule", size, "the schedule sets it", repr(text)))
+        raise ArgumentError(must("size", "be left out with a schedule", size, "the schedule sets it", "size=None"))
     if size is None and of_one_size(text):
         why = "a schedule of one size does not say which"
-        raise ArgumentError(must("size", "be given with this schedule", None, why, "--size 64"))
+        raise ArgumentError(must("size", "be given with this schedule", None, why, f"size={min(64, assembly.rows)}"))
     cores = record.hardware()["cores"] if assembly.backend.on_host() else None
     limits = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows}
     read = partial(policy_from_text, text, **limits, cores=cores)
     first = rate_size(read(lr=1.0))
-    resolve_size(first, assembly.rows)
+    _require_room(first, assembly.rows)
     lr, hyper = base(first)
     coupling = Coupling(rule or assembly.rule, first, hyper, optimizer=assembly.task.optimizer_name)
     policy = read(coupling=coupling, lr=lr)
     if rule not in (None, "none") and traits_of(policy).coupling is not coupling:
         why = "this schedule says itself what the rate does"
-        raise ArgumentError(must("rule", "be left out with it, or none", rule, why, "--rule none"))
+        raise ArgumentError(must("rule", "be left out with it, or none", rule, why, "rule='none'"))
     return policy
 
 
@@ -131,7 +131,7 @@ def _require_room(largest: int, rows: int) -> None:
     if largest > rows:
         why = "a batch never crosses an epoch, and the rate would follow a size that it does not have"
         be = f"go no further than the {rows:,} training examples"
-        raise ArgumentError(must("policy", be, largest, why, f"{rows} as its last size"))
+        raise ArgumentError(must("policy", be, largest, why, f"sizes up to {rows}"))
 
 
 def _require_measured(need: str, assembly: Assembly) -> None:
@@ -139,7 +139,7 @@ def _require_measured(need: str, assembly: Assembly) -> None:
     if not need.startswith("valid_"):
         return
     if assembly.valid is None:
-        why, remedy = "no rows are kept for validation", "a metric that begins with train_, or --valid 0.2"
+        why, remedy = "no rows are kept for validation", "a metric that begins with train_, or valid=0.2"
         raise ArgumentError(must("metric", "be measured", need, why, remedy))
     known = ["valid_loss", *(f"valid_{name}" for name in assembly.objective.metrics)]
     if need not in known:

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble
 from ladle.api.fit import fit
+from ladle.api.inference import inferred
 from ladle.api.options import TaskOptions
+from ladle.api.result_folder import claim
 from ladle.api.run import Run
 from ladle.api.search_result import Search, to_json, unfinished
-from ladle.api.search_space import require_way, space_of
+from ladle.api.search_space import adapted, require_way, space_of
 from ladle.api.search_trials import Runner, Work
 from ladle.api.task import Task
 from ladle.core import record
@@ -31,9 +33,9 @@ SEARCH_FILE = "search.json"
 def search(
     task: Task | Assembly,
     *,
-    sizes: Sequence[int | str] = (16, 32, 64, 128),
+    sizes: Sequence[int | str] | None = None,
     lrs: Sequence[float] | None = None,
-    folds: int = 5,
+    folds: int | None = None,
     seeds: int = 1,
     until: str | Until = "20 epochs",
     method: Literal["grid", "halving", "model"] = "grid",
@@ -45,15 +47,16 @@ def search(
     refit: bool = False,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     show: Console | bool = False,
     options: TaskOptions | None = None,
 ) -> Search:
     """Cross-validate batch sizes and learning rates on the training part of the task's data.
 
     - `sizes`, `lrs`: the grid. A rate is used as it is at every size: no rule moves it. Where left out, 0.3, 1 and 3
-      times the task's rate, or the optimiser's usual one.
-    - `folds`: each is left out once, trained without, and judged on; stratified where there are classes. `seeds`: runs
-      of each with other initial parameters and orders.
+      times the task's rate, or the optimiser's usual one; and 16, 32, 64 and 128, as far as the rows of a fold go.
+    - `folds`: each is left out once, trained without, and judged on; stratified where there are classes. Where left
+      out 5, or as many as each can have two classes. `seeds`: runs of each with other initial parameters and orders.
     - `until`: the budget of every trial, in epochs (of the rows that a fold trains on), examples or steps.
     - `method`: "grid" tries all; "halving" all for a short time and ever fewer for longer, three at least to the end;
       "model" lets Optuna propose `trials` candidates between the smallest and largest of `sizes` and of `lrs`, hopeless
@@ -66,7 +69,8 @@ def search(
       on accelerators), "processes", "submitit", "ray", each perhaps with a number ("processes:4"), or an executor.
     - `micro_size`: the one compiled size; chosen where left out.
     - `refit`: train the choice on the whole training part; the validation part, which no fold holds, then judges it.
-    - `seed`: of the folds and of proposals. `out`: the folder for `search.json`.
+    - `seed`: of the folds and of proposals. `out`: the folder for `search.json`; `overwrite`: remove
+      the search that is there first.
     - `options`: how another process makes the task anew, where the task itself does not travel.
 
     A trial that cannot end, for its process died, counts as diverged, and `Row.failed` says why. Where the search
@@ -87,11 +91,13 @@ def search(
     )
     folder = Path(out) if out is not None else None
     if folder is not None:  # Before the work: workers may write there too.
-        record.make_folder(folder, "another --out")
+        claim(folder, SEARCH_FILE, overwrite)
     proposed = {"trials": trials or PROPOSED} if method == "model" else {}
     runner = Runner(options or assembly.task, space, micro_size, assembly)
     with Work(runner, workers, folder) as work, _kept(work, folder):
         monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+        for line in (*inferred(assembly.task.data), *adapted(space, sizes, folds)):
+            monitor.message(line)
         monitor.message(f"{method}: {space.describe(*proposed.values())}")
         began = time.perf_counter()
         rows = METHODS[method](space, work, **proposed)

@@ -50,8 +50,8 @@ def test_words_become_a_space(assembly):
         ({"lrs": []}, "lrs must name a rate"),
         ({"lrs": 0.1}, r"lrs must be a list; got 0.1; because all of them are tried; try lrs=\[0.1\]"),
         ({"sizes": [33]}, "sizes must be at most the 32 rows that a fold trains on; got 33"),
-        ({"sizes": [49]}, "size must be at most the 48 training examples"),
-        ({"sizes": [0]}, "size must be at least 1"),
+        ({"sizes": [49]}, "sizes must be at most the 48 training examples"),
+        ({"sizes": [0]}, "sizes must be at least 1"),
         ({"sizes": []}, "sizes must name a size"),
         ({"sizes": 16}, r"sizes must be a list; got 16; because all of them are tried; try sizes=\[16\]"),
         ({"sizes": "16,32"}, "sizes must be a list; got '16,32'"),
@@ -61,7 +61,7 @@ def test_words_become_a_space(assembly):
         ({"seed": -1}, "seed must be a whole number from 0 to .*; got -1"),
         ({"until": "10 s"}, "until must be epochs, examples or steps"),
         ({"until": "3 epochs, patience 2"}, "until must be epochs, examples or steps"),
-        ({"trials": 9}, "trials must be at least 2, with --method model"),
+        ({"trials": 9}, "trials must be at least 2, with method='model'"),
         ({"method": "magic"}, "method must be a known word"),
         ({"prefer": "money"}, "prefer must be a known word"),
         ({"workers": "elves"}, "workers must be a known name"),
@@ -77,7 +77,9 @@ def test_what_cannot_be_searched_is_one_line(assembly, change, message):
 
 def test_a_refit_that_nothing_could_judge_is_refused():
     bare = assemble(TASK.with_(data=arrays(DATA.train["x"], DATA.train["y"], valid=0)))
-    with pytest.raises(ArgumentError, match="refit must have validation rows; .* try --valid 0.2, or no --refit"):
+    with pytest.raises(
+        ArgumentError, match="refit must have validation rows; .* try valid=0.2 for the data, or refit=False"
+    ):
         asked(bare, refit=True)
 
 

@@ -139,7 +139,7 @@ def test_workers_may_write_into_the_folder_too(assembly, tmp_path):
     got = search(assembly, **ONE, workers=Writing(tmp_path / "out"), out=tmp_path / "out")
     said = json.loads((tmp_path / "out" / "search.json").read_text())
     assert (said["status"], len(said["candidates"])) == ("finished", 2)
-    with pytest.raises(ArgumentError, match="out must be a new folder; .* try another --out$"):
+    with pytest.raises(ArgumentError, match="out must be a new folder; .* try another folder, or overwrite=True$"):
         search(assembly, **ONE, out=got.folder)
 
 
@@ -187,7 +187,7 @@ def test_the_command_line_writes_and_prints(tmp_path, capsys):
     assert said["refit"]["final"]["examples"] == 2 * 38
     assert json.loads((tmp_path / "out" / "search.json").read_text())["chosen"] == said["chosen"]
     assert run([*words, "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.endswith("try another --out\n")
+    assert capsys.readouterr().err.endswith("try another folder, or --overwrite\n")
 
 
 def test_threads_are(assembly):

@@ -164,7 +164,7 @@ def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping
         return scheduled(assembly, terms.policy, base, size=size, micro_size=most, rule=terms.rule)
     if terms.rule is not None:
         why = "it says how the rate follows a size that changes"
-        raise ArgumentError(must("rule", "come with a schedule", terms.rule, why, '--schedule "0:64 10ep:128"'))
+        raise ArgumentError(must("rule", "come with a schedule", terms.rule, why, "policy='0:64 10ep:128'"))
     if terms.policy is not None:
         for name, given in (("size", terms.size), ("micro_size", terms.micro_size)):
             if given is not None:
@@ -234,4 +234,7 @@ def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> N
     ):
         if was != found:
             why = "another run would follow from the checkpoint, and nothing would say so"
-            raise ArgumentError(must(name, "be what the run began with", found, why, repr(was)))
+            remedy = (
+                f"{name}={was!r}" if name in ("order", "optimizer", "seed") else f"the {name} as it was, or a new run"
+            )
+            raise ArgumentError(must(name, "be what the run began with", found, why, remedy))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from ladle.cli.arguments import Data
-from ladle.cli.common import Common, print_json, rate_from
+from ladle.cli import lists
+from ladle.cli.arguments import Data, Rate
+from ladle.cli.common import Common, print_json
+from ladle.cli.folders import require_data
 from ladle.core import record
+from ladle.core.beside import folders_beside
 from ladle.core.errors import ArgumentError, must
 
 
-@dataclass
+@dataclass(frozen=True)
 class CriticalVerb(Common):
     """The critical batch size, measured: by branches of a run at several sizes, or by steps to a target."""
 
-    data: Data = field(kw_only=True)
+    data: Data
     """Folder of a `ladle train` run; with --steps-to a data set, file, or file.py:task."""
-    factors: str = "1,2,4,8,16"
-    """Branches: multiples of the run's batch size, ascending from 1."""
+    factors: str | None = None
+    """Branches: multiples of the run's batch size, ascending from 1, joined by commas or spaces. Where left out:
+    1,2,4,8,16, as far as there are rows."""
     examples: str = "1 epoch"
     """Branches: how far each one goes; a number, or "2 epochs"."""
     rule: Literal["linear", "square root"] | None = None
@@ -32,11 +36,12 @@ class CriticalVerb(Common):
     """Branches: the loss by which a size may be worse and still count as harmless."""
     steps_to: str | None = None
     """Measure steps to this target instead: valid_loss=0.4, or valid_accuracy=0.95."""
-    sizes: str = "8,16,32,64,128,256"
-    """Steps to a target: batch sizes."""
+    sizes: str | None = None
+    """Steps to a target: batch sizes, joined by commas or spaces. Where left out: 8,16,32,64,128,256, as far as there
+    are rows."""
     until: str = "100 epochs"
     """Steps to a target: what a size may spend on each try."""
-    lr: str = "auto"
+    lr: Rate = "auto"
     """Steps to a target: auto, or the rate at 64 that each sweep of rates begins around."""
     base: float | None = None
     """Steps to a target: the size from which the 20 % definition scales; the smallest where left out."""
@@ -52,14 +57,15 @@ class CriticalVerb(Common):
 
     def _branches(self, folder: Path) -> Any:
         from ladle.api.critical_branches import SEEDS, measure
+        from ladle.api.request import Request
 
-        if not Path(self.data).is_dir():
-            why, remedy = "branches begin at its newest checkpoint", "--steps-to valid_loss=0.4 for a data set"
-            raise ArgumentError(must("DATA", "be a run folder", self.data, why, remedy))
-        self._require_untouched([one.name for one in fields(Common) if one.name not in ("out", "json")])
+        self._require_run()
+        self._require_untouched([one.name for one in fields(Common) if one.name not in ("data", "out", "json")])
         self._require_untouched(["sizes", "until", "lr", "base"])
-        how = {"factors": _counts("factors", self.factors), "rule": self.rule, "micro_size": self.micro_size}
+        factors = None if self.factors is None else lists.counts("factors", self.factors)
+        how = {"factors": factors, "rule": self.rule, "micro_size": self.micro_size}
         how |= {"seeds": SEEDS if self.seeds is None else self.seeds, "margin": self.margin}
+        require_data(Request.of_folder(Path(self.data)).task, Path(self.data))
         return measure(self.data, examples=self.examples, out=folder, show=not self.json, **how)
 
     def _steps(self, folder: Path) -> Any:
@@ -67,11 +73,18 @@ class CriticalVerb(Common):
 
         assert self.steps_to is not None
         self._require_untouched(["factors", "examples", "rule", "margin"])
-        rate = rate_from(self.lr, words=("auto",))
-        task = self.options(self.data, rate if isinstance(rate, float) else None).task()
+        task = self.options().task()
         how = {"seeds": 1 if self.seeds is None else self.seeds, "until": self.until, "micro_size": self.micro_size}
-        how |= {"sizes": _parts(self.sizes), "base": self.base}
+        how |= {"sizes": None if self.sizes is None else lists.sizes("sizes", self.sizes), "base": self.base}
         return measure_steps(task, self.steps_to, out=folder, show=not self.json, **how)
+
+    def _require_run(self) -> None:
+        """Refuse what is no folder: a data set wants a target, a slip of the pen the run that is meant."""
+        if Path(self.data).is_dir():
+            return
+        why, target = "branches begin at its newest checkpoint", "--steps-to valid_loss=0.4 for a data set"
+        near = folders_beside(Path(self.data), "", (record.RUN_FILE,)) if not Path(self.data).exists() else ""
+        raise ArgumentError(must("DATA", "be a run folder", self.data, why, f"{near}, or {target}" if near else target))
 
     def _require_untouched(self, names: list[str]) -> None:
         """Refuse options of the other way to measure: they would be left unused without a word."""
@@ -81,15 +94,3 @@ class CriticalVerb(Common):
                 why = "a run folder says itself what was trained" if self.steps_to is None else "it is for branches"
                 remedy = "--steps-to" if self.steps_to is None else "a run folder"
                 raise ArgumentError(must(option, "be left out here", getattr(self, one.name), why, remedy))
-
-
-def _counts(name: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in _parts(text)]
-    except ValueError:
-        why, remedy = "each multiplies the batch size", f"--{name} 1,2,4,8"
-        raise ArgumentError(must(name, "be whole numbers joined by commas", text, why, remedy)) from None
-
-
-def _parts(text: str) -> list[str]:
-    return text.replace(",", " ").split()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ladle.cli.common import print_json
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataVerb:
     """The data sets known by name, and where each comes from."""
 

@@ -11,7 +11,7 @@ from ladle.cli.common import print_json
 from ladle.core.errors import ArgumentError, must
 
 
-@dataclass
+@dataclass(frozen=True)
 class FeedCheckVerb:
     """Is the data sound, and are batches read fast enough? Reads and measures; trains nothing."""
 

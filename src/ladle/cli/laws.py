@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ladle.cli.common import print_json
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LawsVerb:
     """Batch sizes for a language model by every published law, side by side: a spread, not a plan. Computes only."""
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Literal
 
-from ladle.cli.arguments import Data
-from ladle.cli.common import Common, print_json, rate_from
+from ladle.api.inference import inferred
+from ladle.cli.arguments import Rate
+from ladle.cli.common import Common, print_json
 from ladle.core import record
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlanVerb(Common):
     """The batch size for this data, model and machine, with the evidence for every number. Trains nothing."""
 
-    data: Data = field(kw_only=True)
-    """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task."""
     memory: str | None = None
     """Memory limit over the one found on the machine, such as 2GB."""
     minimize: Literal["time", "examples", "energy", "cost"] = "time"
@@ -24,7 +23,7 @@ class PlanVerb(Common):
     """With --minimize cost: the part that is energy; the rest is time at the highest power measured."""
     country: str | None = None
     """ISO code of three letters, such as CHE: the carbon of its grid beside the joules."""
-    lr: str = "auto"
+    lr: Rate = "auto"
     """auto, or the rate at batches of 64 that the rule starts from."""
     rule: (
         Literal[
@@ -42,8 +41,7 @@ class PlanVerb(Common):
         from ladle import report
         from ladle.api.plan import plan
 
-        rate = rate_from(self.lr, words=("auto",))
-        options = self.options(self.data)
+        options = self.options()
         folder = self.out or record.free_folder("plan", self.data)
         record.require_new(folder)
         task = options.task()
@@ -51,7 +49,7 @@ class PlanVerb(Common):
             task,
             minimize=self.minimize,
             memory=self.memory,
-            lr=rate if isinstance(rate, float) else None,
+            lr=None if options.lr == "auto" else float(options.lr),
             rule=self.rule,
             check_lr=self.check_lr,
             seed=self.seed,
@@ -59,7 +57,7 @@ class PlanVerb(Common):
             energy_share=self.energy_share,
         )
         record.make_folder(folder)
-        record.write_json(folder / "plan.json", {**made.to_json(), "task": asdict(options)})
+        record.write_json(folder / "plan.json", {**made.to_json(), "task": asdict(options.located())})
         report.write_plan_figure(made, folder / "plan.png")
         if self.json:
             value = record.plain(made.to_json())
@@ -67,6 +65,6 @@ class PlanVerb(Common):
             noise = {key: value["noise"][key] for key in ("value", "low", "high", "verdict")}
             print_json({**{key: value[key] for key in keys}, "noise_scale": noise, "folder": str(folder)})
         else:
-            print("\n".join([f"data: {note}" for note in task.data.notes] + [made.explain()]))
+            print("\n".join([*inferred(task.data), made.explain()]))
             print(f"folder  {folder}\npicture {folder / 'plan.png'}")
         return 0

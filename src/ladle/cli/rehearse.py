@@ -12,7 +12,7 @@ from ladle.cli.common import print_json, rate_from
 from ladle.core import record
 
 
-@dataclass
+@dataclass(frozen=True)
 class RehearseVerb:
     """Play batch-size policies on an exact noisy quadratic, beside the constant sizes. Trains nothing; seconds."""
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from ladle.cli.arguments import Data
+from ladle.cli import lists
+from ladle.cli.arguments import Unused
 from ladle.cli.common import Common, print_json
 from ladle.core import record
-from ladle.core.errors import ArgumentError, must
 
 
-@dataclass
+@dataclass(frozen=True)
 class SearchVerb(Common):
     """Batch sizes and learning rates by cross-validation: every size, rate, fold and seed from one compiled program."""
 
-    data: Data = field(kw_only=True)
-    """Name (see `ladle data`), table, .npz/.npy file, or file.py:task."""
-    sizes: str = "16,32,64,128"
-    """Batch sizes, joined by commas; full for all rows that a fold trains on."""
+    sizes: str | None = None
+    """Batch sizes, joined by commas or spaces; full for all rows that a fold trains on. Where left out: 16,32,64,128,
+    as far as there are rows."""
+    lr: Unused = "auto"
     lrs: str = "auto"
-    """Learning rates, joined by commas, each used as it is at every size; auto: 0.3, 1 and 3 times the usual one."""
-    folds: int = 5
-    """Parts of the training rows, each left out once and judged on; classes are spread evenly over them."""
+    """Learning rates, joined by commas or spaces, each used as it is at every size; auto: 0.3, 1 and 3 times the usual
+    one."""
+    folds: int | None = None
+    """Parts of the training rows, each left out once and judged on; classes are spread evenly over them. Where left
+    out: 5, or as many as can each hold two classes."""
     seeds: int = 1
     """Runs of each fold, with other initial parameters and orders."""
     until: str = "20 epochs"
@@ -43,18 +45,20 @@ class SearchVerb(Common):
     """Train the choice on all training rows, and judge it on the validation rows, which no fold holds."""
     seed: int = 0
     """Seed of the folds, and of proposals."""
+    overwrite: bool = False
+    """Remove the search that is in --out first."""
 
     def run(self) -> int:
+        from ladle.api.result_folder import require_free
         from ladle.api.search import SEARCH_FILE, search
-        from ladle.api.search_result import to_json
 
-        options = self.options(self.data)
+        options = self.options()
         folder = self.out or record.free_folder("search", self.data)
-        record.require_new(folder, "another --out")
+        require_free(folder, SEARCH_FILE, self.overwrite)
         found = search(
             options.task(),
-            sizes=_listed(self.sizes),
-            lrs=None if self.lrs == "auto" else [_number(text) for text in _listed(self.lrs)],
+            sizes=None if self.sizes is None else lists.sizes("sizes", self.sizes),
+            lrs=None if self.lrs == "auto" else lists.rates("lrs", self.lrs),
             folds=self.folds,
             seeds=self.seeds,
             until=self.until,
@@ -68,29 +72,23 @@ class SearchVerb(Common):
             seed=self.seed,
             out=folder,
             show=not self.json,
-            options=options,
+            options=options.located(),
+            overwrite=self.overwrite,
         )
+        self._print(found)
+        return 0
+
+    def _print(self, found: Any) -> None:
+        from ladle.api.search_result import to_json
+
+        folder = found.folder
         if self.json:
             print_json({"folder": str(folder), **to_json(found)})
-            return 0
+            return
         print(found)
         chosen = found.chosen.candidate
         print(f"chosen  --size {chosen.size} --lr {chosen.lr:g}")
         if found.refit is not None:
             final = found.refit.final
             print(f"refit   {found.metric} {final.get(found.metric, float('nan')):.4f} on rows that no fold held")
-        print(f"folder  {folder} ({SEARCH_FILE})")
-        return 0
-
-
-def _listed(text: str) -> list[str]:
-    return [part for part in text.replace(" ", "").split(",") if part]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(
-            must("lrs", "be positive numbers", text, "a rate says how far to step", "--lrs 1e-3,1e-2")
-        ) from None
+        print(f"folder  {folder} (search.json)")

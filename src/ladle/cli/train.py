@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ladle.cli.arguments import OptionalData
-from ladle.cli.common import Common, print_json, rate_from
+from ladle.cli.arguments import OptionalData, Rate
+from ladle.cli.common import Common, print_json
+from ladle.cli.folders import require_data, require_folder
 from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 
-CHANGED = {"data", "resume", "size", "micro_size", "schedule", "rule", "until", "checkpoint_every", "quiet", "json"}
+CHANGED = {
+    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "checkpoint_every", "quiet", "json",
+}  # fmt: skip
 """Options that a later sitting has of its own."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Train(Common):
     """Train at a planned or given batch size; checkpoints, evaluation, record. Resumes exactly."""
 
-    data: OptionalData = None
-    """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task. Left out with --resume."""
+    data: OptionalData = ""
+    """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task. With --resume: where the data is now."""
     size: str | None = None
     """Examples per update: auto (planned; the default), full, or a number."""
     micro_size: int | None = None
@@ -34,7 +37,7 @@ class Train(Common):
         Literal["none", "linear", "square root", "sde", "half-life", "legw", "adamw timescale", "completed"] | None
     ) = None
     """How rate and constants follow the size of a schedule; the optimiser's usual rule where left out."""
-    lr: str = "auto"
+    lr: Rate = "auto"
     """auto, or the rate at the first batch size."""
     lr_schedule: str = "constant"
     """Rate over time: constant, cosine, linear, "x0.1 at 10 epochs, 20 epochs"; each with ", warmup 1 epoch"."""
@@ -42,32 +45,57 @@ class Train(Common):
     """Measure the gradient noise scale along the run: one update in 16 is cut into pieces for it."""
     memory: str | None = None
     """Memory limit, such as 2GB: for the plan, and for a micro-batch of any size or schedule."""
+    restore: Literal["best", "last"] | None = None
+    """Whose parameters the run ends with: best, those of the best evaluation, or last. Where left out: the best where
+    patience or a validation target ends the run."""
     seed: int = 0
     """Seed of initial parameters, data order and dropout."""
     resume: Path | None = None
     """Go on with the run in this folder; --size or --schedule (and --rule), --micro-size and --until may differ."""
+    overwrite: bool = False
+    """Remove the run that is in --out first."""
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints."""
     quiet: bool = False
     """No progress."""
 
     def run(self) -> int:
-        from ladle.api import request as resuming
+        from ladle.api import request as asked
 
         how: dict[str, Any] = {"show": not (self.json or self.quiet), "every_seconds": self.checkpoint_every}
-        if self.resume is None:
-            folder = self.out or record.free_folder("train", str(self.data))
-            return self._end(resuming.begin(self._request(), folder, **how))
-        if self.data is not None:
-            why, remedy = "the run's own data is used", f"ladle train --resume {self.resume}"
-            raise ArgumentError(must("DATA", "be left out with --resume", self.data, why, remedy))
+        if self.resume is not None:
+            return self._end(asked.resume(self._resumed(self.resume), self.resume, **how))
+        if not self.data:
+            raise ArgumentError(must("DATA", "be given", None, "there is nothing to train on", "ladle train digits"))
+        folder = self.out or record.free_folder("train", self.data)
+        return self._end(asked.begin(self._request(), folder, overwrite=self.overwrite, **how))
+
+    def begun_with(self, name: str) -> bool:
+        return self.resume is not None and name not in CHANGED
+
+    def _request(self) -> Any:
+        """What a new run is asked for. What was not said is as usual."""
+        from ladle.api.request import Request
+
+        given = {one.name: getattr(self, one.name) for one in fields(Request) if one.name != "task"}
+        said = {name: value for name, value in given.items() if value is not None}
+        return Request(self.options(), **said)
+
+    def _resumed(self, folder: Path) -> Any:
+        """What the run in `folder` is to go on with: what it began with, and what is said anew."""
+        from ladle.api.request import Request
+
+        require_folder("resume", folder, (record.RUN_FILE,))
         self._require_kept()
-        request = resuming.Request.of_folder(self.resume)
-        request = request.changed(self.size, self.micro_size, self.schedule, self.until, self.rule)
+        request = Request.of_folder(folder)
+        if self.data:
+            request = replace(request, task=replace(request.task, data=self.data))
+        require_data(request.task, folder)
+        request = request.changed(self.size, self.micro_size, self.schedule, self.until, self.rule, self.restore)
         if self.rule is not None and self.size is None and request.schedule is None:
             why = "it says how the rate follows another size"
             raise ArgumentError(must("rule", "come with --size or --schedule", self.rule, why, "leaving it out"))
-        return self._end(resuming.resume(request, self.resume, **how))
+        return request
 
     def _require_kept(self) -> None:
         """Refuse with --resume what a run has from its beginning."""
@@ -76,25 +104,6 @@ class Train(Common):
                 why, remedy = "the run goes on as it began", "a new run for that"
                 name = f"--{one.name.replace('_', '-')}"
                 raise ArgumentError(must(name, "be left out with --resume", given, why, remedy))
-
-    def _request(self) -> Any:
-        from ladle.api.request import Request
-
-        if self.data is None:
-            raise ArgumentError(must("DATA", "be given", None, "there is nothing to train on", "ladle train digits"))
-        rate = rate_from(self.lr, words=("auto",))
-        return Request(
-            self.options(self.data, rate if isinstance(rate, float) else None),
-            self.size or "auto",
-            self.micro_size,
-            self.until or "30 epochs",
-            self.schedule,
-            self.lr_schedule,
-            self.memory,
-            self.seed,
-            self.noise,
-            self.rule,
-        )
 
     def _end(self, run: Any) -> int:
         """Say how the run ended, and with which exit code."""

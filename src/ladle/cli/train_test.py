@@ -77,7 +77,7 @@ def test_a_schedule_of_one_size_has_a_size_given() -> None:
     [
         ("--schedule '0:64 1ep:4096'", "policy must go no further than the 1,438 training examples; got 4096"),
         ("--schedule 'warmup 8->2048 over 1ep'", "no further than the 1,438 training examples; got 2048"),
-        ("--schedule 'utilisation 1500..2048'", "size must be at most the 1,438 training examples; got 1500"),
+        ("--schedule 'utilisation 1500..2048'", "policy must go no further than the 1,438 training examples; got 1500"),
         ("--schedule 'utilisation 32..1024' --rule sde --optimizer adam", "kappa * (1 - b1) must be below 1"),
         ("--schedule '0:64' --size 256", "size must be left out with a schedule; got 256"),
         ("--rule linear --size 64", "rule must come with a schedule; got 'linear'"),

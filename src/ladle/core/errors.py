@@ -63,13 +63,19 @@ class CheckpointError(LadleError):
     """No usable checkpoint was found. The message names each refused one and why."""
 
 
+TRY = "; try "
+"""What stands between a sentence and its remedy."""
+
+
 def must(argument: str, be: str, got: object, because: str, remedy: str) -> str:
     """The one sentence every ladle error says.
+
+    - `remedy`: what to try, in Python's words: `size=64`. The command line says them as its options, `--size 64`.
 
     >>> must("size", "be at least 1", 0, "an update needs an example", "size=64")
     'size must be at least 1; got 0; because an update needs an example; try size=64'
     """
-    return f"{argument} must {be}; got {got!r}; because {because}; try {remedy}"
+    return f"{argument} must {be}; got {got!r}; because {because}{TRY}{remedy}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,8 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from ladle.core.errors import DataError, must, nearest
+from ladle.core.beside import files_beside
+from ladle.core.errors import DataError, must
 
 NPY_FAILURES = (
     ValueError,
@@ -25,6 +26,9 @@ NPY_FAILURES = (
     tokenize.TokenError,
 )
 """What NumPy raises for a header that is none."""
+
+OTHERWISE = "the path of a data file, or `ladle data` for known names"
+"""What is offered where no file nearby looks like the one that was meant."""
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -84,21 +88,13 @@ def damaged(path: Path | str, because: object, *, remedy: str = "a fresh copy of
 def require_file(path: Path) -> Path:
     """`path` where it is a file with something in it. Raises `DataError` and offers the nearest file beside it."""
     if path.is_dir():
-        raise DataError(must("data", "be a file", str(path), "it is a folder", _beside(path, "none")))
+        inside = files_beside(path / "none", OTHERWISE)
+        raise DataError(must("data", "be a file", str(path), "it is a folder", inside))
     try:
         length_bytes = path.stat().st_size
     except OSError:
-        raise DataError(
-            must("data", "be a file that exists", str(path), "there is no such file", _beside(path.parent, path.name))
-        ) from None
+        why = "there is no such file"
+        raise DataError(must("data", "be a file that exists", str(path), why, files_beside(path, OTHERWISE))) from None
     if length_bytes == 0:
         raise damaged(path, "the file is empty")
     return path
-
-
-def _beside(folder: Path, name: str) -> str:
-    try:
-        files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    except OSError:
-        files = []
-    return nearest(name, files) if 0 < len(files) <= 12 else "the path of a data file, or `ladle data` for known names"

@@ -39,7 +39,7 @@ FIELDS = (
 STATUSES = ("running", "finished", "stopped", "interrupted", "diverged", "failed")
 
 
-def require_new(folder: Path, remedy: str = "another --out, or --resume") -> None:
+def require_new(folder: Path, remedy: str = "another folder") -> None:
     """Raises `ArgumentError` where earlier results are in `folder`, or it could not be written. Writes nothing."""
     try:
         if folder.is_dir() and any(folder.iterdir()):
@@ -49,10 +49,12 @@ def require_new(folder: Path, remedy: str = "another --out, or --resume") -> Non
         TemporaryFile(dir=nearest_there).close()
     except OSError as error:
         why = error.strerror or str(error)
-        raise ArgumentError(must("out", "be a folder that can be written", str(folder), why, "another --out")) from None
+        raise ArgumentError(
+            must("out", "be a folder that can be written", str(folder), why, "another folder")
+        ) from None
 
 
-def make_folder(folder: Path, remedy: str = "another --out, or --resume") -> None:
+def make_folder(folder: Path, remedy: str = "another folder") -> None:
     """Make the folder of new results, see `require_new`."""
     require_new(folder, remedy)
     folder.mkdir(parents=True, exist_ok=True)

@@ -117,7 +117,7 @@ def points_of(
             found[int(point["examples"])] = float(point[which])
     if not found:
         why = "steps to a target say nothing of a moment in a run, nor does one data order"
-        remedy = "ladle critical RUN_FOLDER --seeds 3"
+        remedy = "a folder that `ladle critical` wrote for a run, of three seeds"
         raise ArgumentError(must("folders", "hold a measurement by branches", list(map(str, folders)), why, remedy))
     return tuple(sorted(found.items()))
 

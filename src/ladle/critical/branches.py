@@ -28,7 +28,7 @@ LEVEL = 0.05
 
 ONE_ORDER = (
     "one data order: differences are not tested and there is no B_paired, for another order moves a loss by more than "
-    "its validation examples tell; try --seeds 3"
+    "its validation examples tell; seeds=3 would tell"
 )
 
 

@@ -103,7 +103,7 @@ def choose_target(table: Table, target: str | None) -> tuple[str, str]:
 
     >>> column = Numbers(np.zeros(2), "whole")
     >>> choose_target(Table("t.csv", {"Label": column, "b": column}, 2, ()), None)
-    ('Label', 'by its name; --target COLUMN for another')
+    ('Label', 'by its name; another one is given as target')
     """
     names = list(table.columns)
     if target is not None:
@@ -114,10 +114,10 @@ def choose_target(table: Table, target: str | None) -> tuple[str, str]:
     likely = [name for name in names if name.lower() in TARGET_NAMES]
     if len(likely) > 1:
         because = "each of them could be what is to be predicted"
-        raise DataError(must("target", "be named", listed(likely), because, f"--target {likely[0]}"))
+        raise DataError(must("target", "be named", listed(likely), because, f"target={likely[0]!r}"))
     if likely:
-        return likely[0], "by its name; --target COLUMN for another"
-    return names[-1], "the last column; --target COLUMN for another"
+        return likely[0], "by its name; another one is given as target"
+    return names[-1], "the last column; another one is given as target"
 
 
 def encode_numbers(features: Mapping[str, Column], train: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
@@ -187,7 +187,7 @@ def _and_missing(missing: np.ndarray) -> str:
 def _refuse_date(name: str, column: Column) -> None:
     if isinstance(column, Numbers) and column.type == "date":
         because = "a date can be an input, but it is neither a class nor an amount"
-        raise DataError(must(f"target {name}", "hold classes or amounts", "dates", because, "--target COLUMN"))
+        raise DataError(must(f"target {name}", "hold classes or amounts", "dates", because, "target=COLUMN"))
 
 
 def _target_values(column: Column) -> np.ndarray:
@@ -224,7 +224,7 @@ def _require_finite(name: str, column: Numbers) -> None:
         row = int(np.argmax(bad))
         where = f"{place(row, counted_from=1)} is not finite, {int(bad.sum()):,} in all"
         raise DataError(
-            must(f"column {name}", "be finite in float32", float(column.values[row]), where, f"--drop {name}")
+            must(f"column {name}", "be finite in float32", float(column.values[row]), where, f"drop=[{name!r}]")
         )
 
 
@@ -238,17 +238,17 @@ def _refuse_text(name: str, column: Texts) -> None:
     if 2 * len(words) < distinct:
         row = int(np.argmax(column.codes == column.levels.index(words[0])))
         where = f"{place(row, counted_from=1)} is none, {len(words):,} different ones in all"
-        remedy = f"mending them, an empty cell for missing, or --drop {name}"
+        remedy = f"mending them, an empty cell for missing, or drop=[{name!r}]"
         raise DataError(must(f"column {name}", "hold numbers only", words[0][:60], where, remedy))
     what = "text" if np.mean([len(level) for level in column.levels]) > 20 else "identifiers"
     got = f"{distinct:,} different words in {present:,} rows"
     raise DataError(
-        must(f"column {name}", "hold numbers or categories", got, f"it looks like {what}", f"--drop {name}")
+        must(f"column {name}", "hold numbers or categories", got, f"it looks like {what}", f"drop=[{name!r}]")
     )
 
 
 def _all_missing(name: str) -> DataError:
-    return DataError(must(f"column {name}", "have a value in some row", "none", "all rows miss it", f"--drop {name}"))
+    return DataError(must(f"column {name}", "have a value in some row", "none", "all rows miss it", f"drop=[{name!r}]"))
 
 
 def _is_constant(column: Column) -> bool:

@@ -105,7 +105,7 @@ def test_what_is_done_is_said(csv: Write) -> None:
     )
     said = "\n".join(data.notes)
     for sentence in (
-        "Target: price, the last column; --target COLUMN for another.",
+        "Target: price, the last column; another one is given as target.",
         "Task: regression of price, because it holds decimal numbers",
         "Standardised with mean and sd of the training rows: flag, day, gap.",
         "gap: 8 missing, filled with the training median",
@@ -146,8 +146,8 @@ CLASSES = [0, 1, 0, 1]
     ("columns", "options", "message"),
     [
         ({"price": NUMBERS, "b": CLASSES}, {"target": "prise"}, "target must name a column; got 'prise'.*try 'price'"),
-        ({"label": CLASSES, "y": CLASSES}, {}, "target must be named; got 'label, y'.*--target label"),
-        ({"a": ["", "", "", ""], "y": CLASSES}, {}, "column a must have a value in some row; .*--drop a"),
+        ({"label": CLASSES, "y": CLASSES}, {}, "target must be named; got 'label, y'.*target='label'"),
+        ({"a": ["", "", "", ""], "y": CLASSES}, {}, "column a must have a value in some row; .*drop=.'a'."),
         ({"a": NUMBERS, "b": ["NA", "?", "", "nan"], "y": CLASSES}, {}, "column b must have a value"),
         (
             {"a": NUMBERS, "y": [0, 1, "", ""]},
@@ -165,7 +165,7 @@ CLASSES = [0, 1, 0, 1]
         (
             {"who": ["p1", "p2", "p3", "p4"], "y": CLASSES},
             {},
-            "got '4 different words in 4 rows'; .*identifiers; try --drop who",
+            "got '4 different words in 4 rows'; .*identifiers; try drop=.'who'.",
         ),
         ({"a": NUMBERS, "y": CLASSES}, {"drop": ["b"]}, "drop must name columns"),
         ({"a": NUMBERS, "y": CLASSES}, {"target": "y", "drop": ["y"]}, "target must name a column; got 'y'"),
@@ -183,7 +183,7 @@ def test_text_is_refused_and_can_be_dropped(csv: Write) -> None:
     reviews = [f"a rather long review number {n}" for n in range(30)]
     path = csv(a=list(range(30)), review=reviews, y=[0, 1] * 15)
     with pytest.raises(
-        DataError, match=r"column review must hold numbers or categories.* looks like text; try --drop review"
+        DataError, match=r"column review must hold numbers or categories.* looks like text; try drop=.'review'."
     ):
         load(path)
     assert load(path, drop=["review"]).input_shape == (1,)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.beside import close_name, names_beside
 from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.core.npy import require_file
 from ladle.data import idx, names, npy
@@ -17,6 +18,7 @@ from ladle.data.refuse import listed
 from ladle.data.target import whole
 
 TABLES = (".csv", ".tsv", ".parquet")
+ENDINGS = (*TABLES, ".npz", ".npy", ".gz", ".idx")
 PAIRS = (("x", "y"), ("X", "y"), ("x_train", "y_train"), ("X_train", "y_train"))
 """Keys of inputs and targets that are looked for in a `.npz` file."""
 
@@ -63,10 +65,7 @@ def load(
         _refuse_options(text, target=target, drop=drop)
         return names.load_known(known, **options)
     path, lower = Path(text), text.lower()
-    if not path.exists() and not _looks_like_a_path(text):
-        because = "it is neither a known name nor a file"
-        raise DataError(must("data", "be a known name or a file", text, because, nearest(text, names.REGISTRY)))
-    require_file(path)
+    _require_there(path, text)
     if lower.endswith(TABLES):
         return _table(path, target=target, embed=embed, drop=drop, **options)
     _refuse_options(text, drop=drop)
@@ -81,6 +80,16 @@ def load(
     raise DataError(
         must("data", "end in .csv, .tsv, .parquet, .npz, .npy or idx", path.name, because, "another format")
     )
+
+
+def _require_there(path: Path, text: str) -> None:
+    """Refuse what is no file, with the nearest name: of the files beside it, or of the known data sets."""
+    beside, known = close_name(path.name, names_beside(path, ENDINGS)), close_name(text, names.REGISTRY)
+    if path.exists() or beside is not None or (known is None and _looks_like_a_path(text)):
+        require_file(path)
+        return
+    because = "it is neither a known name nor a file"
+    raise DataError(must("data", "be a known name or a file", text, because, nearest(text, names.REGISTRY)))
 
 
 def _table(path: Path, *, target: str | None, embed: int, drop: Sequence[str], **options: Any) -> Data:
@@ -106,7 +115,7 @@ def _keys(path: Path, held: list[str], target: str | None) -> tuple[str, str]:
         if found is None:
             got = f"{path.name} with {listed(sorted(held))}"
             raise DataError(
-                must("data", "hold the keys x and y", got, "inputs and target are found by key", "--target KEY")
+                must("data", "hold the keys x and y", got, "inputs and target are found by key", "target=KEY")
             )
         return found
     if target not in held:
@@ -135,7 +144,7 @@ def _npy(path: Path, target: str | None, options: dict[str, Any]) -> Data:
     if y.dtype.kind == "f" and np.isfinite(y).all() and whole(y).all():
         y = y.astype(np.int64)  # All columns share one type, so fractions, not the type, tell amounts from classes.
     why = "the last one" if target is None else "as asked"
-    note = f"Target: column {column} of {matrix.shape[1]} (counted from 0), {why}; --target NUMBER for another."
+    note = f"Target: column {column} of {matrix.shape[1]} (counted from 0), {why}; another one is given as target."
     return build(np.delete(matrix, column, axis=1), y, name=path.name, notes=(note,), **options)
 
 
@@ -146,7 +155,7 @@ def _column_number(target: str | None, width: int) -> int:
         column = width
     if not -width <= column < width:
         because = "an .npy matrix has no column names"
-        raise DataError(must("target", f"be a column number from 0 to {width - 1}", target, because, "--target -1"))
+        raise DataError(must("target", f"be a column number from 0 to {width - 1}", target, because, "target=-1"))
     return column % width
 
 
@@ -163,9 +172,8 @@ def _refuse_options(text: str, **given: Any) -> None:
     for option, value in given.items():
         if value:
             because = "the data has no named columns" if option == "drop" else "the data comes with its target"
-            raise ArgumentError(must(option, "be left out here", value, f"{text}: {because}", f"no --{option}"))
+            raise ArgumentError(must(option, "be left out here", value, f"{text}: {because}", f"{option}=None"))
 
 
 def _looks_like_a_path(text: str) -> bool:
-    endings = (*TABLES, ".npz", ".npy", ".gz", ".idx")
-    return "/" in text or os.sep in text or text.lower().endswith(endings)
+    return "/" in text or os.sep in text or text.lower().endswith(ENDINGS)

@@ -153,7 +153,7 @@ def _column(name: str, array: Any) -> Column:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _texts(array.cast(pa.large_string()))
     because = "text that is not UTF-8 has no letters" if pa.types.is_binary(kind) else "it is no number, word or date"
-    remedy = f"saving the file as UTF-8, or --drop {name}" if pa.types.is_binary(kind) else f"--drop {name}"
+    remedy = f"saving the file as UTF-8, or drop=[{name!r}]" if pa.types.is_binary(kind) else f"drop=[{name!r}]"
     raise DataError(must(f"column {name}", "be of a usable type", str(kind), because, remedy))
 
 

@@ -21,8 +21,8 @@ Kind = Literal["classification", "regression"]
 MOST_CLASSES = 20
 """Whole numbers with more distinct values than this count as amounts."""
 
-AS_CLASSES = "kind='classification' (--kind classification)"
-AS_AMOUNTS = "kind='regression' (--kind regression)"
+AS_CLASSES = "kind='classification'"
+AS_AMOUNTS = "kind='regression'"
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ def test_kind_overrules_the_rule() -> None:
 
 
 def test_note_names_the_remedy() -> None:
-    assert "--kind regression" in infer([0, 1]).note
-    assert "--kind classification" in infer([0.5, 1.0]).note
+    assert "kind='regression'" in infer([0, 1]).note
+    assert "kind='classification'" in infer([0.5, 1.0]).note
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_note_names_the_remedy() -> None:
         ([0.5, 1.0], "classification", "whole numbers or words; got 0.5"),
         (["a", "b"], "regression", "numbers for regression; got 'a'"),
         ([str(n) for n in range(30)], None, "repeat its classes; got '30 distinct values in 30 rows'"),
-        (np.arange(30), "classification", "repeat its classes.*--kind regression"),
+        (np.arange(30), "classification", "repeat its classes.*kind='regression'"),
         (["a", "a"], None, "at least two classes; got 'a'"),
         ([1, None], None, "hold one type"),
     ],

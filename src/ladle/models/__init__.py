@@ -71,7 +71,7 @@ def default_for(name: str, *, input_shape: Sequence[int], outputs: int, cardinal
     is_table = len(input_shape) < 2
     if name == "convnet" and is_table:
         because = "a table row has no neighbouring pixels"
-        raise ArgumentError(must("model", "be linear or mlp for table rows", name, because, "--model mlp"))
+        raise ArgumentError(must("model", "be linear or mlp for table rows", name, because, "model='mlp'"))
     if name == "convnet":
         return convnet(input_shape, outputs)
     hidden = () if name == "linear" else (64, 64) if is_table else (128,)

@@ -135,7 +135,7 @@ def test_shapes_that_are_no_images_are_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_table_rows_are_refused_on_the_command_line() -> None:
-    with pytest.raises(ArgumentError, match="no neighbouring pixels; try --model mlp"):
+    with pytest.raises(ArgumentError, match="no neighbouring pixels; try model='mlp'"):
         default_for("convnet", input_shape=(13,), outputs=1, cardinalities=())
 
 

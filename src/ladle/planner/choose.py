@@ -68,7 +68,7 @@ def choose(
     if minimize != "cost" and (energy_share != ENERGY_SHARE or power_watts is not None):
         name, got = ("energy_share", energy_share) if energy_share != ENERGY_SHARE else ("power_watts", power_watts)
         why = "only that goal weighs energy against time"
-        raise ArgumentError(must(name, "be left out without --minimize cost", got, why, "--minimize cost"))
+        raise ArgumentError(must(name, "be left out with other goals than cost", got, why, "minimize='cost'"))
     share = {"energy": 1.0, "cost": energy_share}.get(minimize)
     for size in sizes or ():
         require_count("sizes", size)

@@ -54,7 +54,7 @@ def measure_price(
     Raises `ArgumentError` where no meter measures: sizes are never ranked by a model of energy.
     """
     if not 0 < share <= 1:
-        why = "it is the part of the cost that is energy; none of it is --minimize time"
+        why = "it is the part of the cost that is energy; the goal time has none of it"
         raise ArgumentError(must("energy_share", "be above 0 and at most 1", share, why, "0.5"))
     if power_watts is not None and not 0 < power_watts < float("inf"):
         raise ArgumentError(must("power_watts", "be positive", power_watts, "it prices a second", "300"))
@@ -77,6 +77,6 @@ def require_measured(joules: Sequence[float | None]) -> list[float]:
     """`joules`, none of them missing."""
     if any(one is None for one in joules):
         why = "no energy counter of this machine can be read, and a size chosen by a model would be a guess"
-        remedy = "--minimize time, or pip install 'ladle[energy]' where there is NVML or RAPL"
+        remedy = "minimize='time', or pip install 'ladle[energy]' where there is NVML or RAPL"
         raise ArgumentError(must("energy", "be measured to be minimised", "no measurement", why, remedy))
     return [one for one in joules if one is not None]

@@ -96,14 +96,14 @@ def test_where_the_noise_is_unresolved_the_size_rests_on_energy():
 @pytest.mark.parametrize("goal", ["energy", "cost"])
 @pytest.mark.parametrize("rows", [1, 4096])
 def test_energy_that_is_not_measured_is_not_minimised(goal: str, rows: int):
-    with pytest.raises(ArgumentError, match=r"energy must be measured to be minimised; .*try --minimize time"):
+    with pytest.raises(ArgumentError, match=r"energy must be measured to be minimised; .*try minimize='time'"):
         chosen(FakeProbe(), rows=rows, minimize=goal)
 
 
 def test_what_only_a_cost_has_is_refused_for_another_goal():
     for goal in ("time", "examples", "energy"):
         for name, value in {"energy_share": 0.3, "power_watts": 300.0}.items():
-            with pytest.raises(ArgumentError, match=f"{name} must be left out without --minimize cost; got {value}"):
+            with pytest.raises(ArgumentError, match=f"{name} must be left out with other goals than cost; got {value}"):
                 chosen(probe(), minimize=goal, **{name: value})
 
 

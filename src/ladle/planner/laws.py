@@ -106,9 +106,9 @@ def batch_size_spread(parameters: float, tokens: float, loss: float | None = Non
         least, most = KNOWN[name]
         if not least <= value <= most:
             be, why = f"be a positive number, {least:g} to {most:g}", "the laws are powers of it"
-            raise ArgumentError(must(name, be, value, why, "--parameters 5e8 --tokens 1e10 --loss 3"))
+            raise ArgumentError(must(name, be, value, why, "parameters=5e8, tokens=1e10 and loss=3"))
     if length < 1:
-        raise ArgumentError(must("length", "be at least 1", length, "it is tokens in a sequence", "--length 512"))
+        raise ArgumentError(must("length", "be at least 1", length, "it is tokens in a sequence", "length=512"))
     n, d, c = float(parameters), float(tokens), 6.0 * parameters * tokens
     return Spread(n, d, loss, length, (*_fitted(n, d, c), *_critical(n, loss), *_power_lines(d)))
 

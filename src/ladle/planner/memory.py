@@ -98,6 +98,6 @@ def too_small(limit_bytes: float, needed_bytes: float) -> ArgumentError:
             f"be at least {int(needed_bytes):,} bytes",
             f"{int(limit_bytes):,} bytes",
             "that is what an update with a micro-batch of one example needs",
-            "a larger --memory, or a smaller model",
+            "a larger memory, or a smaller model",
         )
     )

@@ -60,10 +60,14 @@ def folds_of(rows: int, count: int, *, seed: int, labels: np.ndarray | None = No
     ([0, 1, 2], [0, 1, 2])
     """
     if require_count("folds", count) < 2:
-        raise ArgumentError(must("folds", "be at least 2", count, "one is left out, the others train", "--folds 5"))
+        raise ArgumentError(
+            must("folds", "be at least 2", count, "one is left out, the others train", f"folds={max(min(5, rows), 2)}")
+        )
     if count > rows:
         why = "every fold needs a row to be judged on"
-        raise ArgumentError(must("folds", f"be at most the {rows:,} training rows", count, why, "--folds 5"))
+        raise ArgumentError(
+            must("folds", f"be at most the {rows:,} training rows", count, why, f"folds={max(min(5, rows), 2)}")
+        )
     seed_words(seed)
     dealt = np.random.Generator(np.random.Philox(key=seed)).permutation(rows)
     if labels is not None:
@@ -88,5 +92,5 @@ def _require_classes(folds: Folds, labels: np.ndarray) -> None:
     second = int(counts[1]) if len(counts) > 1 else 0
     only = classes[held[poor[0]].argmax()]
     why = f"fold {poor[0]} of {folds.count} holds rows of class {only} alone"
-    remedy = f"--folds {second}" if second >= 2 else "more rows of other classes"
+    remedy = f"folds={second}" if second >= 2 else "more rows of other classes"
     raise ArgumentError(must("folds", "hold two classes each", folds.count, why, remedy))

@@ -45,7 +45,7 @@ def test_other_seeds_make_other_folds():
             [0] * 8 + [1] * 2,
             "folds must hold two classes each; got 5; because fold 0 of 5 holds rows of class 0",
         ),
-        (10, 5, [0] * 8 + [1] * 2, "try --folds 2"),
+        (10, 5, [0] * 8 + [1] * 2, "try folds=2"),
         (10, 5, [7] * 10, "holds rows of class 7 alone; try more rows of other classes"),
     ],
 )

@@ -62,6 +62,6 @@ def _optuna() -> Any:
         import optuna
     except ImportError:
         why = "the model of a model-based search is Optuna's"
-        remedy = "pip install 'ladle[search]', or --method halving"
+        remedy = "pip install 'ladle[search]', or method='halving'"
         raise ArgumentError(must("method", "be one that is installed", "model", why, remedy)) from None
     return optuna

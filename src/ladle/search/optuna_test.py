@@ -44,5 +44,5 @@ def test_the_worst_of_many_is_hopeless_and_one_that_broke_is_told():
 
 def test_without_optuna_another_method_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'ladle\[search\]', or --method halving"):
+    with pytest.raises(ArgumentError, match=r"pip install 'ladle\[search\]', or method='halving'"):
         Proposals([8], [1e-3], higher=True, seed=0, factor=3)

@@ -72,7 +72,7 @@ class _Child:
         except (EOFError, OSError):
             self.close()
             why = f"its process ended with code {self.process.exitcode}"
-            return RunError(must("trial", "end by itself", str(item), why, "--workers threads, or a smaller size"))
+            return RunError(must("trial", "end by itself", str(item), why, "workers='threads', or a smaller size"))
         if not good:
             raise answer
         return answer
@@ -107,7 +107,7 @@ def pickled(function: Any) -> bytes:
         return pickle.dumps(function)
     except Exception as error:  # Whatever a user's object raises when it is asked for its state.
         why = f"it travels to other processes ({type(error).__name__}: {error})"
-        remedy = "--workers threads, or models, losses and metrics defined in a module"
+        remedy = "workers='threads', or models, losses and metrics defined in a module"
         raise ArgumentError(must("task", "be one that can be pickled", "one that cannot", why, remedy)) from None
 
 

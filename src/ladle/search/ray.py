@@ -45,7 +45,7 @@ class Ray:
             try:
                 answer = pool.get_next()
             except ray.exceptions.RayActorError as error:
-                why, remedy = " ".join(str(error).split())[:200], "--workers threads, or more memory for each"
+                why, remedy = " ".join(str(error).split())[:200], "workers='threads', or more memory for each"
                 answer = RunError(must("trial", "end by itself", str(item), why, remedy))
             yield answer
 
@@ -71,6 +71,6 @@ def _ray() -> Any:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.util  # pyright: ignore[reportMissingImports]
     except ImportError:
-        why, remedy = "trials are sent to its actors", "pip install 'ladle[ray]', or --workers processes"
+        why, remedy = "trials are sent to its actors", "pip install 'ladle[ray]', or workers='processes'"
         raise ArgumentError(must("workers", "be installed", "ray", why, remedy)) from None
     return ray

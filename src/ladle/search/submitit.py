@@ -58,6 +58,6 @@ def _submitit() -> Any:
     try:
         import submitit
     except ImportError:
-        why, remedy = "jobs are sent through it", "pip install 'ladle[cluster]', or --workers processes"
+        why, remedy = "jobs are sent through it", "pip install 'ladle[cluster]', or workers='processes'"
         raise ArgumentError(must("workers", "be installed", "submitit", why, remedy)) from None
     return submitit

@@ -169,7 +169,9 @@ class Coupling:
             said += [f"{name} moves far: the SDE rule holds for small kappa (1 - {name})." for name in rough]
         if self.rule == "legw":
             longer = warmup_epochs(self.rule, kappa, 1.0)
-            said.append(f"LEGW also asks for {longer:.3g} times as many epochs of warmup: --lr-schedule has to say so.")
+            said.append(
+                f"LEGW also asks for {longer:.3g} times as many epochs of warmup, which the rate's schedule has to say."
+            )
         if self.rule == "surge" and self.peak is not None and self.peak < self.reference_size * max(kappa, 1.0):
             said.append(f"Beyond {self.peak:.3g} examples the rate falls, as long as the curvature stays as it was.")
         if self.rule == "completed" and self.duration != 1:
@@ -210,7 +212,7 @@ def _spread(kappa: float) -> str:
     apart = max(kappa, 1 / kappa)
     return (
         f"The rate was carried over a factor of {apart:.0f} in size, where measurements and rules range from "
-        f"x{low:.3g} through x{middle:.3g} to x{high:.3g}: a short sweep is worth it (--check-lr)."
+        f"x{low:.3g} through x{middle:.3g} to x{high:.3g}: a short sweep of rates is worth it."
     )
 
 
