@@ -85,7 +85,5 @@ def test_what_a_policy_of_ones_own_declares_beside_its_traits_is_not_overlooked(
         def decide(self, memory, progress):
             raise AssertionError
 
-    with pytest.raises(
-        ArgumentError, match=r"declare needs in its traits; got 'Own'.*ladle.Traits\(needs="
-    ):
+    with pytest.raises(ArgumentError, match=r"declare needs in its traits; got 'Own'.*ladle.Traits\(needs="):
         require_policy(Own())
