@@ -171,7 +171,9 @@ CHEAP = (fit, task, table)
 """What is called a second time, as it was told; the others would work for seconds."""
 
 
-@pytest.mark.parametrize(("function", "given", "remedy"), CALLS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("function", "given", "remedy"), CALLS, ids=lambda value: "" if callable(value) else str(value)[:40]
+)
 def test_a_remedy_in_python_is_an_argument_of_it(
     function: Callable[..., Any], given: dict[str, Any], remedy: str, folder: Path
 ) -> None:
