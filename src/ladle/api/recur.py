@@ -20,6 +20,7 @@ from ladle.api.inference import inferred
 from ladle.api.run import Run
 from ladle.api.task import Task
 from ladle.api.until import require_measured
+from ladle.api.usual_target import usual_target
 from ladle.core import record
 from ladle.core.consumption import Consumption
 from ladle.core.duration import Until
@@ -98,7 +99,7 @@ def recur(
     task: Task | Assembly,
     out: str | os.PathLike[str],
     *,
-    until: str | Until,
+    until: str | Until | None = None,
     sizes: str | Sequence[int] | None = None,
     cost: CostName = "seconds",
     default: int | None = None,
@@ -115,7 +116,8 @@ def recur(
 
     - `out`: the folder that is the memory: one run folder a job. Nothing else is remembered anywhere.
     - `until`: a target and a bound, such as "valid_accuracy >= 0.95, 100 epochs". A job that does not reach the target
-      is a miss; also one that costs `beta` times what the cheapest size usually does, at which it is stopped.
+      is a miss; where left out that of the folder's jobs, or 95 % of accuracy, or a loss of 0.1 of amounts, within 100
+      epochs. A miss is also a job that costs `beta` times what the cheapest size usually does, at which it is stopped.
     - `sizes`: "16..512" for the powers of two between, or numbers; where left out these,
       as far as the rows go. `default`: tried first; the nearest to 64 if None.
     - The rate is the task's at batches of 64, moved to the size by the optimiser's rule.
@@ -128,11 +130,12 @@ def recur(
     jobs had another target or another task, or energy is the cost and cannot be measured; and after it where the
     untrained model is at the target already. An interrupted job is not remembered.
     """
-    until, name = _with_target(until), _cost(cost)
-    assembly = task if isinstance(task, Assembly) else assemble(task)
+    given, name = until and _with_target(until), _cost(cost)
+    assembly, folder = task if isinstance(task, Assembly) else assemble(task), Path(out)
+    until = given or usual_target(assembly, [job.target for job in remembered(folder)], seed)
     tried = fitting(sizes_from(SIZES), assembly.rows, fewest=2) if sizes is None else sizes_from(sizes)
     bandit = _bandit(tried, default, rounds, beta, window, seed, assembly.rows)
-    folder, target, told = Path(out), _target(until, assembly), _told(assembly)
+    target, told = _target(until, assembly), _told(assembly)
     jobs = remembered(folder, target, told)
     meter = meter or best_meter(country, accelerator=not assembly.backend.on_host())
     if cost == "joules" and not meter.measures:
@@ -146,7 +149,7 @@ def recur(
     at, number = _claim(folder)
     monitor = console(until.stop(assembly.rows), quiet=not show) if isinstance(show, bool) else show
     said = fitted("sizes", tried, sizes_from(SIZES), assembly.rows) if sizes is None else []
-    for line in (*inferred(assembly.task.data), *said):
+    for line in (*inferred(assembly.task.data), *said, f"target {target}"):
         monitor.message(line)
     bounded = until if limit is None else replace(until, seconds=min(until.seconds or math.inf, limit))
     meter.start()

@@ -10,12 +10,6 @@ from ladle.cli import lists
 from ladle.cli.arguments import Rate
 from ladle.cli.common import Common, print_json
 
-USUAL = {
-    "classification": "valid_accuracy >= 0.95, 100 epochs",
-    "regression": "valid_loss <= 0.1, 100 epochs",
-}
-"""The target where none was given, by the kind of the data. Amounts are standardised: guessing the mean costs 1."""
-
 
 @dataclass(frozen=True)
 class Recur(Common):
@@ -25,8 +19,8 @@ class Recur(Common):
     """
 
     until: str | None = None
-    """A target, and a bound for jobs that do not reach it. Where left out: "valid_accuracy >= 0.95, 100 epochs", or of
-    amounts "valid_loss <= 0.1, 100 epochs"."""
+    """A target, and a bound for jobs that do not reach it. Where left out: that of the jobs in --out, or
+    "valid_accuracy >= 0.95, 100 epochs", or of amounts "valid_loss <= 0.1, 100 epochs"."""
     sizes: str | None = None
     """Batch sizes: 16..512 for the powers of two between (the default), or numbers joined by commas or spaces."""
     cost: Literal["seconds", "cpu_seconds", "joules"] = "seconds"
@@ -50,11 +44,10 @@ class Recur(Common):
         options = self.options()
         name = Path(self.data.partition(":")[0]).name.partition(".")[0] or "job"
         folder = self.out or Path("runs") / f"recur-{name}"
-        task = options.task()
         done = recur(
-            task,
+            options.task(),
             folder,
-            until=self.until or USUAL[task.data.kind],
+            until=self.until,
             sizes=self._sizes(),
             cost=self.cost,
             default=self.default,
