@@ -87,7 +87,7 @@ def test_a_plan_checks_its_rate_when_it_is_asked_to():
 
 def test_without_a_rate_there_is_nothing_to_check():
     with pytest.raises(ArgumentError, match="check_lr must have a rate to check"):
-        ladle.plan(task(optimizer=optax.sgd(0.1)), check_lr=True)
+        ladle.plan(task(optimizer=optax.sgd(optax.linear_schedule(0.1, 0.0, 9))), check_lr=True)
 
 
 @pytest.mark.parametrize("lr", [0.0, -1.0, math.inf])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ladle.api.assembly import Assembly, assemble, resolve_micro
-from ladle.api.backend import backend_of
+from ladle.api.assembly import Assembly, resolve_micro
+from ladle.api.branch_start import Start, start_of
 from ladle.api.fitting import fitted, fitting
-from ladle.api.request import REQUEST, Request
 from ladle.core import record
-from ladle.core.carry import Carry
 from ladle.core.decision import Decision, Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
@@ -29,7 +27,6 @@ from ladle.core.scaling.coupling import Rule, lr_factor
 from ladle.core.spec import BatchSpec, require_count
 from ladle.critical.answer import Critical
 from ladle.critical.branches import MARGIN, branch_definitions, caveats, compared, differences
-from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.train import train
 from ladle.monitor.console import Console, console
 
@@ -39,17 +36,6 @@ if TYPE_CHECKING:
 FACTORS = (1, 2, 4, 8, 16)
 SEEDS = 3
 """Data orders. Of one nothing can be tested: the spread over orders is most of the error."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where branches begin: a run as its newest checkpoint has it. `lr_factor`: what its policy had put on the rate."""
-
-    assembly: Assembly
-    carry: Carry
-    seed: int
-    spec: BatchSpec
-    lr_factor: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,7 @@ def measure(
     target = Path(out) if out is not None else None
     if target is not None:
         record.require_new(target)
-    start = _start(Path(folder))
+    start = start_of(Path(folder))
     factors = given or _fitting(start)
     rule = _rule(rule, start.assembly)
     if micro_size is not None:
@@ -212,44 +198,6 @@ def _row(branch: Branch, grown: Sequence[_Grown], losses: np.ndarray) -> dict[st
         "loss": float(losses.mean()),
         "seed_losses": losses.mean(1).tolist(),
     }
-
-
-def _start(folder: Path) -> Start:
-    """The run in `folder`, at its newest checkpoint. Nothing is written there."""
-    request, before = Request.of_folder(folder), record.read_json(folder / record.RUN_FILE)
-    task = request.task.task()
-    backend = backend_of(task)
-    checkpoints = Checkpoints(folder / record.CHECKPOINTS, backend.saver())
-    if not checkpoints.begun():
-        why, remedy = "branches begin at a checkpoint", "a run that `ladle train` has written one of"
-        raise ArgumentError(must("folder", "hold a checkpoint", str(folder), why, remedy))
-    total = Until.parse(request.until).stop(task.data.rows)
-    rate = backend.rate(request.lr_schedule, total=total or 1, epoch_size=task.data.rows)
-    assembly = assemble(task, rate=rate)
-    if assembly.valid is None:
-        why = "branches are compared on it"
-        raise ArgumentError(
-            must("data", "have a validation part", task.data.name, why, "a run with rows to validate on")
-        )
-    if task.data.digest != before["data"]["digest"]:
-        why, was = "another run would follow from the checkpoint", before["data"]["digest"][:12]
-        raise ArgumentError(must("data", "be what the run began with", task.data.digest[:12], why, was))
-    constants = {name: value for name, value in before["optimizer"].items() if name != "name"}
-    carry = checkpoints.restore(assembly.engine.abstract_state(constants)).carry
-    return Start(assembly, carry, request.seed, *_in_force(folder, before, carry))
-
-
-def _in_force(folder: Path, before: Mapping[str, Any], carry: Carry) -> tuple[BatchSpec, float]:
-    """Batch size, its cut, and the policy's factor on the rate at a checkpoint, as the record has them.
-
-    The rate itself is in the checkpoint. That of run.json may be of a later sitting, which wrote no line yet.
-    """
-    lines = record.read_lines(folder / record.METRICS_FILE)
-    line = next((x for x in reversed(lines) if x["examples"] <= carry.progress.examples and x.get("size")), None)
-    if line is None:
-        size = int(before["size"])
-        return BatchSpec(size, resolve_micro(size, before[REQUEST]["micro_size"])), 1.0
-    return BatchSpec(line["size"], line["micro_size"]), line["lr_factor"]
 
 
 def _branch(start: Start, factor: int, rule: Rule, micro_size: int | None) -> Branch:

@@ -13,7 +13,8 @@ import pytest
 
 import ladle
 from ladle.api.assembly import assemble
-from ladle.api.critical_branches import Branch, Start, _branch, _grown, _require_fit, _rule, _start, aligned, measure
+from ladle.api.branch_start import Start, start_of
+from ladle.api.critical_branches import Branch, _branch, _grown, _require_fit, _rule, aligned, measure
 from ladle.api.options import TaskOptions
 from ladle.api.request import Request, begin
 from ladle.core.carry import Carry
@@ -92,16 +93,16 @@ def test_one_data_order_gives_no_point_and_says_why(run: Path, tmp_path: Path):
 
 
 def test_a_micro_batch_is_cut_to_the_branch(run: Path):
-    start = _start(run)
+    start = start_of(run)
     assert [_branch(start, factor, "linear", 64).spec.micro_size for factor in (1, 8)] == [32, 64]
 
 
 def test_the_rate_is_the_checkpoints_whatever_a_later_sitting_wrote(run: Path):
     """A sitting that was killed before its first line has left its own size and rate in run.json."""
-    assert _start(run).lr_factor == 2.0
+    assert start_of(run).lr_factor == 2.0
     facts = read_json(run / RUN_FILE)
     write_json(run / RUN_FILE, {**facts, "size": 128, "optimizer": {**facts["optimizer"], "lr": 0.4}})
-    start = _start(run)
+    start = start_of(run)
     assert (start.spec.size, start.lr_factor) == (32, 2.0)
     assert float(start.carry.state.hyper["lr"]) == pytest.approx(0.05)
 

@@ -27,7 +27,7 @@ def fit(until: str, valid: float = 0.2, **more: Any) -> ladle.Run:
     [
         ("2 epochs, valid_acc >= 0.6", 0.2, "a target that is measured; got 'valid_acc'.*try 'valid_accuracy'"),
         ("2 epochs, patience 3 on valid_f1", 0.2, "patience that is measured; got 'valid_f1'.*valid_loss"),
-        ("2 epochs, patience 3", 0.0, "got 'valid_loss'; because no rows validate; try 'train_loss'"),
+        ("2 epochs, patience 3", 0.0, "got 'valid_loss'; because no rows validate; try train_loss"),
         ("2 epochs, valid_accuracy >= 0.5", 0.0, "because no rows validate"),
     ],
 )
