@@ -17,7 +17,7 @@ from ladle.api.fitting import fitted, fitting
 from ladle.api.inference import inferred
 from ladle.api.task import Task
 from ladle.core import record
-from ladle.core.duration import Target, Until, better_is_higher
+from ladle.core.duration import Target, Until, direction_of
 from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model
 from ladle.core.spec import BatchSpec, require_count, rung_for
@@ -87,6 +87,7 @@ def measure_steps(
         )
     specs = [_spec(size, micro_size) for size in counts]
     read = _reader(assembly, goal)
+    _require_sign(target)
     _require_unmet(assembly, goal, target, seeds)
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -216,7 +217,15 @@ def _target(text: str) -> Target:
     if not name or not math.isfinite(number):
         why, remedy = "it names a metric and a value", "'valid_loss=0.4'"
         raise ArgumentError(must("the target", "be METRIC=VALUE", text, why, remedy))
-    return Target(name, better_is_higher(name) if sign == "=" else sign == ">=", number)
+    return Target(name, direction_of(name) == "higher" if sign == "=" else sign == ">=", number)
+
+
+def _require_sign(text: str) -> None:
+    """Refuse `METRIC=VALUE` where the metric's name does not say on which side of it the target lies."""
+    name, sign, value = _parts(text)
+    if sign == "=" and direction_of(name) is None:
+        why = "which way it is better is not known by its name"
+        raise ArgumentError(must("the target", "say <= or >= for this metric", text, why, f"'{name}>={value}'"))
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ladle.api.assembly import Assembly, resolve_size
 from ladle.api.fitting import fitted, fitting, fitting_folds
+from ladle.api.until import higher_of
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.core.spec import require_count
@@ -43,14 +44,16 @@ def space_of(
     labels = data.train["y"] if data.kind == "classification" else None
     count = fitting_folds(FOLDS, data.rows, labels) if folds is None else folds
     parts = folds_of(data.rows, count, seed=seed, labels=labels)
+    judged = _metric(metric, assembly)
     return Space(
         sizes=_sizes(fitting(SIZES, parts.epoch_size, fewest=2) if sizes is None else sizes, parts),
         lrs=_rates(lrs, assembly),
         folds=parts,
         seeds=require_count("seeds", seeds),
         until=_bounded(until),
-        metric=_metric(metric, assembly),
+        metric=judged,
         seed=seed,
+        higher=higher_of(judged, assembly, "metric", "state its direction"),
     )
 
 

@@ -16,7 +16,7 @@ from ladle.api.best import Judge
 from ladle.api.plan import largest_micro
 from ladle.api.plan import plan as make_plan
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
-from ladle.api.until import require_measured
+from ladle.api.until import higher_of, require_measured
 from ladle.core.decision import Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
@@ -27,7 +27,7 @@ from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import require_count
 from ladle.core.traits import traits_of
 from ladle.loop.train import Rebase
-from ladle.policy.ahead import rate_size_of, require_policy, within
+from ladle.policy.ahead import directed, rate_size_of, require_policy, within
 from ladle.policy.constant import Constant
 
 UPDATES_PER_WINDOW = 500
@@ -110,7 +110,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     lr = plan.lr if terms.lr is None and plan is not None and not terms.onward else terms.lr
     onward = before if terms.onward or isinstance(terms.policy, str) else None
     base = partial(base_at, assembly, onward, lr=lr, rule=terms.rule)
-    asked = _policy(assembly, terms, plan, before, base)
+    asked = directed(_policy(assembly, terms, plan, before, base), partial(_higher, assembly))
     policy = within(asked, assembly.rows)
     assembly = assembly.gauged(_enough(terms.gauge, traits_of(policy).needs))
     _, first = policy.decide(policy.init(plan), Progress())
@@ -177,6 +177,12 @@ def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping
     if plan is not None:
         return Constant(min(plan.size, assembly.rows), terms.micro_size or min(plan.micro_size, assembly.rows))
     return _as_before(before or {})
+
+
+def _higher(assembly: Assembly, metric: str) -> bool:
+    """Whether more of the metric that a policy follows is better. One that is not measured is refused elsewhere."""
+    known = metric.partition("_")[2] in assembly.directions
+    return known and higher_of(metric, assembly, "policy", "follow a metric with a direction")
 
 
 def _as_before(before: Mapping[str, Any]) -> Constant:

@@ -20,7 +20,9 @@ def require_measured(until: Until, assembly: Assembly) -> Until:
     if until.patience is None:
         return until
     _require_known("patience", until.patience_metric, assembly)
-    return replace(until, higher=_higher(until.patience_metric, assembly))
+    return replace(
+        until, higher=higher_of(until.patience_metric, assembly, "until", "have patience on a metric with a direction")
+    )
 
 
 def known_metrics(assembly: Assembly) -> list[str]:
@@ -41,11 +43,15 @@ def _require_known(what: str, metric: str, assembly: Assembly) -> None:
     raise ArgumentError(must("until", f"have {what} that is measured", metric, why, nearest(metric, known)))
 
 
-def _higher(metric: str, assembly: Assembly) -> bool:
+def higher_of(metric: str, assembly: Assembly, argument: str, be: str) -> bool:
+    """Whether more of `metric` is better, as it states or its name says. Raises `ArgumentError` where nothing does.
+
+    - `argument`, `be`: what is asked of which argument, for the sentence.
+    """
     name = metric.partition("_")[2]
     direction = assembly.directions.get(name)
     if direction is None:
         why = f"{name} does not say which way it is better"
         remedy = f"ladle.metrics.higher({name}) or ladle.metrics.lower({name}) as the task's metric"
-        raise ArgumentError(must("until", "have patience on a metric with a direction", metric, why, remedy))
+        raise ArgumentError(must(argument, be, metric, why, remedy))
     return direction == "higher"

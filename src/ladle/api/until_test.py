@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ladle
+from ladle.api.critical_steps import measure_steps
 
 X, Y = np.eye(20, dtype=np.float32), np.arange(20) % 2
 
@@ -59,3 +60,21 @@ def test_sizes_in_the_place_of_a_plan():
             ladle.fit(task, given, until="1 epochs")
     with pytest.raises(ladle.ArgumentError, match="beside a size"):
         ladle.fit(task, 4, size=8)
+
+
+def test_a_policy_and_a_search_follow_the_direction_that_a_metric_states():
+    task = ladle.Task(ladle.models.linear(20, 2), None, (X, Y), metrics={"hits": hits})
+    policy = "plateau 2 x2 patience 1 max 8 on valid_hits"
+    with pytest.raises(ladle.ArgumentError, match="policy must follow a metric with a direction; got 'valid_hits'"):
+        ladle.fit(task, policy=policy, until="2 epochs")
+    with pytest.raises(ladle.ArgumentError, match="metric must state its direction; got 'valid_hits'"):
+        ladle.search(task, sizes=[4], lrs=[0.1], folds=2, metric="valid_hits", until="1 epochs")
+    told = task.with_(metrics={"hits": ladle.metrics.higher(hits)})
+    assert ladle.search(told, sizes=[4], lrs=[0.1], folds=2, metric="valid_hits", until="1 epochs").best.score.mean >= 0
+    assert ladle.fit(told, policy=policy, until="2 epochs").status == "finished"
+
+
+def test_steps_to_a_metric_without_a_direction_need_a_sign():
+    task = ladle.Task(ladle.models.linear(20, 2), None, (X, Y), metrics={"hits": hits})
+    with pytest.raises(ladle.ArgumentError, match="the target must say <= or >= for this metric; got 'valid_hits=0.5'"):
+        measure_steps(task, "valid_hits=0.5", sizes=[1, 2, 4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -38,6 +39,20 @@ def within(policy: Kind, rows: int) -> Kind:
 def rate_size_of(policy: Any, first: int) -> int:
     """Finds the size that the run's rate belongs to: the policy's own word for it, or the `first` size."""
     return traits_of(policy).rate_size or first
+
+
+def directed(policy: Kind, higher: Callable[[str], bool]) -> Kind:
+    """`policy` with its metric's direction, where it follows one and does not say that itself.
+
+    - `higher(metric)`: whether more of it is better.
+    """
+    held: Any = policy
+    names = set(getattr(held, "__dataclass_fields__", ()))
+    if "inner" in names:
+        return replace(held, inner=directed(held.inner, higher))
+    if {"metric", "higher"} <= names and held.higher is None:
+        return replace(held, higher=higher(held.metric))
+    return policy
 
 
 def require_policy(policy: Any) -> None:

@@ -70,7 +70,7 @@ class Plateau:
     rate / size (Smith et al. 2017, arXiv 1711.00489).
 
     - `metric`: `valid_...`, judged once for each evaluation (a new position `Progress.evaluated`), or `train_...`,
-      judged at every window. More is better for accuracy, r2 and auc; less for all others.
+      judged at every window. `higher`: whether more of it is better; None where its name says so.
     - `min_delta`: how much better counts. `cooldown`: evaluations after a growth that are not counted.
 
     Raises `RunError` where there are metrics but not this one.
@@ -92,6 +92,7 @@ class Plateau:
     min_delta: float = 0.0
     cooldown: int = 0
     coupling: AnyCoupling = "none"
+    higher: bool | None = None
 
     @property
     def traits(self) -> Traits:
@@ -133,7 +134,7 @@ class Plateau:
         if seen == verdicts.seen or self.metric not in progress.reading:
             return verdicts
         value, best = progress.reading[self.metric], verdicts.best
-        sign = -1 if better_is_higher(self.metric) else 1
+        sign = -1 if (better_is_higher(self.metric) if self.higher is None else self.higher) else 1
         better = math.isfinite(value) and (best is None or sign * value < sign * best - self.min_delta)
         return verdicts.judge(value, seen, better=better)
 

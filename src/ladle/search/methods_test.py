@@ -99,7 +99,9 @@ def test_a_model_proposes_and_gives_hopeless_ones_up():
 
 
 def test_a_space_counts_its_updates_and_passes():
-    space = Space((2, 3, 8), (0.1,), folds_of(12, 3, seed=0), 2, Until(examples=20, updates=8), "valid_accuracy", 0)
+    space = Space(
+        (2, 3, 8), (0.1,), folds_of(12, 3, seed=0), 2, Until(examples=20, updates=8), "valid_accuracy", 0, higher=True
+    )
     assert space.folds.epoch_size == 8
     assert [space.updates(size) for size in space.sizes] == [8, 8, 3]  # 20 examples end in the third pass.
     assert (space.epochs, space.passes) == (2.0, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ladle.core.batch import updates_until
-from ladle.core.duration import Until, better_is_higher
+from ladle.core.duration import Until
 from ladle.search.folds import Folds
 from ladle.search.trial import Candidate, Trial
 
@@ -15,7 +15,7 @@ class Space:
     """All that is tried, and what it is judged by.
 
     - `sizes`, `lrs`: ascending. `seeds`: runs of each fold. `until`: the budget, in epochs, examples or updates.
-    - `metric`: what is read on the fold left out. `seed`: of proposals.
+    - `metric`: what is read on the fold left out; `higher`: whether more of it is better. `seed`: of proposals.
 
     >>> from ladle.search.folds import folds_of
     >>> space = Space((4, 8), (0.1, 0.2), folds_of(12, 3, seed=0), 2, Until(epochs=3), "valid_loss", 0)
@@ -30,10 +30,7 @@ class Space:
     until: Until
     metric: str
     seed: int
-
-    @property
-    def higher(self) -> bool:
-        return better_is_higher(self.metric)
+    higher: bool = False
 
     @property
     def grid(self) -> list[Candidate]:
