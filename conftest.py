@@ -45,10 +45,14 @@ def compilations() -> Iterator[Counter[str]]:
     """Programs that XLA compiles during the test, counted by the name of the jitted function.
 
     `compilations["update"]` is the number for `jax.jit(update)`; `compilations.total()` counts every one, also the
-    small ones that JAX compiles for single operations outside `jit`.
+    small ones that JAX compiles for single operations outside `jit`. Programs of earlier tests are forgotten first: a
+    count does not depend on what ran before.
     """
     import jax
 
+    from ladle.jax.programs import forget
+
+    forget()
     counts: Counter[str] = Counter()
 
     def compiled(event: str, seconds: float, **facts: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,9 +9,10 @@ import numpy as np
 
 from ladle.core.errors import ArgumentError, must
 from ladle.jax import judge
-from ladle.jax.judge import Chunks
+from ladle.jax.judge import Chunks, Judged
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective
+from ladle.jax.programs import Form, Program
 from ladle.jax.state import State
 
 
@@ -28,8 +28,9 @@ class Evaluator:
         self.objective = objective
         self.layout = layout
         self.rows = layout.rows(rows)
-        self._sums = jax.jit(partial(_trace_sums, objective, layout), static_argnames="rows")
-        self._predict = jax.jit(partial(_trace_predict, objective))
+        judged = Judged(objective.applied(), layout)
+        self._sums = Program(_trace_sums, judged, Form(static=("rows",)))
+        self._predict = Program(_trace_predict, judged)
 
     def __call__(self, state: State, data: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
@@ -54,14 +55,12 @@ class Evaluator:
         return np.concatenate(parts)
 
 
-def _trace_sums(
-    objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, *, rows: int
-) -> jax.Array:
-    return judge.sums(objective, layout, params, model_state, data, Chunks.over(data, rows))
+def _trace_sums(judged: Judged, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:
+    return judge.sums(judged, params, model_state, data, Chunks.over(data, rows))
 
 
-def _trace_predict(objective: Objective, params: Any, model_state: Any, x: Any) -> Any:
-    return objective.predict(params, model_state, x)  # type: ignore[misc]
+def _trace_predict(judged: Judged, params: Any, model_state: Any, x: Any) -> Any:
+    return judged.objective.predict(params, model_state, x)  # type: ignore[misc]
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:

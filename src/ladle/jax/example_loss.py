@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ladle.jax import judge
-from ladle.jax.judge import Chunks
+from ladle.jax.judge import Chunks, Judged
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective
+from ladle.jax.programs import Form, Program
 from ladle.jax.state import State
 
 
@@ -22,7 +22,7 @@ class EachLoss:
     def __init__(self, objective: Objective, layout: Layout, rows: int = 1024) -> None:
         self.layout = layout
         self.rows = layout.rows(rows)
-        self._losses = jax.jit(partial(_trace_losses, objective, layout), static_argnames="rows")
+        self._losses = Program(_trace_losses, Judged(objective.applied(), layout), Form(static=("rows",)))
 
     def __call__(self, state: State, data: Any) -> np.ndarray:
         """`f64[examples]`, in the order of `data`."""
@@ -31,10 +31,8 @@ class EachLoss:
         return np.asarray(self._losses(state.params, state.model_state, data, rows=rows), np.float64)[:count]
 
 
-def _trace_losses(
-    objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, *, rows: int
-) -> jax.Array:
-    return judge.losses(objective, layout, params, model_state, data, Chunks.over(data, rows))
+def _trace_losses(judged: Judged, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:
+    return judge.losses(judged, params, model_state, data, Chunks.over(data, rows))
 
 
 def copied(state: State) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer
+from ladle.jax.programs import Program
 
 
 def preconditioner(opt_state: Any, hyper: Mapping[str, jax.Array]) -> Any:
@@ -65,11 +66,24 @@ def has_second_moment(objective: Objective, optimizer: Optimizer) -> bool:
     """
     if optimizer.is_custom:
         return False
-    parameters = jax.eval_shape(objective.init, jax.random.key(0))[0]
-    with jax.numpy_dtype_promotion("standard"):
-        state = jax.eval_shape(lambda given: optimizer.make(dict(optimizer.hyper)).init(given), parameters)
+    parameters = started(objective)[0]
+    state = Program(_trace_rule, optimizer).shape(parameters)
     held = second_moment(state)
     return held is not None and jax.tree.structure(held.nu) == jax.tree.structure(parameters)
+
+
+def started(objective: Objective) -> tuple[Any, Any]:
+    """Shapes of its parameters and of its model's state."""
+    return Program(_trace_start, objective.init).shape()
+
+
+def _trace_start(init: Callable[[jax.Array], tuple[Any, Any]]) -> tuple[Any, Any]:
+    return init(jax.random.key(0))
+
+
+def _trace_rule(optimizer: Optimizer, parameters: Any) -> Any:
+    with jax.numpy_dtype_promotion("standard"):
+        return optimizer.make(dict(optimizer.hyper)).init(parameters)
 
 
 def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge) -> None:
@@ -84,7 +98,7 @@ def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge)
                 "group or layer norm, or a batch size that does not depend on gradient noise",
             )
         )
-    if (gauge.parts > 1 or gauge.per_example) and jax.tree.leaves(jax.eval_shape(objective.init, jax.random.key(0))[1]):
+    if (gauge.parts > 1 or gauge.per_example) and jax.tree.leaves(started(objective)[1]):
         why, remedy = "pieces of its rows would change that state one after the other", "Gauge(parts=1)"
         raise ArgumentError(must("gauge", "cut no micro-batch of a model with a state", gauge, why, remedy))
     if gauge.geometry == "sgd":

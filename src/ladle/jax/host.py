@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from ladle.jax.meaning import Meaning
 from ladle.jax.measure import Way
 from ladle.jax.mesh import Layout
 from ladle.jax.operands import Pace
+from ladle.jax.programs import Form, Program
 from ladle.jax.rows import MicroBatch, Place, filled, keys_at, levels_of
 from ladle.jax.state import State
 from ladle.jax.update import Accumulated, apply
@@ -47,12 +49,12 @@ class HostUpdates:
 
     def __init__(self, meaning: Meaning) -> None:
         self.meaning = meaning
-        compiled = partial(jax.jit, out_shardings=meaning.layout.replicated)
-        self._zero = compiled(partial(measure.nothing, meaning))
-        self._accumulate = compiled(partial(_trace_accumulate, meaning), static_argnames="way", donate_argnums=0)
-        self._apply = compiled(partial(_trace_apply, meaning), donate_argnums=0)
-        self._toward = compiled(partial(_trace_toward, meaning))
-        self._join = compiled(_trace_join)
+        read, form = meaning.applied(), Form(layout=meaning.layout)
+        self._zero = Program(measure.nothing, read, form)
+        self._accumulate = Program(_trace_accumulate, read, replace(form, static=("way",), donate=True))
+        self._apply = Program(_trace_apply, read, replace(form, donate=True))
+        self._toward = Program(_trace_toward, read, form)
+        self._join = Program(_trace_join, None, form)
 
     def __call__(
         self, state: State, draw: Draw, update: int, start: int, spec: BatchSpec, pace: Pace
@@ -137,5 +139,5 @@ def _trace_toward(meaning: Meaning, state: State, done: Accumulated) -> Any:
     return done.mean(view.scale if view else None)
 
 
-def _trace_join(done: Accumulated, later: Accumulated) -> Accumulated:
+def _trace_join(_: None, done: Accumulated, later: Accumulated) -> Accumulated:
     return done.add(later)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ladle.core.errors import ArgumentError, must
 from ladle.jax.objective import Objective, checked_losses
+from ladle.jax.programs import Program
 from ladle.jax.rows import MicroBatch
 
 ROWS = 4
@@ -33,7 +34,7 @@ def require_independent(objective: Objective, data: Any) -> None:
     if len(jax.tree.leaves(data)[0]) < 2 * ROWS - 1:
         return
     one, two = (jax.tree.map(lambda leaf: leaf[np.array(ids)], data) for ids in ((0, 1, 2, 3), (0, 4, 5, 6)))  # noqa: B023
-    first = jax.jit(lambda rows: _first_loss(objective, rows))
+    first = Program(_first_loss, objective)
     a, b = float(first(one)), float(first(two))
     if not abs(a - b) <= CLOSE * max(abs(a), abs(b), CLOSE):
         got = f"{objective.name}, by which one example's loss is {a:.4g} or {b:.4g} with the company it keeps"

@@ -6,6 +6,7 @@ fold leaves out (`trials`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,14 @@ from ladle.core.observation import means
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.rows import MicroBatch, taken
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging means: which losses and metrics, and the devices that share a chunk."""
+
+    objective: Objective
+    layout: Layout
 
 
 class Chunks(NamedTuple):
@@ -46,21 +55,21 @@ class Chunks(NamedTuple):
         return cls.of(count, -(-count // rows), rows)
 
 
-def sums(objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
+def sums(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
     """Sums of the loss and of each metric over the rows of `chunks`, `f32[1 + metrics]`."""
 
     def add(total: jax.Array, chunk: Chunks) -> tuple[jax.Array, None]:
-        columns, weight = _columns(objective, layout, params, model_state, data, chunk)
+        columns, weight = _columns(judged, params, model_state, data, chunk)
         return total + jnp.stack([jnp.sum(column.astype(jnp.float32) * weight) for column in columns]), None
 
-    return lax.scan(add, jnp.zeros(1 + len(objective.metrics), jnp.float32), chunks)[0]
+    return lax.scan(add, jnp.zeros(1 + len(judged.objective.metrics), jnp.float32), chunks)[0]
 
 
-def losses(objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
+def losses(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
     """The loss of every row of `chunks`, `f32[chunks * rows]`: those past the last too."""
 
     def part(chunk: Chunks) -> jax.Array:
-        (loss, *_), _ = _columns(objective, layout, params, model_state, data, chunk)
+        (loss, *_), _ = _columns(judged, params, model_state, data, chunk)
         return loss.astype(jnp.float32)
 
     return lax.map(part, chunks).reshape(-1)
@@ -74,9 +83,10 @@ def reading(objective: Objective, sums: Any, count: float, prefix: str) -> dict[
 
 
 def _columns(
-    objective: Objective, layout: Layout, params: Any, model_state: Any, data: Any, chunk: Chunks
+    judged: Judged, params: Any, model_state: Any, data: Any, chunk: Chunks
 ) -> tuple[list[jax.Array], jax.Array]:
     """The losses of one chunk, then each metric's values, and the weights of its rows."""
+    objective, layout = judged.objective, judged.layout
     ids, weight = layout.spread(chunk.ids), layout.spread(chunk.weight)
     # Judging draws nothing at random; the fixed key only serves losses that insist on one.
     keys = jnp.broadcast_to(jax.random.key(0), ids.shape)

@@ -8,7 +8,7 @@ import pytest
 
 from ladle.jax import judge
 from ladle.jax.fakes_test import OBJECTIVE, SOURCE, N, loss, sgd
-from ladle.jax.judge import Chunks
+from ladle.jax.judge import Chunks, Judged
 
 
 @pytest.mark.parametrize(("count", "chunks", "rows"), [(1, 1, 1), (5, 2, 3), (6, 2, 3), (5, 4, 3)])
@@ -26,7 +26,7 @@ def test_chunks_hold_every_row_once_and_repeat_the_last(count: int, chunks: int,
 def test_a_chunk_without_weight_adds_nothing_and_losses_come_in_order(rows: int):
     step = sgd()
     state, expected = step.init(0), np.asarray(loss(step.init(0).params, SOURCE.tree))
-    what = OBJECTIVE, step.layout, state.params, state.model_state, step.place(SOURCE.tree)
+    what = Judged(OBJECTIVE, step.layout), state.params, state.model_state, step.place(SOURCE.tree)
     alone, more = (Chunks.of(N, -(-N // rows) + extra, rows) for extra in (0, 2))
     np.testing.assert_array_equal(judge.sums(*what, alone), judge.sums(*what, more))
     np.testing.assert_allclose(judge.sums(*what, alone)[0], expected.sum(), rtol=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ladle.core.moments import Gauge
 from ladle.jax.mesh import Layout
@@ -28,6 +28,10 @@ class Meaning:
     layout: Layout
     gauge: Gauge | None = None
     moments: bool = True
+
+    def applied(self) -> Meaning:
+        """As far as an update reads it: what equal tasks share programs by."""
+        return replace(self, objective=self.objective.applied(), optimizer=self.optimizer.rule)
 
     @property
     def has_noise(self) -> bool:

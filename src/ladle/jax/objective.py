@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import jax
@@ -58,6 +58,12 @@ class Objective:
     def predicts(self) -> bool:
         return self.predict is not None
 
+    def applied(self) -> Objective:
+        """The same as far as updates and judging read it: without `init`, and what only a record tells."""
+        losses, predict = (getattr(part, "applied", lambda part=part: part)() for part in (self.losses, self.predict))
+        told = {"name": "", "loss": "", "directions": (), "declared": False}
+        return replace(self, init=_not_here, losses=losses, predict=predict, **told)
+
     def direction(self, metric: str) -> str | None:
         """Which way `metric` is better: as its function says, else as its name does."""
         said = dict(zip(self.metrics, self.directions, strict=False)).get(metric)
@@ -66,37 +72,63 @@ class Objective:
 
 def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, Callable[..., jax.Array]]) -> Objective:
     """The objective of a model (`ladle.models`) under `loss(outputs, y) -> f32[examples]`."""
-
-    of_apply, of_loss = ([name for name in LEVELS if _names(f, name)] for f in (model.apply, loss))
-
-    def losses(params: Any, model_state: Any, rows: Rows, train: bool):
-        data, levels = rows.data, (rows.levels or {}) if train else {}
-        own, smoothing = ({name: levels[name] for name in names if name in levels} for names in (of_apply, of_loss))
-        outputs, model_state = model.apply(
-            params, model_state, data["x"], keys=rows.keys, weight=rows.weight, train=train, **own
-        )
-        measured = {name: metric(outputs, data["y"]) for name, metric in metrics.items()}
-        return loss(outputs, data["y"], **smoothing), measured, model_state
-
-    def predict(params: Any, model_state: Any, x: Any) -> Any:
-        count = jax.tree.leaves(x)[0].shape[0]
-        outputs, _ = model.apply(params, model_state, x, keys=None, weight=jnp.ones(count), train=False)
-        return outputs
-
-    levels = tuple(name for name in LEVELS if name in (*of_apply, *of_loss))
-    declared = not getattr(loss, "__module__", "").startswith("ladle.")
+    losses = ModelLosses(model, loss, tuple(metrics.items()))
     return Objective(
         model.init,
         losses,
-        predict,
+        ModelOutputs(model),
         model.additive,
         tuple(metrics),
         model.name,
-        levels,
-        declared,
+        losses.levels,
+        declared=not getattr(loss, "__module__", "").startswith("ladle."),
         loss=_name_of(loss),
         directions=_directions(metrics),
     )
+
+
+@dataclass(frozen=True)
+class ModelLosses:
+    """`losses` of a model: see `Objective`. A value, so that equal tasks have equal programs."""
+
+    model: Any
+    loss: Callable[..., jax.Array]
+    metrics: tuple[tuple[str, Callable[..., jax.Array]], ...]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Those that the model or the loss takes."""
+        return tuple(name for name in LEVELS if _names(self.model.apply, name) or _names(self.loss, name))
+
+    def applied(self) -> ModelLosses:
+        return replace(self, model=_applied(self.model))
+
+    def __call__(self, params: Any, model_state: Any, rows: Rows, train: bool):
+        data, levels = rows.data, (rows.levels or {}) if train else {}
+        own, smoothing = (
+            {name: value for name, value in levels.items() if _names(function, name)}
+            for function in (self.model.apply, self.loss)
+        )
+        outputs, model_state = self.model.apply(
+            params, model_state, data["x"], keys=rows.keys, weight=rows.weight, train=train, **own
+        )
+        measured = {name: metric(outputs, data["y"]) for name, metric in self.metrics}
+        return self.loss(outputs, data["y"], **smoothing), measured, model_state
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """`predict` of a model: see `Objective`."""
+
+    model: Any
+
+    def applied(self) -> ModelOutputs:
+        return replace(self, model=_applied(self.model))
+
+    def __call__(self, params: Any, model_state: Any, x: Any) -> Any:
+        count = jax.tree.leaves(x)[0].shape[0]
+        outputs, _ = self.model.apply(params, model_state, x, keys=None, weight=jnp.ones(count), train=False)
+        return outputs
 
 
 def of_functions(
@@ -119,36 +151,68 @@ def of_functions(
     `batch` is the micro-batch's data (`{"x": ..., "y": ...}`), `key` one random key per micro-batch. In evaluation the
     same loss is called with a fixed key.
     """
-    takes_key = _takes(loss, 4 if has_state else 3)
     metrics = dict(metrics or {})
     if metrics and predict is None:
         raise ArgumentError(must("predict", "be given", None, "metrics are computed from predictions", "predict=..."))
-
-    def start(key: jax.Array):
-        made = init(key)
-        return made if has_state else (made, ())
-
-    def outputs_of(params: Any, model_state: Any, x: Any) -> Any:
-        assert predict is not None
-        return predict(params, model_state, x) if has_state else predict(params, x)
-
-    def losses(params: Any, model_state: Any, rows: Rows, train: bool):
-        # One key per micro-batch: plain functions take one, whatever number of examples they see.
-        key = rows.keys[0] if rows.keys is not None else jax.random.key(0)
-        arguments = (rows.data, key) if takes_key else (rows.data,)
-        if has_state:
-            values, model_state = loss(params, model_state, *arguments)
-        else:
-            values = loss(params, *arguments)
-        outputs = outputs_of(params, model_state, rows.data["x"]) if metrics else None
-        measured = {name: metric(outputs, rows.data["y"]) for name, metric in metrics.items()}
-        return values, measured, model_state
-
-    predicts, name = outputs_of if predict else None, _name_of(loss)
+    outputs, name = FunctionOutputs(predict, has_state) if predict else None, _name_of(loss)
+    losses = FunctionLosses(loss, has_state, outputs if metrics else None, tuple(metrics.items()))
     directions = _directions(metrics)
     return Objective(
-        start, losses, predicts, additive, tuple(metrics), name, declared=True, loss=name, directions=directions
+        FunctionStart(init, has_state),
+        losses,
+        outputs,
+        additive,
+        tuple(metrics),
+        name,
+        declared=True,
+        loss=name,
+        directions=directions,
     )
+
+
+@dataclass(frozen=True)
+class FunctionStart:
+    """`init` of plain functions."""
+
+    function: Callable[..., Any]
+    has_state: bool
+
+    def __call__(self, key: jax.Array) -> tuple[Any, Any]:
+        made = self.function(key)
+        return made if self.has_state else (made, ())
+
+
+@dataclass(frozen=True)
+class FunctionOutputs:
+    """`predict` of plain functions."""
+
+    function: Callable[..., Any]
+    has_state: bool
+
+    def __call__(self, params: Any, model_state: Any, x: Any) -> Any:
+        return self.function(params, model_state, x) if self.has_state else self.function(params, x)
+
+
+@dataclass(frozen=True)
+class FunctionLosses:
+    """`losses` of plain functions. `outputs`: what the metrics are computed from, where there are any."""
+
+    function: Callable[..., Any]
+    has_state: bool
+    outputs: FunctionOutputs | None
+    metrics: tuple[tuple[str, Callable[..., jax.Array]], ...]
+
+    def __call__(self, params: Any, model_state: Any, rows: Rows, train: bool):
+        # One key per micro-batch: plain functions take one, whatever number of examples they see.
+        key = rows.keys[0] if rows.keys is not None else jax.random.key(0)
+        arguments = (rows.data, key) if _takes(self.function, 4 if self.has_state else 3) else (rows.data,)
+        if self.has_state:
+            values, model_state = self.function(params, model_state, *arguments)
+        else:
+            values = self.function(params, *arguments)
+        outputs = self.outputs and self.outputs(params, model_state, rows.data["x"])
+        measured = {name: metric(outputs, rows.data["y"]) for name, metric in self.metrics}
+        return values, measured, model_state
 
 
 def _directions(metrics: Mapping[str, Any]) -> tuple[str | None, ...]:
@@ -162,16 +226,28 @@ def checked_losses(objective: Objective, params: Any, model_state: Any, rows: An
     expected = rows.weight.shape
     for name, value in {"loss": losses, **metrics}.items():
         if jnp.shape(value) != expected:
-            raise ArgumentError(
-                must(
-                    name,
-                    f"return one number per example, shape {expected}",
-                    jnp.shape(value),
-                    "a mean taken inside it could not be weighted, so accumulation and ragged batches would be wrong",
-                    "leaving out the final mean or sum over examples",
-                )
-            )
+            raise ArgumentError(_misshapen(name, jnp.shape(value), expected))
     return losses, metrics, model_state
+
+
+def _misshapen(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What is wrong with values of shape `found`, one number for each example being `expected`."""
+    be = f"return one number per example, shape {expected}"
+    if len(found) > 1 and found[:1] == expected:
+        axes = "axis=1" if len(found) == 2 else f"axis={tuple(range(1, len(found)))}"
+        why = "an example is weighted as a whole, whatever it consists of"
+        return must(name, be, found, why, f"a mean over all axes but the first, .mean({axes})")
+    why = "a mean taken inside it could not be weighted, so accumulation and ragged batches would be wrong"
+    return must(name, be, found, why, "leaving out the final mean or sum over examples")
+
+
+def _applied(model: Any) -> Any:
+    """The model as far as its `apply` reads it: one that starts from given arrays need not hold them for that."""
+    return getattr(model, "applied", model)
+
+
+def _not_here(key: jax.Array) -> tuple[Any, Any]:
+    raise NotImplementedError("an update reads no starting parameters")
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:

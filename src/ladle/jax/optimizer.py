@@ -35,6 +35,11 @@ class Optimizer:
     unit: float = 1.0
 
     @property
+    def rule(self) -> Optimizer:
+        """The same without its numbers, which are data of the programs: all that a trace depends on."""
+        return replace(self, hyper={}, lr=None, unit=1.0)
+
+    @property
     def is_custom(self) -> bool:
         """Whether it is a transformation of the user's, whose constants are not known here."""
         return isinstance(self.make, _Constant)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from ladle.jax.objective import Objective
+from ladle.jax.programs import Program
 
 
 def output_width(objective: Objective, x: Any) -> int | None:
@@ -24,6 +25,10 @@ def output_width(objective: Objective, x: Any) -> int | None:
     if objective.predict is None:
         return None
     row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
-    outputs = jax.eval_shape(lambda inputs: objective.predict(*objective.init(jax.random.key(0)), inputs), row)  # type: ignore[misc]
+    outputs = Program(_trace_outputs, objective).shape(row)
     shape = getattr(outputs, "shape", ())
     return shape[1] if len(shape) == 2 else None
+
+
+def _trace_outputs(objective: Objective, inputs: Any) -> Any:
+    return objective.predict(*objective.init(jax.random.key(0)), inputs)  # type: ignore[misc]

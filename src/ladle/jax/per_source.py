@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -34,20 +34,33 @@ def by_source(objective: Objective, names: Sequence[str], field: str = "source")
         why, remedy = "each source has its own line", 'names=("a", "b")'
         raise ArgumentError(must("names", "be one or more, all different", told, why, remedy))
 
-    def losses(params: Any, model_state: Any, rows: Any, train: bool):
-        source, rows = _taken_out(rows, field, train)
-        values, metrics, model_state = objective.losses(params, model_state, rows, train)
+    kinds = (kind + name for name in told for kind in (_LOSS, OWN_WEIGHT))
+    losses = SourceLosses(objective.losses, told, field)
+    return replace(objective, losses=losses, metrics=(*objective.metrics, *kinds))
+
+
+@dataclass(frozen=True)
+class SourceLosses:
+    """`losses` with those of each source beside them; see `ladle.jax.objective.Objective`."""
+
+    losses: Callable[..., Any]
+    names: tuple[str, ...]
+    field: str
+
+    def applied(self) -> SourceLosses:
+        return replace(self, losses=getattr(self.losses, "applied", lambda: self.losses)())
+
+    def __call__(self, params: Any, model_state: Any, rows: Any, train: bool):
+        source, rows = _taken_out(rows, self.field, train)
+        values, metrics, model_state = self.losses(params, model_state, rows, train)
         if jnp.shape(values) != rows.weight.shape:
             return values, metrics, model_state  # Refused where losses are checked, in its own words.
         own = {}
-        for number, name in enumerate(told):
+        for number, name in enumerate(self.names):
             mine = source == number
             own[_LOSS + name] = jnp.where(mine, values.astype(jnp.float32), jnp.float32(0))
             own[OWN_WEIGHT + name] = mine.astype(jnp.float32)
         return values, {**metrics, **own}, model_state
-
-    kinds = (kind + name for name in told for kind in (_LOSS, OWN_WEIGHT))
-    return replace(objective, losses=losses, metrics=(*objective.metrics, *kinds))
 
 
 _LOSS = "loss/"

@@ -12,7 +12,7 @@ zero instead (petuum/adaptdl, `_reset_adam_state`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,7 @@ from ladle.jax.objective import Objective
 from ladle.jax.operands import Rung, Window, on_device
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.parts import parts_of
+from ladle.jax.programs import Form, Program
 from ladle.jax.resident import ResidentBatch
 from ladle.jax.rows import MicroBatch, Resident
 from ladle.jax.state import State
@@ -50,9 +51,9 @@ class Rebase:
     def __init__(self, step: CompiledStep) -> None:
         require_rebasable(step.objective, step.optimizer)
         self.step = step
-        compiled = partial(jax.jit, out_shardings=step.layout.replicated, donate_argnums=0)
-        self._resident = compiled(partial(_trace_resident, step.meaning), static_argnames="rung")
-        self._sent = compiled(partial(_trace_sent, step.meaning))
+        meaning, form = step.meaning.applied(), Form(donate=True, layout=step.layout)
+        self._resident = Program(_trace_resident, meaning, replace(form, static=("rung",)))
+        self._sent = Program(_trace_sent, meaning, form)
 
     def __call__(self, state: State, draw: Draw, spec: BatchSpec, old_size: int) -> State:
         """`state` with its second moment as batches of `spec.size` would have made it, after batches of `old_size`.

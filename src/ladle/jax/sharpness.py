@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 
 from ladle.jax.curvature import largest_eigenvalue
 from ladle.jax.objective import Objective
+from ladle.jax.programs import Program
 from ladle.jax.rows import MicroBatch
 from ladle.jax.state import State
 
@@ -24,7 +24,7 @@ class Sharpness:
     """
 
     def __init__(self, objective: Objective) -> None:
-        self._measure = jax.jit(partial(_trace_sharpness, objective))
+        self._measure = Program(_trace_sharpness, objective.applied())
 
     def __call__(self, state: State, data: Any) -> float:
         part = jax.tree.map(lambda leaf: leaf[:SHARPNESS_EXAMPLES], data)

@@ -8,7 +8,7 @@ constants are all data of the program: changing them compiles nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -34,6 +34,7 @@ from ladle.jax.mesh import Layout, layout
 from ladle.jax.objective import Objective
 from ladle.jax.operands import Operands, Pace, Rung, Window, on_device
 from ladle.jax.optimizer import Optimizer
+from ladle.jax.programs import Form, Program
 from ladle.jax.rate import Rate, constant_rate
 from ladle.jax.rows import Resident
 from ladle.jax.state import State, init_state
@@ -70,11 +71,10 @@ class CompiledStep:
         self.devices = devices
         self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments)
         self.names = sum_names(objective)
-        # Results are placed as the inputs are: left to the compiler, a first call could differ from the second.
-        compiled = partial(jax.jit, out_shardings=self.layout.replicated)
-        self._init = compiled(partial(init_state, objective, optimizer))
-        self._window = compiled(partial(_trace_window, meaning), static_argnames="rung", donate_argnums=0)
-        self._keep_averages = compiled(averages.kept, donate_argnums=0)
+        form = Form(layout=self.layout)
+        self._init = Program(_trace_init, Beginning(objective, optimizer.rule), form)
+        self._window = Program(_trace_window, meaning.applied(), Form(("rung",), donate=True, layout=self.layout))
+        self._keep_averages = Program(_trace_kept, None, replace(form, donate=True))
         self._host = HostUpdates(meaning)
         self._prepared: set[Any] = set()
 
@@ -109,7 +109,7 @@ class CompiledStep:
 
     def abstract_state(self, hyper: Mapping[str, float] | None = None) -> State:
         """The state as shapes with their place: what a checkpoint is read into. Nothing is allocated."""
-        state = jax.eval_shape(self._init, self.hyper(hyper), seed_words(0))
+        state = self._init.shape(self.hyper(hyper), seed_words(0))
         place = self.layout.replicated
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
 
@@ -150,7 +150,7 @@ class CompiledStep:
     ) -> tuple[State, Observation]:
         if (resident := on_device(draw)) is not None:
             operands = self.window_operands(resident, spec, lr_factor, clock=clock)
-            state, sums = self._window(state, *operands, rung=Rung.of(spec, resident.order.program))
+            state, sums = self.run(state, operands, Rung.of(spec, resident.order.program))
             return state, Observation(self.names, sums)
         observation, pace = Observation(), Pace.of(lr_factor, clock)
         starts = accumulate(draw.counts, initial=draw.start)
@@ -176,7 +176,7 @@ class CompiledStep:
         if resident is None:
             return jax.block_until_ready(self._host.prepare(state, draw, spec))
         operands = self.window_operands(resident, spec, np.nan, updates=1)
-        return jax.block_until_ready(self._window(state, *operands, rung=Rung.of(spec, resident.order.program)))[0]
+        return jax.block_until_ready(self.run(state, operands, Rung.of(spec, resident.order.program)))[0]
 
     def window_operands(
         self,
@@ -198,13 +198,33 @@ class CompiledStep:
         window = Window.of(epoch=draw.epoch, offset=draw.offset, size=spec.size, updates=count, every=every)
         return Operands(Resident(draw.data, draw.weight, dict(draw.order.tables())), window, Pace.of(lr_factor, clock))
 
+    def run(self, state: State, operands: Operands, rung: Rung) -> tuple[State, jax.Array]:
+        """The state after the updates that `operands` tell, and their sums. Consumes the state."""
+        return self._window(state, *operands, rung=rung)
+
     def lower(self, shapes: tuple[Any, ...], rung: Rung) -> Any:
         """The updates of a rung, lowered for `shapes` (state and operands): nothing runs, nothing is allocated."""
         return self._window.lower(*shapes, rung=rung)
 
     def window(self, rung: Rung) -> Any:
         """The updates of a rung as a function of (state, *operands), not yet compiled."""
-        return partial(_trace_window, self.meaning, rung=rung)
+        return partial(_trace_window, self.meaning.applied(), rung=rung)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a fresh state means."""
+
+    objective: Objective
+    rule: Optimizer
+
+
+def _trace_init(beginning: Beginning, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
+    return init_state(beginning.objective, beginning.rule, hyper, seed)
+
+
+def _trace_kept(_: None, opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Array]) -> Any:
+    return averages.kept(opt_state, old, new)
 
 
 def _trace_window(

@@ -20,11 +20,14 @@ from ladle.core.protocols import DeviceOrder
 from ladle.core.spec import BatchSpec, rung_for
 from ladle.jax import judge
 from ladle.jax.devices import on_host
-from ladle.jax.judge import Chunks
-from ladle.jax.operands import Operands, Rung
+from ladle.jax.judge import Chunks, Judged
+from ladle.jax.meaning import Meaning
+from ladle.jax.operands import Operands, Pace, Rung, Window
+from ladle.jax.programs import Form, Program
 from ladle.jax.rows import Resident
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
+from ladle.jax.window import many_updates
 
 HOST_RUNG = 32
 """Rows of a micro-batch on a processor: a quarter of the time of 256 at small sizes, hardly slower at large ones."""
@@ -117,8 +120,8 @@ class Trials:
         operands = self._operands(orders[0], size, begun, updates)
         tables = jax.tree.map(lambda *leaves: np.stack(leaves), *(dict(order.tables()) for order in orders))
         operands = operands._replace(resident=operands.resident._replace(tables=tables))
-        window = self._programs.together(self._compiled_for(orders[0], size), operands.resident)
-        state, sums = window(_stacked(states), *operands)
+        rung = self._compiled_for(orders[0], size)
+        state, sums = self._programs.together(_stacked(states), *operands, rung=rung)
         refused = np.asarray(sums)[:, self._programs.refused] > 0
         return [jax.tree.map(lambda leaf: leaf[i], state) for i in range(len(states))], refused.tolist()  # noqa: B023
 
@@ -131,9 +134,8 @@ class Trials:
 
     def _run(self, state: State, order: DeviceOrder, size: int, begun: int, updates: int) -> tuple[State, Any]:
         """From update `begun` up to `updates`."""
-        return self._programs.alone(self._compiled_for(order, size))(
-            state, *self._operands(order, size, begun, updates)
-        )
+        rung = self._compiled_for(order, size)
+        return self._programs.bare.run(state, self._operands(order, size, begun, updates), rung)
 
     def _compiled_for(self, order: DeviceOrder, size: int) -> Rung:
         return Rung.of(self.rung(size), order.program)
@@ -148,31 +150,28 @@ class Trials:
 
 
 class _Programs:
-    """What is compiled for a step beside its own window; shared by all searches of one task."""
+    """What is compiled for a step beside its own window."""
 
     def __init__(self, step: CompiledStep) -> None:
-        self.bare, self.layout = step.bare(), step.layout
-        self.refused = self.bare.names.index("refused")
-        score = partial(judge.sums, step.objective, step.layout)
-        self.score = jax.jit(score, out_shardings=step.layout.replicated)
-        self.score_all = jax.jit(jax.vmap(score, in_axes=(0, 0, None, 0)))
-        self._windows: dict[Any, Any] = {}
+        self.bare = bare = step.bare()
+        judged, placed = Judged(step.objective.applied(), step.layout), Form(layout=step.layout)
+        self.refused = bare.names.index("refused")
+        self.score = Program(judge.sums, judged, placed)
+        self.score_all = Program(_trace_scores, judged)
+        self.together = Program(_trace_windows, bare.meaning.applied(), Form(static=("rung",), donate=True))
 
-    def alone(self, rung: Rung) -> Any:
-        """The window of one trial."""
-        if rung not in self._windows:
-            window = self.bare.window(rung)
-            self._windows[rung] = jax.jit(window, out_shardings=self.layout.replicated, donate_argnums=0)
-        return self._windows[rung]
 
-    def together(self, rung: Rung, resident: Resident) -> Any:
-        """The window over many states and orders."""
-        key = rung, resident.weight is None
-        if key not in self._windows:
-            axes = resident._replace(data=None, weight=None, tables=0)
-            window = jax.vmap(self.bare.window(rung), in_axes=(0, axes, None, None))
-            self._windows[key] = jax.jit(window, donate_argnums=0)
-        return self._windows[key]
+def _trace_scores(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
+    return jax.vmap(partial(judge.sums, judged), in_axes=(0, 0, None, 0))(params, model_state, data, chunks)
+
+
+def _trace_windows(
+    meaning: Meaning, state: State, resident: Resident, window: Window, pace: Pace, *, rung: Rung
+) -> tuple[State, jax.Array]:
+    """The window over many states and orders."""
+    axes = resident._replace(data=None, weight=None, tables=0)
+    alone = partial(many_updates, meaning, rung)
+    return jax.vmap(alone, in_axes=(0, axes, None, None))(state, resident, window, pace)
 
 
 @lru_cache(maxsize=4)
