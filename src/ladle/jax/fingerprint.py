@@ -17,12 +17,15 @@ A fingerprint is of this moment. Whoever keeps one compares it anew before relyi
 from __future__ import annotations
 
 import functools
+import sys
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from hashlib import blake2b
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import jax
 import numpy as np
@@ -47,7 +50,9 @@ def fingerprint(value: Any) -> Hashable:
     """
     try:
         return _Walk({}).of(value)
-    except (RecursionError, ValueError, TypeError, AttributeError) as error:  # A property that fails, an odd object.
+    except Opaque:
+        raise
+    except Exception as error:  # Reading an odd object may fail in any way; a comparison never stops a run.
         raise Opaque(str(error)) from error
 
 
@@ -102,6 +107,10 @@ class _Walk:
             return self.of(value.func), self.of(value.args), self.of(value.keywords)
         if isinstance(value, CellType):
             return self.of(value.cell_contents)
+        if isinstance(value, jax.tree_util.PyTreeDef):
+            return value.num_leaves, self.of(value.node_data()), tuple(map(self.of, value.children()))
+        if isinstance(value, ref):
+            return self.of(value())
         return self._wrapped(value) if hasattr(value, "__wrapped__") else self._object(value)
 
     def _module(self, value: Any) -> Hashable:
@@ -139,19 +148,21 @@ class _Walk:
         )
 
     def _object(self, value: Any) -> Hashable:
-        kind, held = type(value), ()
-        if isinstance(value, Mapping):
+        kind = type(value)
+        if kind is object:
+            return Same(value)
+        if isinstance(value, property | functools.cached_property):
+            return self.of(value.fget if isinstance(value, property) else value.func)
+        if kind in (dict, MappingProxyType, OrderedDict) or (isinstance(value, Mapping) and _is_readable(kind)):
             held = tuple((self.of(key), self.of(part)) for key, part in value.items())
         elif isinstance(value, tuple | list):
             held = tuple(map(self.of, value))
-        elif isinstance(value, set | frozenset):
+        elif kind in (set, frozenset):
             held = frozenset(map(_plain, value))
-        elif isinstance(value, property):
-            held = tuple(map(self.of, (value.fget, value.fset, value.fdel)))
-        elif kind is not object and not (isinstance(kind.__new__, FunctionType) or kind.__new__ is object.__new__):
+        elif _is_readable(kind):
+            held = ()
+        else:
             raise Opaque(repr(kind))
-        elif kind is object:
-            return Same(value)
         return held, self.of(kind), self._fields(value)
 
     def _fields(self, value: Any) -> Hashable:
@@ -160,6 +171,17 @@ class _Walk:
         else:
             names = [*getattr(value, "__dict__", ()), *_slots(type(value))]
         return tuple((name, self.of(getattr(value, name))) for name in names if hasattr(value, name))
+
+
+def _is_readable(kind: type) -> bool:
+    """Whether all that an instance holds is in its fields: what is written in C holds more."""
+    if kind is SimpleNamespace:
+        return True
+    if not (isinstance(kind.__new__, FunctionType) or kind.__new__ is object.__new__):
+        return False
+    files = (getattr(sys.modules.get(each.__module__), "__file__", None) for each in kind.__mro__[:-1])
+    built_in = any(each.__module__ in sys.builtin_module_names for each in kind.__mro__[:-1])
+    return not built_in and all(file is None or file.endswith((".py", ".pyc")) for file in files)
 
 
 def _plain(value: Any) -> Hashable:
@@ -188,7 +210,7 @@ _UNREAD = frozenset("__repr__ __str__ __format__ __setattr__ __delattr__ __reduc
 
 def _is_of_no_account(name: str, member: Any) -> bool:
     """Entries of a class that say nothing of what it computes: documentation, its slots, what `dataclass` wrote."""
-    if name in _UNREAD or name == "_abc_impl" or type(member).__name__.endswith("_descriptor"):
+    if name in _UNREAD or name == "_abc_impl" or type(member).__name__.endswith(("_descriptor", "_tuplegetter")):
         return True
     if isinstance(member, FunctionType):
         return member.__code__.co_filename == "<string>"

@@ -67,7 +67,7 @@ def has_second_moment(objective: Objective, optimizer: Optimizer) -> bool:
     if optimizer.is_custom:
         return False
     parameters = started(objective)[0]
-    state = Program(_trace_rule, optimizer).shape(parameters)
+    state = Program(_trace_rule, optimizer.rule).shape(dict(optimizer.hyper), parameters)
     held = second_moment(state)
     return held is not None and jax.tree.structure(held.nu) == jax.tree.structure(parameters)
 
@@ -81,9 +81,9 @@ def _trace_start(init: Callable[[jax.Array], tuple[Any, Any]]) -> tuple[Any, Any
     return init(jax.random.key(0))
 
 
-def _trace_rule(optimizer: Optimizer, parameters: Any) -> Any:
+def _trace_rule(rule: Optimizer, hyper: Mapping[str, Any], parameters: Any) -> Any:
     with jax.numpy_dtype_promotion("standard"):
-        return optimizer.make(dict(optimizer.hyper)).init(parameters)
+        return rule.make(hyper).init(parameters)
 
 
 def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge) -> None:

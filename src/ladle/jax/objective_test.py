@@ -40,6 +40,18 @@ def test_any_other_shape_is_refused(shape):
         losses_of(lambda params, batch: jnp.zeros(shape))
 
 
+@pytest.mark.parametrize(("shape", "remedy"), [((4, 2), "axis=1"), ((4, 2, 3), r"axis=\(1, 2\)")])
+def test_a_loss_with_further_axes_is_told_to_take_the_mean_over_these(shape, remedy):
+    with pytest.raises(ArgumentError, match=f"a mean over all axes but the first, .mean.{remedy}."):
+        losses_of(lambda params, batch: jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 4)])
+def test_a_loss_without_the_axis_of_examples_is_told_to_leave_its_mean_out(shape):
+    with pytest.raises(ArgumentError, match="leaving out the final mean or sum over examples"):
+        losses_of(lambda params, batch: jnp.zeros(shape))
+
+
 def test_a_metric_is_held_to_the_same():
     with pytest.raises(ArgumentError, match="right must return one number per example"):
         losses_of(

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import export
 
 from ladle.core.cursor import Cursor
 from ladle.core.errors import RunError
@@ -174,7 +173,7 @@ class CompiledProbe:
         """What the compiled window takes, as shapes."""
         draw, _ = self._draw(self.feed.start(), spec)
         operands = self.step.window_operands(draw, spec, 1.0)
-        state = jax.eval_shape(lambda: self.step.init(self.seed, self.hyper))
+        state = self.step.abstract_state(self.hyper)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, *operands))
 
     def _compiled(self, spec: BatchSpec) -> Any:
@@ -182,20 +181,14 @@ class CompiledProbe:
         spec = replace(spec, micro_size=min(spec.micro_size, self.feed.epoch_size))
         rung = (spec.micro_size, spec.micro_steps > 1)
         if rung not in self.programs:
-            self.programs[rung] = self.step.lower(self._shapes(spec), self._rung(spec)).compile()
+            self.programs[rung] = self.step.compiled(self._shapes(spec), self._rung(spec))
         return self.programs[rung]
 
     def _export(self, spec: BatchSpec, folder: Path) -> None:
         """Write the update at `spec` as a portable program over flat leaves, and what to feed it."""
-        window, shapes = self.step.window(self._rung(spec)), self._shapes(spec)
-        leaves, tree = jax.tree.flatten(shapes)
-
-        def flat(*leaves: Any) -> list[Any]:
-            return jax.tree.leaves(window(*jax.tree.unflatten(tree, leaves)))
-
-        exported = export.export(jax.jit(flat))(*leaves)
+        shapes = self._shapes(spec)
         folder.mkdir()
-        (folder / "program").write_bytes(exported.serialize())
+        (folder / "program").write_bytes(self.step.exported(shapes, self._rung(spec)))
         facts = {"leaves": _inputs(shapes, spec), "donated": len(jax.tree.leaves(shapes[0]))}
         (folder / "facts.json").write_text(json.dumps(facts))
 

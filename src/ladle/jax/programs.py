@@ -5,6 +5,7 @@ A program is a pure function of what it means (an objective, an optimiser, a gau
 of the values are equal (`ladle.jax.fingerprint` says what that looks at), the operands' shapes and types deciding the
 rest, as always under `jax.jit`. Nothing stale is used:
 
+- A program means what its value was when it was first used.
 - A value without a fingerprint has programs of its own, for as long as whoever made them.
 - A trace reads the value of whoever calls, not of whoever called first; and first looks whether it still has the
   fingerprint that the program is kept under. Where it was changed since, the caller goes on with a program of its own.
@@ -14,12 +15,13 @@ At most `MOST` programs are kept, those used last. One that fell out lives as lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
+from jax import export
 
 from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
@@ -50,7 +52,7 @@ class Program:
     >>> def power(exponent, x):
     ...     return x**exponent
     >>> one, other, third = Program(power, 2), Program(power, 2), Program(power, 3)
-    >>> float(one(jnp.float32(3.0))), one.jitted is other.jitted, one.jitted is third.jitted
+    >>> float(one(jnp.float32(3.0))), one.compiled is other.compiled, one.compiled is third.compiled
     (9.0, True, False)
     """
 
@@ -67,41 +69,77 @@ class Program:
             return _Owner(self.value, None)
 
     @cached_property
-    def jitted(self) -> Any:
-        """The compiled function, shared where it can be."""
+    def compiled(self) -> _Compiled:
+        """The compiled function, and what was asked of it: shared where they can be."""
         mark = self.owner.mark
         return _compiled(self.function, self.form) if mark is None else _shared(self.function, self.form, mark)
 
     def __call__(self, *operands: Any, **static: Any) -> Any:
         try:
-            return self.jitted(*operands, owner=self.owner, **static)
+            return self.compiled.jitted(*operands, owner=self.owner, **static)
         except _Changed:
-            return self._parted()(*operands, owner=self.owner, **static)
+            return self._parted().jitted(*operands, owner=self.owner, **static)
 
     def shape(self, *operands: Any, **static: Any) -> Any:
         """What a call would return, as shapes: nothing runs, nothing is compiled."""
         try:
-            return self.jitted.eval_shape(*operands, owner=self.owner, **static)
+            return self.compiled.jitted.eval_shape(*operands, owner=self.owner, **static)
         except _Changed:
-            return self._parted().eval_shape(*operands, owner=self.owner, **static)
+            return self._parted().jitted.eval_shape(*operands, owner=self.owner, **static)
 
-    def lower(self, *shapes: Any, **static: Any) -> Any:
-        """The program for operands of these shapes, lowered: nothing runs."""
-        try:
-            return self.jitted.lower(*shapes, owner=self.owner, **static)
-        except _Changed:
-            return self._parted().lower(*shapes, owner=self.owner, **static)
+    def ahead(self, *shapes: Any, **static: Any) -> Any:
+        """The program for operands of these shapes, compiled ahead of a call: nothing runs."""
+        return self.once(_question("compiled", shapes, static), self._ahead, *shapes, **static)
 
-    def _parted(self) -> Any:
+    def exported(self, *shapes: Any, **static: Any) -> bytes:
+        """The program over flat leaves of `shapes`, as bytes that another process can run."""
+        return self.once(_question("exported", shapes, static), self._exported, *shapes, **static)
+
+    def once(self, question: Hashable, answer: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+        """`answer(*operands, **static)`, or what an equal program answered to an equal question."""
+        found = self.compiled.answers
+        if question not in found:
+            try:
+                found[question] = answer(*operands, **static)
+            except _Changed:
+                self._parted()
+                return self.once(question, answer, *operands, **static)
+        return found[question]
+
+    def _ahead(self, *shapes: Any, **static: Any) -> Any:
+        return self.compiled.jitted.lower(*shapes, owner=self.owner, **static).compile()
+
+    def _exported(self, *shapes: Any, **static: Any) -> bytes:
+        leaves, tree = jax.tree.flatten(shapes)
+
+        def flat(*leaves: Any) -> list[Any]:
+            return jax.tree.leaves(self.function(self.owner.read(), *tree.unflatten(leaves), **static))
+
+        return export.export(jax.jit(flat))(*leaves).serialize()
+
+    def _parted(self) -> _Compiled:
         """The compiled function of one that shares nothing from now on."""
         self.owner = _Owner(self.value, None)
-        self.jitted = _compiled(self.function, self.form)
-        return self.jitted
+        self.compiled = _compiled(self.function, self.form)
+        return self.compiled
+
+
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    """`jitted`: the function under `jax.jit`. `answers`: to questions of `Program.once`."""
+
+    jitted: Any
+    answers: dict[Hashable, Any] = field(default_factory=dict)
 
 
 def forget() -> None:
     """Keep no program: the next one is compiled anew."""
     _shared.cache_clear()
+
+
+def _question(name: str, shapes: Any, static: Mapping[str, Any]) -> Hashable:
+    leaves, tree = jax.tree.flatten(shapes)
+    return name, tuple(leaves), tree, tuple(sorted(static.items()))
 
 
 class _Changed(Exception):
@@ -134,16 +172,16 @@ def _mark(value: Any) -> Hashable | None:
         return None
 
 
-def _compiled(function: Callable[..., Any], form: Form) -> Any:
+def _compiled(function: Callable[..., Any], form: Form) -> _Compiled:
     def traced(*operands: Any, owner: _Owner, **static: Any) -> Any:
         return function(owner.read(), *operands, **static)
 
     traced.__name__ = traced.__qualname__ = function.__name__
-    placed = {} if form.layout is None else {"out_shardings": form.layout.replicated}
+    placed: dict[str, Any] = {} if form.layout is None else {"out_shardings": form.layout.replicated}
     donated = (0,) if form.donate else ()
-    return jax.jit(traced, static_argnames=("owner", *form.static), donate_argnums=donated, **placed)
+    return _Compiled(jax.jit(traced, static_argnames=("owner", *form.static), donate_argnums=donated, **placed))
 
 
 @lru_cache(maxsize=MOST)
-def _shared(function: Callable[..., Any], form: Form, mark: Hashable) -> Any:
+def _shared(function: Callable[..., Any], form: Form, mark: Hashable) -> _Compiled:
     return _compiled(function, form)

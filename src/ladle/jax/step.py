@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -68,6 +67,8 @@ class CompiledStep:
     ) -> None:
         if gauge is not None:
             require_measurable(objective, optimizer, gauge)
+        if rate is not constant_rate:
+            rate(jnp.float32(0))  # Optax's settle their constants when first asked: whole numbers become fractions.
         self.devices = devices
         self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments)
         self.names = sum_names(objective)
@@ -202,13 +203,13 @@ class CompiledStep:
         """The state after the updates that `operands` tell, and their sums. Consumes the state."""
         return self._window(state, *operands, rung=rung)
 
-    def lower(self, shapes: tuple[Any, ...], rung: Rung) -> Any:
-        """The updates of a rung, lowered for `shapes` (state and operands): nothing runs, nothing is allocated."""
-        return self._window.lower(*shapes, rung=rung)
+    def compiled(self, shapes: tuple[Any, ...], rung: Rung) -> Any:
+        """The updates of a rung, compiled for `shapes` (state and operands): nothing runs, nothing is allocated."""
+        return self._window.ahead(*shapes, rung=rung)
 
-    def window(self, rung: Rung) -> Any:
-        """The updates of a rung as a function of (state, *operands), not yet compiled."""
-        return partial(_trace_window, self.meaning.applied(), rung=rung)
+    def exported(self, shapes: tuple[Any, ...], rung: Rung) -> bytes:
+        """The updates of a rung over the flat leaves of `shapes`, as bytes that another process can run."""
+        return self._window.exported(*shapes, rung=rung)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -47,6 +47,11 @@ class EquinoxModel:
     def additive(self) -> bool:
         """False when the module has state: what batch norm does to other examples, other state might do too."""
         return self.call.state is None
+
+    @property
+    def applied(self) -> EquinoxModel:
+        """The same for whoever only applies it: holds no array of a module that every run starts from."""
+        return replace(self, make=_not_here)
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         module, state = self.make(key)
@@ -125,6 +130,10 @@ def _maker(given: Any) -> Make:
     if "key" in inspect.signature(given).parameters:
         return lambda key: _with_state(given(key=key))
     return lambda key: _with_state(given(key))
+
+
+def _not_here(key: jax.Array) -> Any:
+    raise NotImplementedError("a model that is only applied starts nothing")
 
 
 def _with_state(made: Any) -> tuple[Any, eqx.nn.State]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -38,6 +38,11 @@ class NnxModel:
     def additive(self) -> bool:
         """False when the module has variables beside its parameters: batch statistics depend on the whole batch."""
         return not jax.tree.leaves(self.shapes[2])
+
+    @property
+    def applied(self) -> NnxModel:
+        """The same for whoever only applies it: holds no array of a module that every run starts from."""
+        return replace(self, make=_not_here)
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         _, params, _, others = _split(self.make(key))
@@ -118,6 +123,10 @@ def _maker(given: Any) -> Make:
         return made
 
     return make
+
+
+def _not_here(key: jax.Array) -> nnx.Module:
+    raise NotImplementedError("a model that is only applied starts nothing")
 
 
 def _no_module(got: Any) -> ArgumentError:
