@@ -7,13 +7,18 @@ import optax
 import pytest
 from optax import contrib
 
+from ladle.core.decision import Clock
 from ladle.core.errors import ArgumentError
 from ladle.core.seed import seed_words
 from ladle.core.spec import BatchSpec
 from ladle.jax import layerwise
 from ladle.jax.fakes_test import OBJECTIVE, feed_of, flat, gradient, run, sgd
+from ladle.jax.meaning import Meaning
+from ladle.jax.mesh import layout
+from ladle.jax.operands import Pace
 from ladle.jax.optimizer import BY_NAME, optimizer_named
 from ladle.jax.rate import constant_rate
+from ladle.jax.rows import Place
 from ladle.jax.state import init_state
 from ladle.jax.step import CompiledStep
 from ladle.jax.update import apply, zero
@@ -45,13 +50,15 @@ def ours(optimizer, hyper):
     objective = OBJECTIVE.__class__(lambda key: (PARAMS, ()), OBJECTIVE.losses, None)
     values = {name: np.float32(value) for name, value in hyper.items()}
     state = init_state(objective, optimizer, values, seed_words(0))
-    pace = np.float32([1, 0, 1])  # The rate as it is, at the examples as they are.
+    meaning = Meaning(objective, optimizer, constant_rate, layout())
+    pace = Pace.of(1.0, Clock())  # The rate as it is, at the examples as they are.
+    place = Place(np.uint32(0), np.uint32(0))
 
     @jax.jit
     def step(state, gradient):
         total = jax.tree.map(lambda leaf: WEIGHT * leaf, gradient)
         done = zero(state.params, (), 0)._replace(gradient=total, weight=jnp.float32(WEIGHT))
-        return apply(optimizer, constant_rate, state, done, pace, (np.uint32(0), np.uint32(0)), 1)[0]
+        return apply(meaning, state, done, pace, place, 1, view=None)[0]
 
     for each in GRADIENTS:
         state = step(state, each)

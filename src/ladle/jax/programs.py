@@ -115,7 +115,7 @@ class Program:
         def flat(*leaves: Any) -> list[Any]:
             return jax.tree.leaves(self.function(self.owner.read(), *tree.unflatten(leaves), **static))
 
-        return export.export(jax.jit(flat))(*leaves).serialize()
+        return bytes(export.export(jax.jit(flat))(*leaves).serialize())
 
     def _parted(self) -> _Compiled:
         """The compiled function of one that shares nothing from now on."""
