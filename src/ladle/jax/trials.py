@@ -158,14 +158,14 @@ class _Programs:
         self.refused = bare.names.index("refused")
         self.score = Program(judge.sums, judged, placed)
         self.score_all = Program(_trace_scores, judged)
-        self.together = Program(_trace_windows, bare.meaning.applied(), Form(static=("rung",), donate=True))
+        self.together = Program(_trace_window, bare.meaning.applied(), Form(static=("rung",), donate=True))
 
 
 def _trace_scores(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
     return jax.vmap(partial(judge.sums, judged), in_axes=(0, 0, None, 0))(params, model_state, data, chunks)
 
 
-def _trace_windows(
+def _trace_window(
     meaning: Meaning, state: State, resident: Resident, window: Window, pace: Pace, *, rung: Rung
 ) -> tuple[State, jax.Array]:
     """The window over many states and orders."""
