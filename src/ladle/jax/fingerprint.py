@@ -28,7 +28,9 @@ from typing import Any
 from weakref import ref
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, PartitionSpec, Sharding
 
 from ladle.jax.code import Opaque, is_known, is_of_library, read_by
@@ -91,7 +93,7 @@ class _Walk:
         return Same(kind), self._parts(value)
 
     def _parts(self, value: Any) -> Hashable:
-        if isinstance(value, jax.core.Tracer | ModuleType):
+        if isinstance(value, Tracer | ModuleType):
             return self._module(value)
         if isinstance(value, np.ndarray | np.generic | jax.Array):
             return _content(value)
@@ -197,7 +199,7 @@ def _slots(kind: type) -> list[str]:
 
 def _content(value: Any) -> Hashable:
     weak = getattr(value, "weak_type", False)
-    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         value = jax.random.key_data(value)
     if value.nbytes > LARGEST_BYTES or value.dtype.hasobject or not getattr(value, "is_fully_addressable", True):
         raise Opaque(f"{value.dtype}{value.shape}")
