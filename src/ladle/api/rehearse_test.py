@@ -34,7 +34,7 @@ def plan_file(folder: Path, *, line: bool = True, verdict: str = "resolved") -> 
     from ladle.core.noise import NoiseScale
 
     noise = NoiseScale(60.0, 50.0, 70.0, verdict)  # type: ignore[arg-type]
-    plan = Plan(32, 32, 0.1, "optimum", (20, 50), noise, ladder=(1, 32), evidence=tuple(numbers) if line else ())
+    plan = Plan(32, 32, 0.1, "optimum", (20, 50), noise, evidence=tuple(numbers) if line else ())
     path = folder / "planned" / "plan.json"
     path.parent.mkdir()
     write_json(path, {**plan.to_json(), "task": {"data": "digits"}})

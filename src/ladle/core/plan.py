@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ladle.core.noise import NoiseScale
-from ladle.core.scaling.coupling import Coupling, Rule, lr_factor
+from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import BatchSpec
 
 Source = Literal["predicted", "measured", "given", "assumed", "modelled"]
@@ -38,7 +38,6 @@ class Plan:
       speed", "given".
     - `minimize`: "time", "examples", "energy", or "cost" (energy and time).
     - `noise`: gradient noise scale with interval and verdict.
-    - `ladder`: micro-batch sizes that fit, ascending: the rungs a policy may use.
     - `evidence`: every number used.
     - `curves`: points for the picture (see `ladle.report.plan_picture.plan_figure`): `memory` [(micro_size, bytes)],
       `throughput` [(size, seconds, low, high)], `target` [(size, relative time)].
@@ -55,7 +54,6 @@ class Plan:
     reference_size: int = 1
     reference_lr: float | None = None
     hyper: Mapping[str, float] = field(default_factory=dict)
-    ladder: tuple[int, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     curves: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -64,12 +62,6 @@ class Plan:
     def first(self) -> BatchSpec:
         """The spec to begin with."""
         return BatchSpec(size=self.size, micro_size=self.micro_size)
-
-    def lr_factor(self, size: int) -> float:
-        """What to multiply `lr` by when the size becomes `size` instead of `self.size`."""
-        if self.lr_rule == "mccandlish":
-            return Coupling(self.lr_rule, self.size, noise=self.noise.value).at(size)[0]
-        return lr_factor(self.lr_rule, size / self.size)
 
     def number(self, name: str) -> Evidence | None:
         """The evidence of that name, or None."""
@@ -89,7 +81,7 @@ class Plan:
         fields = dict(value)
         fields["within_5_percent"] = tuple(fields["within_5_percent"])
         fields["noise"] = NoiseScale(**fields["noise"])
-        fields["ladder"] = tuple(fields["ladder"])
+        fields.pop("ladder", None)  # Plans of before held it.
         fields["evidence"] = tuple(Evidence(**e) for e in fields["evidence"])
         fields["notes"] = tuple(fields["notes"])
         return cls(**fields)

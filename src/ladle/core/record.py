@@ -30,14 +30,6 @@ CRITICAL_FILE = "critical.json"
 """What `ladle critical` writes."""
 CHECKPOINTS = "checkpoints"
 
-FIELDS = (
-    "examples", "updates", "epoch", "seconds", "size", "micro_size", "lr", "train_loss", "grad_norm", "noise_scale",
-    "examples_per_second", "data_wait_fraction", "memory_bytes", "reason",
-)  # fmt: skip
-"""Fields of every line, besides `train_*` and `valid_*` metrics. `reason` only where a decision changed."""
-
-STATUSES = ("running", "finished", "stopped", "interrupted", "diverged", "failed")
-
 
 def require_new(folder: Path, remedy: str = "another folder") -> None:
     """Raises `ArgumentError` where earlier results are in `folder`, or it could not be written. Writes nothing."""

@@ -10,7 +10,7 @@ from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Probe
 from ladle.core.scaling.coupling import Rule
-from ladle.core.spec import BatchSpec, require_count, rungs
+from ladle.core.spec import BatchSpec, require_count
 from ladle.planner.decide import Choice, Minimize, decide
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
@@ -76,7 +76,7 @@ def choose(
     found = _look(probe, rows=rows, memory_bytes=memory_bytes, sizes=sizes, pilot_seconds=pilot_seconds)
     if share is not None:
         found = replace(found, price=_price(probe, found, share=share, power_watts=power_watts))
-    choice, top, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
+    choice, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
     base = {"reference_size": reference_size, "reference_lr": reference_lr, "hyper": hyper or {}}
     rate = rate_for(rule, optimizer, **base, noise=found.pilot.noise)
     predicted_bytes = probe.memory_bytes(_whole(choice.spec.micro_size, rows))
@@ -93,7 +93,6 @@ def choose(
         reference_size=reference_size,
         reference_lr=reference_lr,
         hyper=rate.hyper(choice.spec.size),
-        ladder=_ladder(found, memory, choice.spec.micro_size, top),
         evidence=evidence(found, choice, memory, rate, joules=probe.joules(choice.spec)),
         curves=curves(found, choice),
         notes=(*remarks, *notes(found, choice, memory, rate)),
@@ -132,7 +131,7 @@ def _whole(micro: int, rows: int) -> BatchSpec:
     return BatchSpec(size=min(micro, rows), micro_size=micro)
 
 
-def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int, int, tuple[str, ...]]:
+def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int, tuple[str, ...]]:
     """Decide and run it in a child process, with ever smaller micro-batches until one stays within the limit."""
     top, remarks, price = found.top, (), found.price
     while True:
@@ -158,16 +157,8 @@ def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choi
                 raise
             used, happened = None, f"did not survive ({error})"
         if used is not None and used <= found.limit_bytes:
-            return choice, top, used, remarks
+            return choice, used, remarks
         if used is not None and micro == 1:
             raise too_small(found.limit_bytes, used)
         top = 1 << ((micro - 1).bit_length() - 1)
         remarks = (*remarks, f"A micro-batch of {micro} {happened} when it was run, so {top} was tried.")
-
-
-def _ladder(found: Findings, memory: Confirmed, micro: int, top: int) -> tuple[int, ...]:
-    """Rungs that fit: up to the confirmed one, and above it, up to `top`, where the prediction plus the gap does."""
-    missed = max(memory.measured_bytes - memory.predicted_bytes, 0)
-    line, limit = found.memory, found.limit_bytes
-    above = (rung for rung in rungs(top) if line and line.at(rung) + missed <= limit)
-    return tuple(sorted({*rungs(micro), *above}))

@@ -167,7 +167,6 @@ def plan_json(**more: Any) -> dict[str, Any]:
         "reference_size": 1,
         "reference_lr": 0.001,
         "hyper": {},
-        "ladder": [1, 4, 16, 64, 256, 1024],
         "notes": ["The curve is flat near its optimum."],
         "evidence": [
             _evidence("memory_limit_bytes", 8e6, "bytes", "given", "--memory"),
