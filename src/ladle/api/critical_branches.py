@@ -17,7 +17,7 @@ import numpy as np
 
 from ladle.api.assembly import Assembly, resolve_micro
 from ladle.api.branch_start import Start, start_of
-from ladle.api.fitting import fitted, fitting
+from ladle.api.fitting import fitted, fitting_factors
 from ladle.core import record
 from ladle.core.decision import Decision, Progress
 from ladle.core.duration import Until
@@ -90,7 +90,7 @@ def measure(
     if target is not None:
         record.require_new(target)
     start = start_of(Path(folder))
-    factors = given or _fitting(start)
+    factors = given or fitting_factors(FACTORS, start.spec.size, start.assembly.rows)
     rule = _rule(rule, start.assembly)
     if micro_size is not None:
         resolve_micro(factors[-1] * start.spec.size, micro_size)
@@ -245,18 +245,6 @@ def _require_rate(start: Start, position: int, stop: int) -> None:
         raise ArgumentError(
             must("checkpoint", "be before the end of the rate's schedule", f"{position:,} examples", why, remedy)
         )
-
-
-def _fitting(start: Start) -> tuple[int, ...]:
-    """The usual factors, as far as the rows go."""
-    size, rows = start.spec.size, start.assembly.rows
-    if 2 * size > rows:
-        be, why = (
-            f"have a batch size of at most {rows // 2}",
-            f"branches are of twice its size and more, of {rows:,} rows",
-        )
-        raise ArgumentError(must("the run", be, size, why, f"a run of size {max(rows // 4, 1)}"))
-    return fitting(FACTORS, rows // size)
 
 
 def _factors(factors: Sequence[int]) -> tuple[int, ...]:

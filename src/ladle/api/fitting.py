@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ladle.core.errors import ArgumentError, must
+
 
 def fitting(usual: Sequence[int], rows: int, fewest: int = 1) -> tuple[int, ...]:
     """Those of the `usual` sizes, ascending, that are at most `rows`; halves of the smallest until there are `fewest`.
@@ -28,6 +30,19 @@ def fitting_folds(usual: int, rows: int, labels: np.ndarray | None) -> int:
     counts = np.sort(np.unique(np.asarray(labels), return_counts=True)[1])[::-1] if labels is not None else [rows, rows]
     second = int(counts[1]) if len(counts) > 1 else 0
     return max(min(usual, rows, second), 2)
+
+
+def fitting_factors(usual: Sequence[int], size: int, rows: int) -> tuple[int, ...]:
+    """Those of the `usual` factors by which a batch of `size` stays within `rows`. Raises `ArgumentError` below two.
+
+    >>> fitting_factors((1, 2, 4, 8), size=10, rows=45)
+    (1, 2, 4)
+    """
+    if 2 * size > rows:
+        why = f"branches are of twice its size and more, of {rows:,} rows"
+        remedy = f"a run of size {max(rows // 4, 1)}"
+        raise ArgumentError(must("the run", f"have a batch size of at most {rows // 2}", size, why, remedy))
+    return fitting(usual, rows // size)
 
 
 def fitted(what: str, found: Sequence[object], usual: Sequence[object], rows: int) -> list[str]:
