@@ -44,7 +44,7 @@ COMMANDS = {
     "train matrix.npy --target 9 --size 8 --until '1 epochs' --quiet --out run": "--target -1",
     "train ok.csv --size 8 --until 'patience 3' --quiet --out run": "'30 epochs, patience 3'",
     "train ok.csv --size 8 --until '1 epochs, patience 3' --valid 0 --out run":
-        "'train_loss' in its place, or --valid 0.2 for the data",
+        "train_loss in its place, or --valid 0.2 for the data",
     "compare ok.csv --sizes 0 --out c": "--sizes 48",
     "compare ok.csv --sizes 999 --out c": "--sizes full",
     "compare ok.csv --sizes 8;16 --out c": "--sizes 1,2,4,8",

@@ -37,7 +37,7 @@ def _require_known(what: str, metric: str, assembly: Assembly) -> None:
     if metric in known:
         return
     if metric.startswith("valid_") and assembly.valid is None:
-        remedy = "'train_loss' in its place, or valid=0.2 for the data"
+        remedy = "train_loss in its place, or valid=0.2 for the data"
         raise ArgumentError(must("until", f"have {what} that is measured", metric, "no rows validate", remedy))
     why = "no line of the record would have it, and the run would not end there"
     raise ArgumentError(must("until", f"have {what} that is measured", metric, why, nearest(metric, known)))
