@@ -21,7 +21,7 @@ real = pytest.mark.skipif(not REAL, reason="LADLE_DATA names no folder of real d
 def test_lazy_package_exports() -> None:
     assert ladle.data.load is load
     assert ladle.data.arrays([0.0, 1.0, 2.0, 3.0], [0, 0, 1, 1]).kind == "classification"
-    assert {"Data", "arrays", "known", "load", "streamed"} == set(dir(ladle.data))
+    assert {"Data", "arrays", "as_data", "known", "load", "streamed"} == set(dir(ladle.data))
     with pytest.raises(AttributeError, match=r"no attribute 'lode'"):
         _ = ladle.data.lode
 
