@@ -30,9 +30,12 @@ def assembly():
 
 @pytest.fixture(scope="module")
 def counted(assembly):
-    """A first search, and how many programs it compiled by name."""
+    """A first search, and how many programs it compiled by name: none is left of earlier tests."""
     import jax
 
+    from ladle.jax.programs import forget
+
+    forget()
     names = []
 
     def compiled(event, seconds, **facts):
