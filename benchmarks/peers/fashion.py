@@ -51,7 +51,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def show(self, line: Any) -> None:
+    def append(self, line: Any) -> None:
         if line["epoch"] == int(line["epoch"]):
             self.times.append(time.perf_counter())
 

@@ -18,7 +18,6 @@ from ladle.core.scaling.levels import GRADIENT_NOISE
 from ladle.core.scaling.rules import MOVES
 from ladle.core.traits import traits_of
 from ladle.policy.ahead import rate_size_of, require_reach
-from ladle.policy.parse import policy_from_text
 
 Base = tuple[float | None, Mapping[str, float]]
 """Learning rate (None where the optimiser brings its own) and optimiser constants at a size."""
@@ -56,6 +55,8 @@ def scheduled(
         raise ArgumentError(must("size", "be given with this schedule", None, why, f"size={min(64, assembly.rows)}"))
     cores = record.hardware()["cores"] if assembly.backend.on_host() else None
     limits = {"size": size or 1, "micro_size": micro_size or LARGEST_MICRO, "epoch_size": assembly.rows}
+    from ladle.policy.parse import policy_from_text  # All policies; a run of one size needs none of them.
+
     read = partial(policy_from_text, text, **limits, cores=cores)
     first = rate_size(read(lr=1.0))
     _require_room(first, assembly.rows)

@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
 from ladle.api.best import Judge
-from ladle.api.plan import largest_micro
-from ladle.api.plan import plan as make_plan
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
 from ladle.core.decision import Progress
@@ -151,7 +149,9 @@ def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None) ->
         return terms.plan
     if before is not None and (before.get("plan") or terms.size is None):
         return Plan.from_json(before["plan"]) if before.get("plan") else None
-    return make_plan(assembly, memory=terms.memory, seed=terms.seed)
+    from ladle.api.plan import plan  # Most runs have a size.
+
+    return plan(assembly, memory=terms.memory, seed=terms.seed)
 
 
 def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping[str, Any] | None, base: Any) -> Policy:
@@ -200,6 +200,8 @@ def _most(assembly: Assembly, terms: Terms) -> int:
     """The most rows of one forward pass: what the memory allows, where that was given."""
     if terms.memory is None:
         return LARGEST_MICRO
+    from ladle.api.plan import largest_micro
+
     return largest_micro(assembly, terms.memory, terms.micro_size)
 
 

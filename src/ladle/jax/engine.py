@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -17,12 +17,14 @@ from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.independence import require_independent
 from ladle.jax.outputs import output_width
-from ladle.jax.probe import CompiledProbe
 from ladle.jax.rebase import Rebase
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
-from ladle.jax.trials import Trials
+
+if TYPE_CHECKING:
+    from ladle.jax.probe import CompiledProbe
+    from ladle.jax.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,15 @@ class JaxEngine:
     def probe(
         self, feed: Feed, pilot: BatchSpec, *, hyper: Mapping[str, float], seed: int = 0, meter: Meter | None = None
     ) -> CompiledProbe:
+        from ladle.jax.probe import CompiledProbe  # A run that trains asks for none.
+
         return CompiledProbe(self.step, feed, pilot, hyper, seed, meter)
 
     def trials(
         self, data: Any, weight: Any, folds: Sequence[np.ndarray], sizes: Sequence[int], micro_size: int | None
     ) -> Trials:
+        from ladle.jax.trials import Trials
+
         return Trials(self.step, data, weight, folds, sizes, micro_size)
 
     def rebase(self) -> Callable[[State, Any, BatchSpec, int], State]:

@@ -21,7 +21,6 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
-from jax import export
 
 from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
@@ -110,6 +109,8 @@ class Program:
         return self.compiled.jitted.lower(*shapes, owner=self.owner, **static).compile()
 
     def _exported(self, *shapes: Any, **static: Any) -> bytes:
+        from jax import export  # It takes 10 ms to load, and a run that trains exports nothing.
+
         leaves, tree = jax.tree.flatten(shapes)
 
         def flat(*leaves: Any) -> list[Any]:

@@ -10,7 +10,6 @@ from ladle.core.errors import ArgumentError, must
 from ladle.models.losses import default_for as usual_loss
 from ladle.models.losses import loss_named
 from ladle.models.metrics import default_for as usual_metrics
-from ladle.models.module import from_equinox
 
 
 def as_model(model: Any) -> Any:
@@ -29,6 +28,8 @@ def as_model(model: Any) -> Any:
 
         return from_nnx(model)
     if "equinox" in roots or factory:
+        from ladle.models.module import from_equinox
+
         return from_equinox(model)
     raise ArgumentError(
         must(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
-from ladle.policy.falls import falls
+from ladle.policy.boundaries import falls
 from ladle.policy.seesaw import Seesaw
 from ladle.policy.segments import serial_fraction
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.policy.falls import falls
+from ladle.policy.boundaries import falls
 
 
 def quarter_cosine(done: float) -> float:
