@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
+from ladle.api.comparison import Entrant, measured_of, peaks_of, row_of
 from ladle.api.fit import fit
 from ladle.api.fitting import fitted
 from ladle.api.inference import inferred
@@ -23,21 +23,15 @@ from ladle.api.task import Task
 from ladle.api.until import require_measured
 from ladle.core import record
 from ladle.core.duration import Until
-from ladle.core.errors import ArgumentError, DivergedWarning, RunError, must
+from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
 from ladle.core.spec import BatchSpec
 from ladle.monitor.console import console
 from ladle.planner.sweep import FACTORS, best_rate, sweep
-from ladle.planner.variance import gradient_variance
 from ladle.report.table import text
 
 SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
-
-FIELDS = (
-    "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
-    "gradient_variance", "sharpness", "generalisation_gap", "device_use", "joules",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,21 +49,6 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
-
-
-@dataclass(frozen=True)
-class _Entrant:
-    """One batch size of a comparison."""
-
-    name: str
-    spec: BatchSpec
-    lr: float | None
-    hyper: Mapping[str, float]
-    swept: Sequence[tuple[float, float]] = ()
-
-    def same(self, other: _Entrant) -> bool:
-        """Whether a run of one is a run of the other: a plan may choose what was asked for anyway."""
-        return (self.spec, self.lr, self.hyper) == (other.spec, other.lr, other.hyper)
 
 
 def compare(
@@ -124,9 +103,9 @@ def compare(
     runs = _runs(assembly, entrants, seeds, until, folder, monitor)
     monitor.message("measuring memory, gradient variance and sharpness")
     with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.
-        peaks = background.submit(_peaks, assembly, entrants)
-        measured = [[_measure(assembly, one, run) for run in of] for one, of in zip(entrants, runs, strict=True)]
-        rows = [_row(assembly, *of_size) for of_size in zip(entrants, runs, measured, peaks.result(), strict=True)]
+        peaks = background.submit(peaks_of, assembly, entrants)
+        measured = [[measured_of(assembly, one, run) for run in of] for one, of in zip(entrants, runs, strict=True)]
+        rows = [row_of(assembly, *of_size) for of_size in zip(entrants, runs, measured, peaks.result(), strict=True)]
     described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
     if folder is not None:
         _write(folder, described, chosen)
@@ -148,7 +127,7 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> _Entrant:
+def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> Entrant:
     """A size with its rate: by rule, or the best of a short sweep around the rule's."""
     if name == "planned":
         assert plan is not None
@@ -159,7 +138,7 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
         reference, hyper = lr if isinstance(lr, float) else assembly.reference_lr, {}
         rate = None if reference is None else reference * assembly.lr_ratio(size)
     if lr != "sweep" or rate is None:
-        return _Entrant(name, spec, rate, hyper)
+        return Entrant(name, spec, rate, hyper)
     examples = max(2 * assembly.rows, 20 * spec.size)
     found = sweep(
         assembly.engine.step,
@@ -169,11 +148,11 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
         examples=examples,
         hyper=hyper,
     )
-    return _Entrant(name, spec, best_rate(found) or rate, hyper, found)
+    return Entrant(name, spec, best_rate(found) or rate, hyper, found)
 
 
 def _runs(
-    assembly: Assembly, entrants: Sequence[_Entrant], seeds: int, until: Until, folder: Path | None, monitor: Sink
+    assembly: Assembly, entrants: Sequence[Entrant], seeds: int, until: Until, folder: Path | None, monitor: Sink
 ) -> list[list[Run]]:
     """All runs, by entrant and seed. The sizes of one seed go in turns: the machine's drift is then in the spread."""
     first = [next(i for i, other in enumerate(entrants) if other.same(one)) for one in entrants]
@@ -188,7 +167,7 @@ def _runs(
     return [runs[of] for of in first]
 
 
-def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folder: Path | None) -> Run:
+def _train(assembly: Assembly, entrant: Entrant, until: Until, seed: int, folder: Path | None) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergedWarning)  # The table says it.
         run = fit(
@@ -206,90 +185,6 @@ def _train(assembly: Assembly, entrant: _Entrant, until: Until, seed: int, folde
     if run.status == "interrupted":
         raise KeyboardInterrupt
     return run
-
-
-def _peaks(assembly: Assembly, entrants: Sequence[_Entrant]) -> list[int | None]:
-    """Peak memory of an update at each size, measured in one child process; None where the child failed."""
-    specs = sorted({entrant.spec for entrant in entrants}, key=lambda spec: spec.micro_size)
-    probe = assembly.engine.probe(assembly.measured_feed(0), BatchSpec(1, 1), hyper={})
-    try:
-        peaks = dict(zip(specs, probe.confirm_all(specs), strict=True))
-    except RunError:
-        return [None] * len(entrants)
-    return [peaks[entrant.spec] for entrant in entrants]
-
-
-def _row(
-    assembly: Assembly,
-    entrant: _Entrant,
-    runs: Sequence[Run],
-    measured: Sequence[Mapping[str, float | None]],
-    peak: int | None,
-) -> dict[str, Any]:
-    """One line of the table: means over seeds (of the speed: of sums), with the span of the seeds beside."""
-    row: dict[str, Any] = {
-        "name": entrant.name,
-        "size": entrant.spec.size,
-        "micro_size": entrant.spec.micro_size,
-        "lr": entrant.lr,
-        "peak_memory_bytes": peak,
-        "metric": _metric(assembly),
-        "seed_count": len(runs),
-        "diverged": any(run.status == "diverged" for run in runs),
-        "folders": [run.folder.name for run in runs if run.folder is not None],
-        "hyper": dict(entrant.hyper),
-        "lr_sweep": [list(pair) for pair in entrant.swept],
-        "spread": {},
-    }
-    for name in FIELDS:
-        values = [x for one in measured if (x := one.get(name)) is not None and math.isfinite(x)]
-        row[name] = sum(values) / len(values) if values else None
-        row["spread"][name] = [min(values), max(values)] if values else None
-    row["examples_per_second"] = _speed(measured)
-    row["updates"], row["examples"] = (
-        round(row[name]) if row[name] is not None else None for name in ("updates", "examples")
-    )
-    return row
-
-
-def _speed(measured: Sequence[Mapping[str, float | None]]) -> float | None:
-    """Examples of all seeds over seconds of all seeds: a mean of their speeds would favour the fastest.
-
-    >>> _speed([{"examples": 1000, "seconds": 1.0}, {"examples": 1000, "seconds": 3.0}])
-    500.0
-    """
-    timed = [(one["examples"], one["seconds"]) for one in measured]
-    examples, seconds = (sum(x for x in column if x is not None) for column in zip(*timed, strict=True))
-    return examples / seconds if seconds else None
-
-
-def _measure(assembly: Assembly, entrant: _Entrant, run: Run) -> dict[str, float | None]:
-    """What is measured of one run."""
-    final, metric = run.final, _metric(assembly)
-    measured = assembly.measured_feed(0)
-    train = assembly.engine.evaluate(run.state, measured.data, prefix="train_")
-    seconds = final["seconds"]
-    gap = final["valid_loss"] - train["train_loss"] if "valid_loss" in final else None
-    busy = sum(line.get("cpu_seconds", 0.0) for line in run.metrics) if assembly.backend.on_host() else None
-    cores = record.hardware()["cores"] or 1
-    return {
-        "updates": final["updates"],
-        "examples": final["examples"],
-        "seconds": seconds,
-        "train_loss": train["train_loss"],
-        "valid_loss": final.get("valid_loss"),
-        "valid_metric": final.get(f"valid_{metric}") if metric else None,
-        "examples_per_second": final["examples"] / seconds if seconds else None,
-        "gradient_variance": gradient_variance(assembly.engine, measured, run.state, entrant.spec),
-        "sharpness": assembly.engine.sharpness(run.state, measured.data),
-        "generalisation_gap": gap,
-        "device_use": None if busy is None or not seconds else min(busy / (seconds * cores), 1.0),
-        "joules": run.used.joules if run.used is not None and run.used.source == "measured" else None,
-    }
-
-
-def _metric(assembly: Assembly) -> str | None:
-    return next((name for name in assembly.objective.metrics if "/" not in name), None)  # Not those of one source.
 
 
 def _budget(until: Until) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 import ladle.api.compare as compare_
-from ladle.api.compare import _Entrant, _speed, _unique
+from ladle.api.compare import _unique
+from ladle.api.comparison import Entrant, speed_of
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
@@ -14,8 +15,8 @@ from ladle.monitor.console import Quiet
 
 def test_the_speed_of_several_seeds_is_a_ratio_of_sums():
     """1,000 examples in 1 and in 3 seconds: 2,000 in 4, not the mean of 1,000 and 333 a second."""
-    assert _speed([{"examples": 1000.0, "seconds": 1.0}, {"examples": 1000.0, "seconds": 3.0}]) == 500
-    assert _speed([{"examples": 0.0, "seconds": 0.0}]) is None
+    assert speed_of([{"examples": 1000.0, "seconds": 1.0}, {"examples": 1000.0, "seconds": 3.0}]) == 500
+    assert speed_of([{"examples": 0.0, "seconds": 0.0}]) is None
 
 
 def test_a_bad_size_is_refused_by_the_name_of_the_option():
@@ -27,12 +28,12 @@ def test_sizes_of_one_seed_are_run_in_turns(monkeypatch: pytest.MonkeyPatch):
     """So that what the machine does meanwhile is inside the spread of the seeds, not between the sizes."""
     trained: list[tuple[str, int]] = []
 
-    def train(assembly: Any, entrant: _Entrant, until: Until, seed: int, folder: Any) -> tuple[str, int]:
+    def train(assembly: Any, entrant: Entrant, until: Until, seed: int, folder: Any) -> tuple[str, int]:
         trained.append((entrant.name, seed))
         return trained[-1]
 
     monkeypatch.setattr(compare_, "_train", train)
-    sizes = [_Entrant(name, BatchSpec(size, size), 0.1, {}) for name, size in (("8", 8), ("4", 4), ("planned", 8))]
+    sizes = [Entrant(name, BatchSpec(size, size), 0.1, {}) for name, size in (("8", 8), ("4", 4), ("planned", 8))]
     found = compare_._runs(None, sizes, 2, Until(epochs=1), None, Quiet())  # type: ignore[arg-type]
     assert trained == [("8", 0), ("4", 0), ("8", 1), ("4", 1)]
     assert found == [[("8", 0), ("8", 1)], [("4", 0), ("4", 1)], [("8", 0), ("8", 1)]]
