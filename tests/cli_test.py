@@ -302,7 +302,7 @@ FEW = [
     ("recur", 12),
     ("recur", 30),
     ("recur", 60),
-    pytest.param("compare --epochs 1 --seeds 1", 12, marks=pytest.mark.slow),
+    pytest.param("compare --epochs 1 --seeds 1", 12, marks=pytest.mark.long),
 ]
 
 

@@ -136,7 +136,12 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+LONG = ("convnet", "dropout", "lambda", "schedule", "sgd")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in TASKS]
+)
 def test_a_second_task_traces_and_compiles_nothing(name: str, traces: Counter[str], compilations: Counter[str]):
     TASKS[name]().answers()
     traces.clear()
@@ -168,15 +173,22 @@ NEAR_MISSES = {
 }
 
 
-def test_near_misses_are_compiled_anew_and_have_their_own_right_numbers(compilations: Counter[str]):
+ONE_OF_A_KIND = ("loss", "optimizer", "gauge", "dtype")
+"""Near misses that are tried every time: each of another ingredient."""
+
+
+@pytest.mark.parametrize("names", [ONE_OF_A_KIND, pytest.param(tuple(NEAR_MISSES), marks=pytest.mark.long)])
+def test_near_misses_are_compiled_anew_and_have_their_own_right_numbers(
+    names: tuple[str, ...], compilations: Counter[str]
+):
     """Each after all the others, by kept programs, and again by fresh ones."""
     plain, kept = Told().trained(), {}
-    for number, (name, told) in enumerate(NEAR_MISSES.items(), 2):
-        kept[name] = told.trained()
+    for number, name in enumerate(names, 2):
+        kept[name] = NEAR_MISSES[name].trained()
         assert compilations["_trace_window"] == number, name
     assert alike(plain, Told().trained())
-    for name, told in NEAR_MISSES.items():
-        assert alike(kept[name], afresh(told)), name
+    for name in names:
+        assert alike(kept[name], afresh(NEAR_MISSES[name])), name
 
 
 SCALE: Any = 1.0
