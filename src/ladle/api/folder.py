@@ -73,7 +73,8 @@ class RunFolder:
         newest = bests = None
         if self.keep:
             newest = stack.enter_context(Checkpoints(self.path / record.CHECKPOINTS, saver()))
-            bests = stack.enter_context(Checkpoints(self.path / BEST, saver(), keep=1))
+            # Two: a kill may come between a new best and the checkpoint of its place; then the one before is the best.
+            bests = stack.enter_context(Checkpoints(self.path / BEST, saver(), keep=2))
         return stack.enter_context(MetricsFile(self.path / record.METRICS_FILE)), newest, bests
 
     def resumed(self, session: Session) -> Carry | None:

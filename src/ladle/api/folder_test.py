@@ -112,6 +112,16 @@ def test_the_best_checkpoint_stands_beside_the_newest_and_is_found_again(tmp_pat
     assert more.best == stopped.best and same(more, stopped)
 
 
+def test_killed_behind_a_new_best_the_one_before_is_the_best_again(tmp_path: Path):
+    often = {"out": tmp_path / "a", "checkpoint_every_seconds": 0}
+    learnt = run(None, "5 epochs")
+    assert [line["valid_loss"] for line in learnt.metrics] == sorted(x["valid_loss"] for x in learnt.metrics)[::-1]
+    ladle.fit(task(), size=20, until="5 epochs", **often)
+    shutil.rmtree(tmp_path / "a" / "checkpoints" / f"{5 * 80:012d}")
+    again = ladle.fit(task(), size=20, until="4 epochs", resume=True, **often)
+    assert again.best is not None and again.best.examples == 4 * 80 == again.final["examples"]
+
+
 def test_a_damaged_best_is_not_taken_for_one(tmp_path: Path):
     ladle.fit(overfitting(), size=20, until="30 epochs, patience 3", out=tmp_path / "a")
     shutil.rmtree(tmp_path / "a" / "best")
