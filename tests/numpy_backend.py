@@ -180,8 +180,10 @@ class NumpyProbe:
             measured.append((time.perf_counter() - began) / 4)
         return np.array(measured)
 
-    def moments(self, spec: BatchSpec, updates: int) -> Moments:
-        state, _ = self._run(self.step.init(self.seed, self.hyper), self.feed.start(), replace(self.pilot, updates=20))
+    def moments(self, spec: BatchSpec, updates: int, state: Any = None) -> Moments:
+        if state is None:
+            fresh = self.step.init(self.seed, self.hyper)
+            state, _ = self._run(fresh, self.feed.start(), replace(self.pilot, updates=20))
         draw, _ = self.feed.draw(self.feed.start(), replace(spec, updates=updates))
         return self.step(state, draw, spec, 0.0)[1].moments()
 

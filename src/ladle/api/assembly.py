@@ -135,6 +135,11 @@ class Assembly:
         """
         return float(self.task.lr) if isinstance(self.task.lr, int | float) else self.optimizer.lr
 
+    @property
+    def usual_lr(self) -> bool:
+        """Whether the rate is nobody's choice: the optimiser's usual one, which knows nothing of the model."""
+        return self.task.lr == "auto" and isinstance(self.task.optimizer, str) and self.optimizer.lr is not None
+
     def lr(self, size: int) -> float | None:
         """The rate of a single run at `size`: the task's number as it is; "auto" is moved there by the rule."""
         if self.task.lr != "auto" or self.reference_lr is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from ladle.api.fit import fit
 from ladle.api.fitting import fitted
 from ladle.api.inference import inferred
 from ladle.api.plan import plan as make_plan
+from ladle.api.rates import found_rate
 from ladle.api.result_folder import claim, require_free
 from ladle.api.run import Run
 from ladle.api.task import Task
@@ -28,10 +30,12 @@ from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
 from ladle.core.spec import BatchSpec
 from ladle.monitor.console import console
-from ladle.planner.sweep import FACTORS, best_rate, sweep
 from ladle.report.table import text
 
 SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
+
+SECONDS_OF_RATES = 5.0
+"""For trying rates at one size, compiling apart."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def compare(
     sizes: Sequence[int | str] | None = None,
     seeds: int = 3,
     until: str | Until = "30 epochs",
-    lr: float | Literal["rule", "sweep"] = "rule",
+    lr: float | Literal["auto", "rule", "sweep"] = "auto",
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     memory: int | str | None = None,
@@ -69,8 +73,9 @@ def compare(
     - `sizes`: numbers, "full", or "planned" for what `ladle.plan` chooses; "full", 64, 1 and "planned" where left out,
       without 64 where there are fewer rows.
     - `until`: the budget of every run; in epochs or examples it is the same for all sizes.
-    - `lr`: "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size; "sweep" takes for each size
-      the best of a short sweep around that; a number is the rate at 64.
+    - `lr`: "sweep" takes for each size the rate that is fastest there: rates around the rule's race over the budget, as
+      far as `SECONDS_OF_RATES` go. "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size.
+      "auto": "rule" where the task has a number, which is kept, else "sweep". A number is the rate at 64.
     - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
       `overwrite`: remove the comparison that is in `out` first.
 
@@ -88,6 +93,8 @@ def compare(
     if folder is not None:
         require_free(folder, record.COMPARE_FILE, overwrite)
     monitor = show if not isinstance(show, bool) else console(None, quiet=not show)
+    if lr == "auto":
+        lr = "sweep" if assembly.usual_lr else "rule"
     for line in (
         *inferred(assembly.task.data),
         *(fitted("sizes", usual, SIZES, assembly.rows) if sizes is None else ()),
@@ -96,8 +103,11 @@ def compare(
     chosen: Plan | None = None
     if "planned" in wanted:
         monitor.message("planning: memory, throughput, noise scale")
-        chosen = make_plan(assembly, memory=memory, lr=lr if isinstance(lr, float) else None)
-    entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
+        kept = lr if isinstance(lr, float) else "rule"
+        chosen = make_plan(assembly, memory=memory, lr="auto" if lr == "sweep" else kept, until=until)
+    if lr == "sweep":
+        monitor.message("trying learning rates at each size")
+    entrants = [_entrant(assembly, name, chosen, lr, until) for name in wanted]
     if folder is not None:
         claim(folder, record.COMPARE_FILE, overwrite)
     runs = _runs(assembly, entrants, seeds, until, folder, monitor)
@@ -127,8 +137,8 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> Entrant:
-    """A size with its rate: by rule, or the best of a short sweep around the rule's."""
+def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str, until: Until) -> Entrant:
+    """A size with its rate: by rule, or the fastest of those around the rule's."""
     if name == "planned":
         assert plan is not None
         spec, rate, hyper = plan.first, plan.lr, dict(plan.hyper)
@@ -139,16 +149,9 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) 
         rate = None if reference is None else reference * assembly.lr_ratio(size)
     if lr != "sweep" or rate is None:
         return Entrant(name, spec, rate, hyper)
-    examples = max(2 * assembly.rows, 20 * spec.size)
-    found = sweep(
-        assembly.engine.step,
-        assembly.measured_feed(0),
-        spec,
-        [rate * factor for factor in FACTORS],
-        examples=examples,
-        hyper=hyper,
-    )
-    return Entrant(name, spec, best_rate(found) or rate, hyper, found)
+    found = found_rate(assembly, spec, rate, hyper, until=until, seconds=SECONDS_OF_RATES)
+    tried = () if found.race is None else tuple((lane.rate, math.exp(lane.slower)) for lane in found.race.lanes)
+    return Entrant(name, spec, found.rate, hyper, tried)
 
 
 def _runs(
@@ -211,7 +214,7 @@ def _describe(
 ) -> dict[str, Any]:
     rates = {
         "rule": f"{assembly.rule} rule from batches of 64",
-        "sweep": "best of a short sweep of five rates at each size",
+        "sweep": "the fastest of those tried at each size",
     }.get(str(lr), f"{lr} at batches of 64, {assembly.rule} rule")
     return record.plain(
         {

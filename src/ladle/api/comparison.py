@@ -22,7 +22,7 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Entrant:
-    """One batch size of a comparison."""
+    """One batch size of a comparison. `swept`: the rates that were tried, each with its updates over the best's."""
 
     name: str
     spec: BatchSpec

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Literal
 
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
-from ladle.api.check_rate import check_rate, require_rate
+from ladle.api.rates import tryout_of
 from ladle.api.task import Task
+from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
 from ladle.core.protocols import Meter
@@ -31,6 +33,15 @@ SAMPLED = (
 
 UNMEASURED = "Energy is not measured on this machine, so neither are the joules and the carbon of an update known."
 
+BUDGET_SECONDS = 15.0
+"""What a plan may measure for, compiling apart."""
+
+SHARE_OF_RATES = 0.6
+"""Of the budget, for trying rates."""
+
+SHARE_OF_NOISE = 0.2
+"""Of the budget, for the gradient noise scale. What is left is for the times of updates."""
+
 _SIZE = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*$", re.IGNORECASE)
 
 
@@ -39,7 +50,7 @@ def plan(
     *,
     minimize: Minimize = "time",
     memory: int | str | None = None,
-    lr: float | None = None,
+    lr: float | Literal["auto", "rule"] = "auto",
     rule: Rule | None = None,
     seed: int = 0,
     country: str | None = None,
@@ -47,6 +58,8 @@ def plan(
     power_watts: float | None = None,
     meter: Meter | None = None,
     check_lr: bool = False,
+    until: str | Until | None = None,
+    budget: float = BUDGET_SECONDS,
 ) -> Plan:
     """The batch size for `task`: memory line, throughput line, noise scale and the size they lead to.
 
@@ -54,15 +67,20 @@ def plan(
       (1 - energy_share) * power_watts * time, `power_watts` the highest that was measured where left out. Energy is
       minimised only where it is measured: sizes are never ranked by a model.
     - `memory`: a limit over the one found on the machine, in bytes or as "2GB".
-    - `lr`: the learning rate at batches of 64 that the rule starts from; the task's own where left out.
+    - `lr`: "auto" measures the rate, where the task has no number of its own: rates around the optimiser's usual one
+      race at the chosen size, and the fastest to a validation loss is the plan's, with an interval and a verdict. A
+      number, here or in the task, is kept: it is the rate at batches of 64 that the rule starts from. "rule": the
+      optimiser's usual rate moved by its rule, whatever the model.
     - `rule`: how the rate and the optimiser's constants follow the size, one of `ladle.core.scaling.rules` but "surge";
       the optimiser's usual rule where left out.
-    - `check_lr`: try the rate, a third of it and three times it at the chosen size, with three seeds (up to half a
-      minute more). A rate that was clearly better becomes the plan's, marked as measured; a note says what was found.
+    - `check_lr`: rates race where the number is yours too; it stays, and a note says how it fared.
+    - `until`: how long the run is to be that is planned, such as "100 epochs"; rates are tried over as much of it as
+      the budget allows, and over 30 passes at most where left out.
+    - `budget`: seconds that measuring may take, compiling apart. With more, rates race further.
     - `country`: three letters, for the carbon of its grid beside the joules. `meter`: over the best one found.
 
-    Takes a few seconds: two or three compilations, probes of a fraction of a second each, one child process. Runs and
-    states that exist are not touched.
+    Takes a few seconds for a small model: three or four compilations, probes of a fraction of a second each, one child
+    process, a race of rates. Runs and states that exist are not touched.
 
     >>> import ladle
     >>> data = ladle.data.load("digits")
@@ -74,12 +92,13 @@ def plan(
     feed = assembly.measured_feed(seed)
     rows = feed.epoch_size
     reference = min(REFERENCE_SIZE, rows)
-    base = lr if lr is not None else assembly.reference_lr
+    base = lr if isinstance(lr, int | float) else assembly.reference_lr
     if base is not None and not 0 < base < float("inf"):
         raise ArgumentError(must("lr", "be a positive number", base, "a rate of zero learns nothing", "lr=1e-3"))
     rate = None if base is None else base * assembly.lr_ratio(reference)
+    kept = lr != "auto" or not assembly.usual_lr
     if check_lr:
-        require_rate(rate)
+        _require_rate(rate)
     hyper = dict(assembly.optimizer.hyper)
     probe = assembly.engine.probe(
         feed,
@@ -100,15 +119,23 @@ def plan(
         memory_bytes=None if memory is None else bytes_from(memory),
         energy_share=energy_share,
         power_watts=power_watts,
+        pilot_seconds=budget * SHARE_OF_NOISE,
+        tryout=None if kept and not check_lr else tryout_of(assembly, until, budget * SHARE_OF_RATES, probe, kept=kept),
     )
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
-    made = check_rate(assembly, made) if check_lr else made
     notes = () if assembly.objective.additive else (COUPLED,)
     if assembly.placed is None:
         notes = (*notes, SAMPLED.format(rows))
     if country is not None and made.number("joules") is None:
         notes = (*notes, UNMEASURED)
     return replace(made, notes=(*made.notes, *notes)) if notes else made
+
+
+def _require_rate(rate: float | None) -> None:
+    """Refuse to check the rate of an optimiser that brings its own."""
+    if rate is None:
+        why, remedy = "this optimiser brings its own rate, which ladle cannot change", "an optimiser by name"
+        raise ArgumentError(must("check_lr", "have a rate to check", "none", why, remedy))
 
 
 def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None) -> int:

@@ -26,13 +26,13 @@ class Compare(Common):
     seeds: int = 3
     """Runs per size; the spread is drawn as a band."""
     lr: Rate = "auto"
-    """auto (the optimiser's rule from one reference), sweep (the best of a short sweep per size), or a rate at 64."""
+    """auto (the fastest of those tried at each size), rule (the optimiser's, from its usual rate), or a rate at 64."""
     memory: str | None = None
     """Memory limit for the planned size, such as 2GB."""
     overwrite: bool = False
     """Remove the comparison that is in --out first."""
 
-    RATES: ClassVar = ("auto", "sweep")
+    RATES: ClassVar = ("auto", "rule", "sweep")
 
     def _until(self) -> Until:
         """The budget of a run. A refusal speaks of the option that was given."""
@@ -57,7 +57,7 @@ class Compare(Common):
             sizes=None if self.sizes is None else lists.sizes("sizes", self.sizes, ("full", "planned")),
             seeds=self.seeds,
             until=until,
-            lr="sweep" if self.lr == "sweep" else "rule" if options.lr == "auto" else float(options.lr),
+            lr=self.lr if self.lr in self.RATES else float(options.lr),
             out=folder,
             overwrite=self.overwrite,
             memory=self.memory,

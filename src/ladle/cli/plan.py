@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ladle.api.inference import inferred
+from ladle.api.plan import BUDGET_SECONDS
 from ladle.cli.arguments import Rate
 from ladle.cli.common import Common, print_json
 from ladle.core import record
@@ -24,7 +25,7 @@ class PlanVerb(Common):
     country: str | None = None
     """ISO code of three letters, such as CHE: the carbon of its grid beside the joules."""
     lr: Rate = "auto"
-    """auto, or the rate at batches of 64 that the rule starts from."""
+    """auto (measured at the size), rule (the optimiser's usual one), or a rate at 64 that the rule starts from."""
     rule: (
         Literal[
             "none", "linear", "square root", "sde", "half-life", "legw", "adamw timescale", "completed", "mccandlish"
@@ -33,9 +34,15 @@ class PlanVerb(Common):
     ) = None
     """How rate, decay rates and weight decay follow the batch size; the optimiser's usual rule where left out."""
     check_lr: bool = False
-    """Try the rate, a third of it and three times it at the new size, three seeds each; the better one is used."""
+    """Try rates where one was given too: it stays, and a note says how it fared."""
+    until: str | None = None
+    """How long the run is to be, such as '100 epochs': rates are tried over as much of it as the budget allows."""
+    budget: float = BUDGET_SECONDS
+    """Seconds that measuring may take, compiling apart; with more, rates are tried further."""
     seed: int = 0
     """Seed of the pilot."""
+
+    RATES: ClassVar = ("auto", "rule")
 
     def run(self) -> int:
         from ladle import report
@@ -49,9 +56,11 @@ class PlanVerb(Common):
             task,
             minimize=self.minimize,
             memory=self.memory,
-            lr=None if options.lr == "auto" else float(options.lr),
+            lr=self.lr if self.lr in ("auto", "rule") else float(options.lr),
             rule=self.rule,
             check_lr=self.check_lr,
+            until=self.until,
+            budget=self.budget,
             seed=self.seed,
             country=self.country,
             energy_share=self.energy_share,

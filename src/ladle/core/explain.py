@@ -162,11 +162,16 @@ def _rate(plan: Plan) -> list[str]:
         f"Why this rate: it {'is ' if plan.lr_rule == 'none' else ''}{RULES[plan.lr_rule]}.",
     ]
     if lr and lr.source == "measured":
-        lines = [f"Learning rate: {plan.lr:g} (measured, {lr.method})."]
+        lines = [f"Learning rate: {plan.lr:g} (measured, {lr.method}){_slower(lr)}."]
     if plan.hyper:
         changed = ", ".join(f"{name} = {value:.6g}" for name, value in plan.hyper.items())
         lines.append(f"Optimiser constants by the same rule: {changed} (predicted).")
     return lines
+
+
+def _slower(lr: Evidence) -> str:
+    """Between which rates the best one lies: both were shown to be slower."""
+    return "" if lr.low is None or lr.high is None else f"; {lr.low:.3g} and {lr.high:.3g} were shown to be slower"
 
 
 def _size(number: Evidence) -> str:

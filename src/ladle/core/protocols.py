@@ -250,8 +250,11 @@ class Probe(Protocol):
         """`f64[repeats]` measured seconds per update at `spec`, compilation left out."""
         ...
 
-    def moments(self, spec: BatchSpec, updates: int) -> Moments:
-        """Gradient moments over `updates` updates of a short pilot that starts afresh."""
+    def moments(self, spec: BatchSpec, updates: int, state: State | None = None) -> Moments:
+        """Gradient moments over `updates` updates at the parameters of `state`, which is consumed.
+
+        Where there is none, at those that a short pilot from fresh parameters reaches.
+        """
         ...
 
     def joules(self, spec: BatchSpec) -> float | None:

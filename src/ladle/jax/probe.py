@@ -112,21 +112,26 @@ class CompiledProbe:
             measured.append(seconds / updates)
         return np.array(measured)
 
-    def moments(self, spec: BatchSpec, updates: int) -> Moments:
-        """Moments at the parameters that a short pilot reached, all updates at the same parameters.
+    def moments(self, spec: BatchSpec, updates: int, state: Any = None) -> Moments:
+        """Moments over updates that are all at the same parameters: those of `state`, or what a pilot reached.
 
         The pilot trains `PILOT_UPDATES` updates (at most one epoch): at the untrained parameters the gradient is so
         large that the noise scale means little. Measuring is an update with a learning rate of zero.
         """
         if not self.step.objective.additive:
             return Moments()  # An example has no gradient of its own.
+        state, cursor = self._piloted() if state is None else (state, self.feed.start())
+        measured = BatchSpec(spec.size, spec.micro_size, updates=updates)
+        _, _, observation = self._window(state, cursor, measured, 0.0, every=1)
+        return observation.moments()
+
+    def _piloted(self) -> tuple[Any, Cursor]:
+        """Parameters that a short pilot reached, and where it is in the data."""
         state = self.step.init(self.seed, self.hyper)
         per_epoch = -(-self.feed.epoch_size // self.pilot.size)
         pilot = BatchSpec(self.pilot.size, self.pilot.micro_size, updates=min(PILOT_UPDATES, per_epoch))
         state, cursor, _ = self._window(state, self.feed.start(), pilot, 1.0)
-        measured = BatchSpec(spec.size, spec.micro_size, updates=updates)
-        _, _, observation = self._window(state, cursor, measured, 0.0, every=1)
-        return observation.moments()
+        return state, cursor
 
     def joules(self, spec: BatchSpec) -> float | None:
         """Mean over as many updates as the meter needs to be read well; compilation left out."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import cast, get_args
 
 from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Probe
 from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import BatchSpec, require_count
+from ladle.planner.course import PARTS, readings, whole
 from ladle.planner.decide import Choice, Minimize, decide
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
 from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
 from ladle.planner.memory import largest_fitting, too_small
-from ladle.planner.rate import rate_for, require_rule
+from ladle.planner.rate import Rate, rate_for, require_rule
+from ladle.planner.rate_finding import RateFinding, with_rate
+from ladle.planner.tryout import Glance, Tryout, glance, try_rates
 
 ENERGY_SHARE = 0.5
 """Of the cost that `minimize="cost"` means, where nothing else is said."""
@@ -37,20 +40,23 @@ def choose(
     pilot_seconds: float = 3.0,
     energy_share: float = ENERGY_SHARE,
     power_watts: float | None = None,
+    tryout: Tryout | None = None,
 ) -> Plan:
     """A batch size for training on `rows` examples, with its reasons. Asks the probe only; touches no run.
 
     1. Memory: predicted from compiled shapes at a few rungs; the largest rung within the limit (`memory_bytes`, or what
        the probe finds) is `top`.
     2. Speed: t = alpha + beta B through a few timed sizes (`sizes`, or 1, 64 and `top`).
-    3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`.
+    3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`; with a `tryout`, at three places
+       of a run at the best rate of a quick look at the reference size (`ladle.planner.course`).
     4. Size: sqrt(knee * noise scale) for `minimize="time"`, noise scale / 20 for "examples", within rows and memory.
        For "energy" the knee is that of an update's joules, measured at the sizes of 2; for "cost" that of
        energy_share * joules + (1 - energy_share) * power_watts * seconds (Zeus).
     5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung
        and confirmed again: no size is returned that was not run.
-    6. Learning rate: `reference_lr` carried to the size by `rule` (or the optimiser's usual one) to three digits; the
-       constants that the rule moves (see `ladle.core.scaling.rules`).
+    6. Learning rate: with a `tryout`, the fastest of a race at the chosen size (`ladle.planner.race`); else, or where
+       no rate stands out, `reference_lr` carried to the size by `rule` (or the optimiser's usual one). To three digits.
+       The constants that the rule moves (see `ladle.core.scaling.rules`).
 
     Raises `ArgumentError` where one example does not fit, energy is asked for and cannot be measured, or `energy_share`
     or `power_watts` are given for another goal than "cost", and `RunError` where even a micro-batch of one dies.
@@ -73,15 +79,20 @@ def choose(
     for size in sizes or ():
         require_count("sizes", size)
     require_rule(rule, optimizer, hyper or {}, reference_size)
-    found = _look(probe, rows=rows, memory_bytes=memory_bytes, sizes=sizes, pilot_seconds=pilot_seconds)
+    found = _machine(probe, rows=rows, memory_bytes=memory_bytes, sizes=sizes)
+    base = {"reference_size": reference_size, "reference_lr": reference_lr, "hyper": hyper or {}}
+    seen = None
+    if tryout and not tryout.kept and reference_lr and rows > 1:
+        seen = glance(tryout, _whole(min(reference_size, found.top), rows), reference_lr, hyper or {}, rows=rows)
+    found = _noise(probe, found, seen, pilot_seconds=pilot_seconds)
     if share is not None:
         found = replace(found, price=_price(probe, found, share=share, power_watts=power_watts))
     choice, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
-    base = {"reference_size": reference_size, "reference_lr": reference_lr, "hyper": hyper or {}}
     rate = rate_for(rule, optimizer, **base, noise=found.pilot.noise)
+    tried = _tried(tryout, choice.spec, rate, seen, rows=rows)
     predicted_bytes = probe.memory_bytes(_whole(choice.spec.micro_size, rows))
     memory = Confirmed(predicted_bytes, confirmed_bytes)
-    return Plan(
+    made = Plan(
         size=choice.spec.size,
         micro_size=choice.spec.micro_size,
         lr=rate.at(choice.spec.size),
@@ -97,19 +108,38 @@ def choose(
         curves=curves(found, choice),
         notes=(*remarks, *notes(found, choice, memory, rate)),
     )
+    return made if tried is None else with_rate(made, tried)
 
 
-def _look(
-    probe: Probe, *, rows: int, memory_bytes: int | None, sizes: Sequence[int] | None, pilot_seconds: float
-) -> Findings:
-    """Everything that is measured or predicted before a size is chosen."""
+def _machine(probe: Probe, *, rows: int, memory_bytes: int | None, sizes: Sequence[int] | None) -> Findings:
+    """What the machine can hold, and how fast it is."""
     limit, method = (memory_bytes, "given") if memory_bytes is not None else probe.limit_bytes()
     top, memory = largest_fitting(
         limit, lambda micro: probe.memory_bytes(_whole(micro, rows)), most=1 << (rows - 1).bit_length()
     )
     speed = measure_speed(probe, rows=rows, top=top, sizes=sizes)
-    pilot = measure_noise(probe, rows=rows, top=top, line=speed and speed.line, budget_seconds=pilot_seconds)
-    return Findings(rows, limit, method, memory_bytes is not None, top, memory, speed, pilot)
+    return Findings(rows, limit, method, memory_bytes is not None, top, memory, speed)
+
+
+def _noise(probe: Probe, found: Findings, seen: Glance | None, *, pilot_seconds: float) -> Findings:
+    """`found` with the noise scale: in the course of a run where a rate was seen to train, else after a short pilot."""
+    how = {"rows": found.rows, "top": found.top, "line": found.speed and found.speed.line}
+    if seen is None or not seen.heats.learned:
+        return replace(found, pilot=measure_noise(probe, **how, budget_seconds=pilot_seconds))
+    each = pilot_seconds / len(PARTS)
+    course = readings(seen, lambda at: measure_noise(cast(Probe, at), **how, budget_seconds=each))
+    return replace(found, pilot=whole(course), course=course)
+
+
+def _tried(tryout: Tryout | None, spec: BatchSpec, rate: Rate, seen: Glance | None, *, rows: int) -> RateFinding | None:
+    """What the race at `spec` found, beginning at the rate that was seen at the reference size, carried by the rule."""
+    usual, hyper = rate.at(spec.size), rate.hyper(spec.size)
+    if tryout is None or usual is None or rate.reference_lr is None:
+        return None
+    guess = usual if seen is None else usual * seen.rate / rate.reference_lr
+    hyper = {**dict(rate.coupling.hyper), **hyper}
+    race = try_rates(tryout, spec, guess, hyper, rows=rows, seen=seen)
+    return RateFinding(usual, race, spec.size, kept=tryout.kept)
 
 
 def _price(probe: Probe, found: Findings, *, share: float, power_watts: float | None) -> EnergyPrice | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ladle.core.explain import bytes_text
+from ladle.core.noise import NoiseScale
 from ladle.core.plan import Evidence
+from ladle.planner.course import Reading, moved
 from ladle.planner.decide import Choice
 from ladle.planner.energy import EnergyPrice
 from ladle.planner.measure import Pilot
@@ -19,9 +22,16 @@ MISSED = 0.2
 """Share of the predicted memory that a child process may use beyond it without a note."""
 
 
+NOT_MEASURED = Pilot(NoiseScale.unknown(), "not measured")
+
+
 @dataclass(frozen=True)
 class Findings:
-    """All that was asked of the probe before a size was chosen. `top`: the largest micro-batch predicted to fit."""
+    """All that was asked of the probe before a size was chosen.
+
+    - `top`: the largest micro-batch predicted to fit. `pilot`: the noise scale that the size is planned with;
+      `course`: what it was in the course of a run, where that was looked at.
+    """
 
     rows: int
     limit_bytes: int
@@ -30,8 +40,9 @@ class Findings:
     top: int
     memory: MemoryLine | None
     speed: ThroughputLine | None
-    pilot: Pilot
+    pilot: Pilot = NOT_MEASURED
     price: EnergyPrice | None = None
+    course: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ def evidence(
         *_memory(found, choice, memory),
         *_speed(found.speed, found.rows),
         *_energy(found.price),
-        *_noise(found.pilot, choice),
+        *_noise(found.pilot, found.course, choice),
         *_size(found, choice),
         *rate.evidence(choice.spec.size),
         *([] if joules is None else [Evidence("joules", joules, "J/update", "measured", "energy meter, chosen size")]),
@@ -128,7 +139,7 @@ def _spread(name: str, value: float, unit: str, method: str, gap: float) -> Evid
     return Evidence(name, value, unit, "measured", method, max(value - gap, 0.0), value + gap)
 
 
-def _noise(pilot: Pilot, choice: Choice) -> list[Evidence]:
+def _noise(pilot: Pilot, course: Sequence[Reading], choice: Choice) -> list[Evidence]:
     noise, numbers = pilot.noise, []
     if math.isfinite(noise.gradient_sq):
         numbers.append(Evidence("gradient_sq", noise.gradient_sq, "", "measured", pilot.method))
@@ -138,6 +149,12 @@ def _noise(pilot: Pilot, choice: Choice) -> list[Evidence]:
         numbers.append(Evidence("noise_scale", noise.value, "examples", "measured", pilot.method, noise.low, high))
     elif noise.low > 0:
         numbers.append(Evidence("noise_scale_low", noise.low, "examples", "measured", pilot.method))
+    if len(course) > 1:
+        for name, reading in (("noise_scale_early", course[0]), ("noise_scale_late", course[-1])):
+            if reading.noise.verdict == "resolved":
+                how = f"after {reading.updates} updates of {reading.size}; {reading.pilot.method}"
+                ends = reading.noise.low, reading.noise.high
+                numbers.append(Evidence(name, reading.noise.value, "examples", "measured", how, *ends))
     if choice.assumed:
         how = "not resolved, so the one that fits the size"
         numbers.append(Evidence("noise_scale_assumed", choice.noise, "examples", "assumed", how))
@@ -187,4 +204,10 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
     if memory.measured_bytes > (1 + MISSED) * memory.predicted_bytes:
         more = bytes_text(memory.measured_bytes - memory.predicted_bytes)
         said.append(f"The child process used {more} more than predicted: some memory is the runtime's own.")
+    if moved(found.course):
+        first, last = found.course[0], found.course[-1]
+        said.append(
+            f"The noise scale moves: {first.noise.value:.3g} after {first.updates} updates of {first.size}, "
+            f"{last.noise.value:.3g} after {last.updates}. The size is the best single one for a run of that length."
+        )
     return (*said, *rate.notes(choice.spec.size, noise))

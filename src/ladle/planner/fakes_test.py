@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class FakeProbe:
         one = self.micro_seconds + self.example_seconds * spec.micro_size
         return (self.update_seconds + spec.micro_steps * one) * (1 + self.jitter * rng.exponential(size=repeats))
 
-    def moments(self, spec: BatchSpec, updates: int) -> Moments:
+    def moments(self, spec: BatchSpec, updates: int, state: Any = None) -> Moments:
         self.asked.append(("moments", spec))
         rng = np.random.default_rng(self.seed)
         k, m, d = spec.micro_steps, spec.micro_size, self.dimension

@@ -1,0 +1,115 @@
+"""`Track`: where learning rates race: fresh runs of a task at one size, judged on the same few rows. Keeps none."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ladle.api.assembly import Assembly
+from ladle.core.cursor import Cursor
+from ladle.core.moments import Moments
+from ladle.core.protocols import Feed, Probe
+from ladle.core.spec import BatchSpec
+
+JUDGED = 512
+"""Rows that runs are judged on, at most: the same for all, so that what a few rows miss is missed everywhere."""
+
+
+TIMED_SECONDS = 0.01
+MOST_TIMED = 4096
+"""Updates of the window that is timed: enough of them for a clock."""
+
+
+class Racer(NamedTuple):
+    """One run on the track: where its parameters are, and where it is in its data."""
+
+    state: Any
+    feed: Feed
+    cursor: Cursor
+
+
+@dataclass(frozen=True)
+class Track:
+    """Implements `ladle.planner.race.Runner` for `assembly` at `spec`.
+
+    The loss is that of validation rows, or of training rows where there are none: up to `JUDGED` of them, drawn once.
+
+    - `hyper`: constants of the optimiser. `probe`: who measures gradient moments, where they are asked for.
+    """
+
+    assembly: Assembly
+    spec: BatchSpec
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    probe: Probe | None = None
+
+    @cached_property
+    def rows(self) -> Any:
+        """The rows that runs are judged on."""
+        valid = self.assembly.valid
+        return _sample(self.assembly, self.assembly.measured_feed(0).data if valid is None else valid)
+
+    def update_seconds(self) -> float:
+        """What one update takes, compiled: at a learning rate of zero, in ever longer windows."""
+        (state, feed, cursor), _ = self.start(1.0, 0)
+        updates, seconds = 1, 0.0
+        while seconds < TIMED_SECONDS and updates <= MOST_TIMED:
+            part = replace(self.spec, updates=updates)
+            draw, cursor = feed.draw(cursor, part)
+            state, _ = self.assembly.engine.step(state, draw, part, 0.0)  # Compiles it, where it is new.
+            draw, cursor = feed.draw(cursor, part)
+            began = time.perf_counter()
+            state, observation = self.assembly.engine.step(state, draw, part, 0.0)
+            observation.read()
+            seconds, updates = time.perf_counter() - began, 8 * updates
+        return seconds * 8 / updates
+
+    def judging_seconds(self) -> float:
+        """What one judgement takes, compiled."""
+        state, seconds = self.assembly.engine.step.init(0, {**self.hyper}), []
+        for _ in range(3):
+            started = time.perf_counter()
+            self._loss(state)
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    def start(self, rate: float, seed: int) -> tuple[Racer, float]:
+        feed = self.assembly.measured_feed(seed)
+        state = self.assembly.engine.step.init(seed, {**self.hyper, "lr": rate})
+        return Racer(state, feed, feed.start()), self._loss(state)
+
+    def advance(self, run: Racer, updates: int) -> tuple[Racer, float]:
+        part = replace(self.spec, updates=updates)
+        draw, cursor = run.feed.draw(run.cursor, part)
+        state, observation = self.assembly.engine.step(run.state, draw, part, 1.0)
+        refused = observation.read()["refused"] > 0
+        return Racer(state, run.feed, cursor), math.inf if refused else self._loss(state)
+
+    def moments(self, run: Racer, spec: BatchSpec, updates: int) -> Moments:
+        """Sums of gradient moments at the parameters of `run`, which can go on afterwards."""
+        assert self.probe is not None
+        return self.probe.moments(spec, updates, self.assembly.engine.copy(run.state))
+
+    def _loss(self, state: Any) -> float:
+        return self.assembly.engine.evaluate(state, self.rows)["valid_loss"]
+
+
+def _sample(assembly: Assembly, part: Any) -> Any:
+    """`part`, or `JUDGED` of its rows at random, placed."""
+    leaf = part
+    while isinstance(leaf, Mapping):
+        leaf = next(iter(leaf.values()))
+    if len(leaf) <= JUDGED:
+        return part
+    return assembly.engine.place(_taken(part, np.sort(np.random.default_rng(0).permutation(len(leaf))[:JUDGED])))
+
+
+def _taken(part: Any, ids: np.ndarray) -> Any:
+    if isinstance(part, Mapping):
+        return {name: _taken(leaf, ids) for name, leaf in part.items()}
+    return np.asarray(part)[ids]

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ladle.planner.lane import Lane, Race, judged_lanes
+from ladle.planner.race import Path, evaluations, heats, race, smooth
+from ladle.planner.tryout import RUNS
+
+
+@dataclass
+class Quadratic:
+    """Exact losses of SGD on sum h_i x_i^2 / 2 with gradient noise: a noisy quadratic, in closed form per update.
+
+    E[x_i^2] <- (1 - rate h_i)^2 E[x_i^2] + rate^2 noise h_i; `spread`: log-normal error of each evaluation.
+    """
+
+    noise: float = 1e-3
+    spread: float = 0.0
+    h: np.ndarray = field(default_factory=lambda: 1 / np.arange(1.0, 21.0))
+    updates: Counter[float] = field(default_factory=Counter)
+
+    def start(self, rate: float, seed: int) -> tuple[Any, float]:
+        return (rate, np.random.default_rng((seed, int(rate * 1e9))), np.ones(20)), self._loss(np.ones(20), None)
+
+    def advance(self, run: Any, updates: int) -> tuple[Any, float]:
+        rate, rng, square = run
+        self.updates[round(rate, 12)] += updates
+        keep = (1 - rate * self.h) ** 2
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            kept = keep**updates
+            noise = np.where(keep == 1, updates, (1 - kept) / (1 - keep))
+            square = kept * square + rate**2 * self.noise * self.h * noise
+        return (rate, rng, square), self._loss(square, rng)
+
+    def _loss(self, square: np.ndarray, rng: Any) -> float:
+        loss = float(self.h @ square / 2)
+        return loss * math.exp(self.spread * rng.standard_normal()) if rng is not None else loss
+
+
+def truth(noise: float, level: float, rates: np.ndarray) -> np.ndarray:
+    """Updates to `level` at each rate, one by one."""
+    taken = []
+    for rate in rates:
+        runner = Quadratic(noise=noise)
+        run, loss = runner.start(float(rate), 0)
+        count = 0
+        while loss > level and count < 5000 and loss < 1e6:
+            run, loss = runner.advance(run, 1)
+            count += 1
+        taken.append(count if loss <= level else math.inf)
+    return np.array(taken)
+
+
+@pytest.mark.parametrize("usual", [1e-3, 0.05, 0.4, 5.0])
+@pytest.mark.parametrize("noise", [1e-4, 1e-2])
+def test_the_rate_is_within_a_quarter_of_the_fastest_whatever_the_usual_one(usual, noise):
+    found = race(Quadratic(noise=noise, spread=0.02), usual, horizon=400)
+    assert found.rate is not None and found.verdict != "not resolved"
+    rates = np.geomspace(0.05, 2.5, 60)
+    taken = truth(noise, found.level, rates)
+    at = truth(noise, found.level, np.array([found.rate]))[0]
+    assert at <= 1.25 * taken.min() + 1  # Rates are 1.8 times apart, and the fastest may be next to a cliff.
+    assert found.low < rates[int(taken.argmin())] < found.high
+
+
+def test_a_race_costs_what_is_said_of_it():
+    runner = Quadratic(spread=0.02)
+    found = race(runner, 0.05, horizon=900)
+    assert found.horizon <= 900
+    assert sum(runner.updates.values()) <= RUNS * 900
+
+
+def test_a_loss_that_never_falls_has_no_rate():
+    flat = Quadratic(h=np.zeros(20))
+    found = race(flat, 0.1, horizon=100)
+    assert found.rate is None and found.verdict == "not resolved"
+
+
+def test_where_everything_diverges_there_is_no_rate():
+    found = race(Quadratic(h=np.full(20, 1e9)), 1e3, horizon=60)
+    assert found.rate is None
+
+
+def test_the_grid_grows_where_its_end_is_best():
+    """The usual rate is ten thousand times too large: rates below a tenth of it are added until one trains."""
+    first = heats(Quadratic(spread=0.02), 1e4 * 0.5, horizon=200)
+    assert first.learned and 0.1 < first.leader.rate < 2.0
+
+
+def test_the_same_race_twice_is_the_same():
+    one, other = (race(Quadratic(spread=0.05), 0.01, horizon=200) for _ in range(2))
+    assert one == other
+
+
+def test_seeds_that_disagree_leave_a_flat_range():
+    found = race(Quadratic(spread=0.6, noise=1e-2), 0.1, horizon=300)
+    calm = race(Quadratic(spread=0.01, noise=1e-2), 0.1, horizon=300)
+    assert math.log(found.high / found.low if found.low else math.inf) >= math.log(calm.high / calm.low)
+
+
+def test_slower_is_read_between_the_rates_that_were_tried():
+    lanes = (
+        Lane(0.1, math.log(4.0), 1, True, False),
+        Lane(0.3, 0.0, 3, False, True),
+        Lane(0.9, math.log(2.0), 3, True, True),
+    )
+    found = Race(0.3, lanes, 1.0, 0.1, 50.0, 400, 3)
+    assert (found.low, found.high, found.flat, found.verdict) == (0.1, 0.9, (0.3, 0.3), "resolved")
+    assert found.slower(0.1) == pytest.approx(4.0) and found.slower(0.3) == 1.0
+    assert found.slower(math.sqrt(0.27)) == pytest.approx(math.sqrt(2.0))
+    assert math.isnan(found.slower(1.0))
+
+
+def test_one_rate_is_worse_only_where_the_seeds_say_so():
+    """log T: the second rate takes 30 % more with every seed, the third as much on average but in no order."""
+    best = np.array([100.0, 110.0, 90.0])
+    sure = judged_lanes([1, 2], np.stack([best, 1.3 * best]), horizon=1000)
+    assert [lane.worse for lane in sure] == [False, True]
+    unsure = judged_lanes([1, 2, 3], np.stack([best, best * [2.2, 1.0, 1.0], best * [1.0, 1.0, 2.2]]), horizon=1000)
+    assert not any(lane.worse for lane in unsure)
+    never = judged_lanes([1, 2], np.stack([best, [np.inf, 120.0, 130.0]]), horizon=1000)
+    assert [lane.worse for lane in never] == [False, True] and not never[1].reached
+
+
+def test_equal_rates_are_seldom_called_worse():
+    """Five equal rates, three seeds, log-normal times: some other one is called worse in few races of a thousand."""
+    rng = np.random.default_rng(0)
+    called = 0
+    for _ in range(1000):
+        taken = np.exp(5 + 0.3 * rng.standard_normal(3) + 0.2 * rng.standard_normal((5, 3)))
+        called += any(lane.worse for lane in judged_lanes(range(1, 6), taken, horizon=10**6))
+    assert called / 1000 < 0.35, "each is tested against the luckiest of five"
+
+
+@given(st.integers(2, 10**5))
+def test_evaluations_begin_at_nothing_and_end_at_the_horizon(horizon):
+    times = evaluations(horizon)
+    assert times[0] == 0 and times[-1] == horizon and times == sorted(set(times)) and len(times) <= 17
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30))
+def test_a_smoothed_path_never_rises_and_is_no_luckier_than_two_losses(losses):
+    falls = smooth(losses)
+    assert (np.diff(falls) <= 0).all() and falls[0] == losses[0]
+    if len(losses) > 2:
+        assert falls[-2] >= min(losses[0], sorted(losses)[1]), "one lucky evaluation is not believed"
+
+
+def test_a_level_is_reached_between_two_evaluations():
+    path = Path(0.1, 0, None, (0, 10, 20, 40), (4.0, 2.0, 1.0, 0.5))
+    assert path.reach(4.0) == 1.0 and path.reach(0.1) == math.inf
+    assert 10 < path.reach(1.4) < 20
+    assert Path(0.1, 0, None, (0, 10), (4.0, math.inf)).reach(5.0) == math.inf

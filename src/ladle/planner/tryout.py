@@ -1,0 +1,129 @@
+"""`Tryout`: how a plan tries learning rates: how long, at which sizes, and what it makes of what it finds.
+
+First at the reference size, with one seed: a rate good enough to train the pilot with, whose noise scale decides the
+size. Then at the chosen size, with three seeds: the rate of the plan. Between the two the rate is only guessed by a
+rule, and tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ladle.core.duration import Until
+from ladle.core.moments import Moments
+from ladle.core.spec import BatchSpec
+from ladle.planner.lane import Race
+from ladle.planner.race import HIGHEST, LOWEST, Heats, Runner, heats, race
+
+RUNS = 27
+"""Heats and a race take the updates of about so many runs to the horizon: 5 and 22."""
+
+JUDGEMENTS = 250
+"""Evaluations in a race."""
+
+PASSES = 30
+"""Over the rows, that a run is taken to be meant to make, where nothing is said."""
+
+FEWEST, MOST = 48, 20_000
+"""Updates of a horizon. Below, too little is seen of a run; above, more tells no more about the rate."""
+
+NEAR = (-1.0, 1.0)
+"""Decades around a rate that a rule carried from where it was tried."""
+
+
+class Track(Runner, Protocol):
+    """Where rates race, at one size."""
+
+    def update_seconds(self) -> float:
+        """What one update takes, compiled."""
+        ...
+
+    def judging_seconds(self) -> float:
+        """What one evaluation takes, compiled."""
+        ...
+
+    def moments(self, run: Any, spec: BatchSpec, updates: int) -> Moments:
+        """Sums of gradient moments at the parameters of `run`, which can go on afterwards."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tryout:
+    """Says where and how long rates are tried.
+
+    - `track`: the track of a size with its optimiser constants. `seconds`: for all races together, compiling apart.
+    - `kept`: the rate is the user's and stays; what is found is only said.
+    - `until`: how long the run is that is planned for; `PASSES` over the rows where it does not say.
+    """
+
+    track: Callable[[BatchSpec, Mapping[str, float]], Track]
+    seconds: float
+    until: Until | None = None
+    kept: bool = False
+
+    def horizon(self, track: Track, spec: BatchSpec, *, rows: int) -> int:
+        """Updates of the longest runs: those of the run that is meant, as far as the seconds go; 0 for too few.
+
+        horizon = (seconds - JUDGEMENTS * judging_seconds) / (RUNS * update_seconds)
+        """
+        meant = max(self._updates(spec.size, rows), FEWEST)
+        left = self.seconds - JUDGEMENTS * track.judging_seconds()
+        updates = int(min(meant, left / (RUNS * track.update_seconds()), MOST))
+        return updates if updates >= FEWEST else 0
+
+    def _updates(self, size: int, rows: int) -> float:
+        examples = None if self.until is None else self.until.stop(rows)
+        updates = None if self.until is None else self.until.updates
+        if examples is None and updates is None:
+            examples = PASSES * rows
+        return min(math.inf if examples is None else examples / size, math.inf if updates is None else updates)
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The heats at the reference size: a rate to train with, for runs of `horizon` updates there."""
+
+    spec: BatchSpec
+    track: Track
+    usual: float
+    heats: Heats
+    horizon: int
+
+    @property
+    def rate(self) -> float:
+        return self.heats.leader.rate if self.heats.learned else self.usual
+
+    @property
+    def reached(self) -> float:
+        """Updates that the best rate took to the loss at which the rates were compared."""
+        return self.heats.reached
+
+
+def glance(tryout: Tryout, spec: BatchSpec, usual: float, hyper: Mapping[str, float], *, rows: int) -> Glance | None:
+    """The heats at `spec` around the `usual` rate; None where an update takes too long to try any."""
+    track = tryout.track(spec, hyper)
+    horizon = tryout.horizon(track, spec, rows=rows)
+    return Glance(spec, track, usual, heats(track, usual, horizon=horizon), horizon) if horizon else None
+
+
+def try_rates(
+    tryout: Tryout,
+    spec: BatchSpec,
+    guess: float,
+    hyper: Mapping[str, float],
+    *,
+    rows: int,
+    seen: Glance | None = None,
+) -> Race | None:
+    """The race at `spec` around `guess`; None where an update takes too long. What was `seen` at that size is used."""
+    track = tryout.track(spec, hyper)
+    horizon = tryout.horizon(track, spec, rows=rows)
+    if not horizon:
+        return None
+    if seen is not None and (seen.spec, seen.horizon) == (spec, horizon):
+        return race(track, seen.usual, horizon=horizon, begun=seen.heats)
+    near = NEAR if seen is not None and seen.heats.learned else (LOWEST, HIGHEST)
+    return race(track, guess, horizon=horizon, decades=near)
