@@ -15,6 +15,7 @@ from ladle.planner.course import PARTS, readings, whole
 from ladle.planner.decide import Choice, Minimize, decide
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
+from ladle.planner.follow import follow
 from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
 from ladle.planner.memory import largest_fitting, too_small
 from ladle.planner.rate import Rate, rate_for, require_rule
@@ -90,6 +91,7 @@ def choose(
     choice, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
     rate = rate_for(rule, optimizer, **base, noise=found.pilot.noise)
     tried = _tried(tryout, choice.spec, rate, seen, rows=rows)
+    schedule = follow(found, choice.spec.size) if minimize == "time" else None
     predicted_bytes = probe.memory_bytes(_whole(choice.spec.micro_size, rows))
     memory = Confirmed(predicted_bytes, confirmed_bytes)
     made = Plan(
@@ -106,7 +108,7 @@ def choose(
         hyper=rate.hyper(choice.spec.size),
         evidence=evidence(found, choice, memory, rate, joules=probe.joules(choice.spec)),
         curves=curves(found, choice),
-        notes=(*remarks, *notes(found, choice, memory, rate)),
+        notes=(*remarks, *notes(found, choice, memory, rate), *([schedule.remark()] if schedule else [])),
     )
     return made if tried is None else with_rate(made, tried)
 
