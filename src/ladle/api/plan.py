@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import Literal
 
@@ -88,6 +89,7 @@ def plan(
     >>> print(ladle.plan(task).explain())  # doctest: +SKIP
     """
     assembly = task if isinstance(task, Assembly) else assemble(task)
+    began = time.perf_counter()
     assembly.require_sum()
     feed = assembly.measured_feed(seed)
     rows = feed.epoch_size
@@ -123,6 +125,8 @@ def plan(
         tryout=None if kept and not check_lr else tryout_of(assembly, until, budget * SHARE_OF_RATES, probe, kept=kept),
     )
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
+    took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
+    made = replace(made, evidence=(*made.evidence, took))
     notes = () if assembly.objective.additive else (COUPLED,)
     if assembly.placed is None:
         notes = (*notes, SAMPLED.format(rows))
