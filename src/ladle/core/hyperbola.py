@@ -42,7 +42,7 @@ class Hyperbola:
 
     `log_sd`: standard errors of (log min_steps, log min_examples), log_cov: their covariance, from the residuals;
     nan for a table of two sizes. `spread`: root mean square of the residuals of log S.
-    `interval`: 95 % for `critical`, see `profile`; nan for a table of two sizes. A table that shows one end only has 0
+    `interval`: 95 % for `critical`, see `profile` and `widened`; nan for a table of two sizes. A table that shows one end only has 0
     for the other: min_steps where all sizes scale perfectly, min_examples where none saves a step.
     """
 
@@ -133,6 +133,35 @@ def profile(
     low = _end(misfit, begin, 0.5, limit, least) if critical > 0 else None
     high = _end(misfit, begin, 2.0, limit, most) if critical < math.inf else None
     return low or 0.0, high or math.inf
+
+
+def widened(fit: Hyperbola, sizes: Numbers, errors: Numbers, freedom: float) -> Hyperbola:
+    """`fit` whose interval also holds what the measured error of each size makes of the critical one.
+
+    Residuals tell the error of all sizes by one number. Small sizes are noisier than large ones and weigh more in the
+    critical size, so on a quadratic the interval of `profile` alone held the truth in 90 % of measurements. Here
+
+        d log Bc / d log S_i = g_i        variance = sum_i g_i^2 error_i^2        Bc exp(+- t sd)
+
+    with g from the least squares, and t of as many degrees of freedom as Satterthwaite (1946) gives the sum.
+
+    - `errors`: f64[points], standard errors of log S at `sizes`. `freedom`: degrees of freedom behind each.
+
+    >>> fit = fit_hyperbola([1, 10, 100], [1100.0, 200.0, 110.0])
+    >>> [round(end) for end in widened(fit, [1, 10, 100], [0.1, 0.1, 0.1], 2).interval]
+    [6, 16]
+    """
+    b = np.asarray(sizes, np.float64)
+    if not 0 < fit.critical < math.inf:
+        return fit
+    inverse = np.linalg.pinv(_residual(np.log([fit.min_steps, fit.min_examples]), b, np.ones_like(b))[1])
+    parts = (inverse[1] - inverse[0]) ** 2 * np.asarray(errors, np.float64) ** 2
+    variance = float(parts.sum())
+    if not 0 < variance < math.inf:
+        return fit
+    wide = math.exp(student_t(CONFIDENCE, freedom * variance**2 / float((parts**2).sum())) * math.sqrt(variance))
+    ends = (fit.critical / wide, fit.critical * wide)
+    return replace(fit, interval=(float(np.fmin(fit.interval[0], ends[0])), float(np.fmax(fit.interval[1], ends[1]))))
 
 
 def _end(misfit: Callable[[float], float], begin: float, factor: float, limit: float, last: float) -> float | None:

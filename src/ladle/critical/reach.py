@@ -34,11 +34,14 @@ FARTHEST = 6
 class Arrival:
     """Updates to a target. `steps`: of the mean path over seeds, inf where it did not arrive. `each`: of every seed alone.
 
-    A seed that is still above the target at the end of the path counts the updates up to there.
+    - `error`: standard error of log steps, by leaving out one seed at a time (Tukey's jackknife); nan of one seed.
+
+    A path that is still above the target where all ended counts the updates up to there.
     """
 
     steps: float
     each: tuple[float, ...] = ()
+    error: float = math.nan
 
 
 def steps_to(
@@ -81,9 +84,21 @@ def steps_to(
         above += float(np.mean(path[-1])) - target
         if above > summit:
             summit, end = above, len(places)
-    readings = np.array(path)
-    each = tuple(min(crossing(places, one, target), float(done)) for one in readings.T)
-    return Arrival(crossing(places, readings.mean(1), target), each)
+    return _arrival(places, np.array(path), target)
+
+
+def _arrival(places: Sequence[int], readings: np.ndarray, target: float) -> Arrival:
+    """`readings`: f64[evaluations, seeds]."""
+
+    def capped(path: np.ndarray) -> float:
+        return min(crossing(places, path, target), float(places[-1]))
+
+    seeds, steps = readings.shape[1], crossing(places, readings.mean(1), target)
+    each = tuple(capped(path) for path in readings.T)
+    if seeds == 1 or not math.isfinite(steps):
+        return Arrival(steps, each)
+    without = [math.log(max(capped(np.delete(readings, seed, 1).mean(1)), 1.0)) for seed in range(seeds)]
+    return Arrival(steps, each, math.sqrt((seeds - 1) * float(np.var(without))))
 
 
 def crossing(places: Sequence[float], readings: Sequence[float] | np.ndarray, target: float) -> float:
@@ -158,6 +173,8 @@ def tuned(measure: Callable[[float, float], float], guess: float) -> Tuned:
             look(best() - 1, best() + 1)
         for gap in (0.5, 0.25):
             look(best() - gap, best() + gap)
+        if math.isinf(found[best() + 0.25]):  # the fewest steps are close below where none arrives, often at divergence
+            look(best() + 0.125)
     tried = tuple(
         (guess * FACTOR**exponent, found[exponent]) for exponent in sorted(found) if abs(exponent) <= FARTHEST
     )
