@@ -110,7 +110,7 @@ def crossing(places: Sequence[float], readings: Sequence[float] | np.ndarray, ta
 
     >>> crossing([0, 1, 2, 3], [4.0, 2.0, 1.0, 0.5], 1.5)
     1.5
-    >>> crossing([0, 1, 2, 3, 4, 5], [4.0, 1.0, 3.0, 2.0, 0.5, 0.2], 1.5)  # the dip at 1 is not the end
+    >>> crossing([0, 1, 2, 3, 4, 5], [4.0, 1.0, 3.0, 2.0, 1.0, 0.2], 1.5)  # the dip at 1 is not the end
     3.0
     """
     blocks: list[tuple[float, float, int]] = []  # middle, mean, readings
