@@ -61,16 +61,16 @@ def measure_steps(
       all readings meets it (`ladle.critical.reach.crossing`), not at the first reading that does: small batches are
       noisier, and their first would come earlier than their mean. Evaluations are a 16th of the steps so far apart.
     - `sizes`: 8, 16, 32, 64, 128 and 256 where left out, as far as the rows go.
-    - `seeds`: parameters, the same for each size, and orders, others for each size; steps are read off the mean of their
-      readings. Every rate runs all of them side by side, so that many states are held at once.
+    - `seeds`: parameters, the same for each size, and orders, others for each size; steps are read off the mean of
+      their readings. Every rate runs all of them side by side, so that many states are held at once.
     - `until`: what a size may spend on each try. `micro_size`: examples per forward pass at most.
     - `base`: of the 20 % definition, the smallest size where left out.
     - `out`: where critical.json and critical.png go; None keeps everything in memory.
 
     Rates begin at the optimiser's rule and go on by factors of 3, as long as an end is best, then of 3^(1/2) and
-    3^(1/4). The best of noisy tries looks a little better than it is, most at small sizes, whose tries are noisiest: on
-    a quadratic by 1 to 2 % with three seeds and 4 % with one. A best rate between two tries costs up to 9 %, most at
-    large sizes, whose rate is bounded by divergence.
+    3^(1/4), and once of 3^(1/8) below a rate that fails. The best of noisy tries looks a little better than it is,
+    most at small sizes, whose tries are noisiest: on a quadratic by 1 to 2 % with three seeds and 4 % with one. A
+    best rate between two tries costs up to 9 %, most at large sizes, whose rate is bounded by divergence.
 
     Raises `ArgumentError` before any training for what cannot be right, such as a target that is met already;
     `RunError` where fewer than three sizes reach the target.
@@ -110,7 +110,13 @@ def measure_steps(
 
 
 def _tuned(
-    assembly: Assembly, spec: BatchSpec, read: Callable[[Any], float], goal: Target, *, orders: range, until: str | Until
+    assembly: Assembly,
+    spec: BatchSpec,
+    read: Callable[[Any], float],
+    goal: Target,
+    *,
+    orders: range,
+    until: str | Until,
 ) -> _Size:
     """`orders`: seeds of the data order. Sizes that share them err together, which no interval of theirs could tell."""
     feeds = [assembly.feed(order) for order in orders]
@@ -140,14 +146,14 @@ def _answer(tried: Sequence[_Size], target: str, until: str | Until, base: float
         raise RunError(must("target", "be reached at three sizes or more", target, why, remedy))
     sizes, steps = [float(one.spec.size) for one in reached], [one.best.steps for one in reached]
     notes = [_left_out(never, sizes)] if never else []
-    choice = better_model(sizes, steps)
-    fit, law = choice.hyperbola, choice.power_law
+    rivals = better_model(sizes, steps)
+    fit, law = rivals.hyperbola, rivals.power_law
     seeds = len(reached[0].seeds)
     if seeds > 1:
         fit = widened(fit, sizes, [one.there.error for one in reached], seeds - 1)
-    if choice.better is None:
+    if rivals.better is None:
         notes.append(f"fewer than {FEWEST_TO_CHOOSE} sizes: they cannot tell a hyperbola from a power law")
-    if choice.better == "power law":
+    if rivals.better == "power law":
         notes.append(f"a power law (exponent {law.exponent:.2f}) fits better: these sizes do not show both ends")
     if seeds == 1:
         notes.append("one seed: the interval rests on how far the sizes scatter around the hyperbola")
@@ -161,8 +167,8 @@ def _answer(tried: Sequence[_Size], target: str, until: str | Until, base: float
             "seeds": seeds,
             "fit": asdict(fit),
             "power_law": asdict(law),
-            "better": choice.better,
-            "weight": choice.weight,
+            "better": rivals.better,
+            "weight": rivals.weight,
         },
         tuple(notes),
     )

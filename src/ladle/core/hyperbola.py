@@ -42,8 +42,8 @@ class Hyperbola:
 
     `log_sd`: standard errors of (log min_steps, log min_examples), log_cov: their covariance, from the residuals;
     nan for a table of two sizes. `spread`: root mean square of the residuals of log S.
-    `interval`: 95 % for `critical`, see `profile` and `widened`; nan for a table of two sizes. A table that shows one end only has 0
-    for the other: min_steps where all sizes scale perfectly, min_examples where none saves a step.
+    `interval`: 95 % for `critical`, see `profile` and `widened`; nan for a table of two sizes. A table that shows one
+    end only has 0 for the other: min_steps where all sizes scale perfectly, min_examples where none saves a step.
     """
 
     min_steps: float
@@ -216,7 +216,7 @@ def fit_power_law(x: Numbers, y: Numbers) -> PowerLaw:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Rivals:
     """Two models of one table. `weight`: Akaike weight of the hyperbola against the power law, 0 .. 1.
 
     nan of fewer than `FEWEST_TO_CHOOSE` points, which cannot tell; `better` is None then.
@@ -233,7 +233,7 @@ class Choice:
         return "hyperbola" if self.weight >= 0.5 else "power law"
 
 
-def better_model(sizes: Numbers, steps: Numbers) -> Choice:
+def better_model(sizes: Numbers, steps: Numbers) -> Rivals:
     """Hyperbola or power law S = factor * B^exponent, by AICc.
 
     AICc = n log(RSS / n) + 2 k + 2 k (k + 1) / (n - k - 1). Both models have k = 3 (two numbers and the spread), so
@@ -252,10 +252,10 @@ def better_model(sizes: Numbers, steps: Numbers) -> Choice:
         raise ArgumentError(must("the table", "hold three or more different sizes", b.tolist(), why, "another size"))
     hyperbola, law = fit_hyperbola(b, s), fit_power_law(b, s)
     if len(b) < FEWEST_TO_CHOOSE:
-        return Choice(hyperbola, law, math.nan)
+        return Rivals(hyperbola, law, math.nan)
     exact = 1e-12  # rounding: below it a fit cannot be told from a perfect one
     difference = 2 * len(b) * math.log(max(hyperbola.spread, exact) / max(law.spread, exact))
-    return Choice(hyperbola, law, 1 / (1 + math.exp(min(difference / 2, 700.0))))
+    return Rivals(hyperbola, law, 1 / (1 + math.exp(min(difference / 2, 700.0))))
 
 
 def _table(x: Numbers, y: Numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -73,8 +73,8 @@ def differences(losses: Sequence[np.ndarray]) -> tuple[Difference, ...]:
         V_examples = var_i(mean_s d) / examples          V_seeds = var_s(mean_i d) / seeds
 
     at least the larger of the first two. V_seeds rests on very few seeds, so that of other pairs holds it up
-    (`spread_of`). Bounds are `critical_value` standard errors away, which holds for all pairs at once. A loss that is not finite makes
-    the branch infinitely worse, and leaves the others to be told apart among themselves.
+    (`spread_of`). Bounds are `critical_value` standard errors away, which holds for all pairs at once. A loss that is
+    not finite makes the branch infinitely worse, and leaves the others to be told apart among themselves.
     """
     losses = [np.asarray(one, np.float64) for one in losses]
     finite = [number for number, one in enumerate(losses) if np.isfinite(one).all()]

@@ -32,8 +32,9 @@ FARTHEST = 6
 
 @dataclass(frozen=True)
 class Arrival:
-    """Updates to a target. `steps`: of the mean path over seeds, inf where it did not arrive. `each`: of every seed alone.
+    """Updates to a target. `steps`: of the mean path over seeds, inf where it did not arrive.
 
+    - `each`: of every seed alone.
     - `error`: standard error of log steps, by leaving out one seed at a time (Tukey's jackknife); nan of one seed.
 
     A path that is still above the target where all ended counts the updates up to there.

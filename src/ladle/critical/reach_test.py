@@ -37,7 +37,7 @@ class Anything:
 
 
 class Noisy:
-    """A step on the quadratic (h x^2).mean() / 2 of 40 directions, with a gradient noise of `sd`. The expected loss is known."""
+    """A step on the quadratic sum(h x^2) / 2, with a gradient noise of `sd`: its expected loss is known."""
 
     h = 1 / np.arange(1, 41.0)
 
