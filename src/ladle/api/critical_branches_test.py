@@ -65,7 +65,7 @@ def test_branches_of_a_run(run: Path, tmp_path: Path, compilations):
     assert ratios == pytest.approx([1, 2, 8])
     critical = found["B_paired"]
     assert found.points == ((2876, critical.value, critical.low, critical.high),)
-    assert "above the first" in str(found) and "note: each of the 3 differences" in str(found)
+    assert "above the first" in str(found) and "note: the 3 differences are tested together" in str(found)
     with pytest.raises(KeyError):
         found["Bc"]
 

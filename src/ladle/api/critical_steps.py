@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.api.critical_branches import require_seeds, written
 from ladle.api.fitting import fitted, fitting
@@ -19,11 +17,11 @@ from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.duration import Target, Until, direction_of
 from ladle.core.errors import ArgumentError, RunError, must, nearest
-from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model
+from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model, widened
 from ladle.core.spec import BatchSpec, require_count, rung_for
 from ladle.critical.answer import Critical
 from ladle.critical.definition import definitions, fewest_examples
-from ladle.critical.reach import Tuned, steps_to, tuned
+from ladle.critical.reach import Arrival, Tuned, steps_to, tuned
 from ladle.monitor.console import Console, console
 
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -34,16 +32,15 @@ SLOWER = 1.5
 
 @dataclass(frozen=True)
 class _Size:
-    """One batch size at its best rate. `steps`: of each seed there; empty where the target was never reached."""
+    """One batch size at its best rate. `there`: how every seed arrived at it; of no seed where none did."""
 
     spec: BatchSpec
     best: Tuned
-    steps: tuple[float, ...]
+    there: Arrival
 
     @property
-    def mean(self) -> float:
-        """Geometric mean over seeds."""
-        return math.exp(float(np.mean(np.log(self.steps))))
+    def seeds(self) -> tuple[float, ...]:
+        return self.there.each
 
 
 def measure_steps(
@@ -60,16 +57,20 @@ def measure_steps(
 ) -> Critical:
     """Train `task` to `target` at each of `sizes`, with the best of a sweep of rates at each, and fit the trade-off.
 
-    - `target`: "valid_loss=0.4", "valid_accuracy=0.95", or with <= and >=; reached at the first evaluation that meets
-      it. Evaluations are a 32nd of the steps so far apart, and steps are read off the line between two of them.
+    - `target`: "valid_loss=0.4", "valid_accuracy=0.95", or with <= and >=; reached where the falling path nearest to
+      all readings meets it (`ladle.critical.reach.crossing`), not at the first reading that does: small batches are
+      noisier, and their first would come earlier than their mean. Evaluations are a 16th of the steps so far apart.
     - `sizes`: 8, 16, 32, 64, 128 and 256 where left out, as far as the rows go.
-    - `seeds`: parameters and order; steps are their geometric mean. Every rate runs all of them.
+    - `seeds`: parameters, the same for each size, and orders, others for each size; steps are read off the mean of
+      their readings. Every rate runs all of them side by side, so that many states are held at once.
     - `until`: what a size may spend on each try. `micro_size`: examples per forward pass at most.
     - `base`: of the 20 % definition, the smallest size where left out.
     - `out`: where critical.json and critical.png go; None keeps everything in memory.
 
     Rates begin at the optimiser's rule and go on by factors of 3, as long as an end is best, then of 3^(1/2) and
-    3^(1/4). The best of noisy tries looks a little better than it is, at every size alike.
+    3^(1/4), and once of 3^(1/8) below a rate that fails. The best of noisy tries looks a little better than it is,
+    most at small sizes, whose tries are noisiest: on a quadratic by 1 to 2 % with three seeds and 4 % with one. A
+    best rate between two tries costs up to 9 %, most at large sizes, whose rate is bounded by divergence.
 
     Raises `ArgumentError` before any training for what cannot be right, such as a target that is met already;
     `RunError` where fewer than three sizes reach the target.
@@ -99,8 +100,9 @@ def measure_steps(
     ):
         monitor.message(line)
     tried = []
-    for spec in specs:
-        tried.append(_tuned(assembly, spec, read, goal, seeds=seeds, until=until))
+    for number, spec in enumerate(specs):
+        orders = range(number * seeds, (number + 1) * seeds)
+        tried.append(_tuned(assembly, spec, read, goal, orders=orders, until=until))
         monitor.message(f"size {spec.size}: {_said(tried[-1])}")
     monitor.close()
     found = _answer(tried, f"{goal.metric} {'>=' if goal.at_least else '<='} {goal.value:g}", until, base)
@@ -108,45 +110,52 @@ def measure_steps(
 
 
 def _tuned(
-    assembly: Assembly, spec: BatchSpec, read: Callable[[Any], float], goal: Target, *, seeds: int, until: str | Until
+    assembly: Assembly,
+    spec: BatchSpec,
+    read: Callable[[Any], float],
+    goal: Target,
+    *,
+    orders: range,
+    until: str | Until,
 ) -> _Size:
-    feeds = [assembly.feed(seed) for seed in range(seeds)]
+    """`orders`: seeds of the data order. Sizes that share them err together, which no interval of theirs could tell."""
+    feeds = [assembly.feed(order) for order in orders]
     most = _most(until, spec.size, assembly.rows)
     value = -goal.value if goal.at_least else goal.value
-    kept: dict[float, tuple[float, ...]] = {}
+    kept: dict[float, Arrival] = {}
 
     def steps(rate: float, fewest: float) -> float:
         limit = min(most, math.ceil(SLOWER * fewest) + 1) if math.isfinite(fewest) else most
-        one: list[float] = []
-        for seed, feed in enumerate(feeds):
-            one.append(steps_to(assembly.engine.step, feed, spec, read, value, rate=rate, most=limit, seed=seed))
-            if not math.isfinite(one[-1]):
-                return math.inf
-        kept[rate] = tuple(max(count, 1.0) for count in one)
-        return math.exp(float(np.mean(np.log(kept[rate]))))
+        found = steps_to(assembly.engine.step, feeds, spec, read, value, rate=rate, most=limit)
+        if math.isfinite(found.steps):
+            kept[rate] = found
+        return max(found.steps, 1.0)
 
     best = tuned(steps, (assembly.reference_lr or 1.0) * assembly.lr_ratio(spec.size))
     for feed in feeds:
         getattr(feed, "close", lambda: None)()
-    return _Size(spec, best, kept.get(best.rate, ()))
+    return _Size(spec, best, kept.get(best.rate, Arrival(math.inf)))
 
 
 def _answer(tried: Sequence[_Size], target: str, until: str | Until, base: float | None) -> Critical:
-    reached = [one for one in tried if one.steps]
-    never = [one.spec.size for one in tried if not one.steps]
+    reached = [one for one in tried if one.seeds]
+    never = [one.spec.size for one in tried if not one.seeds]
     if len(reached) < 3:
         why = f"{len(reached)} of {len(tried)} sizes reached it, at any rate within {until}"
         remedy = "an easier target, more sizes or a longer until"
         raise RunError(must("target", "be reached at three sizes or more", target, why, remedy))
-    sizes, steps = [float(one.spec.size) for one in reached], [one.mean for one in reached]
+    sizes, steps = [float(one.spec.size) for one in reached], [one.best.steps for one in reached]
     notes = [_left_out(never, sizes)] if never else []
-    choice = better_model(sizes, steps)
-    fit, law = choice.hyperbola, choice.power_law
-    if choice.better is None:
+    rivals = better_model(sizes, steps)
+    fit, law = rivals.hyperbola, rivals.power_law
+    seeds = len(reached[0].seeds)
+    if seeds > 1:
+        fit = widened(fit, sizes, [one.there.error for one in reached], seeds - 1)
+    if rivals.better is None:
         notes.append(f"fewer than {FEWEST_TO_CHOOSE} sizes: they cannot tell a hyperbola from a power law")
-    if choice.better == "power law":
+    if rivals.better == "power law":
         notes.append(f"a power law (exponent {law.exponent:.2f}) fits better: these sizes do not show both ends")
-    if len(reached[0].steps) == 1:
+    if seeds == 1:
         notes.append("one seed: the interval rests on how far the sizes scatter around the hyperbola")
     return Critical(
         "steps to target",
@@ -155,11 +164,11 @@ def _answer(tried: Sequence[_Size], target: str, until: str | Until, base: float
         (),
         {
             "target": target,
-            "seeds": len(reached[0].steps),
+            "seeds": seeds,
             "fit": asdict(fit),
             "power_law": asdict(law),
-            "better": choice.better,
-            "weight": choice.weight,
+            "better": rivals.better,
+            "weight": rivals.weight,
         },
         tuple(notes),
     )
@@ -178,15 +187,16 @@ def _left_out(never: Sequence[int], sizes: Sequence[float]) -> str:
 def _row(one: _Size, fitted: float) -> dict[str, Any]:
     row: dict[str, Any] = {"size": one.spec.size, "steps": None, "rate": None, "fitted": fitted}
     row["tried"] = [list(pair) for pair in one.best.tried]
-    if one.steps:
-        row |= {"steps": one.mean, "examples": one.mean * one.spec.size, "rate": one.best.rate, "seeds": one.steps}
-    if len(one.steps) > 1:
-        row |= {"low": min(one.steps), "high": max(one.steps)}
+    steps = one.best.steps
+    if one.seeds:
+        row |= {"steps": steps, "examples": steps * one.spec.size, "rate": one.best.rate, "seeds": one.seeds}
+    if len(one.seeds) > 1:
+        row |= {"low": min(steps, *one.seeds), "high": max(steps, *one.seeds), "error": one.there.error}
     return row
 
 
 def _said(one: _Size) -> str:
-    return f"{one.mean:.4g} steps at rate {one.best.rate:.3g}" if one.steps else "never reached"
+    return f"{one.best.steps:.4g} steps at rate {one.best.rate:.3g}" if one.seeds else "never reached"
 
 
 def _spec(size: int, micro_size: int | None) -> BatchSpec:

@@ -29,7 +29,7 @@ from ladle.core.protocols import Meter
 from ladle.core.spec import require_count
 from ladle.energy.meter import best_meter
 from ladle.monitor.console import Console, console
-from ladle.planner.bandit import Bandit, Pick, Trial
+from ladle.planner.bandit import Bandit, JobCost, Pick
 
 TRIAL_FILE = "trial.json"
 
@@ -61,10 +61,10 @@ class Job:
     limit: float | None = None
     task: Mapping[str, Any] | None = None
 
-    def trial(self, cost: str) -> Trial | None:
+    def trial(self, cost: str) -> JobCost | None:
         """What the bandit sees; None where that cost was not measured."""
         value = self.costs.get(cost)
-        return None if value is None or not value > 0 else Trial(self.size, value, self.reached)
+        return None if value is None or not value > 0 else JobCost(self.size, value, self.reached)
 
 
 @dataclass(frozen=True)

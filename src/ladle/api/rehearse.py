@@ -85,7 +85,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RehearsalResult:
     """Every policy and constant size, and the text's own lines. `failed`: why a policy did not get there; or none."""
 
     scene: Scene
@@ -138,7 +138,7 @@ def set_up(setting: Setting) -> Scene:
     return Scene(setting, quadratic, line, until, size, plan, facts)
 
 
-def rehearse_texts(texts: Sequence[str], scene: Scene, *, lr: float | None = None) -> Outcome:
+def rehearse_texts(texts: Sequence[str], scene: Scene, *, lr: float | None = None) -> RehearsalResult:
     """Policies by their text, beside the constant sizes. `lr`: of the policies; left out, each has its best.
 
     Raises `ArgumentError` for a text that is no policy, and a target that no constant size reaches.
@@ -153,10 +153,10 @@ def rehearse_texts(texts: Sequence[str], scene: Scene, *, lr: float | None = Non
     for policy in policies.values():
         policy(lr or 1.0)  # A text that is none is refused before anything is played.
     made = compare(policies, scene.quadratic, lr=lr, **scene.how())
-    return Outcome(scene, made, tuple(filter(None, (_failure(row, scene) for row in made.policies))))
+    return RehearsalResult(scene, made, tuple(filter(None, (_failure(row, scene) for row in made.policies))))
 
 
-def write(outcome: Outcome, folder: Path) -> None:
+def write(outcome: RehearsalResult, folder: Path) -> None:
     """rehearsal.json and rehearsal.png in a new `folder`."""
     record.make_folder(folder)
     record.write_json(folder / RESULT_FILE, outcome.to_json())

@@ -4,7 +4,8 @@ From one checkpoint, branch k trains the same examples in batches of k B (Merril
 call k B critical while its loss is at most 0.01 above that of every smaller branch. A fixed 0.01 is too strict for one
 task and too lax for another, so beside it the difference is tested against its own error: validation losses of the same
 examples are paired, and what examples have in common cancels. What another order of the data would have given is most
-of that error, and one order cannot tell it: of one seed nothing is tested.
+of that error, and one order cannot tell it: of one seed nothing is tested. The answer uses every pair of branches, so
+all of them are tested together (`family.py`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from ladle.core.noise import student_t
 from ladle.critical.definition import Definition
+from ladle.critical.family import critical_value, pairs_of, spread_of
 
 MERRILL = "Merrill et al. 2025, arXiv 2505.23971"
 MARGIN = 0.01
 """Their fixed margin, in nats."""
 
 LEVEL = 0.05
-"""Each difference is tested one-sided at this level."""
+"""All differences together are tested one-sided at this level."""
 
 ONE_ORDER = (
     "one data order: differences are not tested and there is no B_paired, for another order moves a loss by more than "
@@ -36,8 +37,8 @@ ONE_ORDER = (
 class Difference:
     """Mean validation loss of branch `larger` minus that of branch `smaller`, over the same examples and seeds.
 
-    - `error`: its standard error. `low`, `high`: one-sided 95 % bounds; each holds alone. Of one seed nothing is known:
-      nan, -inf, inf.
+    - `error`: its standard error. `low`, `high`: one-sided 95 % bounds: in 95 % of measurements the lower bounds of all
+      pairs hold at once, and so do the upper ones. Of one seed nothing is known: nan, -inf, inf.
     """
 
     smaller: int
@@ -62,8 +63,8 @@ class Difference:
         return self.high <= margin
 
 
-def paired(smaller: np.ndarray, larger: np.ndarray, places: tuple[int, int] = (0, 1)) -> Difference:
-    """The paired difference of losses `f64[seeds, examples]`; branches `places`.
+def differences(losses: Sequence[np.ndarray]) -> tuple[Difference, ...]:
+    """Every pair of branches, smaller first. `losses`: `f64[seeds, examples]` of each branch, sizes ascending.
 
     d = larger - smaller, one number for each seed of the data order and each example. Both are samples, so the mean has
     the two-way clustered variance (Cameron, Gelbach and Miller 2011)
@@ -71,25 +72,41 @@ def paired(smaller: np.ndarray, larger: np.ndarray, places: tuple[int, int] = (0
         V = V_examples + V_seeds - V_both
         V_examples = var_i(mean_s d) / examples          V_seeds = var_s(mean_i d) / seeds
 
-    at least the larger of the first two, and as many degrees of freedom as the smaller sample. Those of Satterthwaite
-    call equal branches worse in up to 9 % of trials of two seeds and 7 % of three. A loss that is not
-    finite makes the branch infinitely worse.
+    at least the larger of the first two. V_seeds rests on very few seeds, so that of other pairs holds it up
+    (`spread_of`). Bounds are `critical_value` standard errors away, which holds for all pairs at once. A loss that is
+    not finite makes the branch infinitely worse, and leaves the others to be told apart among themselves.
     """
-    smaller, larger = np.asarray(smaller, np.float64), np.asarray(larger, np.float64)
-    if not np.isfinite(larger).all():
-        return Difference(*places, math.inf, math.nan, math.inf, math.inf)
-    if not np.isfinite(smaller).all():
-        return Difference(*places, -math.inf, math.nan, -math.inf, -math.inf)
-    d = larger - smaller
-    mean, (seeds, examples) = float(d.mean()), d.shape
+    losses = [np.asarray(one, np.float64) for one in losses]
+    finite = [number for number, one in enumerate(losses) if np.isfinite(one).all()]
+    known = _told_apart([losses[number] for number in finite], finite) if len(finite) > 1 else {}
+    return tuple(known.get(places) or _diverged(places, finite) for places in pairs_of(len(losses)))
+
+
+def _diverged(places: tuple[int, int], finite: Sequence[int]) -> Difference:
+    sign = math.inf if places[1] not in finite else -math.inf
+    return Difference(*places, sign, math.nan, sign, sign)
+
+
+def _told_apart(losses: Sequence[np.ndarray], names: Sequence[int]) -> dict[tuple[int, int], Difference]:
+    """The pairs of branches that are all finite; `names`: their numbers among all branches."""
+    seeds, examples = losses[0].shape
+    places = [(names[i], names[j]) for i, j in pairs_of(len(names))]
     if seeds == 1:
-        return Difference(*places, mean, math.nan, -math.inf, math.inf)
-    by_example = float(d.mean(0).var(ddof=1)) / examples if examples > 1 else 0.0
-    by_seed = float(d.mean(1).var(ddof=1)) / seeds
-    both = _both(d) if examples > 1 else 0.0
-    error = math.sqrt(max(by_example + by_seed - both, by_example, by_seed))
-    t = student_t(1 - 2 * LEVEL, min(count for count in d.shape if count > 1) - 1)
-    return Difference(*places, mean, error, mean - t * error, mean + t * error)
+        means = [float((losses[j] - losses[i]).mean()) for i, j in pairs_of(len(names))]
+        return {
+            pair: Difference(*pair, mean, math.nan, -math.inf, math.inf)
+            for pair, mean in zip(places, means, strict=True)
+        }
+    _, by_seed = spread_of(np.stack([one.mean(1) for one in losses], axis=1))
+    far = critical_value(len(names), min(count for count in (seeds, examples) if count > 1), LEVEL)
+    found = {}
+    for pair, (i, j), own in zip(places, pairs_of(len(names)), by_seed.tolist(), strict=True):
+        d = losses[j] - losses[i]
+        by_example = float(d.mean(0).var(ddof=1)) / examples if examples > 1 else 0.0
+        both = _both(d) if examples > 1 else 0.0
+        mean, error = float(d.mean()), math.sqrt(max(by_example + own - both, by_example, own))
+        found[pair] = Difference(*pair, mean, error, mean - far * error, mean + far * error)
+    return found
 
 
 def _both(d: np.ndarray) -> float:
@@ -99,16 +116,12 @@ def _both(d: np.ndarray) -> float:
     return float((left**2).sum()) / ((seeds - 1) * (examples - 1)) / (seeds * examples)
 
 
-def differences(losses: Sequence[np.ndarray]) -> tuple[Difference, ...]:
-    """Every pair of branches, smaller first. `losses`: `f64[seeds, examples]` of each branch, sizes ascending."""
-    pairs = [(i, j) for j in range(len(losses)) for i in range(j)]
-    return tuple(paired(losses[i], losses[j], (i, j)) for i, j in pairs)
-
-
 def branch_definitions(
     sizes: Sequence[float], losses: Sequence[np.ndarray], *, margin: float = MARGIN
 ) -> tuple[Definition, ...]:
     """The critical sizes that branches answer: paired test, fixed margin, lowest loss. Sizes ascend.
+
+    Of equally good branches, some size is shown to be harmful in at most 5 % of measurements: `critical_value`.
 
     - *paired*: the largest size below the first that a smaller branch was shown to beat. `low`: the largest of them
       shown to be within `margin` of every smaller one. `high`: that first size; inf where there is none. Left out where
@@ -122,7 +135,7 @@ def branch_definitions(
     every, tested = range(len(sizes)), len(losses[0]) > 1
     fixed = [k for k in every if all(means[k] <= means[i] + margin for i in range(k)) and math.isfinite(means[k])]
     best = min(every, key=lambda k: means[k])
-    tied = [float(sizes[k]) for k in every if k == best or not _beaten(losses, best, k)]
+    tied = [float(sizes[k]) for k in every if not _beaten(against, best, k)]
     return (
         *([_paired_test(sizes, against, margin)] if tested else []),
         Definition(
@@ -148,8 +161,11 @@ def _paired_test(sizes: Sequence[float], against: Mapping[tuple[int, int], Diffe
     return Definition("B_paired: no smaller branch is better", value, low, high, f"branches of {MERRILL}, paired test")
 
 
-def _beaten(losses: Sequence[np.ndarray], best: int, other: int) -> bool:
-    return paired(losses[best], losses[other]).worse
+def _beaten(against: Mapping[tuple[int, int], Difference], best: int, other: int) -> bool:
+    """Whether `other`, smaller or larger, was shown to be worse than `best`."""
+    if other == best:
+        return False
+    return against[best, other].worse if other > best else not against[other, best].high >= 0
 
 
 def compared(number: int, pairs: Sequence[Difference], sizes: Sequence[int], *, margin: float) -> dict[str, Any]:
@@ -186,8 +202,8 @@ def caveats(
 
 def _of_the_test(pairs: Sequence[Difference], critical: Definition, margin: float) -> list[str]:
     notes = [
-        f"each of the {len(pairs)} differences is tested at {LEVEL:.0%}: of branches that are all equally good, about "
-        f"{LEVEL * len(pairs):.1f} pairs would look worse by chance"
+        f"the {len(pairs)} differences are tested together: of branches that are all equally good, any looks worse in "
+        f"at most {LEVEL:.0%} of measurements"
     ]
     if critical.low < critical.value:
         notes.append(

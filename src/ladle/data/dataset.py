@@ -12,7 +12,7 @@ import numpy as np
 from ladle.core.errors import DataError, must
 from ladle.core.npy import one_line
 from ladle.data.parts import describe_split, split
-from ladle.data.target import Kind, Target, infer, representable
+from ladle.data.target import Kind, TargetColumn, infer, representable
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def build(
     target = infer(y if test is None else _joined(y, test[1]), kind=kind, why=why)
     _require_rows(len(x) + len(test_x), len(target.values))
     scale = 255.0 if x.dtype == np.uint8 and x.max() > 127 else 1.0
-    known = Target(target.kind, target.values[: len(x)], target.classes, target.note)
+    known = TargetColumn(target.kind, target.values[: len(x)], target.classes, target.note)
     parts = split(known, valid=valid, seed=seed)
     inputs = {part: _f32(x[ids], scale) for part, ids in parts.items()}
     if test is not None:
@@ -147,7 +147,7 @@ def build(
 
 def assemble(
     name: str,
-    target: Target,
+    target: TargetColumn,
     parts: Mapping[str, np.ndarray],
     inputs: Mapping[str, Any],
     *,

@@ -8,10 +8,10 @@ import numpy as np
 
 from ladle.core.errors import ArgumentError, DataError, must
 from ladle.data.refuse import listed
-from ladle.data.target import Target
+from ladle.data.target import TargetColumn
 
 
-def split(target: Target, *, valid: float = 0.2, seed: int = 0) -> dict[str, np.ndarray]:
+def split(target: TargetColumn, *, valid: float = 0.2, seed: int = 0) -> dict[str, np.ndarray]:
     """Ids of the rows to train on and to validate on: `{"train": i64[...], "valid": i64[...]}`, both ascending.
 
     Each row gets a random number that depends on `seed` and its place only; the rows with the smallest numbers
@@ -52,7 +52,9 @@ def split(target: Target, *, valid: float = 0.2, seed: int = 0) -> dict[str, np.
     return {"train": np.flatnonzero(~chosen), "valid": np.flatnonzero(chosen)}
 
 
-def describe_split(target: Target, parts: Mapping[str, np.ndarray], *, valid: float, seed: int) -> tuple[str, ...]:
+def describe_split(
+    target: TargetColumn, parts: Mapping[str, np.ndarray], *, valid: float, seed: int
+) -> tuple[str, ...]:
     """The split in words, and which classes have no row to validate on."""
     train, held = len(parts["train"]), len(parts["valid"])
     how = "each class in proportion" if target.kind == "classification" else "drawn at random"

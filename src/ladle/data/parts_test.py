@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError, DataError
 from ladle.data.parts import describe_split, split
-from ladle.data.target import Target, infer
+from ladle.data.target import TargetColumn, infer
 
 
-def _target(labels: list[int]) -> Target:
-    return Target("classification", np.array(labels, np.int32), tuple("abcdefgh"), "")
+def _target(labels: list[int]) -> TargetColumn:
+    return TargetColumn("classification", np.array(labels, np.int32), tuple("abcdefgh"), "")
 
 
 labels_lists = st.lists(st.integers(0, 4), min_size=2, max_size=60).filter(
@@ -41,7 +41,7 @@ def test_split_is_stratified_to_within_one_row(labels: list[int], valid: float, 
 
 @given(st.integers(2, 200), shares, seeds)
 def test_split_of_amounts_has_the_asked_share(rows: int, valid: float, seed: int) -> None:
-    target = Target("regression", np.arange(rows, dtype=float), (), "")
+    target = TargetColumn("regression", np.arange(rows, dtype=float), (), "")
     held = split(target, valid=valid, seed=seed)["valid"]
     assert len(held) == min(max(1, round(rows * valid)), rows - 1)
 
@@ -60,7 +60,7 @@ def test_split_bits_never_change() -> None:
 
 def test_split_draws_every_row_equally_often() -> None:
     rows, draws = 10, 2000
-    target = Target("regression", np.arange(rows, dtype=float), (), "")
+    target = TargetColumn("regression", np.arange(rows, dtype=float), (), "")
     times = np.bincount(np.concatenate([split(target, seed=seed)["valid"] for seed in range(draws)]), minlength=rows)
     expected = 0.2 * draws
     assert (np.abs(times - expected) < 5 * np.sqrt(draws * 0.2 * 0.8)).all()
@@ -91,7 +91,7 @@ def test_classes_of_one_row_each_cannot_be_split() -> None:
 
 def test_one_row_is_too_few() -> None:
     with pytest.raises(DataError, match=r"one row cannot be split"):
-        split(Target("regression", np.array([1.0]), (), ""))
+        split(TargetColumn("regression", np.array([1.0]), (), ""))
 
 
 def test_infer_gives_the_same_split_for_equal_strata() -> None:

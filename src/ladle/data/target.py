@@ -26,7 +26,7 @@ AS_AMOUNTS = "kind='regression'"
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetColumn:
     """The target of every row.
 
     - `values`: `i32[rows]` class numbers, or `f64[rows]` amounts in their own unit.
@@ -40,7 +40,9 @@ class Target:
     note: str
 
 
-def infer(y: Any, *, kind: str | None = None, name: str = "y", counted_from: int = 0, why: str | None = None) -> Target:
+def infer(
+    y: Any, *, kind: str | None = None, name: str = "y", counted_from: int = 0, why: str | None = None
+) -> TargetColumn:
     """Read one target value per row, and decide between classification and regression.
 
     **Arguments**
@@ -136,7 +138,7 @@ def _rule(values: np.ndarray) -> tuple[Kind, str]:
     return "regression", f"it holds {distinct:,} distinct whole numbers; {AS_CLASSES} if they are classes"
 
 
-def _classes(values: np.ndarray, name: str, why: str) -> Target:
+def _classes(values: np.ndarray, name: str, why: str) -> TargetColumn:
     if values.dtype.kind == "f":
         fraction = ~whole(values)
         if fraction.any():
@@ -156,10 +158,10 @@ def _classes(values: np.ndarray, name: str, why: str) -> Target:
             must(f"target {name}", "repeat its classes", got, "nearly every row is a class of its own", remedy)
         )
     note = f"Task: classification of {name} into {len(levels)} classes, because {why}."
-    return Target("classification", codes.astype(np.int32), tuple(str(level) for level in levels), note)
+    return TargetColumn("classification", codes.astype(np.int32), tuple(str(level) for level in levels), note)
 
 
-def _amounts(values: np.ndarray, name: str, why: str) -> Target:
+def _amounts(values: np.ndarray, name: str, why: str) -> TargetColumn:
     if values.dtype == object:
         raise DataError(must(f"target {name}", "hold numbers for regression", values[0], "it holds words", AS_CLASSES))
     amounts = values.astype(np.float64)
@@ -168,4 +170,4 @@ def _amounts(values: np.ndarray, name: str, why: str) -> Target:
         raise DataError(
             must(f"target {name}", "have at least two values", float(amounts[0]), because, "another target")
         )
-    return Target("regression", amounts, (), f"Task: regression of {name}, because {why}.")
+    return TargetColumn("regression", amounts, (), f"Task: regression of {name}, because {why}.")

@@ -36,7 +36,7 @@ LARGEST_LOG = 600.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class JobCost:
     """One job: its `size`, what it `cost` (> 0, in any unit that is kept to), and whether it `reached` the target."""
 
     size: int
@@ -115,7 +115,7 @@ class Bandit:
     - `window`: trials of a size that count, the newest; 0 for all. Few follow a drift of the job sooner.
 
     >>> bandit = Bandit((16, 32, 64), default=32)
-    >>> bandit.pick([]).size, bandit.pick([Trial(32, 1.0, True)]).size
+    >>> bandit.pick([]).size, bandit.pick([JobCost(32, 1.0, True)]).size
     (32, 16)
     """
 
@@ -146,19 +146,19 @@ class Bandit:
             )
         seed_words(self.seed)
 
-    def pick(self, trials: Sequence[Trial]) -> Pick:
+    def pick(self, trials: Sequence[JobCost]) -> Pick:
         """The size for the next job after `trials`, oldest first; those of other sizes are left out."""
         known = [trial for trial in trials if trial.size in self.sizes]
         return self._walk(known) or self._untried(known) or self._thompson(known)
 
-    def limit(self, trials: Sequence[Trial]) -> float:
+    def limit(self, trials: Sequence[JobCost]) -> float:
         """The cost at which the next job is stopped: `beta` times the lowest median of a size that reached the target.
 
         `inf` while nothing is known. Doubled for each miss since the target was last reached: where the job itself
         became dearer, every size would miss for ever.
 
         >>> bandit = Bandit((16, 32), default=16)
-        >>> bandit.limit([Trial(16, 3.0, True)]), bandit.limit([Trial(16, 3.0, True), Trial(32, 6.0, False)])
+        >>> bandit.limit([JobCost(16, 3.0, True)]), bandit.limit([JobCost(16, 3.0, True), JobCost(32, 6.0, False)])
         (6.0, 12.0)
         """
         known = [trial for trial in trials if trial.size in self.sizes]
@@ -167,15 +167,15 @@ class Bandit:
         misses = next((i for i, trial in enumerate(reversed(known)) if trial.reached), len(known))
         return self.beta * cheapest * 2.0 ** min(misses, 60)
 
-    def _recent(self, trials: Sequence[Trial], size: int) -> list[Trial]:
+    def _recent(self, trials: Sequence[JobCost], size: int) -> list[JobCost]:
         return [trial for trial in trials if trial.size == size][-self.window :]
 
-    def _walk(self, trials: Sequence[Trial]) -> Pick | None:
+    def _walk(self, trials: Sequence[JobCost]) -> Pick | None:
         """The next step of the walk, or None once it is over."""
         of_size = {size: [trial for trial in trials if trial.size == size] for size in self.sizes}
         start, kept = self.default, self.sizes
         for number in range(self.rounds):
-            reached: list[Trial] = []
+            reached: list[JobCost] = []
             down, up = [size for size in kept if size <= start], [size for size in kept if size > start]
             for way, path in (("down", down[::-1]), ("up", up)):
                 for size in path:
@@ -190,7 +190,7 @@ class Bandit:
             kept = tuple(sorted(trial.size for trial in reached))
         return None
 
-    def _untried(self, trials: Sequence[Trial]) -> Pick | None:
+    def _untried(self, trials: Sequence[JobCost]) -> Pick | None:
         """A size that the walk did not come to, once its neighbour towards the default has reached the target.
 
         Where no size has, the untried one nearest to the default.
@@ -206,14 +206,14 @@ class Bandit:
                 return Pick(size, "not tried yet" if reached else "no size has reached the target yet")
         return None
 
-    def _thompson(self, trials: Sequence[Trial]) -> Pick:
+    def _thompson(self, trials: Sequence[JobCost]) -> Pick:
         rng = np.random.default_rng((self.seed, len(trials)))
         tried = sorted({trial.size for trial in trials})
         draws = {size: self._draw(trials, size, rng) for size in tried}
         size = min(draws, key=lambda one: draws[one])
         return Pick(size, f"cheapest of {len(draws)} draws from what is known of each size", draws)
 
-    def _draw(self, trials: Sequence[Trial], size: int, rng: np.random.Generator) -> float:
+    def _draw(self, trials: Sequence[JobCost], size: int, rng: np.random.Generator) -> float:
         """A mean cost of reaching the target with `size`, misses on the way included, that its trials leave possible.
 
         Costs are drawn as logarithms: they are positive, and their spread is a share of them. What is paid in the long

@@ -10,21 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
-from ladle.planner.bandit import PRIOR_SD, Bandit, StudentT, Trial, student
+from ladle.planner.bandit import PRIOR_SD, Bandit, JobCost, StudentT, student
 
 COSTS = {16: 1.0, 32: 1.2}
 SIZES = (8, 16, 32, 64, 128)
 
 
-def played(bandit: Bandit, cost: Callable[[int, int], float | None], jobs: int) -> list[Trial]:
+def played(bandit: Bandit, cost: Callable[[int, int], float | None], jobs: int) -> list[JobCost]:
     """Trials of `jobs` jobs, where `cost(size, number)` is None for a miss; those cost what they were stopped at."""
-    trials: list[Trial] = []
+    trials: list[JobCost] = []
     for number in range(jobs):
         size = bandit.pick(trials).size
         taken = cost(size, number)
         most = bandit.limit(trials)
         missed = taken is None or taken > most
-        trials.append(Trial(size, most if missed and most < math.inf else taken or 1.0, not missed))
+        trials.append(JobCost(size, most if missed and most < math.inf else taken or 1.0, not missed))
     return trials
 
 
@@ -161,9 +161,9 @@ def test_a_size_that_missed_comes_back_ever_more_rarely():
 
 def test_beyond_a_miss_a_size_is_tried_once_its_neighbour_reached_the_target():
     bandit = Bandit((16, 32, 64), default=16, rounds=1)
-    missed = [Trial(16, 1.0, True), Trial(32, 2.0, False)]
+    missed = [JobCost(16, 1.0, True), JobCost(32, 2.0, False)]
     assert bandit.pick(missed).size != 64
-    assert bandit.pick([*missed, Trial(32, 0.9, True)]).size == 64
+    assert bandit.pick([*missed, JobCost(32, 0.9, True)]).size == 64
 
 
 def test_where_nothing_reaches_the_target_every_size_is_tried():
@@ -214,4 +214,4 @@ def test_bad_arguments_are_named(wrong: dict, said: str):
 @pytest.mark.parametrize("cost", [0.0, -1.0, math.inf, math.nan])
 def test_a_cost_that_is_none_is_refused(cost: float):
     with pytest.raises(ArgumentError, match="cost must be positive"):
-        Trial(16, cost, True)
+        JobCost(16, cost, True)

@@ -24,7 +24,7 @@ from ladle.core.spec import require_count
 from ladle.core.speed import Speed
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
 from ladle.quadratic.readings import Instrument, readings
-from ladle.quadratic.recursion import Spread
+from ladle.quadratic.recursion import SecondMoments
 
 EXPLODED = 1e3
 """A loss of so many times the first one has diverged."""
@@ -147,14 +147,14 @@ class _Stage:
 
     def play(
         self,
-        spread: Spread,
+        spread: SecondMoments,
         progress: Progress,
         decision: Decision,
         rate: float,
         momentum: float,
         steps: int,
         target: float | None,
-    ) -> tuple[Spread, int, Progress]:
+    ) -> tuple[SecondMoments, int, Progress]:
         """One window: fewer updates than `steps` where the loss at its end is at most `target`."""
         size = decision.spec.size
         window = partial(self.quadratic.window, spread, size=size, rate=rate, momentum=momentum)

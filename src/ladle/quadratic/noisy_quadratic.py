@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must
-from ladle.quadratic.recursion import Recursion, Spread
+from ladle.quadratic.recursion import Recursion, SecondMoments
 
 MOST_STEPS = 10**8
 """More updates than any run needs: a target not reached by then is one that is never reached."""
@@ -65,7 +65,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class NoisyQuadratic:
-    """The quadratic, its noise and where a run begins. A frozen value; where a run stands is a `Spread`.
+    """The quadratic, its noise and where a run begins. A frozen value; where a run stands is a `SecondMoments`.
 
     - `curvature`: h, `f64[dimension]`, positive. `noise`: c, variance of one example's gradient, `f64[dimension]`.
     - `start`: E x_i^2 at the start, `f64[dimension]`; the square of x_i where the start is known.
@@ -122,17 +122,17 @@ class NoisyQuadratic:
         factor = square if noise_scale is None else noise_scale * float(h @ h) * square / h.sum()
         return cls(h, factor * h, np.full(dimension, square))
 
-    def begin(self) -> Spread:
+    def begin(self) -> SecondMoments:
         """Where a run begins: at `start`, without momentum."""
-        return Spread(self.start, np.zeros_like(self.start), np.zeros_like(self.start))
+        return SecondMoments(self.start, np.zeros_like(self.start), np.zeros_like(self.start))
 
-    def loss(self, spread: Spread) -> float:
+    def loss(self, spread: SecondMoments) -> float:
         """Expected loss."""
         return float(self.curvature @ spread.square) / 2
 
-    def at(self, spread: Spread | np.ndarray | None) -> Point:
+    def at(self, spread: SecondMoments | np.ndarray | None) -> Point:
         """Loss and gradient moments at a spread, at E x_i^2 given alone, or at the start."""
-        v = self.start if spread is None else spread.square if isinstance(spread, Spread) else spread
+        v = self.start if spread is None else spread.square if isinstance(spread, SecondMoments) else spread
         h = self.curvature
         with np.errstate(over="ignore", invalid="ignore"):  # A run that diverged has moments of inf and nan.
             g = h * h * v
@@ -152,12 +152,14 @@ class NoisyQuadratic:
         return Recursion(self.curvature, self.noise / size, per_square, rate, momentum)
 
     def window(
-        self, spread: Spread, *, size: float, rate: float, steps: int, momentum: float = 0.0
-    ) -> tuple[Spread, np.ndarray]:
+        self, spread: SecondMoments, *, size: float, rate: float, steps: int, momentum: float = 0.0
+    ) -> tuple[SecondMoments, np.ndarray]:
         """The spread after `steps` updates, and the mean of E x_i^2 over the points where they took their gradients."""
         return self.recursion(size, rate, momentum).run(spread, steps)
 
-    def after(self, spread: Spread, *, size: float, rate: float, steps: int, momentum: float = 0.0) -> Spread:
+    def after(
+        self, spread: SecondMoments, *, size: float, rate: float, steps: int, momentum: float = 0.0
+    ) -> SecondMoments:
         """The spread after `steps` updates of constant size and rate. Not finite where it diverged."""
         return self.window(spread, size=size, rate=rate, steps=steps, momentum=momentum)[0]
 
@@ -170,7 +172,7 @@ class NoisyQuadratic:
         m, r = momentum, self.multiplicative
         return 2 * (1 - m * m) / (1 - m + (1 + m) * r / size) / float(self.curvature.max())
 
-    def steady(self, size: float, rate: float, momentum: float = 0.0) -> Spread:
+    def steady(self, size: float, rate: float, momentum: float = 0.0) -> SecondMoments:
         """Where a run at this size and rate ends after very many updates.
 
         Without momentum E x_i^2 = e c_i / (B h_i (2 - e h_i)). Raises `ArgumentError` at and above `largest_rate`.
@@ -184,7 +186,7 @@ class NoisyQuadratic:
         lost = (1 - m) * h * (2 * (1 + m) - e * h) - (1 + m) * e * self.multiplicative * h * h / size
         v = (1 + m) * e * (self.noise / size) / lost
         z = (h * h * v + (self.noise + self.multiplicative * h * h * v) / size) / (1 - m * m + m * e * h)
-        return Spread(v, -e * z / 2, z)
+        return SecondMoments(v, -e * z / 2, z)
 
     def steps_to(
         self,
@@ -193,7 +195,7 @@ class NoisyQuadratic:
         size: float,
         rate: float,
         momentum: float = 0.0,
-        spread: Spread | None = None,
+        spread: SecondMoments | None = None,
         most: int = MOST_STEPS,
     ) -> float:
         """Updates of constant size and rate until the expected loss is at most `target`.

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
 from ladle.quadratic.noisy_quadratic import NoisyQuadratic
-from ladle.quadratic.recursion import Recursion, Spread
+from ladle.quadratic.recursion import Recursion, SecondMoments
 
 LAW = NoisyQuadratic.power_law(20)
 
 
-def slow(quadratic: NoisyQuadratic, spread: Spread, *, size: float, rate: float, steps: int, momentum: float = 0.0):
+def slow(
+    quadratic: NoisyQuadratic, spread: SecondMoments, *, size: float, rate: float, steps: int, momentum: float = 0.0
+):
     """The recursion of (E x^2, E x u, E u^2) written as products of 2x2 matrices, one step at a time."""
     table = np.array([[spread.square, spread.cross], [spread.cross, spread.velocity]]).transpose(2, 0, 1)
     h = quadratic.curvature
@@ -44,7 +46,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_many_steps_at_once_are_the_steps_one_by_one(case):
     quadratic, size, rate, momentum = CASES[case]
-    spread = Spread(quadratic.start, 0.1 * quadratic.start, 0.3 * quadratic.start)
+    spread = SecondMoments(quadratic.start, 0.1 * quadratic.start, 0.3 * quadratic.start)
     for steps in (1, 2, 3, 37):
         now, mean = quadratic.window(spread, size=size, rate=rate, steps=steps, momentum=momentum)
         table, slow_mean = slow(quadratic, spread, size=size, rate=rate, steps=steps, momentum=momentum)

@@ -21,7 +21,7 @@ Walk = tuple[Any, Callable[[Any, int], Any], Callable[[Any], float]]
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class SecondMoments:
     """Where a run stands: `square` = E x^2, `cross` = E x u, `velocity` = E u^2, each `f64[dimension]`.
 
     u is the momentum buffer, in units of the gradient.
@@ -42,18 +42,18 @@ class Recursion:
     rate: float
     momentum: float = 0.0
 
-    def step(self, spread: Spread) -> Spread:
+    def step(self, spread: SecondMoments) -> SecondMoments:
         """One update."""
         h, e, m = self.curvature, self.rate, self.momentum
         v, w, z = spread.square, spread.cross, spread.velocity
         a, noise = 1 - e * h, self.noise + self.noise_x * v
-        return Spread(
+        return SecondMoments(
             a * a * v - 2 * a * e * m * w + e * e * m * m * z + e * e * noise,
             a * h * v + m * (a - e * h) * w - e * m * m * z - e * noise,
             h * h * v + 2 * m * h * w + m * m * z + noise,
         )
 
-    def run(self, spread: Spread, steps: int) -> tuple[Spread, np.ndarray]:
+    def run(self, spread: SecondMoments, steps: int) -> tuple[SecondMoments, np.ndarray]:
         """The spread after `steps` updates, and the mean of E x^2 over the points where their gradients were taken.
 
         Costs the same for 10 steps as for 1e6 without momentum, and grows with log2(steps) with it.
@@ -67,17 +67,17 @@ class Recursion:
             end, total = run(spread, steps)
         return end, total / steps
 
-    def _run_plain(self, spread: Spread, steps: int) -> tuple[Spread, np.ndarray]:
+    def _run_plain(self, spread: SecondMoments, steps: int) -> tuple[SecondMoments, np.ndarray]:
         """v_n = a^n v + k (1 - a^n) / (1 - a), all but the last step; the last sets the momentum buffer as well."""
         before, total = _geometric(spread.square, *self._gap_and_gain(), steps - 1)
-        return self.step(Spread(before, spread.cross, spread.velocity)), total + before
+        return self.step(SecondMoments(before, spread.cross, spread.velocity)), total + before
 
     def _gap_and_gain(self) -> tuple[np.ndarray, np.ndarray]:
         """Without momentum v' = (1 - gap) v + gain; the gap is not a difference of nearly equal numbers."""
         e, h = self.rate, self.curvature
         return e * h * (2 - e * h) - e * e * self.noise_x, e * e * self.noise
 
-    def _run_heavy(self, spread: Spread, steps: int) -> tuple[Spread, np.ndarray]:
+    def _run_heavy(self, spread: SecondMoments, steps: int) -> tuple[SecondMoments, np.ndarray]:
         table = np.stack([spread.square, spread.cross, spread.velocity, *_ones_and_zeros(spread)], axis=1)[..., None]
         power = self.matrix()
         while steps:
@@ -87,7 +87,7 @@ class Recursion:
             if steps:
                 power = power @ power
         table = table[..., 0]
-        return Spread(table[:, 0], table[:, 1], table[:, 2]), table[:, 4]
+        return SecondMoments(table[:, 0], table[:, 1], table[:, 2]), table[:, 4]
 
     def matrix(self) -> np.ndarray:
         """`f64[dimension, 5, 5]`, one update of (E x^2, E x u, E u^2, 1, sum of E x^2 so far)."""
@@ -100,7 +100,7 @@ class Recursion:
         rows[:, 3, 3] = rows[:, 4, 0] = rows[:, 4, 4] = 1.0
         return rows
 
-    def first(self, spread: Spread, weight: np.ndarray, level: float, most: int) -> int | None:
+    def first(self, spread: SecondMoments, weight: np.ndarray, level: float, most: int) -> int | None:
         """Updates until sum(weight * E x^2) is at most `level`, or None where more than `most` are needed.
 
         Leaps of 1, 2, 4, ... updates, then back by halves: every point that was looked at before is above the level,
@@ -118,7 +118,7 @@ class Recursion:
                 here, done = middle, done + (1 << power)
         return done + 1 if done < most else None
 
-    def _plain(self, spread: Spread, weight: np.ndarray) -> Walk:
+    def _plain(self, spread: SecondMoments, weight: np.ndarray) -> Walk:
         """Places are numbers of updates: v_n = v + (k / (1 - a) - v) (1 - a^n) is one exponential away."""
         gap, gain = self._gap_and_gain()
         flat = gap == 0
@@ -134,7 +134,7 @@ class Recursion:
 
         return 0, lambda steps, power: steps + (1 << power), value
 
-    def _heavy(self, spread: Spread, weight: np.ndarray) -> Walk:
+    def _heavy(self, spread: SecondMoments, weight: np.ndarray) -> Walk:
         """Places are tables `f64[dimension, 4, 1]`; the powers of the matrix are kept."""
         powers = [self.matrix()[:, :4, :4]]
 
@@ -160,5 +160,5 @@ def _geometric(v: np.ndarray, gap: np.ndarray, gain: np.ndarray, steps: int) -> 
     return v - lost * v + gain * sums, v * sums + gain * rest
 
 
-def _ones_and_zeros(spread: Spread) -> tuple[np.ndarray, np.ndarray]:
+def _ones_and_zeros(spread: SecondMoments) -> tuple[np.ndarray, np.ndarray]:
     return np.ones_like(spread.square), np.zeros_like(spread.square)

@@ -12,7 +12,7 @@ from ladle.report.facts import caption
 from ladle.report.fragments import text
 from ladle.report.outcome import Held
 from ladle.report.study import Study
-from ladle.report.targets import Target
+from ladle.report.targets import Milestone
 
 ROWS = 200
 """A longer table of decisions is cut there, and says so."""
@@ -53,7 +53,7 @@ def outcome_section(study: Study) -> str:
     return "".join(parts)
 
 
-def target_section(target: Target, picture: bytes) -> str:
+def target_section(target: Milestone, picture: bytes) -> str:
     """When each size reached the common loss, what the plan said of that, and the trade-off (SVG bytes)."""
     told = any(row.predicted_steps for row in target.rows)
     heads = ["batch", "size", "steps", "examples", "seconds"]

@@ -7,15 +7,15 @@ from typing import Any
 
 from ladle.report.canvas import ACCENT, Axes, Figure, head, legend, sheet, svg
 from ladle.report.steps_picture import draw_span, draw_tradeoff, label_axes, name_size, steps_keys
-from ladle.report.targets import Target, fit
+from ladle.report.targets import Milestone, fit
 
 
-def reached_svg(target: Target) -> bytes:
+def reached_svg(target: Milestone) -> bytes:
     """The figure of `draw_reached` as SVG, for a page."""
     return svg(draw_reached(target))
 
 
-def draw_reached(target: Target) -> Figure:
+def draw_reached(target: Milestone) -> Figure:
     """Each size a point, from the evaluation before to the one that met the loss; the hyperbola with its interval."""
     figure = sheet(9, 5.6)
     axes = figure.subplots()
@@ -35,7 +35,7 @@ def draw_reached(target: Target) -> Figure:
     return figure
 
 
-def _points(axes: Axes, target: Target, what: str) -> None:
+def _points(axes: Axes, target: Milestone, what: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(0.15)

@@ -55,7 +55,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Target:
+class Milestone:
     """A validation loss, the sizes that reached it (ascending), the names of those that did not, and the reference."""
 
     loss: float
@@ -64,7 +64,7 @@ class Target:
     reference: str = ""
 
 
-def common_target(groups: Sequence[Group]) -> Target | None:
+def common_target(groups: Sequence[Group]) -> Milestone | None:
     """The lowest loss that as many sizes as possible reached, and when; None where no two sizes can be compared.
 
     The loss is that of the size that ended worst, rounded up to two digits. Where another size met it so early that
@@ -78,7 +78,7 @@ def common_target(groups: Sequence[Group]) -> Target | None:
         met = sorted((row for row in rows if row is not None), key=lambda row: row.size)
         if len({row.size for row in met}) > 1 and all(row.low >= COARSE * row.steps for row in met):
             names = {row.name for row in met}
-            return Target(loss, tuple(met), tuple(group.label for group in groups if group.label not in names))
+            return Milestone(loss, tuple(met), tuple(group.label for group in groups if group.label not in names))
     return None
 
 
@@ -95,7 +95,7 @@ def reached(group: Group, loss: float) -> Reached | None:
     )  # fmt: skip
 
 
-def foretold(target: Target, plan: Mapping[str, Any] | None) -> Target:
+def foretold(target: Milestone, plan: Mapping[str, Any] | None) -> Milestone:
     """`target` with what `plan` says of every other size, from its own size where that reached it, else the smallest.
 
     Nothing is foretold where the plan's noise scale is not resolved.
@@ -108,7 +108,7 @@ def foretold(target: Target, plan: Mapping[str, Any] | None) -> Target:
         return target
     first = next((row for row in target.rows if row.size == plan.get("size")), target.rows[0])
     rows = tuple(row if row.size == first.size else _foretold(row, first, scales, plan) for row in target.rows)
-    return Target(target.loss, rows, target.missed, numbers.count(first.size))
+    return Milestone(target.loss, rows, target.missed, numbers.count(first.size))
 
 
 def fit(rows: Sequence[Reached]) -> dict[str, Any] | None:
@@ -131,7 +131,7 @@ def fit(rows: Sequence[Reached]) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def sentence(target: Target) -> str:
+def sentence(target: Milestone) -> str:
     """How well steps and time were foretold, in words; "" where nothing was."""
     steps = [row.steps_ratio for row in target.rows if row.steps_ratio is not None]
     if not steps:

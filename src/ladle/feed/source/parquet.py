@@ -14,7 +14,7 @@ from ladle.core.npy import damaged, one_line
 from ladle.core.spec import require_count
 from ladle.feed.blocks import mixed
 from ladle.feed.source import columns as layout
-from ladle.feed.source.readers import Reader, Shard, files_of, reader_of, stored_bytes
+from ladle.feed.source.readers import DataFile, Reader, files_of, reader_of, stored_bytes
 from ladle.feed.source.request import require_ids
 from ladle.feed.source.slots import Slots
 
@@ -235,7 +235,7 @@ class _Opened:
         return f"row {id - before}, column {column!r} of {self.shards[shard].name}"
 
 
-def _opened(reader: Reader, files: list[str]) -> list[Shard]:
+def _opened(reader: Reader, files: list[str]) -> list[DataFile]:
     """Every file, checked against the first. Footers are kept while they are small, schemas once."""
     shards, kept_bytes = [], 0
     for file in files:
@@ -252,7 +252,7 @@ def _opened(reader: Reader, files: list[str]) -> list[Shard]:
     return shards
 
 
-def _require_schema(first: Shard, shard: Shard) -> None:
+def _require_schema(first: DataFile, shard: DataFile) -> None:
     for name in dict.fromkeys([*first.schema.names, *shard.schema.names]):
         here, there = (one.schema.field(name).type if name in one.schema.names else None for one in (shard, first))
         if here != there:

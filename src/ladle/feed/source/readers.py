@@ -16,7 +16,7 @@ from ladle.feed.source.remote import is_url, list_urls, open_url, reaching
 ENDINGS = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 
 
-class Shard(NamedTuple):
+class DataFile(NamedTuple):
     """One file: its path or URL, the rows of each group, the Arrow schema, and what the reader keeps of its footer.
 
     `length_bytes`: of a local file when it was opened; 0 for a URL. `group_bytes`: of the largest group, unpacked.
@@ -38,9 +38,9 @@ class Shard(NamedTuple):
 class Reader(Protocol):
     """A format of files in groups of rows. Asked from several threads at once."""
 
-    def open(self, file: str) -> Shard: ...
+    def open(self, file: str) -> DataFile: ...
 
-    def read(self, shard: Shard, group: int, names: list[str]) -> Any:
+    def read(self, shard: DataFile, group: int, names: list[str]) -> Any:
         """A `pyarrow.Table` of these columns of one group."""
         ...
 
@@ -49,16 +49,16 @@ class Reader(Protocol):
 class RowGroups:
     """Row groups of Parquet files."""
 
-    def open(self, file: str) -> Shard:
+    def open(self, file: str) -> DataFile:
         with _reading(file), self._file(file, None) as opened:
             footer = opened.metadata
             groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
             sizes = tuple(group.num_rows for group in groups)
             largest = max((group.total_byte_size for group in groups), default=0)
             schema = _named(opened.schema_arrow)
-            return Shard(file, sizes, schema, _length(file), largest, footer, footer.serialized_size)
+            return DataFile(file, sizes, schema, _length(file), largest, footer, footer.serialized_size)
 
-    def read(self, shard: Shard, group: int, names: list[str]) -> Any:
+    def read(self, shard: DataFile, group: int, names: list[str]) -> Any:
         # A file opened for each group: threads must not share what Arrow opens, and the footer is parsed already.
         _require_unchanged(shard)
         with _reading(shard.file), self._file(shard.file, shard.footer) as opened:
@@ -77,15 +77,15 @@ class RowGroups:
 class RecordBatches:
     """Record batches of Arrow IPC files, which Feather files are too."""
 
-    def open(self, file: str) -> Shard:
+    def open(self, file: str) -> DataFile:
         with _reading(file), self._file(file) as opened:
             batches = map(opened.get_batch, range(opened.num_record_batches))
             # The size of the buffers, not `nbytes`: that follows offsets, which a damaged file may have anywhere.
             facts = [(batch.num_rows, batch.get_total_buffer_size()) for batch in batches]
             largest = max((length_bytes for _, length_bytes in facts), default=0)
-            return Shard(file, tuple(rows for rows, _ in facts), _named(opened.schema), _length(file), largest)
+            return DataFile(file, tuple(rows for rows, _ in facts), _named(opened.schema), _length(file), largest)
 
-    def read(self, shard: Shard, group: int, names: list[str]) -> Any:
+    def read(self, shard: DataFile, group: int, names: list[str]) -> Any:
         import pyarrow as pa
 
         with (
@@ -167,7 +167,7 @@ def _length(file: str) -> int:
     return 0 if is_url(file) else Path(file).stat().st_size
 
 
-def _require_unchanged(shard: Shard) -> None:
+def _require_unchanged(shard: DataFile) -> None:
     if not is_url(shard.file) and (found := _length(shard.file)) != shard.length_bytes:
         raise damaged(shard.file, f"it had {shard.length_bytes:,} bytes when it was opened and has {found:,}")
 
