@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ladle.api.plan import plan
     from ladle.api.recur import recur
     from ladle.api.run import Run
+    from ladle.api.run_time import RunTime, run_time
     from ladle.api.search import Search, search
     from ladle.models import from_equinox, losses, metrics
     from ladle.models.nnx import from_nnx
@@ -56,15 +57,17 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
-    "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "Search", "Shard", "Speed", "Task",
-    "Traits", "Until", "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "losses",
-    "metrics", "models", "moments", "noise", "plan", "policy", "recur", "scaling", "search",
+    "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search", "Shard",
+    "Speed", "Task", "Traits", "Until", "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx",
+    "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur", "run_time", "scaling", "search",
 ]  # fmt: skip
 
 _LATER = {
     "fit": ("ladle.api.fit", "fit"),
     "Run": ("ladle.api.run", "Run"),
     "plan": ("ladle.api.plan", "plan"),
+    "RunTime": ("ladle.api.run_time", "RunTime"),
+    "run_time": ("ladle.api.run_time", "run_time"),
     "compare": ("ladle.api.compare", "compare"),
     "Comparison": ("ladle.api.compare", "Comparison"),
     "feed_check": ("ladle.api.feed_check", "feed_check"),

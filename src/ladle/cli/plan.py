@@ -37,7 +37,7 @@ class PlanVerb(Common):
     check_lr: bool = False
     """Try rates where one was given too: it stays, and a note says how it fared."""
     until: str | None = None
-    """How long the run is to be, such as '100 epochs': rates are tried over as much of it as the budget allows."""
+    """How long the run is to be, such as '100 epochs': rates are tried on it, and what it will take is said."""
     budget: float = BUDGET_SECONDS
     """Seconds that measuring may take, compiling apart; with more, rates are tried further."""
     seed: int = 0
@@ -48,6 +48,7 @@ class PlanVerb(Common):
     def run(self) -> int:
         from ladle import report
         from ladle.api.plan import plan
+        from ladle.api.run_time import run_time
 
         options = self.options()
         folder = self.out or record.free_folder("plan", self.data)
@@ -67,6 +68,7 @@ class PlanVerb(Common):
             country=self.country,
             energy_share=self.energy_share,
         )
+        time = None if self.until is None else run_time(task, made.size, until=self.until, saved=True)
         record.make_folder(folder)
         record.write_json(folder / "plan.json", {**made.to_json(), "task": asdict(options.located())})
         report.write_plan_figure(made, folder / "plan.png")
@@ -74,8 +76,10 @@ class PlanVerb(Common):
             value = record.plain(made.to_json())
             keys = ("size", "micro_size", "lr", "lr_rule", "hyper", "within_5_percent", "bound", "evidence", "notes")
             noise = {key: value["noise"][key] for key in ("value", "low", "high", "verdict")}
-            print_json({**{key: value[key] for key in keys}, "noise_scale": noise, "folder": str(folder)})
+            told = {} if time is None else {"run_seconds": time.seconds}
+            print_json({**{key: value[key] for key in keys}, "noise_scale": noise, **told, "folder": str(folder)})
         else:
-            print("\n".join([*inferred(task.data), made.explain()]))
+            told = [] if time is None else [f"A run of {self.until} takes {time} (predicted)."]
+            print("\n".join([*inferred(task.data), made.explain(), *told]))
             print(f"folder  {folder}\npicture {folder / 'plan.png'}")
         return 0
