@@ -31,6 +31,7 @@ PUBLIC = [
     "Progress",
     "Run",
     "RunError",
+    "RunTime",
     "Search",
     "Shard",
     "Speed",
@@ -52,6 +53,7 @@ PUBLIC = [
     "plan",
     "policy",
     "recur",
+    "run_time",
     "scaling",
     "search",
 ]
