@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
@@ -54,7 +53,6 @@ class PlanVerb(Common):
         folder = self.out or record.free_folder("plan", self.data)
         record.require_new(folder)
         task = options.task()
-        print(f"measuring for up to {self.budget:g} s, compiling apart", file=sys.stderr)
         made = plan(
             task,
             minimize=self.minimize,
