@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ NEVER = math.log(1e6)
 PER_DECADE = 4
 """Rates swept are powers of ten to the quarter."""
 
-LEAST_SECONDS, ROUNDS = 0.04, 40
-"""A timing is of updates that take so long together; the least of so many rounds counts."""
+WINDOW_SECONDS, ROUNDS, WARM = 0.005, 300, 8
+"""A timing is of updates that take about so long together, too short to be interrupted often; the least of so many."""
 
 
 def rate(place: int) -> float:
@@ -157,12 +158,15 @@ def _hard(cell: Any) -> float:
 
 
 def seconds(case: Case, rounds: int = ROUNDS) -> dict[int, float]:
-    """Seconds that one update takes at each size: sizes in turn, the least of `rounds`. Wants a quiet machine."""
+    """Seconds that one update takes at each size: sizes in turn, the least of `rounds`. Wants a quiet machine.
+
+    A size never counts more than a larger one, for it could be run as that with rows of weight zero.
+    """
     assembly = assemble(case.make())
     engine, feed = assembly.engine, assembly.measured_feed(0)
     hyper = {**assembly.optimizer.hyper, "lr": 1e-6}
     state, counts, least = engine.step.init(0, hyper), dict.fromkeys(case.sizes, 1), {}
-    for number in range(rounds + 8):
+    for number in range(rounds + WARM):
         for size in case.sizes:
             part = BatchSpec(size, resolve_micro(size, None), updates=counts[size])
             draw, _ = feed.draw(feed.start(), part)
@@ -170,8 +174,10 @@ def seconds(case: Case, rounds: int = ROUNDS) -> dict[int, float]:
             state, observation = engine.step(state, draw, part, 1.0)
             observation.read()
             took = (time.perf_counter() - began) / part.updates
-            if number >= 8:
+            if number >= WARM:
                 least[size] = min(took, least.get(size, math.inf))
             elif number > 0:
-                counts[size] = max(counts[size], min(round(LEAST_SECONDS / took), 4096, 8 * counts[size]))
+                counts[size] = max(counts[size], min(round(WINDOW_SECONDS / took), 8 * counts[size]))
+    for size, above in reversed(list(pairwise(case.sizes))):
+        least[size] = min(least[size], least[above])
     return least
