@@ -133,8 +133,11 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
         f"target): median {statistics.median(medians):.2f}, worst {max(medians):.2f}."
     ]
     if pairs:
-        share = sum(pairs) / len(pairs)
-        lines.append(f'"Within 5 %": {sum(pairs)} of {len(pairs)} (size, target) pairs cost no more ({share:.0%}).')
+        bare = sum(ratio.value <= 1.05 for one in verdicts for _, _, ratio in one.within)
+        lines.append(
+            f'"Within 5 %": {sum(pairs)} of {len(pairs)} (size, target) pairs cost at most 5 % more beyond two standard '
+            f"errors ({sum(pairs) / len(pairs):.0%}), {bare} by their mean."
+        )
     inside = f"{sum(told)} of {len(told)}" if told else "no plan has one"
     return [*lines, f"Best rate in the plan's interval at every target: {inside}."]
 

@@ -94,6 +94,13 @@ def test_pairs_of_seeds_have_a_standard_error(judge: Any) -> None:
     assert judge.ratio(made_up(judge, noise=0.1), 64, 0.01, 0).error == pytest.approx(0.1 * math.sqrt(2 / 4), rel=0.8)
 
 
+def test_luck_is_not_taken_for_a_better_cell(judge: Any) -> None:
+    # Forty cells alike: the lowest mean of six is far below the truth, what the other five choose is not.
+    costs = np.random.default_rng(0).standard_normal((200, 40, 6))
+    assert np.mean([one.mean(1).min() for one in costs]) < -0.7
+    assert abs(np.mean([judge._fair(one).mean() for one in costs])) < 0.1
+
+
 def test_the_best_rate_is_known_to_half_a_step(judge: Any) -> None:
     sweep = made_up(judge)
     assert judge.judged(sweep, size=16, lr=0.01, interval=(0.012, 0.05)).rate_inside == (True, True)
@@ -109,7 +116,7 @@ def test_every_kept_sweep_can_be_judged(judge: Any, path: Path) -> None:
     for target in range(3):
         size, rate = sweep.best(target)
         verdict = judge.judged(sweep, size=sweep.sizes[size], lr=math.exp(sweep.log_rates[rate]), within=(1, 10**9))
-        assert verdict.ratios[target].value == pytest.approx(1.0)
+        assert abs(math.log(verdict.ratios[target].value)) <= 3 * verdict.ratios[target].error + 1e-9
         assert not sweep.missing[size, rate, target]
         assert len(verdict.within) == 3 * len(sweep.sizes)
         # The best rate has slower neighbours on both sides: the grid goes past it.

@@ -1,10 +1,9 @@
 """The judging half of the referee: values of a plan in, ratios out. Pure functions of a kept sweep.
 
 What a size and rate cost is updates to the target times seconds an update, in logs: the mean over seeds. Between the
-cells of a sweep log cost goes along straight lines in log rate and log size, so that a cost between them is never below
-the best cell. A seed that did not arrive, or a cell that was not tried because a nearer one did not, counts `CAP` times
-the best of its size, or what its neighbour nearer to the best rate costs, if that is more: a ratio that rests on one
-is a least value, and marked so.
+cells of a sweep log cost goes along straight lines in log rate and log size. A seed that did not arrive, or a cell that
+was not tried because a nearer one did not, counts `CAP` times the best of its size, or what its neighbour nearer to the
+best rate costs, if that is more: a ratio that rests on one is a least value, and marked so.
 """
 
 from __future__ import annotations
@@ -78,6 +77,14 @@ class Sweep:
         size, rate = np.unravel_index(int(mean.argmin()), mean.shape)
         return int(size), int(rate)
 
+    def best_costs(self, target: int) -> np.ndarray:
+        """What the best cell costs on each seed, `f64[seed]`, where the other seeds say which one that is.
+
+        Of many near-equal cells the lowest mean is too low: it was chosen for its luck, and a plan as good as the best
+        would be called 10 % worse.
+        """
+        return _fair(self.costs[:, :, target].reshape(-1, self.costs.shape[-1]))
+
     def best_rate(self, size: int, target: int) -> int:
         """Number of the cheapest rate at the size of that number."""
         return int(self.costs[size, :, target].mean(-1).argmin())
@@ -103,14 +110,13 @@ def ratio(sweep: Sweep, size: int, lr: float, target: int) -> Ratio:
         for j, part in _shares(sweep.log_rates, math.log(lr)):
             total += share * part * sweep.costs[i, j, target]
             least = least or bool(sweep.missing[i, j, target])
-    return _ratio(total - sweep.costs[*sweep.best(target), target], least)
+    return _ratio(total - sweep.best_costs(target), least)
 
 
 def size_ratio(sweep: Sweep, size: int, target: int) -> Ratio:
     """What the size of that number costs at its own best rate, over what the best cell costs."""
-    place = sweep.best_rate(size, target)
-    apart = sweep.costs[size, place, target] - sweep.costs[*sweep.best(target), target]
-    return _ratio(apart, bool(sweep.missing[size, place, target]))
+    least = bool(sweep.missing[size, sweep.best_rate(size, target), target])
+    return _ratio(_fair(sweep.costs[size, :, target]) - sweep.best_costs(target), least)
 
 
 def close(found: Ratio) -> bool:
@@ -168,6 +174,12 @@ def judged(
         rate_inside=None if interval is None else tuple(inside(sweep, size, interval, target) for target in targets),
         best=tuple(best),
     )
+
+
+def _fair(costs: np.ndarray) -> np.ndarray:
+    """Of costs `[cell, seed]`: on each seed that of the cell which is cheapest on the others, `f64[seed]`."""
+    others = costs.sum(1, keepdims=True) - costs if costs.shape[1] > 1 else costs
+    return np.take_along_axis(costs, others.argmin(0)[None], 0)[0]
 
 
 def _outwards(costs: np.ndarray, missing: np.ndarray) -> None:
