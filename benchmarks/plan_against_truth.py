@@ -135,8 +135,8 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
     if pairs:
         bare = sum(ratio.value <= 1.05 for one in verdicts for _, _, ratio in one.within)
         lines.append(
-            f'"Within 5 %": {sum(pairs)} of {len(pairs)} (size, target) pairs cost at most 5 % more beyond two standard '
-            f"errors ({sum(pairs) / len(pairs):.0%}), {bare} by their mean."
+            f'"Within 5 %": {sum(pairs)} of {len(pairs)} (size, target) pairs cost at most 5 % more beyond two '
+            f"standard errors ({sum(pairs) / len(pairs):.0%}), {bare} by their mean."
         )
     inside = f"{sum(told)} of {len(told)}" if told else "no plan has one"
     return [*lines, f"Best rate in the plan's interval at every target: {inside}."]
