@@ -22,6 +22,12 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("truth.judge")
 
 
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("truth.sweep")
+
+
 SIZES = (8, 16, 32, 64)
 
 
@@ -121,3 +127,40 @@ def test_every_kept_sweep_can_be_judged(judge: Any, path: Path) -> None:
         assert len(verdict.within) == 3 * len(sweep.sizes)
         # The best rate has slower neighbours on both sides: the grid goes past it.
         assert 0 < rate < len(sweep.log_rates) - 1
+
+
+def test_a_path_passes_a_target_where_it_would_without_jitter(sweep: Any) -> None:
+    # Loss updates ** -0.5 is 0.1 after 100 updates; jitter of a tenth makes the first look below it come early.
+    updates = [1]
+    while updates[-1] < 400:
+        updates.append(max(updates[-1] + 1, round(updates[-1] * sweep.APART)))
+    exact, generator, raw, found = np.array(updates) ** -0.5, np.random.default_rng(0), [], []
+    for _ in range(40):
+        losses = exact * np.exp(0.1 * generator.standard_normal(len(exact)))
+        raw.append(updates[int(np.argmax(losses <= 0.1))])
+        found += sweep.passages(updates, losses, [0.1])
+    assert np.mean(np.log(raw)) < math.log(100) - 0.1
+    assert np.mean(np.log(found)) == pytest.approx(math.log(100), abs=0.05)
+
+
+def test_a_target_that_is_not_reached_has_no_number(sweep: Any) -> None:
+    assert sweep.passages([1, 2, 4, 8], [8.0, 4.0, 2.0, 1.0], [4.0, 0.5]) == [pytest.approx(2.0), math.inf]
+
+
+@pytest.mark.parametrize("start", [-9, -4, -1])
+def test_rates_are_walked_past_the_best_on_both_sides(sweep: Any, start: int) -> None:
+    given = []
+
+    def cell(place: int, most: float) -> dict[str, Any]:
+        """The hard target takes longer the further from -5; only the easy one is reached at 0, nothing above."""
+        given.append(most)
+        hard = 100.0 * 2 ** abs(place + 5) if place < 0 else math.inf
+        easy = hard / 10 if place < 0 else 50.0 if place == 0 else math.inf
+        return {"updates": [[x if x <= most else math.inf for x in (easy, hard)]] * 2}
+
+    found, best, most = sweep.walked(cell, start, 1e4)
+    assert best == -5
+    assert most == 400
+    assert sorted(found) == list(range(min(found), 2))
+    assert not math.isfinite(found[min(found)]["updates"][0][-1])
+    assert given == sorted(given, reverse=True)

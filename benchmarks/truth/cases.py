@@ -116,15 +116,15 @@ CASES: Mapping[str, Case] = {
     "digits, mlp, momentum": Case(lambda: digits("momentum"), (0.4, 0.22, 0.15), powers(1, 1024), 0.002, 12_000),
     "housing, mlp, adamw": Case(housing, (0.35, 0.28, 0.24), powers(4, 4096), 0.002, 16_000),
     "wine, mlp, adam": Case(wine, (0.8, 0.72, 0.67), powers(4, 2048), 0.002, 16_000),
-    "electricity, mlp, nesterov": Case(electricity, (0.52, 0.495, 0.475), powers(4, 2048), 0.01, 20_000, 4),
+    "electricity, mlp, nesterov": Case(electricity, (0.525, 0.505, 0.492), powers(8, 2048), 0.01, 6000, 4),
     "fashion, mlp, momentum": Case(
         lambda: fashion(10_000, ladle.models.mlp(784, 64, 10), "momentum"),
         (0.8, 0.6, 0.5), powers(4, 1024), 0.003, 8000, 4,
     ),
     "fashion, convnet, adam": Case(
         lambda: fashion(5_000, ladle.models.convnet((14, 14, 1), 10, width=4), "adam", shrink=2),
-        (1.0, 0.75, 0.62), powers(4, 512), 0.01, 3000, 4,
+        (1.0, 0.8, 0.68), powers(2, 512), 0.01, 3000,
     ),
     "news, mlp, adam": Case(news, (0.8, 0.62, 0.54), powers(2, 1024), 0.002, 5000),
-    "shakespeare, transformer, adamw": Case(shakespeare, (2.9, 2.6, 2.45), powers(1, 128), 0.003, 3000, 3),
+    "shakespeare, transformer, adamw": Case(shakespeare, (2.9, 2.65, 2.5), powers(1, 64), 0.0056, 2000, 2),
 }  # fmt: skip

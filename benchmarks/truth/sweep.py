@@ -119,26 +119,37 @@ def sweep(case: Case, say: Callable[[str], None] = print) -> dict[str, Any]:
     assembly, began = assemble(case.make()), time.process_time()
     start, most, cells = round(PER_DECADE * math.log10(case.start)), float(case.most), []
     for size in case.sizes:
-        at: dict[int, Any] = {}
-        start, most = _at_size(case, assembly, size, start, most, at)
+
+        def cell(place: int, most: float, size: int = size) -> dict[str, Any]:
+            found = [trained(assembly, size, rate(place), seed, case.targets, most) for seed in range(case.seeds)]
+            updates, why, _ = (list(column) for column in zip(*found, strict=True))
+            return {"size": size, "place": place, "updates": updates, "why": why}
+
+        at, start, most = walked(cell, start, most)
         cells += [at[place] for place in sorted(at)]
-        best = at[start]
         spent = time.process_time() - began
-        say(f"  {size}: {len(at)} rates, best {rate(start):.3g}, updates {best['updates'][0]}, {spent:.0f} s so far")
+        say(
+            f"  {size}: {len(at)} rates, best {rate(start):.3g}, updates {at[start]['updates'][0]}, {spent:.0f} s so far"
+        )
     return {"sizes": case.sizes, "targets": case.targets, "seeds": case.seeds, "rows": assembly.rows, "cells": cells}
 
 
-def _at_size(
-    case: Case, assembly: Assembly, size: int, start: int, most: float, at: dict[int, Any]
-) -> tuple[int, float]:
-    """Fill `at` with the cells of one size; the place of the best rate for the hard target, and the next size's cap."""
+def walked(
+    cell: Callable[[int, float], dict[str, Any]], start: int, most: float
+) -> tuple[dict[int, dict[str, Any]], int, float]:
+    """Cells by place outwards from `start`, the place of the best for the hard target, and the next size's cap.
+
+    Up goes on while any seed reaches the easy target, for which the best rates are higher; down while any reaches the
+    hard one, or the easy one where no cell at all has reached the hard one.
+
+    - `cell`: trains at a place, at most so many updates: `{"updates": [seed][target], ...}`.
+    """
+    at: dict[int, dict[str, Any]] = {}
 
     def run(place: int) -> None:
         nonlocal most
-        found = [trained(assembly, size, rate(place), seed, case.targets, most) for seed in range(case.seeds)]
-        updates, why, ended = (list(column) for column in zip(*found, strict=True))
-        at[place] = {"size": size, "place": place, "updates": updates, "why": why, "ended": ended}
-        most = min(most, CAP * max(one[-1] for one in updates))
+        at[place] = cell(place, most)
+        most = min(most, CAP * max(one[-1] for one in at[place]["updates"]))
 
     def reached(place: int, target: int) -> bool:
         return any(math.isfinite(one[target]) for one in at[place]["updates"])
@@ -149,7 +160,7 @@ def _at_size(
         while place == start or reached(place, 0 if direction > 0 or not any(reached(p, -1) for p in at) else -1):
             place += direction
             run(place)
-    return min(at, key=lambda place: (_hard(at[place]), abs(place - start))), most
+    return at, min(at, key=lambda place: (_hard(at[place]), abs(place - start))), most
 
 
 def _hard(cell: Any) -> float:
