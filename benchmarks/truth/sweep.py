@@ -128,9 +128,8 @@ def sweep(case: Case, say: Callable[[str], None] = print) -> dict[str, Any]:
         at, start, most = walked(cell, start, most)
         cells += [at[place] for place in sorted(at)]
         spent = time.process_time() - began
-        say(
-            f"  {size}: {len(at)} rates, best {rate(start):.3g}, updates {at[start]['updates'][0]}, {spent:.0f} s so far"
-        )
+        told = f"{len(at)} rates, best {rate(start):.3g}, {at[start]['updates'][0]}"
+        say(f"  {size}: {told}, {spent:.0f} s so far")
     return {"sizes": case.sizes, "targets": case.targets, "seeds": case.seeds, "rows": assembly.rows, "cells": cells}
 
 
