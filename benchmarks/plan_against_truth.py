@@ -79,9 +79,10 @@ def timed(case: str) -> None:
     """Time an update at each size of a case that is kept."""
     from truth.sweep import seconds
 
+    kept = record.read_json(kept_at(case))
     least = {str(size): float(f"{value:.4g}") for size, value in seconds(CASES[case]).items()}
     print(case, least, flush=True)
-    write(case, {**record.read_json(kept_at(case)), "seconds": least, "timed_on": facts()})
+    write(case, {**kept, "seconds": least, "timed_on": facts()})
 
 
 def facts() -> dict[str, Any]:

@@ -123,7 +123,7 @@ CASES: Mapping[str, Case] = {
     ),
     "fashion, convnet, adam": Case(
         lambda: fashion(5_000, ladle.models.convnet((14, 14, 1), 10, width=4), "adam", shrink=2),
-        (1.0, 0.8, 0.68), powers(2, 512), 0.01, 3000,
+        (1.0, 0.75, 0.62), powers(4, 512), 0.01, 3000, 4,
     ),
     "news, mlp, adam": Case(news, (0.8, 0.62, 0.54), powers(2, 1024), 0.002, 5000),
     "shakespeare, transformer, adamw": Case(shakespeare, (2.9, 2.65, 2.5), powers(1, 64), 0.0056, 2000, 2),
