@@ -125,11 +125,13 @@ def close(found: Ratio) -> bool:
 
 
 def inside(sweep: Sweep, size: int, interval: tuple[float, float], target: int) -> bool:
-    """Whether the best rate at the swept size nearest to `size` lies in `interval`.
+    """Whether the best rate at the swept size nearest to `size`, of those that arrive, lies in `interval`.
 
     The sweep knows that rate to half a step of its grid: the interval has so much more at both ends.
     """
-    nearest = int(np.abs(np.log(sweep.sizes) - math.log(size)).argmin())
+    arrived = [not sweep.missing[i, sweep.best_rate(i, target), target] for i in range(len(sweep.sizes))]
+    apart = np.where(arrived, np.abs(np.log(sweep.sizes) - math.log(size)), np.inf)
+    nearest = int(apart.argmin())
     best = sweep.log_rates[sweep.best_rate(nearest, target)]
     half = (sweep.log_rates[1] - sweep.log_rates[0]) / 2
     return bool(math.log(interval[0]) - half <= best <= math.log(interval[1]) + half)
