@@ -213,10 +213,12 @@ def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, eve
         )
         spread = sum((weight[part] ** 2).sum() / mass for part, mass in zip(parts, masses, strict=True) if mass)
         whole = (weight[ids] ** 2).sum() / weight[ids].sum()
-        pairs.append(pair(micro, np.sum(reference(ids, weight)[0] ** 2), weight[ids].sum(), spread, whole))
+        effective = pair(micro, np.sum(reference(ids, weight)[0] ** 2), weight[ids].sum(), spread, whole)
+        # Recorded is the variance of an example drawn: an effective one times 10 sum w^2 / (sum w)^2.
+        pairs.append((effective[0] * 10 * whole / weight[ids].sum(), effective[1]))
     trace, square = np.array(pairs).T
     moments = observation.moments()
-    assert (moments.count, moments.examples) == (len(measured), weight[np.concatenate(measured)].sum())
+    assert (moments.count, moments.examples) == (len(measured), 10 * len(measured))
     assert moments.trace == pytest.approx(trace.sum(), rel=1e-4)
     assert moments.square == pytest.approx(square.sum(), rel=1e-4)
     assert moments.trace_sq == pytest.approx((trace**2).sum(), rel=1e-4)
