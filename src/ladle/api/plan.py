@@ -8,6 +8,7 @@ from dataclasses import replace
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.api.check_rate import check_rate, require_rate
 from ladle.api.task import Task
+from ladle.api.travel import as_run
 from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
 from ladle.core.protocols import Meter
@@ -25,8 +26,8 @@ COUPLED = (
 )
 
 SAMPLED = (
-    "Measured on {:,} examples that were read beforehand: reading is not in these times, nor in the memory "
-    "(ladle feed-check measures it), and no size above that number was considered."
+    "Memory and noise were measured on {:,} examples that were read beforehand, and no size above that number was "
+    "considered. Seconds include reading where rows are read by number (ladle feed-check measures it)."
 )
 
 UNMEASURED = "Energy is not measured on this machine, so neither are the joules and the carbon of an update known."
@@ -88,8 +89,9 @@ def plan(
         seed=seed,
         meter=_meter(assembly, meter, minimize, country),
     )
+    travels = assembly.feed(seed)
     made = choose(
-        probe,
+        as_run(probe, assembly.engine, travels, hyper=hyper if rate is None else {**hyper, "lr": rate}, seed=seed),
         rows=rows,
         optimizer=assembly.task.optimizer_name,
         reference_lr=rate,
@@ -101,6 +103,7 @@ def plan(
         energy_share=energy_share,
         power_watts=power_watts,
     )
+    getattr(travels, "close", lambda: None)()
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
     made = check_rate(assembly, made) if check_lr else made
     notes = () if assembly.objective.additive else (COUPLED,)
