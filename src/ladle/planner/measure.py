@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def middles(sizes: tuple[int, ...]) -> tuple[int, ...]:
     >>> middles((1, 64, 8192)), middles((1, 64)), middles((1, 4))
     ((8, 512), (8,), ())
     """
-    pairs = zip(sizes, sizes[1:], strict=False)
+    pairs = pairwise(sizes)
     return tuple(1 << int(math.log2(low * high) / 2) for low, high in pairs if high > 8 * low)
 
 

@@ -70,7 +70,7 @@ def test_a_large_size_that_is_slow_does_not_make_one_the_best():
     assert plan.bound == "unresolved speed" and times[plan.size] <= 1.1 * min(times.values()) < 0.5 * times[1]
     told = explain(plan)
     assert "ideal size" not in told and "5 % more" not in told and "reached at 0" not in told
-    assert plan.number("target_size") is None and plan.number("knee") is None and plan.within_5_percent[0] == plan.size
+    assert plan.number("target_size") is None and plan.within_5_percent == (plan.size, plan.size)
 
 
 def test_a_plan_without_a_line_says_so_and_nothing_of_other_sizes():
