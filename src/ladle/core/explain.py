@@ -15,7 +15,7 @@ BOUNDS = {
     "smallest": "a batch cannot be smaller",
     "unresolved noise": "the gradient noise could not be measured well enough, so the size rests on speed alone",
     "unresolved speed": "the times of an update lie on no line (other programs ran, or a large batch is slower for each"
-    " example), so the size rests on a rough one",
+    " example), so the size is the best by those times alone",
     "given": "you asked for it",
 }
 
@@ -117,7 +117,7 @@ def _speed(plan: Plan) -> list[str]:
         lines.append(
             f"An update takes {seconds_text(fixed.value)} + {seconds_text(each.value)} per example ({each.source})."
         )
-    if knee:
+    if knee and plan.bound != "unresolved speed":
         lines.append(f"Half of the highest speed is reached at {_size(knee)}.")
     if speed:
         lines.append(f"Speed at the chosen size: {_number(speed.value)} examples a second ({speed.source}).")

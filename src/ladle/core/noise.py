@@ -230,7 +230,8 @@ def jackknife(blocks: Sequence[Moments]) -> tuple[float, float]:
 
     A check on `estimate` for updates that depend on those near them (Quenouille 1956, Tukey 1958). It takes blocks for
     independent and alike, so it misses what outlasts a block; its error is no interval, and too small where |G|^2 is
-    poorly known or the tails are heavy. `(nan, inf)` where |G|^2 is not positive without one of the blocks: the ratio then says nothing.
+    poorly known or the tails are heavy. `(nan, inf)` where |G|^2 is not positive without one of the blocks: the ratio
+    then says nothing.
 
     Raises `ArgumentError` for fewer than two blocks with an estimate in them.
 

@@ -154,7 +154,7 @@ def _size(found: Findings, choice: Choice) -> list[Evidence]:
         how = "the errors of knee and noise scale, as log-normal"
         numbers.append(Evidence("within_confidence", choice.confidence, "probability", "predicted", how))
     if found.speed and choice.seconds > 0:
-        how, speed = "size / (alpha + beta * rung)", choice.spec.size / choice.seconds
+        how, speed = "size / predicted seconds of an update", choice.spec.size / choice.seconds
         numbers.append(Evidence("examples_per_second", speed, "examples/s", "predicted", how))
     return numbers
 
