@@ -83,7 +83,9 @@ class NoiseScale:
         return math.log(self.high / self.low) / (2 * NormalDist().inv_cdf(0.975))
 
 
-def estimate(moments: Moments, *, population: int | None = None, confidence: float = 0.95) -> NoiseScale:
+def estimate(
+    moments: Moments, *, population: int | None = None, confidence: float = 0.95, guarded: bool = True
+) -> NoiseScale:
     """The noise scale from summed pairs: mean(trace) / mean(square), with a confidence interval.
 
     `population=N`: the examples come from a finite data set of N rows, drawn without replacement, and the gradient
@@ -98,6 +100,9 @@ def estimate(moments: Moments, *, population: int | None = None, confidence: flo
     So the upper end is that of the distribution of |G|^2 given that it is beyond `PASSED` standard errors (`lucky`),
     and the verdict is "resolved" where that end is at most `WIDEST` values. A trace with a relative error above
     `UNSTEADY` has "heavy tails" (or too few updates to tell), and no interval of normal theory holds for it.
+
+    `guarded=False` leaves both guards out: for policies, which decide again and again from faded sums of a gradient
+    that moves, where a late answer costs more than a lucky one that the next window corrects.
 
     Raises `ArgumentError` for a population below 1 or a confidence outside (0, 1).
 
@@ -120,6 +125,9 @@ def estimate(moments: Moments, *, population: int | None = None, confidence: flo
     t = student_t(confidence, n - 1)
     needed = _examples_needed(s, q, var_s, var_q, cov, examples=moments.examples)
     two_sided = fieller(s, q, var_s, var_q, cov, t=t)
+    if two_sided and q > 0 and not guarded:
+        low, high = two_sided
+        return NoiseScale(value, max(low, 0.0), max(high, 0.0), "resolved", **known, examples_needed=needed)
     upper = fieller(s, q, var_s, var_q, cov, t=lucky(q, math.sqrt(var_q), t, confidence)) if two_sided else None
     if two_sided and upper and q > 0 and upper[1] <= WIDEST * value:
         low, steady = max(two_sided[0], 0.0), math.sqrt(var_s) <= UNSTEADY * s
