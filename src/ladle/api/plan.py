@@ -10,6 +10,7 @@ from typing import Literal
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.api.rates import tryout_of
 from ladle.api.task import Task
+from ladle.api.travel import as_run
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
@@ -28,8 +29,8 @@ COUPLED = (
 )
 
 SAMPLED = (
-    "Measured on {:,} examples that were read beforehand: reading is not in these times, nor in the memory "
-    "(ladle feed-check measures it), and no size above that number was considered."
+    "Memory and noise were measured on {:,} examples that were read beforehand, and no size above that number was "
+    "considered. Seconds include reading where rows are read by number (ladle feed-check measures it)."
 )
 
 UNMEASURED = "Energy is not measured on this machine, so neither are the joules and the carbon of an update known."
@@ -109,8 +110,9 @@ def plan(
         seed=seed,
         meter=_meter(assembly, meter, minimize, country),
     )
+    travels = assembly.feed(seed)
     made = choose(
-        probe,
+        as_run(probe, assembly.engine, travels, hyper=hyper if rate is None else {**hyper, "lr": rate}, seed=seed),
         rows=rows,
         optimizer=assembly.task.optimizer_name,
         reference_lr=rate,
@@ -124,6 +126,7 @@ def plan(
         pilot_seconds=budget * SHARE_OF_NOISE,
         tryout=None if kept and not check_lr else tryout_of(assembly, until, budget * SHARE_OF_RATES, probe, kept=kept),
     )
+    getattr(travels, "close", lambda: None)()
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
     took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
     made = replace(made, evidence=(*made.evidence, took))

@@ -15,7 +15,7 @@ BOUNDS = {
     "smallest": "a batch cannot be smaller",
     "unresolved noise": "the gradient noise could not be measured well enough, so the size rests on speed alone",
     "unresolved speed": "the times of an update lie on no line (other programs ran, or a large batch is slower for each"
-    " example), so the size rests on a rough one",
+    " example), so the size is the best by those times alone",
     "given": "you asked for it",
 }
 
@@ -63,12 +63,23 @@ def _choice(plan: Plan) -> list[str]:
     target = plan.number("target_size")
     if target and plan.bound not in UNRESOLVED:
         lines.append(f"The ideal size, before limits and rounding, is {_size(target)}.")
-    if plan.bound not in ("given", "unresolved speed"):
-        low, high = plan.within_5_percent
-        word = "(assumed: as if this size were the best)" if plan.bound == "unresolved noise" else "(predicted)"
-        what = GOALS.get(plan.minimize, plan.minimize)
-        lines.append(f"Any size from {low:,} to {high:,} costs at most 5 % more {what} {word}.")
-    return lines
+    return lines + _as_good(plan)
+
+
+def _as_good(plan: Plan) -> list[str]:
+    """Which sizes are as good as the best, and how surely; nothing where the plan does not know."""
+    sure = plan.number("within_confidence")
+    if plan.bound == "given" or plan.bound == "unresolved speed":
+        return []
+    if plan.bound == "unresolved noise":
+        return ["Which other sizes are as good is not known."]
+    (low, high), what = plan.within_5_percent, GOALS.get(plan.minimize, plan.minimize)
+    if sure is None:
+        return [f"Any size from {low:,} to {high:,} costs at most 5 % more {what} (predicted)."] if low < high else []
+    chance = f"with a confidence of {sure.value:.0%} (predicted)"
+    if low < high:
+        return [f"Any size from {low:,} to {high:,} costs at most 5 % more {what}, {chance}."]
+    return [f"This size costs at most 5 % more {what} than the best, {chance}; too little is known to name others."]
 
 
 def _memory(plan: Plan) -> list[str]:
@@ -106,7 +117,7 @@ def _speed(plan: Plan) -> list[str]:
         lines.append(
             f"An update takes {seconds_text(fixed.value)} + {seconds_text(each.value)} per example ({each.source})."
         )
-    if knee:
+    if knee and plan.bound != "unresolved speed":
         lines.append(f"Half of the highest speed is reached at {_size(knee)}.")
     if speed:
         lines.append(f"Speed at the chosen size: {_number(speed.value)} examples a second ({speed.source}).")
@@ -141,6 +152,11 @@ def _noise(plan: Plan) -> list[str]:
         ]
     if plan.bound == "given" and not noise.updates:
         return ["Gradient noise scale: not measured."]
+    if noise.verdict == "heavy tails":
+        return [
+            f"Gradient noise scale: {_number(noise.low)} examples or more (measured), and no upper end: a few updates "
+            "hold most of the gradient's variance (heavy tails)."
+        ]
     more = noise.examples_needed
     wanted = f" About {_number(more)} more examples of pilot would settle it (predicted)." if more else ""
     if noise.verdict == "lower bound only":

@@ -74,7 +74,7 @@ def test_an_unresolved_noise_scale_gets_honest_words():
     lower = NoiseScale(float("inf"), 1234.0, float("inf"), "lower bound only", 1e-4, 2.0, 32, 8192, 50_000.0)
     text = explain(dataclasses.replace(PLAN, bound="unresolved noise", noise=lower))
     assert "at least 1,230 examples (measured); no upper end" in text and "About 50,000 more examples" in text
-    assert "(assumed: as if this size were the best)" in text and "ideal size" not in text
+    assert "Which other sizes are as good is not known." in text and "ideal size" not in text
     assert "the pilot says nothing reliable" in explain(
         dataclasses.replace(PLAN, bound="unresolved noise", noise=NoiseScale.unknown())
     )

@@ -107,7 +107,9 @@ def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any, wh
 
     trace = (sum_j m_j |g_j|^2 - M |g_B|^2) / (micro_steps - whole),   square = |g_B|^2 - trace whole / M
 
-    The unit is then an effective example: a batch counts (sum w)^2 / sum w^2 of them (Kish 1965).
+    The unit is then an effective example: a batch counts (sum w)^2 / sum w^2 of them (Kish 1965). Sizes count examples
+    drawn, so what is recorded is the variance of one of those: `trace` times B sum w^2 / (sum w)^2, B drawn in the
+    update. In that unit the noise of a batch of B is trace / B, and that of N rows drawn without replacement trace / N.
 
     Plain operators only: works on floats, NumPy arrays and inside a compiled program. k = 1 divides by zero: the
     caller masks it. Gradients must be as computed, before any clipping.
@@ -123,7 +125,8 @@ def pair(micro_sq_weighted: Any, batch_sq: Any, batch: Any, micro_steps: Any, wh
 class Moments:
     """Sums over updates of the unbiased pair `(trace, square)` that `pair` gives. Mergeable; divided in `estimate`.
 
-    - `count`: updates with a valid pair (at least two micro-batches, finite). `examples`: examples behind them.
+    - `count`: updates with a valid pair (at least two micro-batches, finite). `examples`: examples drawn for them.
+      All is per example drawn, whatever it weighs: the unit of batch sizes.
     - `trace`, `square`: sums of the pair; `trace_sq`, `square_sq`, `cross`: sums of squares and of the product.
     - `projection`: sum of `projections` estimates of G'Sigma G, the variance of g_i'G: the noise along the gradient.
       Only measured where it is asked for; the direction is then another estimate of G, from other examples.

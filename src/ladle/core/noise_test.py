@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
 from ladle.core.moments import Moments, pair, pair_sums
-from ladle.core.noise import NoiseScale, estimate, fieller, jackknife, measurement_budget, student_t
+from ladle.core.noise import PASSED, NoiseScale, estimate, fieller, jackknife, lucky, measurement_budget, student_t
 from ladle.core.record import plain
 
 D, SIGMA_SQ, SIGNAL, BATCH = 50, 2.0, 0.25, 128
@@ -155,6 +155,59 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
             noise = estimate(Moments.from_pairs(*pairs_of(rng, updates, 8, batch=512), updates * 512))
             covered[updates] += noise.low <= 400 <= noise.high
     assert all(0.90 <= count / 200 <= 0.98 for count in covered.values()), covered
+
+
+@pytest.mark.parametrize("norms", ["normal", "Student"])
+@pytest.mark.parametrize(("scale", "rank"), [(300, 10), (100, 2)])
+def test_what_is_resolved_with_little_power_covers_too(norms, scale, rank):
+    """|G|^2 about five standard errors from zero: hardly half of the pilots resolve, and these are the lucky ones."""
+    rng = np.random.default_rng(2)
+    noises = [estimate(normed(rng, norms, scale, rank)) for _ in range(300)]
+    resolved = [noise for noise in noises if noise.verdict == "resolved"]
+    assert 60 < len(resolved) < 290
+    assert 0.90 <= np.mean([noise.low <= scale <= noise.high for noise in resolved]) <= 0.99
+    assert all(noise.high < 7 * noise.value for noise in resolved)
+
+
+def normed(rng: np.random.Generator, norms: str, scale: float, rank: int = 10) -> Moments:
+    """16 updates of 16 micro-batches of 16 in `rank` equal dimensions: tr Sigma = 1, |G|^2 = 1 / scale."""
+    shape = (16, 16, 16)
+    draws = {
+        "normal": lambda: np.ones(shape),
+        "Student": lambda: rng.standard_t(4.5, shape) / math.sqrt(4.5 / 2.5),
+        "log-normal": lambda: np.exp(2 * rng.standard_normal(shape) - 4),
+    }
+    spread = np.sqrt((draws[norms]() ** 2).sum(-1, keepdims=True) / rank) / 16
+    g = math.sqrt(1 / scale / rank) + spread * rng.standard_normal((16, 16, rank))
+    return Moments.from_pairs(*pair(16 * (g**2).sum((1, 2)), (g.mean(1) ** 2).sum(-1), 256, 16), 16 * 256)
+
+
+def test_a_gradient_that_is_resolved_by_luck_is_not_called_resolved():
+    """A true |G|^2 below half a standard error is beyond two of them now and then; it is never called resolved."""
+    rng = np.random.default_rng(3)
+    noises = [estimate(Moments.from_pairs(*pairs_of(rng, 16, 16, batch=32), 1)) for _ in range(400)]
+    assert sum(noise.verdict == "resolved" for noise in noises) == 0
+    assert np.mean([noise.low <= 400 for noise in noises]) > 0.9
+
+
+def test_heavy_tails_are_noticed():
+    """Log-normal norms: the mean of 4,096 squares mostly misses the rare ones that make it, and is called no answer."""
+    rng = np.random.default_rng(4)
+    noises = [estimate(normed(rng, "log-normal", 100)) for _ in range(200)]
+    assert sum(noise.verdict == "resolved" for noise in noises) <= 4
+    heavy = [noise for noise in noises if noise.verdict == "heavy tails"]
+    assert len(heavy) > 100 and all(noise.high == math.inf for noise in heavy)
+    assert np.mean([noise.low <= 100 for noise in heavy]) > 0.95
+    assert sum(estimate(normed(rng, "Student", 100)).verdict == "heavy tails" for _ in range(100)) <= 5
+
+
+def test_the_lucky_end_holds_as_often_as_it_says():
+    """Among normal means that are looked at only beyond `PASSED`, by simulation."""
+    rng = np.random.default_rng(0)
+    for truth in (2.5, 3.5, 6.0):
+        seen = [z for z in truth + rng.standard_normal(40_000) if z > PASSED][:4000]
+        missed = np.mean([z - lucky(z, 1.0, 1.96, 0.95) > truth for z in seen])
+        assert missed == pytest.approx(0.025, abs=4 * math.sqrt(0.025 / len(seen)))
 
 
 def test_a_lower_bound_covers_too_and_is_called_one():

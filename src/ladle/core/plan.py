@@ -33,7 +33,8 @@ class Plan:
     - `size`, `micro_size`: the choice. Both were run in the confirming child process, or are smaller than what was.
     - `lr`: learning rate at `size`; `lr_rule`, `reference_size`, `reference_lr`: where it comes from.
     - `hyper`: optimiser constants that the rule moves with the size (`b1`, `b2`, ...); empty for none.
-    - `within_5_percent`: sizes whose predicted time (examples, energy) to target is at most 5 % above the optimum.
+    - `within_5_percent`: sizes whose time (examples, energy) to target is at most 5 % above the optimum, with the
+      probability that is the evidence `within_confidence`: 90 %, or less for the chosen size alone.
     - `bound`: which limit was active: "optimum", "memory", "data", "smallest", "unresolved noise", "unresolved
       speed", "given".
     - `minimize`: "time", "examples", "energy", or "cost" (energy and time).

@@ -82,7 +82,8 @@ class HostUpdates:
         else:
             done = walk(self._zero(state), None)
         place = Place(np.uint32(epoch), np.uint32(offset))
-        return self._apply(state, done, pace, place, np.float32(draw.epoch_size))
+        examples = np.float32(draw.counts[update])
+        return self._apply(state, done, pace, place, np.float32(draw.epoch_size), examples)
 
     def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
         """Compile what updates at `spec` need and run it once, by an update that is refused."""
@@ -96,7 +97,7 @@ class HostUpdates:
             done = self._accumulate(both, state, micro, (toward, toward), np.True_, way=way)
         refused = done._replace(loss=self.meaning.layout.everywhere(np.float32(np.nan)))
         place, pace = Place(np.uint32(0), np.uint32(0)), Pace.of(0.0, Clock())
-        return self._apply(state, refused, pace, place, np.float32(draw.epoch_size))[0]
+        return self._apply(state, refused, pace, place, np.float32(draw.epoch_size), np.float32(1))[0]
 
     def _way(self, draw: Draw, update: int, offset: int, spec: BatchSpec) -> tuple[Way, np.bool_]:
         """How one update is measured, and whether its pieces as they are are read for it."""
@@ -129,9 +130,16 @@ def _trace_accumulate(
 
 
 def _trace_apply(
-    meaning: Meaning, state: State, done: Accumulated, pace: Pace, place: Place, epoch_size: jax.Array
+    meaning: Meaning,
+    state: State,
+    done: Accumulated,
+    pace: Pace,
+    place: Place,
+    epoch_size: jax.Array,
+    examples: jax.Array,
 ) -> tuple[State, jax.Array]:
-    return apply(meaning, state, done, pace, place, epoch_size, view=measure.view_of(meaning, state))
+    of = {"view": measure.view_of(meaning, state), "examples": examples}
+    return apply(meaning, state, done, pace, place, epoch_size, **of)
 
 
 def _trace_toward(meaning: Meaning, state: State, done: Accumulated) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -213,15 +214,44 @@ def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, eve
         )
         spread = sum((weight[part] ** 2).sum() / mass for part, mass in zip(parts, masses, strict=True) if mass)
         whole = (weight[ids] ** 2).sum() / weight[ids].sum()
-        pairs.append(pair(micro, np.sum(reference(ids, weight)[0] ** 2), weight[ids].sum(), spread, whole))
+        effective = pair(micro, np.sum(reference(ids, weight)[0] ** 2), weight[ids].sum(), spread, whole)
+        # Recorded is the variance of an example drawn: an effective one times 10 sum w^2 / (sum w)^2.
+        pairs.append((effective[0] * 10 * whole / weight[ids].sum(), effective[1]))
     trace, square = np.array(pairs).T
     moments = observation.moments()
-    assert (moments.count, moments.examples) == (len(measured), weight[np.concatenate(measured)].sum())
+    assert (moments.count, moments.examples) == (len(measured), 10 * len(measured))
     assert moments.trace == pytest.approx(trace.sum(), rel=1e-4)
     assert moments.square == pytest.approx(square.sum(), rel=1e-4)
     assert moments.trace_sq == pytest.approx((trace**2).sum(), rel=1e-4)
     assert moments.square_sq == pytest.approx((square**2).sum(), rel=1e-4)
     assert moments.cross == pytest.approx((trace * square).sum(), rel=1e-4)
+
+
+def brute(weight: np.ndarray, size: int) -> tuple[float, float]:
+    """B Var(g_B) without the finite-data factor, and |G|^2 of the data, from gradients of the examples."""
+    rng, each = np.random.default_rng(0), fakes.gradients_of(np.arange(N))
+    means = []
+    for _ in range(4000):
+        ids = rng.permutation(N)[:size]
+        means.append(weight[ids] @ each[ids] / weight[ids].sum())
+    return np.var(means, axis=0).sum() * size / (1 - size / N), ((weight @ each / weight.sum()) ** 2).sum()
+
+
+@pytest.mark.parametrize("kind", ["equal", "half count nothing", "uneven"])
+def test_moments_are_of_examples_drawn_whatever_they_weigh(kind):
+    """Their trace is B Var(g_B) of the batches as they are drawn, and |G|^2 of the data is read with trace / rows."""
+    rng = np.random.default_rng(1)
+    weights = {"equal": np.full(N, 2.0), "half count nothing": np.arange(N) % 2.0, "uneven": rng.gamma(2.0, 1.0, N)}
+    weight = weights[kind].astype(np.float32)
+    feed = feed_of("resident", weight, order=Permuted(N, 3))
+    observation = run(sgd(gauge=Gauge(every=1)), feed, BatchSpec(18, 6, updates=900), lr=0.0)[1]
+    moments = observation.moments()
+    variance, gradient_sq = brute(weight.astype(np.float64), 18)
+    assert moments.examples == 18 * moments.count
+    assert moments.trace / moments.count == pytest.approx(variance, rel=0.08)
+    of_data = moments.of_population(N)
+    error = math.sqrt((of_data.square_sq / of_data.count - (of_data.square / of_data.count) ** 2) / of_data.count)
+    assert of_data.square / of_data.count == pytest.approx(gradient_sq, abs=4 * error)
 
 
 def test_one_micro_batch_says_nothing_about_noise():

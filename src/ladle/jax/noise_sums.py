@@ -94,17 +94,22 @@ def _products(gradient: Any, view: View) -> tuple[jax.Array, ...]:
     return squared_norm(seen), *(inner(seen, direction) for direction in view.toward or ())
 
 
-def noise_sums(pieces: Pieces, weight: jax.Array, grad_sq: jax.Array) -> jax.Array:
+def noise_sums(pieces: Pieces, weight: jax.Array, grad_sq: jax.Array, examples: Any) -> jax.Array:
     """What the pieces of one update of `weight` come to, `f32[len(NOISE_SUMS)]`; zeros below two pieces.
 
     - `grad_sq`: |P g|^2 of its mean gradient g.
+    - `examples`: B, how many it drew, whatever they weigh. Sizes count these, so the sums are of them: an example drawn
+      has B sum w^2 / (sum w)^2 times the variance of an effective one, which is 1 for equal weights.
     """
     counts = (pieces.count >= 2).astype(jnp.float32)
     total = jnp.maximum(weight, TINY)
     whole = pieces.weight_sq / total
     spread = jnp.where(counts > 0, pieces.spread, whole + 1)  # What is masked below must not divide by zero.
     trace, square = pair(pieces.micro_sq, grad_sq, total, spread, whole)
-    sums = pair_sums(trace, square, weight, *_projection(Along(*pieces.along)))
+    examples = jnp.asarray(examples, jnp.float32)
+    projection, projections = _projection(Along(*pieces.along))
+    trace, projection = trace * (examples * whole / total), projection * (examples / total)
+    sums = pair_sums(trace, square, examples, projection, projections)
     return jnp.where(counts > 0, jnp.stack([jnp.asarray(value, jnp.float32) for value in sums.values()]), 0)
 
 

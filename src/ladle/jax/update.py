@@ -99,6 +99,7 @@ def apply(
     epoch_size: jax.Array | int,
     *,
     view: View | None,
+    examples: Any = 1,
 ) -> tuple[State, jax.Array]:
     """One optimiser update by the weighted mean gradient, and its sums `f32[len(sum_names)]`.
 
@@ -106,7 +107,7 @@ def apply(
 
     - `place`: of the first example of the update.
     - `view`: what the moments were taken of. None where there can be no second piece: their sums are then zeros that
-      cost nothing to compile.
+      cost nothing to compile. `examples`: of the update, whatever they weigh: the unit of moments.
 
     A gradient, loss or rate that is not finite is not applied: the state stays as it was and `refused` counts it. With
     `meaning.moments=False` the gradient's norm is left out, and a gradient that is not finite is refused one update
@@ -127,7 +128,7 @@ def apply(
     moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
     if view is not None and done.pieces is not None:
         seen_sq = grad_sq if view.scale is None else squared_norm(done.mean(view.scale))
-        moments = jnp.where(finite, noise_sums(done.pieces, done.weight, seen_sq), 0)
+        moments = jnp.where(finite, noise_sums(done.pieces, done.weight, seen_sq, examples), 0)
     state = lax.cond(finite, update, lambda state: state, state)
     applied = finite.astype(jnp.float32)
     sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)

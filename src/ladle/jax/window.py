@@ -69,7 +69,8 @@ class _Run:
         pieced = cut or self.rung.accumulate or way_of(self.meaning, accumulate=False) is Way.EXAMPLES
         view = view_of(self.meaning, now.state) if pieced else None
         done, epoch_size = batch.sums(cut), self.rung.epoch_size
-        state, new = apply(self.meaning, now.state, done, self.pace, now.place, epoch_size, view=view)
+        of = {"view": view, "examples": batch.count}
+        state, new = apply(self.meaning, now.state, done, self.pace, now.place, epoch_size, **of)
         refused = new[SUMS.index("refused")] > 0
         left = jnp.where(refused, jnp.uint32(0), now.left - jnp.uint32(1))
         return Now(state, now.sums + new, batch.end, left)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 from ladle.core.noise import NoiseScale
 from ladle.core.spec import BatchSpec, rung_for
 from ladle.core.speed import Speed
 from ladle.planner.measure import Accumulation
+from ladle.planner.sure import SURE, surely_within
 from ladle.planner.target import Cost, best_log_sd, frugal_size
 from ladle.planner.throughput import ThroughputLine
 
@@ -32,6 +34,8 @@ class Choice:
 
     - `target`: the ideal size, not rounded, with its 95 % interval `target_low`, `target_high` (nan where unknown).
     - `noise`: the noise scale that was used, measured or (`assumed`) the one for which the size is best.
+    - `within`: the sizes that are as good as the best with probability `confidence`; the chosen one alone where that
+      is below `SURE` (nan: not known).
     - `seconds`: predicted seconds of an update. `curve`: `(size, cost relative to the best)`; empty where assumed.
     """
 
@@ -45,6 +49,7 @@ class Choice:
     assumed: bool
     seconds: float
     curve: tuple[tuple[int, float], ...]
+    confidence: float = math.nan
 
 
 def decide(
@@ -63,7 +68,8 @@ def decide(
     - `price`: what an update costs in joules or another unit, minimised in place of its seconds.
     - `accumulation` is asked only where the ideal size is above `top`; in the unit of what is minimised.
 
-    Sizes are powers of two, or all rows: a size between two rungs costs what the next rung costs.
+    Sizes are powers of two, or all rows, which are one micro-batch of their own number where they fit. Where the times
+    lie on no line the size with the least predicted time between the measured ones is taken, and no ideal size is told.
     """
     speed = line or ThroughputLine(Speed(1.0, 0.0), 0.0, 0.0, math.inf, (), 0.0)
     if minimize == "examples":
@@ -89,26 +95,31 @@ def _soonest(
     micro-batches, so that share is measured, and larger sizes are considered only if the best one then is above `top`.
     """
     cost = Cost(speed.line.fixed_seconds, speed.line.per_example_seconds, noise=noise.value)
-    more = accumulation() if cost.best > top and top < rows else None
+    straight, own = speed.straight or len(speed.points) < 2, speed.log_knee_sd
+    more = accumulation() if (cost.best > top or not straight) and top < rows else None
     reach = min(rows, top)
     if more:
         cut = Cost(more.fixed_seconds, more.micro_seconds / top, noise=noise.value)
         cost, reach = (cut, rows) if cut.best > top else (cost, top)
 
     def seconds(size: int) -> float:
-        return more.seconds(size) if more and size >= top else speed.line.seconds(rung_for(size, top))
+        return more.seconds(size) if more and size >= top else speed.seconds(size)
 
     curve = {size: (1 + noise.value / size) * seconds(size) for size in _sizes(reach)}
     size = min(curve, key=lambda candidate: (curve[candidate], candidate))
-    low, high = cost.within(SHARE, largest=reach)
-    spread = 1.96 * best_log_sd(speed.log_knee_sd, noise.log_sd)
+    if straight:
+        within, confidence = surely_within(cost, own, noise.log_sd, size, share=SHARE, largest=reach)
+    else:
+        within, confidence = (size, size), math.nan
+    spread, best = 1.96 * best_log_sd(own, noise.log_sd), cost.best if straight else math.nan
     return Choice(
-        spec=BatchSpec(size=size, micro_size=rung_for(size, top)),
-        bound=_bound(cost.best, reach=reach, rows=rows),
-        within=(min(math.ceil(low), size), max(math.floor(high), size)),
-        target=cost.best,
-        target_low=cost.best * math.exp(-spread),
-        target_high=cost.best * math.exp(spread) if spread < 100 else math.inf,
+        spec=BatchSpec(size=size, micro_size=_micro(size, rows, top)),
+        bound=_bound(best, reach=reach, rows=rows) if straight else "unresolved speed",
+        within=within,
+        confidence=confidence,
+        target=best,
+        target_low=best * math.exp(-spread),
+        target_high=best * math.exp(spread) if spread < 100 else math.inf,
         noise=noise.value,
         assumed=False,
         seconds=seconds(size),
@@ -119,7 +130,7 @@ def _soonest(
 def _by_speed(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice:
     """Without a resolved noise scale: the rung nearest to `fallback`, in one micro-batch.
 
-    The interval is the one that would hold if this size were the best.
+    Which other sizes are as good is not known, and not said.
     """
     fixed, each = speed.fixed_seconds, speed.per_example_seconds
     target = fallback(noise, speed.knee, rows=rows)
@@ -127,11 +138,10 @@ def _by_speed(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice
     if each <= 0:
         fixed, each = 1.0, 1 / size
     implied = size**2 * each / fixed if fixed > 0 else 0.0
-    low, high = Cost(fixed, each, noise=implied).within(SHARE, largest=min(rows, top))
     return Choice(
         spec=BatchSpec(size=size, micro_size=rung_for(size, top)),
         bound="unresolved noise",
-        within=(min(math.ceil(low), size), max(math.floor(high), size)),
+        within=(size, size),
         target=target,
         target_low=math.nan,
         target_high=math.nan,
@@ -167,12 +177,18 @@ def _frugal(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice:
     target = frugal_size(SHARE, noise=scale)
     limit = min(max(int(target), 1), rows)
     size = rows if limit == rows else 1 << (limit.bit_length() - 1)
-    spec = BatchSpec(size=size, micro_size=rung_for(size, top))
+    spec = BatchSpec(size=size, micro_size=_micro(size, rows, top))
+    within, sure = (1, limit), math.nan
+    if resolved and noise.log_sd > 0 and size > 1:  # A batch of one wastes nothing that another size would save.
+        wanted = target * math.exp(-NormalDist().inv_cdf(SURE) * noise.log_sd)
+        sure = SURE if size <= wanted else NormalDist().cdf(math.log(target / size) / noise.log_sd)
+        within = (1, max(min(int(wanted), rows), size))
     measured = "smallest" if target < 1 else "data" if target >= rows else "optimum"
     return Choice(
         spec=spec,
         bound=measured if resolved else "unresolved noise",
-        within=(1, limit),
+        within=within,
+        confidence=sure,
         target=target,
         target_low=frugal_size(SHARE, noise=noise.low) if resolved else math.nan,
         target_high=frugal_size(SHARE, noise=noise.high) if resolved else math.nan,
@@ -181,6 +197,11 @@ def _frugal(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice:
         seconds=_seconds(speed, spec),
         curve=tuple((at, 1 + at / scale) for at in _sizes(rows)) if resolved and scale > 0 else (),
     )
+
+
+def _micro(size: int, rows: int, top: int) -> int:
+    """Rows of a micro-batch: all rows are one of their own number, any other size shares the program of its rung."""
+    return size if size == rows <= top else rung_for(size, top)
 
 
 def _bound(best: float, *, reach: int, rows: int) -> str:

@@ -70,7 +70,7 @@ def test_explanations_speak_of_energy():
     said = explain(chosen(probe(), minimize="energy"))
     assert "where the energy to a target is predicted to be smallest" in said
     assert "The energy of an update is 4 J + 50 mJ per example (measured)." in said
-    assert "more energy (predicted)" in said and "energy meter, chosen size" in said
+    assert "more energy, with a confidence of 90% (predicted)" in said and "energy meter, chosen size" in said
     assert "A second is priced at 300 W (given)." in explain(chosen(probe(), minimize="cost", power_watts=300.0))
 
 

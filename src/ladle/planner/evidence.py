@@ -100,7 +100,7 @@ def _speed(speed: ThroughputLine | None, rows: int) -> list[Evidence]:
         _spread("fixed_seconds", alpha, "s/update", how, 1.96 * speed.fixed_sd),
         _spread("per_example_seconds", beta, "s/example", how, 1.96 * speed.per_example_sd),
     ]
-    if math.isfinite(knee):
+    if 0 < knee < math.inf:
         factor = math.exp(min(1.96 * speed.log_knee_sd, 700.0))
         ends = (knee / factor, knee * factor) if math.isfinite(speed.log_knee_sd) else (math.nan, math.nan)
         how = "alpha / beta: half of the largest throughput"
@@ -129,7 +129,7 @@ def _energy(price: EnergyPrice | None) -> list[Evidence]:
         source, how = ("given", "given") if price.power_given else ("measured", how)
         numbers.append(Evidence("power_watts", price.power_watts, "W", source, how))
         numbers.append(Evidence("energy_share", price.share, "", "given", "energy against time"))
-    if math.isfinite(price.fit.line.knee):
+    if 0 < price.fit.line.knee < math.inf:
         how = "fixed part over part per example of what is minimised"
         numbers.append(Evidence("energy_knee", price.fit.line.knee, "examples", "measured", how))
     return numbers
@@ -167,8 +167,11 @@ def _size(found: Findings, choice: Choice) -> list[Evidence]:
         ends = _sizes(choice.target, choice.target_low, choice.target_high, found.rows)
         how = "the ideal size before limits and rungs"
         numbers.append(Evidence("target_size", choice.target, "examples", "predicted", how, *ends))
+    if math.isfinite(choice.confidence):
+        how = "the errors of knee and noise scale, as log-normal"
+        numbers.append(Evidence("within_confidence", choice.confidence, "probability", "predicted", how))
     if found.speed and choice.seconds > 0:
-        how, speed = "size / (alpha + beta * rung)", choice.spec.size / choice.seconds
+        how, speed = "size / predicted seconds of an update", choice.spec.size / choice.seconds
         numbers.append(Evidence("examples_per_second", speed, "examples/s", "predicted", how))
     return numbers
 
@@ -193,7 +196,7 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
         said.append("Each update has a fixed cost, so several micro-batches per update are worth it.")
     if found.speed and not found.speed.straight:
         said.append(
-            f"Time per update is no line in the size, even measured again: off by {found.speed.worst:.0%} at worst. "
+            f"Time per update is no line in the size, even measured again: {found.speed.fault}. "
             "Where other programs run, plan again without them."
         )
     if found.price and found.price.joules.worst > CROOKED:
@@ -209,5 +212,10 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
         said.append(
             f"The noise scale moves: {first.noise.value:.3g} after {first.updates} updates of {first.size}, "
             f"{last.noise.value:.3g} after {last.updates}. The size is the best single one for a run of that length."
+        )
+    if noise.verdict == "heavy tails":
+        said.append(
+            "A few updates hold most of the measured variance of the gradient: its tails are heavy, or the updates too "
+            "few. Such a mean is mostly too small, so the noise scale has no upper end that could be relied on."
         )
     return (*said, *rate.notes(choice.spec.size, noise))

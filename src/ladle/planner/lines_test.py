@@ -85,6 +85,24 @@ def test_no_part_is_negative():
     assert steep.line.fixed_seconds == 0 and steep.line.knee == 0 and steep.log_knee_sd == math.inf
 
 
+def test_a_line_without_one_of_its_parts_is_none():
+    flat, steep = fit_throughput({1: [0.02], 64: [0.0199]}), fit_throughput({1: [0.00105], 64: [0.07], 512: [0.56]})
+    assert flat.worst < 0.1 and not flat.straight and "an example would cost no time" in flat.fault
+    assert steep.worst < 0.1 and not steep.straight and "an update would cost no time" in steep.fault
+    crooked = fit_throughput({1: [1.0], 8: [1.1], 64: [40.0]})
+    assert not crooked.straight and "at worst" in crooked.fault
+
+
+def test_times_that_are_no_line_are_read_between_those_measured():
+    fit = fit_throughput({1: [1.0], 8: [8.0], 64: [200.0], 512: [3000.0]})
+    assert not fit.straight
+    assert [fit.seconds(size) for size in (1, 8, 36, 64, 1024)] == pytest.approx([1, 8, 104, 200, 6200])
+    line = fit_throughput({1: [0.0201], 64: [0.0264], 8192: [0.8392]})
+    assert line.straight and line.seconds(1000) == pytest.approx(0.12)
+    falling = fit_throughput({1: [2.0], 64: [1.0], 512: [30.0]})
+    assert falling.seconds(32) == 2.0, "times that fall are taken to stay"
+
+
 @pytest.mark.parametrize("samples", [{1: [0.1]}, {1: [0.1], 2: []}, {1: [0.1], 2: [0.0]}, {1: [0.1], 2: [math.nan]}])
 def test_times_that_cannot_be_fitted(samples):
     with pytest.raises(ArgumentError):

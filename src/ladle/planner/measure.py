@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def measure_speed(probe: Probe, *, rows: int, top: int, sizes: Sequence[int] | N
     """The throughput line, from small to large until an update would be slow. `None` where only one size exists.
 
     A size that is no rung is timed at the rung that holds it, because that is the work done. Times that are far from
-    a line are taken once more, and the least of both counts; where it is still none, the line is not `straight`.
+    a line are taken once more, and the least of both counts; where it is still none, the line is not `straight`, and
+    sizes between are timed too: a size is then chosen by times, and one that was never timed could not be.
     """
     wanted = sorted({rung_for(size, top) for size in sizes}) if sizes else speed_sizes(top)
     samples: dict[int, np.ndarray] = {}
@@ -68,10 +70,30 @@ def measure_speed(probe: Probe, *, rows: int, top: int, sizes: Sequence[int] | N
         samples[micro] = probe.seconds(_whole(micro, rows), REPEATS)
     if len(samples) < 2:
         return None
+    if not sizes and len(samples) < len(wanted):  # Stopped at two: any two times lie on a line.
+        samples = {micro: probe.seconds(_whole(micro, rows), REPEATS) for micro in sorted(_with_middles(samples))}
     samples = _timed_again(probe, samples, rows=rows, turns=TURNS - 1)
     if not fit_throughput(samples).straight:
         samples = _timed_again(probe, samples, rows=rows, turns=TURNS)
+    if not sizes and not fit_throughput(samples).straight:
+        more = sorted(_with_middles(samples) - samples.keys())
+        new = in_turns(probe, [_whole(micro, rows) for micro in more], TURNS) if more else []
+        samples |= dict(zip(more, new, strict=True))
     return fit_throughput(samples)
+
+
+def _with_middles(samples: dict[int, np.ndarray]) -> set[int]:
+    return {*samples, *middles(tuple(sorted(samples)))}
+
+
+def middles(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The powers of two halfway, by factors, between neighbours that are more than a factor of eight apart.
+
+    >>> middles((1, 64, 8192)), middles((1, 64)), middles((1, 4))
+    ((8, 512), (8,), ())
+    """
+    pairs = pairwise(sizes)
+    return tuple(1 << int(math.log2(low * high) / 2) for low, high in pairs if high > 8 * low)
 
 
 def _timed_again(probe: Probe, samples: dict[int, np.ndarray], *, rows: int, turns: int) -> dict[int, np.ndarray]:

@@ -37,8 +37,41 @@ class ThroughputLine:
 
     @property
     def straight(self) -> bool:
-        """Whether the times lie on a line at all: what is read off a crooked one is no measurement."""
-        return self.worst <= CROOKED
+        """Whether the times lie on a line at all, both of whose parts are above zero.
+
+        What is read off another is no measurement: an update without a cost of its own has no knee, and would make a
+        best size of zero.
+        """
+        return self.worst <= CROOKED and self.line.fixed_seconds > 0 and self.line.per_example_seconds > 0
+
+    @property
+    def fault(self) -> str:
+        """Why it is not `straight`, in words."""
+        if self.worst > CROOKED:
+            return f"off by {self.worst:.0%} at worst"
+        part = "an update" if self.line.fixed_seconds <= 0 else "an example"
+        return f"by it {part} would cost no time of its own"
+
+    def seconds(self, size: float) -> float:
+        """Of an update of `size` examples: the line's, or where there is none, between the measured times."""
+        return self.line.seconds(size) if self.straight or len(self.points) < 2 else between(self.points, size)
+
+
+def between(points: tuple[tuple[int, float, float, float], ...], size: float) -> float:
+    """Seconds at `size`, on the straight lines from one measured time to the next; beyond the last, along the last.
+
+    Exact for times on a line, and no size is charged what only a much larger one costs. Times that fall with the size
+    are disturbances, and are taken to stay.
+
+    >>> between(((1, 2.0, 2.0, 2.0), (5, 6.0, 6.0, 6.0), (9, 30.0, 30.0, 30.0)), 3), between(((1, 2.0, 2.0, 2.0),), 9)
+    (4.0, 2.0)
+    """
+    sizes = np.array([point[0] for point in points], np.float64)
+    seconds = np.maximum.accumulate([point[1] for point in points])
+    if size <= sizes[-1] or len(points) < 2:
+        return float(np.interp(size, sizes, seconds))
+    slope = (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
+    return float(seconds[-1] + slope * (size - sizes[-1]))
 
 
 def fit_throughput(samples: Mapping[int, Any]) -> ThroughputLine:

@@ -137,7 +137,7 @@ class AdaScale:
         """The gain; or the factor in force, where there is one and what is known does not speak against it."""
         if noise.verdict == "unresolved":
             return 1.0 if in_force is None else in_force
-        phi = noise.low if noise.verdict == "lower bound only" else noise.value
+        phi = noise.value if noise.verdict == "resolved" else noise.low
         low, new, high = (gain(end, self.base, size) for end in (noise.low, phi, noise.high))
         if in_force is None:
             return new

@@ -70,7 +70,7 @@ class Averages:
 
     def noise(self, confidence: float = CONFIDENCE) -> NoiseScale:
         """The noise scale of the sums. Their weight counts as their number, which is on the careful side."""
-        return estimate(self.moments, confidence=confidence)
+        return estimate(self.moments, confidence=confidence, guarded=False)
 
     def mean(self, name: str) -> float:
         """The mean of another reading; nan where there is none."""

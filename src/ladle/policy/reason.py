@@ -15,7 +15,7 @@ def noise_text(noise: NoiseScale) -> str:
     """
     if noise.verdict == "resolved":
         return f"noise scale {noise.value:.3g} ({noise.low:.3g} to {noise.high:.3g})"
-    return f"noise scale at least {noise.low:.3g}" if noise.verdict == "lower bound only" else "noise scale unknown"
+    return f"noise scale at least {noise.low:.3g}" if noise.low > 0 else "noise scale unknown"
 
 
 def noise_inputs(noise: NoiseScale) -> dict[str, float]:
