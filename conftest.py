@@ -6,6 +6,7 @@ of it is said through the environment, before JAX is imported, so that child pro
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -33,6 +34,17 @@ settings.load_profile("ladle")
 
 SOURCE = Path(__file__).parent / "src"
 COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+# What is imported and collected stays: looking through it for garbage again and again is a tenth of all the work.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Sets what was collected aside, for the garbage collector to look at what tests make alone."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
