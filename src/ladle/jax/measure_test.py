@@ -88,7 +88,7 @@ def test_the_projection_is_a_covariance_along_two_other_parts(lane, size, micro,
     assert moments.projection == pytest.approx(np.sum(masses * apart) / (len(d) - 1), rel=1e-3)
 
 
-@pytest.mark.parametrize("micro", [64, 4])
+@pytest.mark.parametrize("micro", [64, pytest.param(4, marks=pytest.mark.long)])
 def test_the_projection_is_that_along_the_true_gradient(micro):
     """Against G'Sigma G of the data, where the noise of a direction would be ten times as much."""
     rng, rows = np.random.default_rng(0), 32_768

@@ -14,7 +14,7 @@ from ladle.report.rules.rows import as_sentence, rows_with
 def smaller_rate(compare: Mapping[str, Any]) -> Answer:
     """Holds where the swept rate never falls as the size grows, and is higher at the largest than at the smallest."""
     if "sweep" not in str(compare.get("lr") or "").lower():
-        return "not resolved", "Each rate was derived or given, not searched for; --lr sweep would tell."
+        return "not resolved", "Each rate was derived or given, not searched for; a sweep of rates would tell."
     rows = [row for row in rows_with(compare, "lr") if row["lr"] > 0]
     if len(rows) < 2:
         return "not resolved", "Fewer than two sizes have a swept rate."
