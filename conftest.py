@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,15 +36,15 @@ SOURCE = Path(__file__).parent / "src"
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
-# What is imported and collected stays: looking through it for garbage again and again is a tenth of all the work.
-gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """Sets what was collected aside, for the garbage collector to look at what tests make alone."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Sets what is imported and collected aside: it stays, and the garbage collector need not look through it again."""
+    gc.disable()
+    found = yield
     gc.collect()
     gc.freeze()
     gc.enable()
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
