@@ -6,12 +6,13 @@ of it is said through the environment, before JAX is imported, so that child pro
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ settings.load_profile("ladle")
 
 SOURCE = Path(__file__).parent / "src"
 COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Sets what is imported and collected aside: it stays, and the garbage collector need not look through it again."""
+    gc.disable()
+    found = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -43,6 +43,12 @@ def task(request: pytest.FixtureRequest) -> Callable[..., ladle.Task]:
     return request.param
 
 
+SHOWN_ELSEWHERE = pytest.mark.parametrize(
+    "task", [numpy_task, pytest.param(jax_task, marks=pytest.mark.long)], ids=["numpy", "jax"]
+)
+"""JAX does by itself what the tests of the verb ask more of: plan, compare, steps and search of the command line."""
+
+
 def numbers(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Record lines without what is of the clock and the machine."""
     return [{name: value for name, value in line.items() if not name.startswith(TIMES)} for line in lines]
@@ -72,6 +78,7 @@ def test_stopped_and_resumed_it_is_the_unbroken_run(task: Callable[..., ladle.Ta
     assert broken == whole
 
 
+@SHOWN_ELSEWHERE
 def test_a_plan_is_made_and_followed(task: Callable[..., ladle.Task]):
     plan = ladle.plan(task())
     assert 1 <= plan.size <= 192 and plan.lr is not None and plan.number("examples_per_second") is not None
@@ -79,17 +86,20 @@ def test_a_plan_is_made_and_followed(task: Callable[..., ladle.Task]):
         assert run.status == "finished"
 
 
+@SHOWN_ELSEWHERE
 def test_sizes_are_compared(task: Callable[..., ladle.Task]):
     compared = ladle.compare(task(), sizes=["full", 16], seeds=2, until="3 epochs")
     assert [row["size"] for row in compared.rows] == [192, 16]
     assert all(row["valid_loss"] > 0 and row["gradient_variance"] >= 0 for row in compared.rows)
 
 
+@SHOWN_ELSEWHERE
 def test_steps_to_a_target_are_measured(task: Callable[..., ladle.Task]):
     found = measure_steps(task(), "valid_loss=0.5", sizes=[4, 16, 64], until="40 epochs")
     assert all(row["steps"] > 0 for row in found.table)
 
 
+@SHOWN_ELSEWHERE
 def test_sizes_and_rates_are_searched(task: Callable[..., ladle.Task]):
     found = ladle.search(task(), sizes=[8, 32], lrs=[0.01, 0.1], folds=3, until="3 epochs", workers="threads:1")
     assert {row.candidate.size for row in found.rows} == {8, 32} and found.metric == "valid_accuracy"

@@ -41,7 +41,7 @@ COMMANDS = {
     "train ok.csv --model convnet --size 8 --until '1 epochs' --quiet --out run": "--model mlp",
     "train ok.csv --stream --size 8 --until '1 epochs' --quiet --out run": "--target COLUMN",
     "train digits --target z --size 64 --until '1 epochs' --quiet --out run": "no --target",
-    "train matrix.npy --target 9 --size 8 --until '1 epochs' --quiet --out run": "--target -1",
+    "train matrix.npy --target 9 --model linear --size 8 --until '1 epochs' --quiet --out run": "--target -1",
     "train ok.csv --size 8 --until 'patience 3' --quiet --out run": "'30 epochs, patience 3'",
     "train ok.csv --size 8 --until '1 epochs, patience 3' --valid 0 --out run":
         "train_loss in its place, or --valid 0.2 for the data",
@@ -75,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [(i, i % 7, "u" if i % 2 else "v") for i in range(60)]
     Path("ok.csv").write_text("a,b,y\n" + "".join(f"{a},{b},{y}\n" for a, b, y in rows))
     Path("text.csv").write_text("a,t,y\n" + "".join(f"{a},nobody wrote this twice {a},{y}\n" for a, _, y in rows))
-    np.save("matrix.npy", np.arange(120).reshape(40, 3) % 7)
+    np.save("matrix.npy", np.array([(a, b, y == "u") for a, b, y in rows]))  # Compiled once for both.
     return tmp_path
 
 
@@ -206,7 +206,7 @@ def test_below_the_command_line_nobody_speaks_of_its_options() -> None:
     found = [
         f"{file.relative_to(PACKAGE)}:{node.lineno}: {node.value!r}"
         for file in PACKAGE.rglob("*.py")
-        if not file.name.endswith("_test.py") and file.relative_to(PACKAGE).parts[0] not in ("cli", "report")
+        if not file.name.endswith("_test.py") and file.relative_to(PACKAGE).parts[0] != "cli"
         for node in strings(ast.parse(file.read_text(encoding="utf-8")))
         if re.search(r"(?<![\w-])--[a-z]", node.value)
     ]

@@ -31,6 +31,18 @@ from ladle.jax.rate import constant_rate
 from ladle.jax.step import CompiledStep
 
 lanes = pytest.mark.parametrize("lane", LANES)
+
+
+def lanes_and(names: str, cells: list[tuple[Any, ...]]) -> Any:
+    """Every cell in both lanes; by default each in one of them, by turns: every cell is a program of its own."""
+    values = [
+        pytest.param(lane, *cell, marks=[pytest.mark.long] if (row + column) % len(LANES) else [])
+        for row, cell in enumerate(cells)
+        for column, lane in enumerate(LANES)
+    ]
+    return pytest.mark.parametrize(f"lane,{names}", values)
+
+
 EXACT = 1e-5
 
 
@@ -56,10 +68,7 @@ def test_rows_that_do_not_divide_are_filled_without_weight():
     assert observation.moments().examples == 7
 
 
-@lanes
-@pytest.mark.parametrize(
-    ("size", "micro", "cuts"), [(32, 4, (8, 16)), (30, 4, (8, 16)), (32, 32, (8, 16)), (8, 4, None)]
-)
+@lanes_and("size,micro,cuts", [(32, 4, (8, 16)), (30, 4, (8, 16)), (32, 32, (8, 16)), (8, 4, None)])
 def test_the_projection_is_a_covariance_along_two_other_parts(lane, size, micro, cuts):
     """p and q: mean gradients of the first two parts of the micro-batches; Cov(p'g_i, q'g_i) from the third."""
     gauge = Gauge(every=1, parts=8, projection=True)
@@ -80,7 +89,7 @@ def test_the_projection_is_a_covariance_along_two_other_parts(lane, size, micro,
     assert moments.projection == pytest.approx(np.sum(masses * apart) / (len(d) - 1), rel=1e-3)
 
 
-@pytest.mark.parametrize("micro", [64, 4])
+@pytest.mark.parametrize("micro", [64, pytest.param(4, marks=pytest.mark.long)])
 def test_the_projection_is_that_along_the_true_gradient(micro):
     """Against G'Sigma G of the data, where the noise of a direction would be ten times as much."""
     rng, rows = np.random.default_rng(0), 32_768
@@ -110,8 +119,7 @@ def test_u_statistics_of_the_projection_are_unbiased():
     assert (np.abs(found.mean(0) - expected) < 4 * error).all()
 
 
-@lanes
-@pytest.mark.parametrize(("micro", "per_example"), [(10, False), (4, False), (10, True)])
+@lanes_and("micro,per_example", [(10, False), (4, False), (10, True)])
 def test_a_ragged_last_batch_is_not_measured(lane, micro, per_example):
     """37 rows in batches of 10: the fourth has 7."""
     gauge = Gauge(every=1, per_example=per_example)
@@ -194,8 +202,7 @@ def test_which_updates_are_measured_does_not_depend_on_the_windows(lane, cuts, m
     assert (observation.moments().count, observation.moments().examples) == (6, 60)
 
 
-@lanes
-@pytest.mark.parametrize(("weighted", "every"), [(False, 1), (True, 1), (False, 2)])
+@lanes_and("weighted,every", [(False, 1), (True, 1), (False, 2)])
 def test_the_noise_pair_is_that_of_the_micro_batch_gradients(lane, weighted, every, monkeypatch):
     """Updates of 10 = 4 + 4 + 2 examples, those that are measured against the unbiased pair computed by hand.
 

@@ -133,10 +133,11 @@ TASKS = {
     "gauge": lambda: Told(gauge=Gauge(parts=4, geometry="preconditioned")),
     "schedule": lambda: Told(rate=rate_from_text("cosine", total=1000, epoch_size=40)),
     "host": lambda: Told(feed=HostFeed),
+    "gauge, host": lambda: Told(gauge=Gauge(parts=4, geometry="preconditioned"), feed=HostFeed),
 }
 
 
-LONG = ("convnet", "dropout", "lambda", "schedule", "sgd")
+LONG = ("convnet", "dropout", "gauge", "host", "lambda", "schedule", "sgd")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ NEAR_MISSES = {
 }
 
 
-ONE_OF_A_KIND = ("loss", "optimizer", "gauge", "dtype")
+ONE_OF_A_KIND = ("loss", "optimizer", "gauge")
 """Near misses that are tried every time: each of another ingredient."""
 
 

@@ -25,7 +25,7 @@ from ladle.jax.optimizer import optimizer_named
 from ladle.jax.step import CompiledStep
 
 lanes = pytest.mark.parametrize("lane", LANES)
-few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+few = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 weights = st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.0, 3.5]), min_size=N, max_size=N).filter(any).map(np.float32)
 EXACT = 1e-5
 
@@ -132,8 +132,15 @@ def test_prepare_tells_weighted_data_apart(compilations: Counter[str]):
         assert compilations["_trace_window"] == before
 
 
-@lanes
-@pytest.mark.parametrize("micro_size", [4, 8])
+@pytest.mark.parametrize(
+    ("lane", "micro_size"),
+    [
+        ("resident", 4),
+        ("host", 8),
+        pytest.param("resident", 8, marks=pytest.mark.long),
+        pytest.param("host", 4, marks=pytest.mark.long),
+    ],
+)
 def test_many_updates_in_one_call_are_those_updates_one_by_one(step, lane, micro_size):
     """Bit for bit, over the end of an epoch."""
     feed, spec = feed_of(lane), BatchSpec(7, micro_size)

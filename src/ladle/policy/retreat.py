@@ -93,8 +93,12 @@ class Retreating:
         share = _share(progress.reading)
         inputs = {**chosen.inputs, **({} if share is None else {"memory_share": share})}
         why = f"{share:.0%} of the memory in use".replace("%", " %") if cut else ""
+        before = kept.last
+        if before and cut and chosen.reason:  # What the policy within changed, it tells by itself.
+            hyper = dict(chosen.hyper) or before.hyper
+            before = replace(before, size=chosen.spec.size, lr_factor=chosen.lr_factor, hyper=hyper)
         last, decision = decided(
-            kept.last,
+            before,
             replace(chosen.spec, micro_size=micro),
             Rate(chosen.lr_factor, chosen.hyper),
             examples=progress.examples,

@@ -51,8 +51,8 @@ def test_both_reasons_are_given() -> None:
     full = {"memory_bytes": 95.0, "memory_limit_bytes": 100.0}
     memory, second = policy.decide(memory, Progress(1000, reading=full))
     assert (first.stop, second.spec.size, second.spec.micro_size) == (1000, 128, 32)
-    assert second.reason.startswith("batch size 64 -> 128 at 1,000 examples (steps); ")
-    assert second.reason.endswith("95 % of the memory in use at 1,000 examples (retreat)")
+    told = "batch size 64 -> 128 at 1,000 examples (steps)"
+    assert second.reason == f"{told}; micro-batch 64 -> 32: 95 % of the memory in use at 1,000 examples (retreat)"
 
 
 def test_what_it_wraps_goes_on_from_the_last_size() -> None:

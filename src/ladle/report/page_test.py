@@ -120,6 +120,12 @@ def test_a_single_run_and_several_folders(tmp_path: Path, compared: Path) -> Non
     assert "Runs side by side" in both and "Batch sizes on digits" in both and "Diverged: bad." in both
 
 
+def without_curves(folder: Path) -> Path:
+    """Run `folder` without its losses: its page is written in a tenth of the time."""
+    (folder / METRICS_FILE).unlink()
+    return folder
+
+
 def test_runs_that_differ_are_told_apart(tmp_path: Path) -> None:
     """Optimisers of both, and whose plan the chapter is about."""
     one = write_run(tmp_path / "one", size=64, optimizer="adam")
@@ -127,25 +133,25 @@ def test_runs_that_differ_are_told_apart(tmp_path: Path) -> None:
     text = Seen(write_report([one, other]).read_text()).text
     assert "adam, sgd" in text and "The plan of other and its evidence" in text
     assert "process memory" in text and "peak memory" not in text
-    assert "The plan and its evidence" in Seen(write_report(other).read_text()).text
+    assert "The plan and its evidence" in Seen(write_report(without_curves(other)).read_text()).text
 
 
 def test_sizes_within_5_percent_are_not_told_without_speed(tmp_path: Path) -> None:
     told, untold = (
-        write_run(tmp_path / bound, size=64, plan=plan_json(bound=bound)) for bound in ("optimum", "unresolved speed")
+        without_curves(write_run(tmp_path / bound, size=64, plan=plan_json(bound=bound)))
+        for bound in ("optimum", "unresolved speed")
     )
     assert "within 5 %" in write_report(told).read_text() and "within 5 %" not in write_report(untold).read_text()
 
 
 def test_a_run_without_numbers_gives_a_page(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "young", size=64)
-    (folder / METRICS_FILE).unlink()
+    folder = without_curves(write_run(tmp_path / "young", size=64))
     assert "These runs wrote no losses." in write_report(folder).read_text()
 
 
-def test_refusals_are_clear(tmp_path: Path, compared: Path) -> None:
+def test_refusals_are_clear(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="no such folder"):
         write_report(tmp_path / "absent")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="report must be writable"):
-        write_report(compared, tmp_path / "file" / "report.html")
+        write_report(without_curves(write_run(tmp_path / "run", size=64)), tmp_path / "file" / "report.html")

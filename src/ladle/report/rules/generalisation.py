@@ -21,7 +21,7 @@ def generalise(compare: Mapping[str, Any]) -> Answer:
     if len(rows) < 2 or rows[0]["size"] == rows[-1]["size"]:
         return "not resolved", "It takes two sizes that did not diverge."
     if any(seed_range(row, "valid_loss") is None for row in rows):
-        return "not resolved", "One seed does not tell a difference from chance; --seeds 3 would."
+        return "not resolved", "One seed does not tell a difference from chance; three would."
     small, large = rows[0], rows[-1]
     loss, gap = _order(rows, "valid_loss"), _order(rows, "generalisation_gap")
     told = (
