@@ -18,7 +18,7 @@ from ladle.api.fit import fit
 from ladle.api.fitting import fitted
 from ladle.api.inference import inferred
 from ladle.api.plan import plan as make_plan
-from ladle.api.rates import found_rate
+from ladle.api.rates import SECONDS, found_rate
 from ladle.api.result_folder import claim, require_free
 from ladle.api.run import Run
 from ladle.api.task import Task
@@ -33,9 +33,6 @@ from ladle.monitor.console import console
 from ladle.report.table import text
 
 SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
-
-SECONDS_OF_RATES = 5.0
-"""For trying rates at one size, compiling apart."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def compare(
       without 64 where there are fewer rows.
     - `until`: the budget of every run; in epochs or examples it is the same for all sizes.
     - `lr`: "sweep" takes for each size the rate that is fastest there: rates around the rule's race over the budget, as
-      far as `SECONDS_OF_RATES` go. "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size.
+      far as a few seconds go. "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size.
       "auto": "rule" where the task has a number, which is kept, else "sweep". A number is the rate at 64.
     - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
       `overwrite`: remove the comparison that is in `out` first.
@@ -149,7 +146,7 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str, 
         rate = None if reference is None else reference * assembly.lr_ratio(size)
     if lr != "sweep" or rate is None:
         return Entrant(name, spec, rate, hyper)
-    found = found_rate(assembly, spec, rate, hyper, until=until, seconds=SECONDS_OF_RATES)
+    found = found_rate(assembly, spec, rate, hyper, until=until, seconds=SECONDS)
     tried = () if found.race is None else tuple((lane.rate, math.exp(lane.slower)) for lane in found.race.lanes)
     return Entrant(name, spec, found.rate, hyper, tried)
 

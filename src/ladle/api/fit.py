@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble
 from ladle.api.description import describe
@@ -40,7 +40,7 @@ def fit(
     policy: Policy | str | None = None,
     gauge: Gauge | None = None,
     rebase: bool = False,
-    lr: float | None = None,
+    lr: float | Literal["sweep"] | None = None,
     hyper: Mapping[str, float] | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -68,7 +68,8 @@ def fit(
     - `until`: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by
       commas; the first that is met ends the run.
     - `rebase`: where the size changes, move Adam's second moment with it at once. Experimental.
-    - `lr`: a rate over the task's own and the plan's. `hyper`: optimiser constants over the task's.
+    - `lr`: a rate over the task's own and the plan's, or "sweep": rates around it race at the first size for a few
+      seconds, and the run has the fastest. `hyper`: optimiser constants over the task's.
     - `out`: the run folder to make; None keeps everything in memory. `resume`: go on from the newest good checkpoint
       in `out`, at the size that was where none is given. `overwrite`: remove the run that is in `out` first.
     - `checkpoints`: write them into `out`; `checkpoint_every_seconds`: None for the first and the last alone.

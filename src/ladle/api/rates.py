@@ -12,6 +12,9 @@ from ladle.core.spec import BatchSpec
 from ladle.planner.rate_finding import RateFinding
 from ladle.planner.tryout import Tryout, try_rates
 
+SECONDS = 5.0
+"""For trying rates at one size of a run or a comparison, compiling apart."""
+
 
 def tryout_of(
     assembly: Assembly, until: str | Until | None, seconds: float, probe: Probe | None = None, *, kept: bool = False

@@ -24,6 +24,10 @@ def task(rows: int = 400, **changed) -> ladle.Task:
     return ladle.Task(ladle.models.linear(3, 1), ladle.losses.mse, data, **{"optimizer": "sgd", **changed})
 
 
+def rate_of(run: ladle.Run) -> float:
+    return run.assembly.engine.constants(run.state)["lr"]
+
+
 @pytest.fixture(scope="module")
 def assembly():
     return assemble(task())
@@ -96,3 +100,18 @@ def test_without_a_rate_there_is_nothing_to_check():
 def test_a_rate_of_zero_is_refused(lr):
     with pytest.raises(ArgumentError, match="lr must be a positive number"):
         ladle.plan(task(), lr=lr)
+
+
+def test_a_run_has_the_fastest_rate_where_it_is_asked_to_look_for_it():
+    poor = assemble(task(lr=1e-4))
+    run = ladle.fit(poor, size=32, until="20 epochs", lr="sweep")
+    assert 0.03 < rate_of(run) < 0.7
+    assert run.final["valid_loss"] < 0.1 * ladle.fit(poor, size=32, until="20 epochs").final["valid_loss"]
+    with pytest.raises(ArgumentError, match="lr must be left to the optimiser"):
+        ladle.fit(task(optimizer=optax.sgd(optax.linear_schedule(0.1, 0.0, 9))), size=32, lr="sweep")
+
+
+def test_a_schedule_begins_with_the_rate_that_was_found(assembly):
+    one = ladle.fit(assembly, size=32, until="20 epochs", lr="sweep")
+    other = ladle.fit(assembly, policy="0:32 10ep:64", until="20 epochs", lr="sweep")
+    assert rate_of(one) == rate_of(other)

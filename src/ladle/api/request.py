@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ladle.api.assembly import assemble
 from ladle.api.backend import backend_of
@@ -34,7 +34,7 @@ REQUEST = "request"
 class Request:
     """What `ladle train` was asked for. Kept in run.json, so that a folder alone says how to go on.
 
-    - `size`: "auto", "full" or a number; the others as on the command line.
+    - `size`: "auto", "full" or a number; the others as on the command line. `sweep`: the rate is to be found.
     """
 
     task: TaskOptions
@@ -43,6 +43,7 @@ class Request:
     until: str = "30 epochs"
     schedule: str | None = None
     lr_schedule: str = "constant"
+    sweep: bool = False
     memory: str | None = None
     seed: int = 0
     noise: bool = False
@@ -116,12 +117,18 @@ def terms_of(request: Request, until: Until, before: Mapping[str, Any] | None) -
         policy=request.schedule,
         rule=request.rule,
         memory=request.memory,
-        lr=None if before is not None or request.task.lr == "auto" else float(request.task.lr),
+        lr=None if before is not None else _rate_of(request),
         seed=request.seed,
         window=before["window"] if before is not None else None,
         restore=request.restore,
         onward=before is not None,
     )
+
+
+def _rate_of(request: Request) -> float | Literal["sweep"] | None:
+    if request.sweep:
+        return "sweep"
+    return None if request.task.lr == "auto" else float(request.task.lr)
 
 
 def _rate(request: Request, until: Until, task: Task) -> Rate | None:

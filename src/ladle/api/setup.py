@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
 from ladle.api.best import Judge
@@ -22,11 +22,14 @@ from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Rule
-from ladle.core.spec import require_count
+from ladle.core.spec import BatchSpec, require_count
 from ladle.core.traits import traits_of
 from ladle.loop.train import Rebase
 from ladle.policy.ahead import directed, rate_size_of, require_policy, within
 from ladle.policy.constant import Constant
+
+if TYPE_CHECKING:
+    from ladle.planner.rate_finding import RateFinding
 
 UPDATES_PER_WINDOW = 500
 """A window of the record holds about so many updates at most: what ctrl-C and a progress bar wait for."""
@@ -42,6 +45,7 @@ class Terms:
     """What is asked of one sitting. The words are those of `fit`.
 
     - `rule`: how the rate follows a `policy` that is a text. `memory`: what a forward pass may take.
+    - `lr`: a number, or "sweep" for the fastest of those tried at the first size.
     - `onward`: the rate is that of the sitting before, moved to this one's size, rather than the task's.
     """
 
@@ -54,7 +58,7 @@ class Terms:
     memory: int | str | None = None
     gauge: Gauge | None = None
     rebase: bool = False
-    lr: float | None = None
+    lr: float | Literal["sweep"] | None = None
     hyper: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     window: int | None = None
@@ -105,7 +109,8 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     if before is not None:
         _require_same(before, assembly, terms.seed)
     plan = _plan(assembly, terms, before)
-    lr = plan.lr if terms.lr is None and plan is not None and not terms.onward else terms.lr
+    given = None if terms.lr == "sweep" else terms.lr
+    lr = plan.lr if given is None and plan is not None and not terms.onward else given
     onward = before if terms.onward or isinstance(terms.policy, str) else None
     base = partial(base_at, assembly, onward, lr=lr, rule=terms.rule)
     asked = directed(_policy(assembly, terms, plan, before, base), partial(_higher, assembly))
@@ -117,6 +122,9 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     rate, moved = base(rate_size)
     moved = moved if terms.onward else {}
     constants = {**(plan.hyper if plan is not None else {}), **moved, **terms.hyper, **first.hyper}
+    tried = _tried(assembly, terms, first.spec, rate, constants) if plan is None and before is None else None
+    if tried is not None:
+        rate = tried.rate
     if rate is not None:
         constants["lr"] = rate
     require_runnable(policy, first, assembly, rate)
@@ -136,7 +144,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         judge=Judge.of(until, assembly.directions),
         restore=_restore(terms.restore, until),
         rebase=assembly.engine.rebase() if terms.rebase else None,
-        warnings=(*ends, *warnings_of(policy, size, assembly)),
+        warnings=(*ends, *warnings_of(policy, size, assembly), *(tried.remarks() if tried else ())),
         before=before,
     )
 
@@ -152,6 +160,20 @@ def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None) ->
     from ladle.api.plan import plan  # Most runs have a size.
 
     return plan(assembly, memory=terms.memory, seed=terms.seed)
+
+
+def _tried(
+    assembly: Assembly, terms: Terms, spec: BatchSpec, usual: float | None, hyper: Mapping[str, float]
+) -> RateFinding | None:
+    """The race of rates at the first size, where one is asked for. Raises `ArgumentError` where there is no rate."""
+    if terms.lr != "sweep":
+        return None
+    if usual is None or assembly.optimizer.lr is None:
+        why, remedy = "this optimiser brings its own, which ladle cannot change", "an optimiser by name"
+        raise ArgumentError(must("lr", "be left to the optimiser", terms.lr, why, remedy))
+    from ladle.api.rates import SECONDS, found_rate  # Most runs have a rate.
+
+    return found_rate(assembly, spec, usual, hyper, until=terms.until, seconds=SECONDS)
 
 
 def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping[str, Any] | None, base: Any) -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ladle.cli.arguments import OptionalData, Rate
 from ladle.cli.common import Common, print_json
@@ -38,7 +38,7 @@ class Train(Common):
     ) = None
     """How rate and constants follow the size of a schedule; the optimiser's usual rule where left out."""
     lr: Rate = "auto"
-    """auto, or the rate at the first batch size."""
+    """auto, sweep (the fastest of those tried for a few seconds), or the rate at the first batch size."""
     lr_schedule: str = "constant"
     """Rate over time: constant, cosine, linear, "x0.1 at 10 epochs, 20 epochs"; each with ", warmup 1 epoch"."""
     noise: bool = False
@@ -59,6 +59,8 @@ class Train(Common):
     quiet: bool = False
     """No progress."""
 
+    RATES: ClassVar = ("auto", "sweep")
+
     def run(self) -> int:
         from ladle.api import request as asked
 
@@ -77,9 +79,9 @@ class Train(Common):
         """What a new run is asked for. What was not said is as usual."""
         from ladle.api.request import Request
 
-        given = {one.name: getattr(self, one.name) for one in fields(Request) if one.name != "task"}
-        said = {name: value for name, value in given.items() if value is not None}
-        return Request(self.options(), **said)
+        words = [one.name for one in fields(Request) if one.name not in ("task", "sweep")]
+        said = {name: value for name in words if (value := getattr(self, name)) is not None}
+        return Request(self.options(), sweep=self.lr == "sweep", **said)
 
     def _resumed(self, folder: Path) -> Any:
         """What the run in `folder` is to go on with: what it began with, and what is said anew."""
