@@ -17,8 +17,11 @@ from ladle.core.moments import Moments
 from ladle.core.protocols import Feed, Probe
 from ladle.core.spec import BatchSpec
 
-JUDGED = 512
-"""Rows that runs are judged on, at most: the same for all, so that what a few rows miss is missed everywhere."""
+JUDGED = (128, 512)
+"""Rows that runs are judged on, at least and at most: the same for all, so that what a few miss is missed everywhere."""
+
+OF_A_BATCH = 4
+"""Rows for each example of a batch, between the two: what judging costs is then little beside what is judged."""
 
 
 TIMED_SECONDS = 0.01
@@ -38,7 +41,7 @@ class Racer(NamedTuple):
 class Track:
     """Implements `ladle.planner.race.Runner` for `assembly` at `spec`.
 
-    The loss is that of validation rows, or of training rows where there are none: up to `JUDGED` of them, drawn once.
+    The loss is that of validation rows, or of training rows where there are none: a few times a batch, drawn once.
 
     - `hyper`: constants of the optimiser. `probe`: who measures gradient moments, where they are asked for.
     """
@@ -52,7 +55,8 @@ class Track:
     def rows(self) -> Any:
         """The rows that runs are judged on."""
         valid = self.assembly.valid
-        return _sample(self.assembly, self.assembly.measured_feed(0).data if valid is None else valid)
+        count = min(max(OF_A_BATCH * self.spec.size, JUDGED[0]), JUDGED[1])
+        return _sample(self.assembly, self.assembly.measured_feed(0).data if valid is None else valid, count)
 
     def update_seconds(self) -> float:
         """What one update takes, compiled: at a learning rate of zero, in ever longer windows."""
@@ -99,14 +103,14 @@ class Track:
         return self.assembly.engine.evaluate(state, self.rows)["valid_loss"]
 
 
-def _sample(assembly: Assembly, part: Any) -> Any:
-    """`part`, or `JUDGED` of its rows at random, placed."""
+def _sample(assembly: Assembly, part: Any, count: int) -> Any:
+    """`part`, or `count` of its rows at random, placed."""
     leaf = part
     while isinstance(leaf, Mapping):
         leaf = next(iter(leaf.values()))
-    if len(leaf) <= JUDGED:
+    if len(leaf) <= count:
         return part
-    return assembly.engine.place(_taken(part, np.sort(np.random.default_rng(0).permutation(len(leaf))[:JUDGED])))
+    return assembly.engine.place(_taken(part, np.sort(np.random.default_rng(0).permutation(len(leaf))[:count])))
 
 
 def _taken(part: Any, ids: np.ndarray) -> Any:

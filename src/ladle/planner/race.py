@@ -170,13 +170,13 @@ def race(
 
 
 def evaluations(horizon: int) -> list[int]:
-    """Updates at which a run is evaluated: 0, then from a hundredth of the horizon on, sqrt(2) times apart.
+    """Updates at which a run is evaluated: 0, then from a fortieth of the horizon on, sqrt(2) times apart.
 
     >>> evaluations(20)
     [0, 1, 2, 4, 5, 7, 10, 14, 20]
     """
     times, time = [], float(max(horizon, 2))
-    while round(time) >= max(horizon / 128, 1):
+    while round(time) >= max(horizon / 40, 1):
         times.append(round(time))
         time /= 2 ** (1 / EVALUATIONS)
     return sorted({0, *times})

@@ -21,7 +21,7 @@ from ladle.planner.race import HIGHEST, LOWEST, Heats, Runner, heats, race
 RUNS = 27
 """Heats and a race take the updates of about so many runs to the horizon: 5 and 22."""
 
-JUDGEMENTS = 250
+JUDGEMENTS = 200
 """Evaluations in a race."""
 
 PASSES = 30
