@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.api.check_rate import check_rate, require_rate
+from ladle.api.run_memory import update_limit, with_whole_run
 from ladle.api.task import Task
 from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
@@ -53,7 +54,8 @@ def plan(
     - `minimize`: "time" to a target, or "examples" or "energy" to it; "cost" for energy_share * energy +
       (1 - energy_share) * power_watts * time, `power_watts` the highest that was measured where left out. Energy is
       minimised only where it is measured: sizes are never ranked by a model.
-    - `memory`: a limit over the one found on the machine, in bytes or as "2GB".
+    - `memory`: a limit for the whole run over the one found on the machine, in bytes or as "2GB": data, updates,
+      evaluations and checkpoints. Runs by this plan keep it too.
     - `lr`: the learning rate at batches of 64 that the rule starts from; the task's own where left out.
     - `rule`: how the rate and the optimiser's constants follow the size, one of `ladle.core.scaling.rules` but "surge";
       the optimiser's usual rule where left out.
@@ -88,6 +90,7 @@ def plan(
         seed=seed,
         meter=_meter(assembly, meter, minimize, country),
     )
+    limit = None if memory is None else bytes_from(memory)
     made = choose(
         probe,
         rows=rows,
@@ -97,10 +100,11 @@ def plan(
         hyper=hyper,
         rule=rule,
         minimize=minimize,
-        memory_bytes=None if memory is None else bytes_from(memory),
+        memory_bytes=None if limit is None else update_limit(assembly, limit, probe.memory_bytes(BatchSpec(1, 1))),
         energy_share=energy_share,
         power_watts=power_watts,
     )
+    made = with_whole_run(made, assembly, limit)
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
     made = check_rate(assembly, made) if check_lr else made
     notes = () if assembly.objective.additive else (COUPLED,)
@@ -112,19 +116,21 @@ def plan(
 
 
 def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None) -> int:
-    """The largest micro-batch, a power of two, whose compiled update is predicted to stay within `memory`.
+    """The largest micro-batch, a power of two, whose compiled update keeps the run within `memory`, as predicted.
 
     Raises `ArgumentError` where `micro_size`, if given, is above it, or one example alone does not fit.
     """
-    feed = assembly.measured_feed(0)
-    probe, rows, limit = assembly.engine.probe(feed, BatchSpec(1, 1), hyper={}), feed.epoch_size, bytes_from(memory)
+    feed, allowed = assembly.measured_feed(0), bytes_from(memory)
+    probe, rows = assembly.engine.probe(feed, BatchSpec(1, 1), hyper={}), feed.epoch_size
+    limit = update_limit(assembly, allowed, probe.memory_bytes(BatchSpec(1, 1)))
 
     def bytes_of(micro: int) -> int:
         return probe.memory_bytes(BatchSpec(min(micro, rows), micro))
 
     top, _ = largest_fitting(limit, bytes_of, most=min(1 << (rows - 1).bit_length(), LARGEST_MICRO))
     if micro_size is not None and micro_size > top and (needed := bytes_of(micro_size)) > limit:
-        why = f"an update with it is predicted to need {needed:,} bytes of the {limit:,} allowed"
+        needed += allowed - limit
+        why = f"an update with it is predicted to need {needed:,} bytes of the {allowed:,} allowed"
         raise ArgumentError(must("micro_size", f"be at most {top}", micro_size, why, f"micro_size={top}"))
     return top
 

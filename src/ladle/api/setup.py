@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
 from ladle.api.best import Judge
+from ladle.api.run_memory import limit_of, within_limit
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
 from ladle.core.decision import Progress
@@ -41,7 +42,7 @@ Restore = Literal["best", "last"]
 class Terms:
     """What is asked of one sitting. The words are those of `fit`.
 
-    - `rule`: how the rate follows a `policy` that is a text. `memory`: what a forward pass may take.
+    - `rule`: how the rate follows a `policy` that is a text. `memory`: what the whole run may take.
     - `onward`: the rate is that of the sitting before, moved to this one's size, rather than the task's.
     """
 
@@ -105,6 +106,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     if before is not None:
         _require_same(before, assembly, terms.seed)
     plan = _plan(assembly, terms, before)
+    assembly = _limited(assembly, terms, plan)
     lr = plan.lr if terms.lr is None and plan is not None and not terms.onward else terms.lr
     onward = before if terms.onward or isinstance(terms.policy, str) else None
     base = partial(base_at, assembly, onward, lr=lr, rule=terms.rule)
@@ -139,6 +141,16 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         warnings=(*ends, *warnings_of(policy, size, assembly)),
         before=before,
     )
+
+
+def _limited(assembly: Assembly, terms: Terms, plan: Plan | None) -> Assembly:
+    """`assembly` within the memory that was given, here or to the plan."""
+    limit = limit_of(plan)
+    if terms.memory is not None:
+        from ladle.api.plan import bytes_from
+
+        limit = bytes_from(terms.memory)
+    return assembly if limit is None else within_limit(assembly, limit)
 
 
 def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None) -> Plan | None:
