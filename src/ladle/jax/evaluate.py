@@ -64,7 +64,6 @@ class Evaluator:
             parts.append(np.asarray(self._predict(state.params, state.model_state, part))[: count - first])
         return np.concatenate(parts)
 
-
     def _predicted_at_once(self, state: State, x: Any, count: int) -> int:
         most, own = min(self.rows, count), (state.params, state.model_state)
 

@@ -19,7 +19,10 @@ from ladle.jax.state import State
 
 
 class EachLoss:
-    """The loss of every example of a part of the data, with the model in eval mode. `rows`: how many at once, within `room`."""
+    """The loss of every example of a part of the data, with the model in eval mode.
+
+    - `rows`: how many at once, at most: fewer where they would not stay within `room`.
+    """
 
     def __init__(self, objective: Objective, layout: Layout, rows: int = MOST, room: Room = Room()) -> None:
         self.layout = layout

@@ -45,7 +45,7 @@ class Optimizer:
         return isinstance(self.make, _Constant)
 
     def length(self, lr: jax.Array, lr_factor: jax.Array) -> jax.Array:
-        """What a step of `make` is multiplied by in an update at rate `lr`: the rate, but for momentum that holds rates.
+        """What a step of `make` is multiplied by at rate `lr`: by the rate, but for momentum that holds rates.
 
         Where a schedule's rate is zero, such momentum moves the weights on by what earlier rates put into it. A factor
         of zero is no rate but a probe, which moves nothing.

@@ -1,4 +1,4 @@
-"""`Room`: how many rows are judged at once, so that what that takes beside what is there already stays within a limit."""
+"""`Room`: how many rows are judged at once, so that what this takes beside what is there stays within a limit."""
 
 from __future__ import annotations
 

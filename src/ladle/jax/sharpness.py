@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -39,16 +40,20 @@ class Sharpness:
         ids = sample(jax.tree.leaves(data)[0].shape[0], seed)
         part = data if ids is None else jax.tree.map(lambda leaf: leaf[ids], data)
         operands = state.params, state.model_state, part
-        return float(self._measure(*operands, rows=self.at_once(*operands)))
+        copied = 0 if ids is None else sum(leaf.nbytes for leaf in jax.tree.leaves(part))
+        return float(self._measure(*operands, rows=self.at_once(*operands, copied=copied)))
 
-    def at_once(self, *operands: Any) -> int:
-        """How many examples of the data, last of `operands` (arrays or shapes), are held at once."""
+    def at_once(self, *operands: Any, copied: int = 0) -> int:
+        """How many examples of the data, last of `operands` (arrays or shapes), are held at once.
+
+        `copied`: bytes of a sample, which is there beside the data it was taken from.
+        """
         most, shapes = jax.tree.leaves(operands[-1])[0].shape[0], shapes_of(operands)
         return self.room.rows(
             tuple(jax.tree.leaves(shapes)),
             most,
-            lambda rows: surely_enough(self._measure, *operands, rows=rows),
-            lambda rows: self.bytes_of(rows, *shapes),
+            lambda rows: copied + surely_enough(self._measure, *operands, rows=rows),
+            lambda rows: copied + self.bytes_of(rows, *shapes),
         )
 
     def bytes_of(self, rows: int, *operands: Any) -> int:
@@ -70,27 +75,31 @@ def sample(count: int, seed: int) -> np.ndarray | None:
 
 def _trace_sharpness(objective: Objective, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:
     count = jax.tree.leaves(data)[0].shape[0]
-
-    def total(params: Any, data: Any, weight: jax.Array) -> jax.Array:
-        keys = jax.random.split(jax.random.key(0), len(weight))
-        losses, _, _ = objective.losses(params, model_state, MicroBatch(data, weight, keys), False)
-        return jnp.sum(losses * weight) / count
+    if rows < count:
+        product = partial(_added_up, objective, params, model_state, data, Chunks.over(data, rows))
+        return largest_of(product, params, key=jax.random.key(0))
 
     def loss(params: Any) -> jax.Array:
-        rows = MicroBatch(data, jnp.ones(count, jnp.float32), jax.random.split(jax.random.key(0), count))
-        losses, _, _ = objective.losses(params, model_state, rows, False)
-        return losses.mean()
+        return _losses(objective, params, model_state, data, jnp.ones(count, jnp.float32)).mean()
 
-    if rows >= count:
-        return largest_eigenvalue(loss, params, key=jax.random.key(0))
-    chunks = Chunks.over(data, rows)
+    return largest_eigenvalue(loss, params, key=jax.random.key(0))
 
-    def product(vector: Any) -> Any:
-        def add(so_far: Any, chunk: Chunks) -> tuple[Any, None]:
-            part = taken(data, chunk.ids)
-            slope = jax.grad(lambda params: total(params, part, chunk.weight))
-            return jax.tree.map(jnp.add, so_far, jax.jvp(slope, (params,), (vector,))[1]), None
 
-        return lax.scan(add, jax.tree.map(jnp.zeros_like, params), chunks)[0]
+def _losses(objective: Objective, params: Any, model_state: Any, data: Any, weight: jax.Array) -> jax.Array:
+    rows = MicroBatch(data, weight, jax.random.split(jax.random.key(0), len(weight)))
+    return objective.losses(params, model_state, rows, False)[0]
 
-    return largest_of(product, params, key=jax.random.key(0))
+
+def _added_up(objective: Objective, params: Any, model_state: Any, data: Any, chunks: Chunks, vector: Any) -> Any:
+    """H v of the mean loss of `data`, chunk by chunk."""
+    count = jax.tree.leaves(data)[0].shape[0]
+
+    def total(params: Any, chunk: Chunks) -> jax.Array:
+        losses = _losses(objective, params, model_state, taken(data, chunk.ids), chunk.weight)
+        return jnp.sum(losses * chunk.weight) / count
+
+    def add(so_far: Any, chunk: Chunks) -> tuple[Any, None]:
+        _, more = jax.jvp(partial(jax.grad(total), chunk=chunk), (params,), (vector,))
+        return jax.tree.map(jnp.add, so_far, more), None
+
+    return lax.scan(add, jax.tree.map(jnp.zeros_like, params), chunks)[0]
