@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from timing import arguments, headline, save, table
 
 import ladle
 from ladle.api.assembly import assemble
-from ladle.api.run_memory import memory_of, within_limit
+from ladle.api.run_memory import SLACK_BYTES, memory_of, within_limit
 from ladle.jax.child import _peak, _settled
 from ladle.jax.probe import _environment
 
@@ -75,7 +76,7 @@ def of_model(name: str, quick: bool) -> dict[str, Any]:
         predicted = parts.peak(probe.memory_bytes(ladle.BatchSpec(micro, micro)))
         found, _ = measured(task, size=micro, micro_size=micro, memory=PLENTY)
         fits.append({"model": name, "micro_size": micro, "predicted_bytes": predicted, "measured_bytes": found})
-    least, most = parts.resting + parts.saving_bytes, fits[-1]["predicted_bytes"]
+    least, most = parts.resting + parts.saving_bytes + SLACK_BYTES, fits[-1]["predicted_bytes"]
     most = max(most, int(1.5 * least))
     for share in SHARES[2:3] if quick else SHARES:
         cap = int(least + share * (most - least))
@@ -98,7 +99,8 @@ def mib(count: float) -> str:
 
 
 def main(quick: bool) -> None:
-    found = [in_child(name, quick) for name in MODELS]
+    with ThreadPoolExecutor(len(MODELS)) as pool:  # Memory, unlike time, does not mind company.
+        found = list(pool.map(lambda name: in_child(name, quick), MODELS))
     fits = [{**one, "ratio": one["predicted_bytes"] / one["measured_bytes"]} for of in found for one in of["fits"]]
     caps = [{**one, "kept": one["measured_bytes"] <= one["cap_bytes"]} for of in found for one in of["caps"]]
     print(headline())

@@ -115,8 +115,10 @@ def plan(
     return replace(made, notes=(*made.notes, *notes)) if notes else made
 
 
-def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None) -> int:
+def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None, size: int | None = None) -> int:
     """The largest micro-batch, a power of two, whose compiled update keeps the run within `memory`, as predicted.
+
+    `size`: of the batch; one that is larger is accumulated, which takes a gradient more. None: any size.
 
     Raises `ArgumentError` where `micro_size`, if given, is above it, or one example alone does not fit.
     """
@@ -125,7 +127,8 @@ def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None 
     limit = update_limit(assembly, allowed, probe.memory_bytes(BatchSpec(1, 1)))
 
     def bytes_of(micro: int) -> int:
-        return probe.memory_bytes(BatchSpec(min(micro, rows), micro))
+        whole = micro >= (size or rows)
+        return probe.memory_bytes(BatchSpec(min(micro if whole else 2 * micro, rows), micro))
 
     top, _ = largest_fitting(limit, bytes_of, most=min(1 << (rows - 1).bit_length(), LARGEST_MICRO))
     if micro_size is not None and micro_size > top and (needed := bytes_of(micro_size)) > limit:

@@ -12,18 +12,26 @@ from ladle.core.plan import Evidence, Plan
 COPIES_OF_A_SAVE = 3
 """Times the state that a save holds on the host: its copy, and what orbax makes of it, measured at 2.0."""
 
+RUNTIME_BYTES = 6 * 2**20
+"""What the host's runtime takes for itself along a fit, buffers and records of it, measured at 1 to 7 MiB: a prediction
+has this."""
+
+SLACK_BYTES = 2 * 2**20
+"""How much more of it there may be: a limit is kept with this too."""
+
 
 @dataclass(frozen=True)
 class RunMemory:
     """Bytes of the parts of a run, predicted. The peak is the largest of three moments, which do not meet:
 
-        update      update_bytes + valid_bytes + kept_bytes                      (training data and state are in it)
-        evaluation  train_bytes + valid_bytes + state_bytes + kept_bytes + evaluation_bytes
-        a save      train_bytes + valid_bytes + state_bytes + kept_bytes + saving_bytes
+        beside      valid_bytes + kept_bytes + runtime_bytes
+        update      beside + update_bytes                                (training data and state are in it)
+        evaluation  beside + train_bytes + state_bytes + evaluation_bytes
+        a save      beside + train_bytes + state_bytes + saving_bytes
 
     - `train_bytes`, `valid_bytes`: data where the programs read them. `state_bytes`: parameters and optimiser's state.
-    - `kept_bytes`: the best evaluation's state, `saving_bytes`: copies that a save makes; both on the host, and zero
-      where the devices have memory of their own.
+    - `kept_bytes`: the best evaluation's state, `saving_bytes`: copies that a save makes; both on the host, as
+      `runtime_bytes` is, and zero where the devices have memory of their own.
     - `evaluation_rows`: how many are judged at once, `evaluation_bytes` for what that takes beside the rest; 0 without
       validation data.
 
@@ -37,11 +45,12 @@ class RunMemory:
     saving_bytes: int
     evaluation_rows: int = 0
     evaluation_bytes: int = 0
+    runtime_bytes: int = 0
 
     @property
     def beside_update(self) -> int:
         """What is there beside an update and what it was compiled with."""
-        return self.valid_bytes + self.kept_bytes
+        return self.valid_bytes + self.kept_bytes + self.runtime_bytes
 
     @property
     def resting(self) -> int:
@@ -75,7 +84,7 @@ def within_limit(assembly: Assembly, limit_bytes: int) -> Assembly:
     """
     if assembly.limit_bytes == limit_bytes:
         return assembly
-    fixed = _fixed(assembly)
+    fixed = _fixed(assembly, SLACK_BYTES)
     least = fixed.resting + fixed.saving_bytes
     if least >= limit_bytes:
         why = "data, state and a checkpoint of it take that much before any example is looked at"
@@ -91,7 +100,7 @@ def update_limit(assembly: Assembly, limit_bytes: int, one_example_bytes: int) -
 
     Raises `ArgumentError` where that is too little.
     """
-    beside = _fixed(assembly).beside_update
+    beside = _fixed(assembly, SLACK_BYTES).beside_update
     if one_example_bytes + beside > limit_bytes:
         why = "that is what an update with a micro-batch of one example needs, beside validation data and a kept state"
         be = f"be at least {one_example_bytes + beside:,} bytes"
@@ -133,7 +142,7 @@ def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
     return replace(one, value=limit_bytes)
 
 
-def _fixed(assembly: Assembly) -> RunMemory:
+def _fixed(assembly: Assembly, slack_bytes: int = 0) -> RunMemory:
     """All but the evaluation: from shapes alone."""
     state = assembly.engine.state_bytes()
     on_host = assembly.backend.on_host()
@@ -143,6 +152,7 @@ def _fixed(assembly: Assembly) -> RunMemory:
         state_bytes=state,
         kept_bytes=state if on_host else 0,
         saving_bytes=COPIES_OF_A_SAVE * state if on_host else 0,
+        runtime_bytes=RUNTIME_BYTES + slack_bytes if on_host else 0,
     )
 
 

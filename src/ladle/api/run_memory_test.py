@@ -8,7 +8,7 @@ import pytest
 
 import ladle
 from ladle.api.assembly import assemble
-from ladle.api.run_memory import RunMemory, limit_of, memory_of, within_limit
+from ladle.api.run_memory import SLACK_BYTES, RunMemory, limit_of, memory_of, within_limit
 from ladle.api.setup import Terms, set_up
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
@@ -46,7 +46,7 @@ def test_the_parts_are_counted_from_shapes() -> None:
 def test_an_evaluation_keeps_to_the_limit_and_reads_the_same() -> None:
     assembly = made()
     parts, state = memory_of(assembly), assembly.engine.step.init(0, {})
-    limit = parts.resting + max(parts.saving_bytes + 1, parts.evaluation_bytes // 2)
+    limit = parts.resting + SLACK_BYTES + max(parts.saving_bytes + 1, parts.evaluation_bytes // 2)
     held = within_limit(assembly, limit)
     less = memory_of(held)
     assert less.evaluation_rows < parts.evaluation_rows
@@ -62,20 +62,20 @@ def test_a_limit_below_what_is_always_there_is_refused() -> None:
 
 
 def test_a_run_by_a_plan_keeps_the_limit_that_the_plan_was_made_under() -> None:
-    given = Evidence("memory_limit_bytes", 1e6, "bytes", "given", "given")
+    given = Evidence("memory_limit_bytes", 1e7, "bytes", "given", "given")
     base = Plan(8, 8, 0.1, "given", (8, 8), ladle.noise.NoiseScale.unknown())
     plan = replace(base, evidence=(given,))
-    assert limit_of(None) is None and limit_of(base) is None and limit_of(plan) == 1_000_000
+    assert limit_of(None) is None and limit_of(base) is None and limit_of(plan) == 10_000_000
     assert limit_of(replace(base, evidence=(replace(given, source="measured"),))) is None
     setup = set_up(made(), Terms(until=Until.parse("1 epoch"), plan=plan))
-    assert setup.assembly.limit_bytes == 1_000_000
+    assert setup.assembly.limit_bytes == 10_000_000
     assert set_up(made(), Terms(until=Until.parse("1 epoch"), size=8)).assembly.limit_bytes is None
 
 
 def test_a_fit_within_a_limit_cuts_its_batches_by_it(tmp_path: Any) -> None:
     assembly = made()
     parts = memory_of(assembly)
-    limit = parts.resting + parts.saving_bytes + 60_000
+    limit = parts.resting + SLACK_BYTES + parts.saving_bytes + 60_000
     run = ladle.fit(assembly, size=ROWS, memory=limit, until="1 epoch", out=tmp_path / "run")
     assert run.final["micro_size"] < ROWS and run.assembly.limit_bytes == limit
     assert "valid_loss" in run.final

@@ -172,7 +172,7 @@ def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping
     if isinstance(terms.policy, str):
         if size is None and plan is not None:
             size = min(plan.size, assembly.rows)
-        most = terms.micro_size or (_most(assembly, terms) if plan is None else plan.micro_size)
+        most = terms.micro_size or (_most(assembly, terms, None) if plan is None else plan.micro_size)
         return scheduled(assembly, terms.policy, base, size=size, micro_size=most, rule=terms.rule)
     if terms.rule is not None:
         why = "it says how the rate follows a size that changes"
@@ -185,7 +185,7 @@ def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping
         require_policy(terms.policy)
         return terms.policy
     if size is not None:
-        return Constant(size, resolve_micro(size, terms.micro_size, _most(assembly, terms)))
+        return Constant(size, resolve_micro(size, terms.micro_size, _most(assembly, terms, size)))
     if plan is not None:
         return Constant(min(plan.size, assembly.rows), terms.micro_size or min(plan.micro_size, assembly.rows))
     return _as_before(before or {})
@@ -208,13 +208,13 @@ def _as_before(before: Mapping[str, Any]) -> Constant:
     return Constant(was["size"], was["micro_size"])
 
 
-def _most(assembly: Assembly, terms: Terms) -> int:
+def _most(assembly: Assembly, terms: Terms, size: int | None) -> int:
     """The most rows of one forward pass: what the memory allows, where that was given."""
     if terms.memory is None:
         return LARGEST_MICRO
     from ladle.api.plan import largest_micro
 
-    return largest_micro(assembly, terms.memory, terms.micro_size)
+    return largest_micro(assembly, terms.memory, terms.micro_size, size)
 
 
 def _enough(gauge: Gauge | None, needs: Collection[str]) -> Gauge | None:
