@@ -274,6 +274,16 @@ class NumpyEngine:
     def with_constants(self, state: Any, hyper: Mapping[str, float]) -> Any:
         return {**state, "hyper": {name: np.float64(value) for name, value in self.step.hyper(hyper).items()}}
 
+    def within(self, room_bytes: int) -> Any:
+        return self  # All rows at once take little.
+
+    def state_bytes(self) -> int:
+        return int(self.step.init(0, {})["w"].nbytes)
+
+    def judging(self, rows: Any) -> tuple[int, int]:
+        count = len(rows["y"])
+        return count, 8 * count * self.step.objective.classes
+
     def copy(self, state: Any) -> Any:
         return state  # No array is ever written to.
 

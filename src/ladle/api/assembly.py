@@ -39,6 +39,7 @@ class Assembly:
 
     - `valid`: the validation part, placed; None where there is none.
     - `placed`: `(data, weight)` of the training part on the devices; None where rows travel from the host.
+    - `limit_bytes`: what a whole run may take, as `ladle.api.run_memory.within_limit` has set it; None for no limit.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class Assembly:
     engine: Engine
     valid: Any | None
     placed: tuple[Any, Any] | None
+    limit_bytes: int | None = None
 
     @cached_property
     def rows(self) -> int:

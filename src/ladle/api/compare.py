@@ -17,10 +17,12 @@ from ladle.api.comparison import Entrant, measured_of, peaks_of, row_of
 from ladle.api.fit import fit
 from ladle.api.fitting import fitted
 from ladle.api.inference import inferred
+from ladle.api.plan import bytes_from
 from ladle.api.plan import plan as make_plan
 from ladle.api.rates import SECONDS, found_rate
 from ladle.api.result_folder import claim, require_free
 from ladle.api.run import Run
+from ladle.api.run_memory import within_limit
 from ladle.api.task import Task
 from ladle.api.until import require_measured
 from ladle.core import record
@@ -104,6 +106,8 @@ def compare(
         chosen = make_plan(assembly, memory=memory, lr="auto" if lr == "sweep" else kept, until=until)
     if lr == "sweep":
         monitor.message("trying learning rates at each size")
+    if memory is not None:
+        assembly = within_limit(assembly, bytes_from(memory))  # Evaluations and sharpness keep it at every size.
     entrants = [_entrant(assembly, name, chosen, lr, until) for name in wanted]
     if folder is not None:
         claim(folder, record.COMPARE_FILE, overwrite)

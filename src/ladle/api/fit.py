@@ -38,6 +38,7 @@ def fit(
     micro_size: int | None = None,
     until: str | Until = "30 epochs",
     policy: Policy | str | None = None,
+    memory: int | str | None = None,
     gauge: Gauge | None = None,
     rebase: bool = False,
     lr: float | Literal["sweep"] | None = None,
@@ -63,6 +64,8 @@ def fit(
       is what happens where nothing is said. `micro_size`: examples per forward pass, chosen where left out. `policy`:
       anything of `ladle.policy` instead of one constant size, or its text as `ladle train --schedule` takes it; the
       rate of a text follows its size by the optimiser's rule.
+    - `memory`: a limit for the whole run, in bytes or as "2GB": data, updates, evaluations and checkpoints. Where left
+      out, the limit of the plan, if it was given one.
     - `gauge`: how the gradient noise scale is measured along the run. Where left out: as the policy needs it, or in
       updates of two or more micro-batches, where it costs 1 to 4 %.
     - `until`: "30 epochs", "2e6 examples", "5000 steps", "10 min", "valid_accuracy >= 0.97", "patience 5", joined by
@@ -97,6 +100,7 @@ def fit(
         size=size,
         micro_size=micro_size,
         policy=policy,
+        memory=memory,
         gauge=gauge,
         rebase=rebase,
         lr=lr,

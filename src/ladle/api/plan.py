@@ -9,6 +9,7 @@ from typing import Literal
 
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.api.rates import tryout_of
+from ladle.api.run_memory import update_limit, with_whole_run, within_limit
 from ladle.api.task import Task
 from ladle.api.travel import as_run
 from ladle.core.duration import Until
@@ -68,7 +69,8 @@ def plan(
     - `minimize`: "time" to a target, or "examples" or "energy" to it; "cost" for energy_share * energy +
       (1 - energy_share) * power_watts * time, `power_watts` the highest that was measured where left out. Energy is
       minimised only where it is measured: sizes are never ranked by a model.
-    - `memory`: a limit over the one found on the machine, in bytes or as "2GB".
+    - `memory`: a limit for the whole run over the one found on the machine, in bytes or as "2GB": data, updates,
+      evaluations and checkpoints. Runs by this plan keep it too.
     - `lr`: "auto" measures the rate, where the task has no number of its own: rates around the optimiser's usual one
       race at the chosen size, and the fastest to a validation loss is the plan's, with an interval and a verdict. A
       number, here or in the task, is kept: it is the rate at batches of 64 that the rule starts from. "rule": the
@@ -111,6 +113,8 @@ def plan(
         meter=_meter(assembly, meter, minimize, country),
     )
     travels = assembly.feed(seed)
+    limit = None if memory is None else bytes_from(memory)
+    track = assembly if limit is None else within_limit(assembly, limit)
     made = choose(
         as_run(probe, assembly.engine, travels, hyper=hyper if rate is None else {**hyper, "lr": rate}, seed=seed),
         rows=rows,
@@ -120,13 +124,14 @@ def plan(
         hyper=hyper,
         rule=rule,
         minimize=minimize,
-        memory_bytes=None if memory is None else bytes_from(memory),
+        memory_bytes=None if limit is None else update_limit(assembly, limit, probe.memory_bytes(BatchSpec(1, 1))),
         energy_share=energy_share,
         power_watts=power_watts,
         pilot_seconds=budget * SHARE_OF_NOISE,
-        tryout=None if kept and not check_lr else tryout_of(assembly, until, budget * SHARE_OF_RATES, probe, kept=kept),
+        tryout=None if kept and not check_lr else tryout_of(track, until, budget * SHARE_OF_RATES, probe, kept=kept),
     )
     getattr(travels, "close", lambda: None)()
+    made = with_whole_run(made, assembly, limit)
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
     took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
     made = replace(made, evidence=(*made.evidence, took))
@@ -145,20 +150,25 @@ def _require_rate(rate: float | None) -> None:
         raise ArgumentError(must("check_lr", "have a rate to check", "none", why, remedy))
 
 
-def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None) -> int:
-    """The largest micro-batch, a power of two, whose compiled update is predicted to stay within `memory`.
+def largest_micro(assembly: Assembly, memory: int | str, micro_size: int | None = None, size: int | None = None) -> int:
+    """The largest micro-batch, a power of two, whose compiled update keeps the run within `memory`, as predicted.
+
+    `size`: of the batch; one that is larger is accumulated, which takes a gradient more. None: any size.
 
     Raises `ArgumentError` where `micro_size`, if given, is above it, or one example alone does not fit.
     """
-    feed = assembly.measured_feed(0)
-    probe, rows, limit = assembly.engine.probe(feed, BatchSpec(1, 1), hyper={}), feed.epoch_size, bytes_from(memory)
+    feed, allowed = assembly.measured_feed(0), bytes_from(memory)
+    probe, rows = assembly.engine.probe(feed, BatchSpec(1, 1), hyper={}), feed.epoch_size
+    limit = update_limit(assembly, allowed, probe.memory_bytes(BatchSpec(1, 1)))
 
     def bytes_of(micro: int) -> int:
-        return probe.memory_bytes(BatchSpec(min(micro, rows), micro))
+        whole = micro >= (size or rows)
+        return probe.memory_bytes(BatchSpec(min(micro if whole else 2 * micro, rows), micro))
 
     top, _ = largest_fitting(limit, bytes_of, most=min(1 << (rows - 1).bit_length(), LARGEST_MICRO))
     if micro_size is not None and micro_size > top and (needed := bytes_of(micro_size)) > limit:
-        why = f"an update with it is predicted to need {needed:,} bytes of the {limit:,} allowed"
+        needed += allowed - limit
+        why = f"an update with it is predicted to need {needed:,} bytes of the {allowed:,} allowed"
         raise ArgumentError(must("micro_size", f"be at most {top}", micro_size, why, f"micro_size={top}"))
     return top
 

@@ -55,6 +55,7 @@ class Session:
         if better is not None:
             self.best = better
             keeps = self.bests is not None or self.setup.restore == "best"
+            self.best_carry = None  # The one before goes first: two copies at once would be a peak for nothing.
             self.best_carry = replace(carry, state=assembly.engine.to_host(carry.state)) if keeps else None
         return carry
 
@@ -77,9 +78,16 @@ class Session:
             self.file.flush()  # Lines up to a checkpoint are on the disk before it is.
         if self.bests is not None and self.best is not None and self.best.checkpoint is None and self.best_carry:
             self.bests.save(self.best_carry)
+            self._wait(self.bests)
             self.best = replace(self.best, checkpoint=f"{self.bests.folder.name}/{self.best.examples:012d}")
         self.checkpoints.save(carry)
+        self._wait(self.checkpoints)
         self.saved = carry.progress.examples
+
+    def _wait(self, saving: Checkpoints) -> None:
+        """Under a limit of memory a save is waited for: what it holds is not held beside an update or another save."""
+        if self.setup.assembly.limit_bytes is not None:
+            saving.wait()
 
     def message(self, text: str) -> None:
         """Hand a sentence to every sink."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
 from ladle.api.best import Judge
+from ladle.api.run_memory import limit_of, within_limit
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
 from ladle.core.decision import Progress
@@ -44,7 +45,7 @@ Restore = Literal["best", "last"]
 class Terms:
     """What is asked of one sitting. The words are those of `fit`.
 
-    - `rule`: how the rate follows a `policy` that is a text. `memory`: what a forward pass may take.
+    - `rule`: how the rate follows a `policy` that is a text. `memory`: what the whole run may take.
     - `lr`: a number, or "sweep" for the fastest of those tried at the first size.
     - `onward`: the rate is that of the sitting before, moved to this one's size, rather than the task's.
     """
@@ -109,6 +110,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     if before is not None:
         _require_same(before, assembly, terms.seed)
     plan = _plan(assembly, terms, before)
+    assembly = _limited(assembly, terms, plan)
     given = None if terms.lr == "sweep" else terms.lr
     lr = plan.lr if given is None and plan is not None and not terms.onward else given
     onward = before if terms.onward or isinstance(terms.policy, str) else None
@@ -149,6 +151,16 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     )
 
 
+def _limited(assembly: Assembly, terms: Terms, plan: Plan | None) -> Assembly:
+    """`assembly` within the memory that was given, here or to the plan."""
+    limit = limit_of(plan)
+    if terms.memory is not None:
+        from ladle.api.plan import bytes_from
+
+        limit = bytes_from(terms.memory)
+    return assembly if limit is None else within_limit(assembly, limit)
+
+
 def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None) -> Plan | None:
     """The plan of a run whose size is left to it: the one given, the one of the sitting before, or a new one."""
     text = terms.policy if isinstance(terms.policy, str) else None
@@ -182,7 +194,7 @@ def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping
     if isinstance(terms.policy, str):
         if size is None and plan is not None:
             size = min(plan.size, assembly.rows)
-        most = terms.micro_size or (_most(assembly, terms) if plan is None else plan.micro_size)
+        most = terms.micro_size or (_most(assembly, terms, None) if plan is None else plan.micro_size)
         return scheduled(assembly, terms.policy, base, size=size, micro_size=most, rule=terms.rule)
     if terms.rule is not None:
         why = "it says how the rate follows a size that changes"
@@ -195,7 +207,7 @@ def _policy(assembly: Assembly, terms: Terms, plan: Plan | None, before: Mapping
         require_policy(terms.policy)
         return terms.policy
     if size is not None:
-        return Constant(size, resolve_micro(size, terms.micro_size, _most(assembly, terms)))
+        return Constant(size, resolve_micro(size, terms.micro_size, _most(assembly, terms, size)))
     if plan is not None:
         return Constant(min(plan.size, assembly.rows), terms.micro_size or min(plan.micro_size, assembly.rows))
     return _as_before(before or {})
@@ -218,13 +230,13 @@ def _as_before(before: Mapping[str, Any]) -> Constant:
     return Constant(was["size"], was["micro_size"])
 
 
-def _most(assembly: Assembly, terms: Terms) -> int:
+def _most(assembly: Assembly, terms: Terms, size: int | None) -> int:
     """The most rows of one forward pass: what the memory allows, where that was given."""
     if terms.memory is None:
         return LARGEST_MICRO
     from ladle.api.plan import largest_micro
 
-    return largest_micro(assembly, terms.memory, terms.micro_size)
+    return largest_micro(assembly, terms.memory, terms.micro_size, size)
 
 
 def _enough(gauge: Gauge | None, needs: Collection[str]) -> Gauge | None:

@@ -17,7 +17,7 @@ class PlanVerb(Common):
     """The batch size for this data, model and machine, with the evidence for every number. Trains nothing."""
 
     memory: str | None = None
-    """Memory limit over the one found on the machine, such as 2GB."""
+    """Memory limit of the whole run over the one found on the machine, such as 2GB."""
     minimize: Literal["time", "examples", "energy", "cost"] = "time"
     """What to minimise on the way to a target; energy only where it is measured. cost: energy and time."""
     energy_share: float = 0.5

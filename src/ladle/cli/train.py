@@ -44,7 +44,7 @@ class Train(Common):
     noise: bool = False
     """Measure the gradient noise scale along the run: one update in 16 is cut into pieces for it."""
     memory: str | None = None
-    """Memory limit, such as 2GB: for the plan, and for a micro-batch of any size or schedule."""
+    """Memory limit of the whole run, such as 2GB: data, updates of any size or schedule, evaluations, checkpoints."""
     restore: Literal["best", "last"] | None = None
     """Whose parameters the run ends with: best, those of the best evaluation, or last. Where left out: the best where
     patience or a validation target ends the run."""

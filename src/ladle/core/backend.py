@@ -140,6 +140,18 @@ class Engine(Protocol):
         """The same with gradient moments taken by `gauge`. Raises `ArgumentError` where they cannot be."""
         ...
 
+    def within(self, room_bytes: int) -> Engine:
+        """The same, with as many rows judged at once as take no more than so much beside what is there already."""
+        ...
+
+    def state_bytes(self) -> int:
+        """Bytes of a state: parameters, what the model carries beside them, the optimiser's."""
+        ...
+
+    def judging(self, rows: Any) -> tuple[int, int]:
+        """How many of `rows` (arrays or shapes) are judged at once, and the bytes that takes beside them, predicted."""
+        ...
+
     def place(self, tree: Any) -> Any:
         """Arrays where the programs want them, once, for many runs."""
         ...

@@ -105,7 +105,22 @@ def _memory(plan: Plan) -> list[str]:
             f"The chosen size needs {bytes_text(predicted.value)} (predicted); run in a child process it used "
             f"{bytes_text(used.value)} (measured)."
         )
-    return lines
+    return [*lines, *_whole_run(plan)]
+
+
+def _whole_run(plan: Plan) -> list[str]:
+    """What a run holds beside its updates."""
+    names = ("memory_run_bytes", "memory_data_bytes", "memory_evaluation_bytes", "memory_saving_bytes")
+    peak, data, judging, saving = (plan.number(name) for name in names)
+    rows = plan.number("evaluation_rows")
+    if not (peak and data and judging and saving and rows):
+        return []
+    judged = f", {bytes_text(judging.value)} while {rows.value:,.0f} rows at once are judged" if rows.value else ""
+    saved = f", {bytes_text(saving.value)} for checkpoints" if saving.value else ""
+    return [
+        f"A whole run peaks at {bytes_text(peak.value)}: {bytes_text(data.value)} of data{judged}{saved} (predicted; "
+        "of these the update alone was run)."
+    ]
 
 
 def _speed(plan: Plan) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.independence import require_independent
 from ladle.jax.outputs import output_width
+from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
+from ladle.jax.room import Room
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JaxEngine:
-    """Implements `ladle.core.backend.Engine` over a compiled step."""
+    """Implements `ladle.core.backend.Engine` over a compiled step. `room_bytes`: see `within`."""
 
     step: CompiledStep
+    room_bytes: int | None = None
 
     @property
     def gauge(self) -> Gauge | None:
@@ -43,19 +46,32 @@ class JaxEngine:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self.step.objective, self.step.layout)
+        return Evaluator(self.step.objective, self.step.layout, room=Room(self.room_bytes))
 
     @cached_property
     def _sharpness(self) -> Sharpness:
-        return Sharpness(self.step.objective)
+        return Sharpness(self.step.objective, Room(self.room_bytes))
 
     @cached_property
     def _each(self) -> EachLoss:
-        return EachLoss(self.step.objective, self.step.layout)
+        return EachLoss(self.step.objective, self.step.layout, room=Room(self.room_bytes))
 
     def gauged(self, gauge: Gauge) -> JaxEngine:
         old, devices = self.step, list(self.step.layout.mesh.devices.flat)
-        return JaxEngine(CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=gauge, devices=devices))
+        step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=gauge, devices=devices)
+        return replace(self, step=step)
+
+    def within(self, room_bytes: int) -> JaxEngine:
+        return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)
+
+    def state_bytes(self) -> int:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.step.abstract_state()))
+
+    def judging(self, rows: Any) -> tuple[int, int]:
+        state = self.step.abstract_state()
+        operands = state.params, state.model_state, shapes_of(rows)
+        at_once = self._evaluator.at_once(*operands)
+        return at_once, self._evaluator.bytes_of(at_once, *operands)
 
     def place(self, tree: Any) -> Any:
         return self.step.place(tree)

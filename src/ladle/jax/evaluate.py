@@ -12,32 +12,42 @@ from ladle.jax import judge
 from ladle.jax.judge import Chunks, Judged
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective
-from ladle.jax.programs import Form, Program
+from ladle.jax.programs import Form, Program, shapes_of
+from ladle.jax.room import MOST, Room, beside_bytes, surely_enough
 from ladle.jax.state import State
 
 
 class Evaluator:
     """Means of loss and metrics over a part of the data, and predictions.
 
-    - `rows`: how many are judged at once. The ragged tail is masked, so every example counts once and equally.
+    - `rows`: how many are judged at once, at most: fewer where they would not stay within `room`. The ragged tail is
+      masked, so every example counts once and equally.
 
     A part of another number of examples is another program.
     """
 
-    def __init__(self, objective: Objective, layout: Layout, rows: int = 1024) -> None:
+    def __init__(self, objective: Objective, layout: Layout, rows: int = MOST, room: Room = Room()) -> None:
         self.objective = objective
         self.layout = layout
         self.rows = layout.rows(rows)
+        self.room = Room(room.limit)
         judged = Judged(objective.applied(), layout)
         self._sums = Program(_trace_sums, judged, Form(static=("rows",)))
         self._predict = Program(_trace_predict, judged)
 
     def __call__(self, state: State, data: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
-        count = _count(data)
-        rows = min(self.rows, self.layout.rows(count))
-        sums = self._sums(state.params, state.model_state, data, rows=rows)
-        return judge.reading(self.objective, sums, count, prefix)
+        operands = state.params, state.model_state, data
+        sums = self._sums(*operands, rows=self.at_once(*operands))
+        return judge.reading(self.objective, sums, _count(data), prefix)
+
+    def at_once(self, *operands: Any) -> int:
+        """How many rows of the data, last of `operands` (arrays or shapes), are judged at once."""
+        return judging_rows(self.room, self._sums, self.layout, self.rows, operands)
+
+    def bytes_of(self, rows: int, *operands: Any) -> int:
+        """What judging so many rows at once takes beside the operands, as the compiler counts it."""
+        return beside_bytes(self._sums, *shapes_of(operands), rows=rows)
 
     def predict(self, state: State, x: Any) -> np.ndarray:
         """Outputs for every row of `x`, in order; at most `rows` of them on the device at a time.
@@ -48,11 +58,37 @@ class Evaluator:
             raise ArgumentError(must("predict", "be given", None, "outputs are asked for", "predict=..."))
         x = jax.tree.map(np.asarray, x)
         count = _count(x)
-        rows, parts = min(self.rows, count), []
+        rows, parts = self._predicted_at_once(state, x, count), []
         for first in range(0, count, rows):
             part = jax.tree.map(lambda leaf: _padded(leaf[first : first + rows], rows), x)  # noqa: B023
             parts.append(np.asarray(self._predict(state.params, state.model_state, part))[: count - first])
         return np.concatenate(parts)
+
+    def _predicted_at_once(self, state: State, x: Any, count: int) -> int:
+        most, own = min(self.rows, count), (state.params, state.model_state)
+
+        def part(rows: int) -> Any:
+            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), x)
+
+        return self.room.rows(
+            (most, *jax.tree.leaves(part(most))),
+            most,
+            lambda rows: surely_enough(self._predict, *shapes_of(own), part(rows)),
+            lambda rows: beside_bytes(self._predict, *shapes_of(own), part(rows)),
+        )
+
+
+def judging_rows(room: Room, program: Program, layout: Layout, most: int, operands: tuple[Any, ...]) -> int:
+    """Rows at once of a judging program with `rows` static, whose last operand is the data."""
+    most = min(most, layout.rows(_count(operands[-1])))
+    shapes = shapes_of(operands)
+    rows = room.rows(
+        (most, *jax.tree.leaves(shapes)),
+        most,
+        lambda rows: surely_enough(program, *operands, rows=layout.rows(rows)),
+        lambda rows: beside_bytes(program, *shapes, rows=layout.rows(rows)),
+    )
+    return layout.rows(rows)
 
 
 def _trace_sums(judged: Judged, params: Any, model_state: Any, data: Any, *, rows: int) -> jax.Array:

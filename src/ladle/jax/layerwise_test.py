@@ -326,15 +326,46 @@ def test_what_cannot_be_is_refused(make: Any, message: str):
 def test_a_rate_that_falls_during_a_run_falls_where_the_rule_has_it(name: str, rule: Any):
     """Four updates by the engine at falling factors are four of the transformation at those rates: for LARS inside the
     momentum."""
-    factors = (1.0, 0.5, 0.1, 0.0625)
-    step, feed = CompiledStep(fakes.OBJECTIVE, optimizer_named(name)), fakes.feed_of("resident")
+    follow(name, rule, (1.0, 0.5, 0.1, 0.0625))
+
+
+@pytest.mark.parametrize(
+    "name, rule",
+    [
+        ("lars", partial(optax.lars, weight_decay=1e-4)),
+        ("lars_paper", partial(lars, weight_decay=5e-4)),
+        ("lamb", partial(optax.lamb, eps=1e-6)),
+        ("momentum", partial(optax.sgd, momentum=0.9)),
+    ],
+)
+def test_a_schedule_that_is_zero_at_first_and_later_is_the_transformations(name: str, rule: Any):
+    """At a rate of zero LARS goes on by its momentum, as optax has it: what was put in at earlier rates."""
+    follow(name, rule, (0.0, 1.0, 0.5, 0.0, 0.0, 0.25), by_schedule=True)
+
+
+def test_a_probe_at_a_factor_of_zero_moves_nothing():
+    step, feed = CompiledStep(fakes.OBJECTIVE, optimizer_named("lars")), fakes.feed_of("resident")
+    state, spec, cursor = step.init(0), BatchSpec(fakes.N, fakes.N), feed.start()
+    seen = []
+    for factor in (1.0, 0.0):
+        draw, cursor = feed.draw(cursor, spec)
+        state, _ = step(state, draw, spec, factor)
+        seen.append(fakes.flat(state.params))
+    np.testing.assert_array_equal(*seen)
+
+
+def follow(name: str, rule: Any, factors: tuple[float, ...], by_schedule: bool = False) -> None:
+    """Updates by the engine at rates 2 * factors, against those of the transformation `rule(rate)`."""
+    table = jnp.asarray(factors)
+    schedule = {"rate": lambda drawn: table[jnp.int32(drawn) // fakes.N]} if by_schedule else {}
+    step, feed = CompiledStep(fakes.OBJECTIVE, optimizer_named(name), **schedule), fakes.feed_of("resident")
     state, cursor = step.init(0, {"lr": 2.0}), feed.start()
     params, inner = fakes.OBJECTIVE.init(jax.random.key(0))[0], None
     for factor in factors:
         at_rate = rule(2 * factor)
         inner = at_rate.init(params) if inner is None else inner
         draw, cursor = feed.draw(cursor, BatchSpec(fakes.N, fakes.N))
-        state, _ = step(state, draw, BatchSpec(fakes.N, fakes.N), factor)
+        state, _ = step(state, draw, BatchSpec(fakes.N, fakes.N), 1.0 if by_schedule else factor)
         gradient = jax.grad(lambda p: jnp.mean(fakes.loss(p, fakes.SOURCE.tree)))(params)
         moved, inner = at_rate.update(gradient, inner, params)
         params = optax.apply_updates(params, moved)

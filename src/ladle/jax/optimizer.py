@@ -44,6 +44,16 @@ class Optimizer:
         """Whether it is a transformation of the user's, whose constants are not known here."""
         return isinstance(self.make, _Constant)
 
+    def length(self, lr: jax.Array, lr_factor: jax.Array) -> jax.Array:
+        """What a step of `make` is multiplied by at rate `lr`: by the rate, but for momentum that holds rates.
+
+        Where a schedule's rate is zero, such momentum moves the weights on by what earlier rates put into it. A factor
+        of zero is no rate but a probe, which moves nothing.
+        """
+        if not isinstance(self.make, _Layerwise):
+            return lr
+        return jnp.where((lr == 0) & (lr_factor != 0), 1.0, lr)
+
 
 def _sgd(hyper: Hyper) -> optax.GradientTransformation:
     return optax.sgd(1.0)
@@ -99,7 +109,8 @@ class _Layerwise:
 
         def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
             steps, state = inner.update(updates, state, params)
-            inverse = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1), 0)  # A rate of zero moves nothing.
+            # At a rate of zero nothing is added to the momentum, whose steps are whole ones: see `Optimizer.length`.
+            inverse = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1), 1)
             return jax.tree.map(lambda step: step * inverse.astype(step.dtype), steps), state
 
         return optax.GradientTransformation(inner.init, update)

@@ -21,6 +21,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
+import numpy as np
 
 from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
@@ -86,6 +87,10 @@ class Program:
         except _Changed:
             return self._parted().jitted.eval_shape(*operands, owner=self.owner, **static)
 
+    def computed_bytes(self, *operands: Any, **static: Any) -> int:
+        """Bytes of all arrays that a call computes, loops counted once: a trace, which the call then makes use of."""
+        return self.once(_question("computed", shapes_of(operands), static), self._computed, *operands, **static)
+
     def ahead(self, *shapes: Any, **static: Any) -> Any:
         """The program for operands of these shapes, compiled ahead of a call: nothing runs."""
         return self.once(_question("compiled", shapes, static), self._ahead, *shapes, **static)
@@ -104,6 +109,9 @@ class Program:
                 self._parted()
                 return self.once(question, answer, *operands, **static)
         return found[question]
+
+    def _computed(self, *operands: Any, **static: Any) -> int:
+        return _bytes_of(self.compiled.jitted.trace(*operands, owner=self.owner, **static).jaxpr.jaxpr)
 
     def _ahead(self, *shapes: Any, **static: Any) -> Any:
         return self.compiled.jitted.lower(*shapes, owner=self.owner, **static).compile()
@@ -136,6 +144,31 @@ class _Compiled:
 def forget() -> None:
     """Keep no program: the next one is compiled anew."""
     _shared.cache_clear()
+
+
+def shapes_of(tree: Any) -> Any:
+    """The shapes and types of a tree of arrays, of whatever library."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
+def _bytes_of(jaxpr: Any) -> int:
+    """Bytes of the results of all equations, those inside loops and conditions included."""
+    total = 0
+    for equation in jaxpr.eqns:
+        total += sum(_size(one.aval) for one in equation.outvars)
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            total += _bytes_of(getattr(inner, "jaxpr", inner)) if _is_jaxpr(inner) else 0
+    return total
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return hasattr(getattr(value, "jaxpr", value), "eqns")
+
+
+def _size(aval: Any) -> int:
+    """Bytes of an array; a random key counts as four words."""
+    width = getattr(getattr(aval, "dtype", None), "itemsize", 16)
+    return int(np.prod(getattr(aval, "shape", ()), dtype=np.int64)) * width
 
 
 def _question(name: str, shapes: Any, static: Mapping[str, Any]) -> Hashable:

@@ -123,7 +123,7 @@ def apply(
         gradient = times(done.gradient, share)
         if GRADIENT_NOISE in state.hyper:
             gradient = noisy(gradient, state.hyper[GRADIENT_NOISE], state.key, place)
-        return stepped(meaning, state, gradient, lr)._replace(model_state=done.model_state)
+        return stepped(meaning, state, gradient, lr, pace.lr_factor)._replace(model_state=done.model_state)
 
     moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
     if view is not None and done.pieces is not None:
@@ -135,10 +135,11 @@ def apply(
     return state, jnp.concatenate([jnp.stack(sums), moments])
 
 
-def stepped(meaning: Meaning, state: State, gradient: Any, lr: jax.Array) -> State:
+def stepped(meaning: Meaning, state: State, gradient: Any, lr: jax.Array, lr_factor: jax.Array) -> State:
     """`state` with the parameters and the optimiser's state one step on."""
     made = meaning.optimizer.make({**state.hyper, "lr": lr})  # at rate one; those that keep rates in their state see it
     with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
         updates, opt_state = made.update(gradient, state.opt_state, state.params)
-    params = jax.tree.map(lambda leaf, step: leaf + (lr * step).astype(leaf.dtype), state.params, updates)
+    length = meaning.optimizer.length(lr, lr_factor)
+    params = jax.tree.map(lambda leaf, step: leaf + (length * step).astype(leaf.dtype), state.params, updates)
     return state._replace(params=params, opt_state=opt_state)

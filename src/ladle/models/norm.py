@@ -12,15 +12,22 @@ from ladle.core.errors import ArgumentError, must
 
 EPSILON = 1e-5
 MOMENTUM = 0.9
-"""Share of the running averages that one update keeps, once there were ten."""
+"""Share of the running averages that a batch as large as those before it leaves, once there were ten."""
+
+FIRST = 10
+"""Batches of which the running averages are plain means."""
 
 
 def batch_norm_init(features: int) -> Any:
-    """`{"mean": f32[features], "variance": f32[features], "updates": i32[]}` before any batch was seen."""
+    """`{"mean": f32[features], "variance": f32[features], "updates": i32[], "rows": f32[]}` before any batch was seen.
+
+    `rows`: how many rows the averages stand for, those of older batches counted less.
+    """
     return {
         "mean": jnp.zeros(features, jnp.float32),
         "variance": jnp.ones(features, jnp.float32),
         "updates": jnp.zeros((), jnp.int32),
+        "rows": jnp.zeros((), jnp.float32),
     }
 
 
@@ -52,28 +59,31 @@ def batch_norm(
     In training mean and variance are those of all places of the rows with `weight > 0`: padding has no say. How much a
     row weighs in the loss does not change them. They go into the running averages,
 
-        running += rate (batch - running),  rate = max(1 / (updates + 1), 1 - momentum)
+        rows = keep rows + n,  running += n / rows (batch - running),  keep = 1 for ten batches, then momentum
 
-    the plain mean over the first ten batches, then an exponential average, so that short runs do not evaluate with
-    their starting values. Otherwise the running averages are used, and returned as they are.
+    for a batch of n real rows: the mean over the rows of the first ten batches, then an exponential average of batches
+    weighted by their rows, so that short runs do not evaluate with their starting values, and the one row left at the
+    end of a pass (whose variance is zero) counts as one row. Among equal batches that is the plain mean, then
+    `running += (1 - momentum) (batch - running)`. Otherwise the running averages are used, and returned as they are.
 
     - `x`: `[examples, ..., features]`; `weight`: `f32[examples]`.
     - `ghost_size`: normalise each run of so many rows on its own (ghost batch norm), the last one shorter; None: all
       rows as one. Each run is then one batch for the running averages, in order. Evaluation does not depend on it.
 
-    Ioffe and Szegedy 2015, algorithm 1; the variance is the biased one throughout. Ghosts: Hoffer, Hubara and
+    Ioffe and Szegedy 2015, algorithm 1; the variance is the biased one throughout (PyTorch's running one is n / (n - 1)
+    times as large). Ghosts: Hoffer, Hubara and
     Soudry 2017, arXiv 1705.08741, algorithm 1.
     """
     if not train:
         return normalised(x, running["mean"], running["variance"]), running
     if ghost_size is None or ghost_size >= x.shape[0]:
-        batch, any_real = statistics(x, weight)
-        chunks = jax.tree.map(lambda leaf: leaf[None], (batch, any_real))
+        batch, count = statistics(x, weight)
+        chunks = jax.tree.map(lambda leaf: leaf[None], (batch, count))
         return normalised(x, batch["mean"], batch["variance"]), updated(running, *chunks)
     parts, weights = (in_chunks(leaf, ghost_size) for leaf in (x, weight))
-    batch, any_real = jax.vmap(statistics)(parts, weights)
+    batch, count = jax.vmap(statistics)(parts, weights)
     outputs = jax.vmap(normalised)(parts, batch["mean"], batch["variance"])
-    return outputs.reshape(-1, *x.shape[1:])[: x.shape[0]], updated(running, batch, any_real)
+    return outputs.reshape(-1, *x.shape[1:])[: x.shape[0]], updated(running, batch, count)
 
 
 def in_chunks(x: jax.Array, size: int) -> jax.Array:
@@ -84,27 +94,26 @@ def in_chunks(x: jax.Array, size: int) -> jax.Array:
 
 
 def statistics(x: jax.Array, weight: jax.Array) -> tuple[Any, jax.Array]:
-    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and whether there are any."""
+    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and their number, `i32[]`."""
     axes = tuple(range(x.ndim - 1))
     real = lax.expand_dims((weight > 0), tuple(range(1, x.ndim)))
-    places = jnp.sum(weight > 0).astype(x.dtype) * (x.size // x.shape[0] // x.shape[-1])
+    count = jnp.sum(weight > 0, dtype=jnp.int32)
+    places = count.astype(x.dtype) * (x.size // x.shape[0] // x.shape[-1])
     divisor = jnp.maximum(places, 1)
     mean = jnp.sum(jnp.where(real, x, 0), axes) / divisor
     centred = x - _last(mean, x.ndim)
     variance = jnp.sum(jnp.where(real, centred * centred, 0), axes) / divisor
-    return {"mean": mean, "variance": variance}, places > 0
+    return {"mean": mean, "variance": variance}, count
 
 
-def updated(running: Any, batches: Any, any_real: jax.Array) -> Any:
-    """The running averages after `batches` (leaves `[chunks, features]`), those without a real row left out.
+def updated(running: Any, batches: Any, count: jax.Array) -> Any:
+    """The running averages after `batches` (leaves `[chunks, features]`) of `count` real rows each, `i32[chunks]`.
 
-    One after the other it is `running += rate_i (batch_i - running)`. At once: batch i has the share
-    rate_i prod_{j > i} (1 - rate_j), and prod_j (1 - rate_j) is left of what was there.
+    One after the other it is `running += rate_i (batch_i - running)`, rate_i = count_i / rows. At once: batch i has the
+    share rate_i prod_{j > i} (1 - rate_j), and prod_j (1 - rate_j) is left of what was there. A batch without a real
+    row changes nothing.
     """
-    counted = any_real.astype(jnp.int32)
-    before = running["updates"] + jnp.cumsum(counted, dtype=jnp.int32) - counted
-    rate = jnp.maximum(1 / (before.astype(jnp.float32) + 1), 1 - MOMENTUM)
-    rate = jnp.where(any_real, rate, 0)
+    (updates, rows), rate = lax.scan(counted, (running["updates"], running["rows"]), count)
     left = jnp.flip(jnp.cumprod(jnp.flip(1 - rate)))
     share = rate * jnp.concatenate([left[1:], jnp.ones(1, jnp.float32)])
     batches = lax.stop_gradient(batches)
@@ -114,7 +123,17 @@ def updated(running: Any, batches: Any, any_real: jax.Array) -> Any:
         return now + jnp.sum(share[:, None] * (new.astype(jnp.float32) - now[None]), 0)
 
     means = {name: moved(running[name], batches[name]) for name in ("mean", "variance")}
-    return {**means, "updates": running["updates"] + jnp.sum(counted, dtype=jnp.int32)}
+    return {**means, "updates": updates, "rows": rows}
+
+
+def counted(so_far: tuple[jax.Array, jax.Array], count: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """Updates and rows after one more batch of `count` rows, and its share in the average."""
+    updates, rows = so_far
+    new, any_real = count.astype(jnp.float32), count > 0
+    # Subtracted, so that equal batches have whole numbers here, and the shares 1 / 1 to 1 / 10 exactly.
+    gone = jnp.where(any_real & (updates >= FIRST), rows * (1 - MOMENTUM), 0)
+    rows = rows - gone + new
+    return (updates + any_real.astype(jnp.int32), rows), new / jnp.maximum(rows, 1)
 
 
 def normalised(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:

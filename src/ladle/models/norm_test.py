@@ -10,7 +10,7 @@ import pytest
 
 from ladle.core.errors import ArgumentError
 from ladle.models import convnet, mlp
-from ladle.models.norm import MOMENTUM, batch_norm, batch_norm_init
+from ladle.models.norm import MOMENTUM, batch_norm, batch_norm_init, counted
 
 X = np.random.default_rng(0).normal(2, 3, size=(8, 3, 2, 4)).astype(np.float32)
 
@@ -47,6 +47,49 @@ def test_running_averages() -> None:
     assert running["updates"] == 12
 
 
+def running_after(counts: list[int], values: np.ndarray) -> Any:
+    """The running averages after batches of so many of the rows `values`, padded to the largest: one program."""
+    most, running, begun = max(counts), batch_norm_init(values.shape[1]), 0
+    step = jax.jit(lambda x, running, weight: batch_norm(x, running, weight, train=True)[1])
+    for count in counts:
+        lane = np.arange(most)
+        running = step(values[begun + lane % count], running, np.float32(lane < count))
+        begun += count
+    return running
+
+
+def test_a_batch_counts_by_its_rows() -> None:
+    """Means over rows for ten batches, then rows weighted by 0.9 to the age of their batch, in NumPy beside it."""
+    values = np.random.default_rng(1).normal(1, 2, (400, 3)).astype(np.float32)
+    counts = [64, 64, 1, 64, 17, 1, 2, 64, 3, 1, 64, 1, 40]
+    running, rows, mean, begun = running_after(counts, values), 0.0, np.zeros(3), 0
+    for batch, count in enumerate(counts):
+        rows = (rows if batch < 10 else MOMENTUM * rows) + count
+        mean += count / rows * (values[begun : begun + count].mean(0, dtype=np.float64) - mean)
+        begun += count
+    np.testing.assert_allclose(running["mean"], mean, rtol=1e-4)
+    np.testing.assert_allclose(running["rows"], rows, rtol=1e-6)
+    np.testing.assert_allclose(running_after(counts[:10], values)["mean"], values[:281].mean(0), rtol=1e-4)
+
+
+def test_a_last_row_of_a_pass_leaves_the_variance_alone() -> None:
+    """Batches of 64 and of 1, whose own variance is zero: two of each pass, which counted alike would halve it."""
+    values = np.random.default_rng(2).normal(0, 1, (30 * 65, 8)).astype(np.float32)
+    running = running_after([64, 1] * 30, values)
+    assert np.mean(running["variance"]) == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 1000, 4099])
+def test_equal_batches_have_the_shares_of_plain_and_exponential_means_to_the_bit(rows: int) -> None:
+    """max(1 / (updates + 1), 1 - momentum)."""
+    counts = jnp.full(40, rows)
+    begin = jnp.int32(0), jnp.float32(0)
+    (_, held), shares = jax.jit(lambda counts: jax.lax.scan(counted, begin, counts))(counts)
+    updates = np.arange(40, dtype=np.float32)
+    np.testing.assert_array_equal(shares, np.maximum(1 / (updates + 1), np.float32(1 - MOMENTUM)))
+    assert held == 10 * rows
+
+
 def test_evaluation_uses_the_running_averages() -> None:
     _, running = batch_norm(jnp.asarray(X), batch_norm_init(4), jnp.ones(8), train=True)
     y, after = batch_norm(jnp.asarray(X[:1]), running, jnp.ones(1), train=False)
@@ -68,7 +111,7 @@ WEIGHTS = {
     "padded": np.array([1, 1, 1, 2, 0.5, 1, 1, 0], np.float32),
     "holes": np.array([0, 1, 1, 0, 0, 0, 1, 0], np.float32),  # the second run of three is empty
 }
-USED = {"mean": jnp.full(4, 0.5), "variance": jnp.full(4, 2.0), "updates": jnp.int32(7)}
+USED = {"mean": jnp.full(4, 0.5), "variance": jnp.full(4, 2.0), "updates": jnp.int32(7), "rows": jnp.float32(56)}
 
 
 def slow(x: jax.Array, running: Any, weight: jax.Array, size: int) -> tuple[jax.Array, Any]:
@@ -111,7 +154,7 @@ def test_ghosts_are_a_loop_over_runs_of_rows(kind: str) -> None:
 
 
 def test_after_ten_a_run_of_n_ghosts_leaves_momentum_to_the_n() -> None:
-    before = {**USED, "updates": jnp.int32(10)}
+    before = {**USED, "updates": jnp.int32(10), "rows": jnp.float32(20)}
     _, running = jax.jit(partial(ghosts, size=2))(X, before, np.ones(8, np.float32))
     means = [X[start : start + 2].mean((0, 1, 2)) for start in range(0, 8, 2)]
     expected = MOMENTUM**4 * 0.5 + (1 - MOMENTUM) * sum(MOMENTUM ** (3 - i) * mean for i, mean in enumerate(means))
