@@ -36,7 +36,7 @@ SAMPLED = (
 
 UNMEASURED = "Energy is not measured on this machine, so neither are the joules and the carbon of an update known."
 
-BUDGET_SECONDS = 20.0
+BUDGET_SECONDS = 15.0
 """What a plan may measure for, compiling apart."""
 
 SHARE_OF_RATES = 0.6

@@ -40,14 +40,14 @@ BELOW, ABOVE = 2, 1
 FAR_BEHIND = 1.5
 """A rate that left early is slower if it took so many times the best one's updates, with one seed."""
 
-PLATEAU = 0.03
-"""A round that takes off the lowest loss less than this share of it is the last one."""
+PLATEAU = (0.03, 0.01)
+"""A round that takes off the lowest loss less than these shares of it, and of the whole descent, is the last one."""
 
 LEARNED = 0.05
 """Of the loss at the start, what the best rate must take off for the race to tell anything."""
 
-EASIER = 0.05
-"""Of the lowest loss, by which the level lies above it."""
+EASIER = (0.05, 0.02)
+"""Shares of the lowest loss, and of the whole descent: the level lies above it by the smaller of the two."""
 
 MORE = 2
 """How often rates are added in the last round."""
@@ -121,7 +121,7 @@ class Heats:
     def reached(self) -> float:
         """Updates of the leader to the lowest loss that `REACHED_BY` of those at the end have reached."""
         last = [path for path in self.paths if path.times[-1] == self.leader.times[-1]]
-        taken = self.leader.reach(_level([path.lowest for path in last]))
+        taken = self.leader.reach(_level([path.lowest for path in last], self.leader.losses[0]))
         return taken if math.isfinite(taken) else float(self.stop)
 
 
@@ -137,7 +137,8 @@ def heats(runner: Runner, usual: float, *, horizon: int, decades: tuple[float, f
         earlier, leader = leader, _leader(field)
         drift = math.log(leader.rate / earlier.rate)
         before, lowest = lowest, min(path.lowest for path in field)
-        if not math.isfinite(lowest) or before - lowest < PLATEAU * abs(lowest):
+        least = min(PLATEAU[0] * abs(lowest), PLATEAU[1] * (leader.losses[0] - lowest))
+        if not math.isfinite(lowest) or before - lowest < least:
             break
         place = field.index(leader)
         field = field[max(place - BELOW, 0) : place + ABOVE + 1]
@@ -245,7 +246,7 @@ def _seeded(runner: Runner, first: Heats, eighth: int, times: Sequence[int], see
 
 def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[int]) -> Race:
     ordered = [runs[eighth] for eighth in sorted(runs)]
-    level = _level([max(path.lowest for path in of) for of in ordered])
+    level = _level([max(path.lowest for path in of) for of in ordered], first.leader.losses[0])
     taken = np.array([[path.reach(level) for path in of] for of in ordered])
     lanes = judged_lanes([of[0].rate for of in ordered], taken, horizon=times[-1])
     best = min(lanes, key=lambda lane: (not lane.reached, lane.slower))
@@ -263,7 +264,7 @@ def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[in
     )
 
 
-def _level(lowest: Sequence[float]) -> float:
+def _level(lowest: Sequence[float], start: float) -> float:
     """A little above the lowest loss that `REACHED_BY` of the runs have reached, or all, where fewer learn.
 
     Above it: near the floor that a rate's own noise sets, the time to the last of its descent is a matter of luck.
@@ -272,7 +273,7 @@ def _level(lowest: Sequence[float]) -> float:
     if not finite:
         return math.inf
     value = finite[min(REACHED_BY, len(finite)) - 1]
-    return value + EASIER * abs(value)
+    return value + min(EASIER[0] * abs(value), EASIER[1] * max(start - value, 0.0))
 
 
 def _left(path: Path, best: Path) -> Lane:
@@ -285,7 +286,7 @@ def _left(path: Path, best: Path) -> Lane:
 
 def _leader(field: Sequence[Path]) -> Path:
     """The fastest to the lowest loss that three of them have reached; of those that never did, the lowest."""
-    level = _level([path.lowest for path in field])
+    level = _level([path.lowest for path in field], field[0].losses[0])
     return min(field, key=lambda path: (path.reach(level), path.lowest))
 
 
