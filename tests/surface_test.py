@@ -91,3 +91,11 @@ import ladle.search.space
 print(json.dumps([name for name in ("plan", "fit", "compare", "search") if not callable(getattr(ladle, name))]))
 """
     assert json.loads(fresh_python(code)) == []
+
+
+def test_public_names_of_the_hall_are_modules_to_import_from() -> None:
+    from ladle.moments import Moments  # type: ignore[import-not-found]
+    from ladle.noise import estimate  # type: ignore[import-not-found]
+    from ladle.scaling import Coupling  # type: ignore[import-not-found]
+
+    assert (Moments, estimate, Coupling) == (ladle.moments.Moments, ladle.noise.estimate, ladle.scaling.Coupling)

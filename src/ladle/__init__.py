@@ -12,6 +12,7 @@ are loaded when first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ladle.api.task import Task
@@ -83,6 +84,11 @@ _LATER = {
     "metrics": ("ladle.models.metrics", None),
     "models": ("ladle.models", None),
     "policy": ("ladle.policy", None),
+}
+
+# `from ladle.noise import estimate`: the public name is a module too, as `os.path` is.
+sys.modules |= {
+    f"{__name__}.{name}": module for name, module in (("moments", moments), ("noise", noise), ("scaling", scaling))
 }
 
 # Python binds a folder's name on its parent when it first loads it: here, so that later the name is the function's.
