@@ -46,7 +46,7 @@ PLATEAU = (0.03, 0.01)
 LEARNED = 0.05
 """Of the loss at the start, what the best rate must take off for the race to tell anything."""
 
-EASIER = (0.05, 0.02)
+EASIER = (0.1, 0.05)
 """Shares of the lowest loss, and of the whole descent: the level lies above it by the smaller of the two."""
 
 MORE = 2
@@ -246,7 +246,7 @@ def _seeded(runner: Runner, first: Heats, eighth: int, times: Sequence[int], see
 
 def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[int]) -> Race:
     ordered = [runs[eighth] for eighth in sorted(runs)]
-    level = _level([max(path.lowest for path in of) for of in ordered], first.leader.losses[0])
+    level = _level([_sure(of) for of in ordered], first.leader.losses[0])
     taken = np.array([[path.reach(level) for path in of] for of in ordered])
     lanes = judged_lanes([of[0].rate for of in ordered], taken, horizon=times[-1])
     best = min(lanes, key=lambda lane: (not lane.reached, lane.slower))
@@ -262,6 +262,12 @@ def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[in
         seeds=len(ordered[0]),
         drift=first.drift + math.log(best.rate / first.leader.rate),
     )
+
+
+def _sure(of: Sequence[Path]) -> float:
+    """The lowest loss that another seed will reach too: that of the worst, and as far above it as the seeds are apart."""
+    lowest = [path.lowest for path in of]
+    return 2 * max(lowest) - min(lowest) if all(map(math.isfinite, lowest)) else math.inf
 
 
 def _level(lowest: Sequence[float], start: float) -> float:
