@@ -41,7 +41,8 @@ class Plan:
     - `noise`: gradient noise scale with interval and verdict.
     - `evidence`: every number used.
     - `curves`: points for the picture (see `ladle.report.plan_picture.plan_figure`): `memory` [(micro_size, bytes)],
-      `throughput` [(size, seconds, low, high)], `target` [(size, relative time)].
+      `throughput` [(size, seconds, low, high)], `target` [(size, relative time)], `rates` [(rate, updates over the
+      best rate's, seeds)].
     """
 
     size: int

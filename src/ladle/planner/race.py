@@ -265,7 +265,7 @@ def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[in
 
 
 def _sure(of: Sequence[Path]) -> float:
-    """The lowest loss that another seed will reach too: that of the worst, and as far above it as the seeds are apart."""
+    """A loss that another seed will reach too: the worst seed's lowest, and as far above it as the seeds are apart."""
     lowest = [path.lowest for path in of]
     return 2 * max(lowest) - min(lowest) if all(map(math.isfinite, lowest)) else math.inf
 

@@ -89,12 +89,12 @@ class RateFinding:
 def with_rate(plan: Plan, tried: RateFinding) -> Plan:
     """`plan` with the rate that was `tried`."""
     measured = tried.race is not None and tried.rate != tried.usual
-    curve = [[lane.rate, lane.slower, lane.seeds] for lane in tried.race.lanes] if tried.race else []
-    finite = [point for point in curve if math.isfinite(point[1])]
+    lanes = tried.race.lanes if tried.race else ()
+    curve = [[lane.rate, math.exp(lane.slower), lane.seeds] for lane in lanes if math.isfinite(lane.slower)]
     return replace(
         plan,
         lr=rounded(tried.rate) if measured else plan.lr,
         evidence=tried.evidence(plan.evidence),
-        curves={**plan.curves, "rates": finite},
+        curves={**plan.curves, "rates": curve},
         notes=(*plan.notes, *tried.remarks()),
     )

@@ -1,4 +1,4 @@
-"""`plan.png`: memory, throughput and time to target behind a plan."""
+"""`plan.png`: memory, throughput, time to target and the rates that were tried: what a plan rests on."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ from ladle.report.canvas import (
     write,
 )
 from ladle.report.curves import logarithmic
-from ladle.report.plan_numbers import curve_points, evidence_values, interpolated, speed_at, within_5_percent
+from ladle.report.plan_numbers import curve_points, evidence, evidence_values, interpolated, speed_at, within_5_percent
+
+MOST_TIMES = 30.0
+"""A rate so many times slower is drawn no higher: how much slower it is, nobody measured."""
 
 FAR = 20
 """A memory limit so many times above all that is drawn is told in words alone."""
 
 
 def plan_figure(plan: Mapping[str, Any], path: str | os.PathLike[str], caption: str = "") -> Path:
-    """Draw what the plan (as JSON) rests on into `path`: memory, throughput, time to target.
+    """Draw what the plan (as JSON) rests on into `path`: memory, throughput, time to target, rates where some raced.
 
     Filled points were measured, hollow ones predicted; a diamond around a point is the choice. A part the plan has no
     points for is said to be missing. `caption`: what the plan is for, written above.
@@ -56,8 +59,11 @@ def plan_svg(plan: Mapping[str, Any]) -> bytes:
 
 def draw_plan(plan: Mapping[str, Any], caption: str = "") -> Figure:
     """The figure of `plan_figure`, not yet written."""
-    figure = sheet(15, 5.4)
-    memory, speed, target = figure.subplots(1, 3)
+    raced = curve_points(plan, "rates", 3).size > 0
+    figure = sheet(20 if raced else 15, 5.4)
+    memory, speed, target, *rates = figure.subplots(1, 4 if raced else 3)
+    for axes in rates:
+        _rate_panel(axes, plan)
     _memory_panel(memory, plan)
     _speed_panel(speed, plan)
     _target_panel(target, plan)
@@ -156,6 +162,29 @@ def _target_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
     _choose(axes, own, interpolated(points, own, log=True), f"size {numbers.count(own)}")
     head(axes, title, note)
     axes.set_ylabel(f"{what.lower()} relative to the best", fontsize=13)
+    plain(axes)
+
+
+def _rate_panel(axes: Axes, plan: Mapping[str, Any]) -> None:
+    """Updates to the loss that was reached, over the best rate's: filled with all seeds, hollow for early leavers."""
+    points, own = curve_points(plan, "rates", 3), plan.get("lr")
+    rate, times, seeds = points[:, 0], np.minimum(points[:, 1], MOST_TIMES), points[:, 2]
+    _size_axis(axes, [*rate, own], "learning rate")
+    _value_axis(axes, [*times], ratio=4, form=lambda value: f"{value:g}", room=0.15)
+    axes.plot(rate, times, color=ACCENT, linewidth=1.5, gid="rate curve")
+    for several, face in ((True, ACCENT), (False, "white")):
+        of = (seeds > 1) == several
+        axes.plot(
+            rate[of], times[of], "o", markersize=8, markeredgecolor=ACCENT, markerfacecolor=face,
+            gid=f"rates {'measured' if several else 'that left'}",
+        )  # fmt: skip
+    lr, note = evidence(plan, "lr"), ""
+    if lr.get("source") == "measured" and numbers.finite(lr.get("low")) and numbers.finite(lr.get("high")):
+        axes.axvspan(lr["low"], lr["high"], ymax=0.03, color=ACCENT, alpha=0.4, linewidth=0, gid="rate interval")
+        note = f"hollow: one seed; interval {numbers.short(lr['low'])} to {numbers.short(lr['high'])}"
+    _choose(axes, own, interpolated(np.stack([rate, times], 1), own, log=True))
+    head(axes, "Learning rate (measured)", note)
+    axes.set_ylabel("updates to a loss, over the best rate's", fontsize=13)
     plain(axes)
 
 
