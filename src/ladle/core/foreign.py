@@ -3,7 +3,7 @@
 No library is imported for it: kinds are known by where their types come from, and by the protocols they speak.
 
     NumPy                       masked cells refused, bytes in this machine's order, subclasses left behind
-    torch                       gradients and devices left behind; bfloat16 and float8 kept (`ml_dtypes`), sparse densified
+    torch                       gradients and devices left behind; bfloat16 and float8 stay what they are
     JAX, CuPy, TensorFlow, ...  by `__array__`, `get`, `__dlpack__`
     pandas, polars, Arrow       by `ladle.core.frames`: no index, no categories; a missing value is refused with its row
     scipy.sparse                densified where that takes at most half of the free memory

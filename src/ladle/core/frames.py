@@ -30,7 +30,7 @@ def library(value: Any) -> str:
 
 
 def is_frame(value: Any) -> bool:
-    """Whether `value` is a table of named columns of pandas, polars, Arrow, or a library that speaks their protocols."""
+    """Whether `value` is a table of named columns: of pandas, polars, Arrow, or what speaks their protocols."""
     if _of(value, _FRAMES):
         return True
     asks = ("__dataframe__", "__arrow_c_stream__", "to_pandas")

@@ -108,8 +108,8 @@ def arrays(
       the weighted mean, sum_i w_i grad l_i / sum_i w_i.
     - `valid`: share of the rows for the validation part, or that part itself: `(X, y)`. `seed`: which rows these are,
       see `split`.
-    - `tokens`: whether `X` are numbers of a vocabulary, which stay `i32`. By default where `X` and `y` are whole numbers
-      of one shape `[rows, T]`; `y` is then one class for each place.
+    - `tokens`: whether `X` are numbers of a vocabulary, which stay `i32`. By default where `X` and `y` are whole
+      numbers of one shape `[rows, T]`; `y` is then one class for each place.
 
     Raises `DataError` for NaN or infinity (with row and column), masked and missing values, no rows, other lengths,
     text or objects, and whole numbers that float32 would make one of.

@@ -51,7 +51,8 @@ def infer_many(values: np.ndarray, *, kind: str | None, tokens: bool) -> TargetC
     bad = ~representable(values)
     if bad.any():
         at: Any = tuple(int(i) for i in np.argwhere(bad)[0])
-        where = f"row {at[0]}, column {at[1] if len(at) == 2 else at[1:]} (counted from 0) is not, {int(bad.sum()):,} in all"
+        column = at[1] if len(at) == 2 else at[1:]
+        where = f"row {at[0]}, column {column} (counted from 0) is not, {int(bad.sum()):,} in all"
         raise DataError(must("target y", "be known and finite in every row", float(values[at]), where, "other rows"))
     amounts = values.astype(np.float64)
     if (amounts == amounts.reshape(-1)[0]).all():
