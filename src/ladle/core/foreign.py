@@ -116,14 +116,11 @@ def same_rows(tree: Any, name: str) -> int:
     Traceback (most recent call last):
         ...
     ladle.core.errors.DataError: rows must have as many rows in every array; got 'x 3, y 2'; because row i of each \
-belongs to example i; try arrays of equal length
+is of example i; try arrays of equal length
     """
     counts = {path: _rows(leaf, f"{name} {path!r}" if path else name) for path, leaf in _leaves(tree)}
     if len(set(counts.values())) > 1:
-        got, why = (
-            ", ".join(f"{path} {count:,}" for path, count in counts.items()),
-            "row i of each belongs to example i",
-        )
+        got, why = ", ".join(f"{path} {count:,}" for path, count in counts.items()), "row i of each is of example i"
         raise DataError(must(name, "have as many rows in every array", got, why, "arrays of equal length"))
     if not counts:
         raise DataError(must(name, "hold an array", "none", "examples are its rows", '{"x": x, "y": y}'))

@@ -92,10 +92,8 @@ def require_same_index(x: Any, y: Any) -> None:
     if not one.isin(other).all():
         return
     row = int(np.argmax(np.asarray(one != other)))
-    got, why = (
-        f"{one[row]!r} and {other[row]!r} in row {row}",
-        "rows belong together by place, whatever their index says",
-    )
+    got = f"{one[row]!r} and {other[row]!r} in row {row}"
+    why = "rows belong together by place, whatever their index says"
     remedy = "y.loc[X.index], or y.to_numpy() where the order is right"
     raise DataError(must("the indexes of x and y", "be in one order", got, why, remedy))
 
@@ -139,9 +137,7 @@ def _arrow(column: Any, name: str) -> np.ndarray:
     if column.null_count:
         raise _missing(np.asarray(column.is_null().to_numpy(**_copied(column)), bool), name)
     if str(column.type).startswith("dictionary"):
-        column = (
-            column.dictionary_decode() if hasattr(column, "dictionary_decode") else column.cast(column.type.value_type)
-        )
+        column = column.cast(column.type.value_type)
     return np.asarray(column.to_numpy(**_copied(column)))
 
 

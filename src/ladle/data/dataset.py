@@ -139,7 +139,7 @@ def build(
     """`arrays`, for readers that also have a test part and sentences of their own."""
     own = isinstance(valid, Mapping | tuple | list)
     given = {"train": (X, y), **({"valid": _part(valid)} if own else {}), **({"test": test} if test else {})}
-    ys = {part: as_array(of[1], _called("y", part)) for part, of in given.items()}
+    ys = {part: _flat(as_array(of[1], _called("y", part))) for part, of in given.items()}
     if tokens is None:
         first = as_array(X, "x") if ys["train"].ndim > 1 else ys["train"]
         tokens = are_tokens(first, ys["train"])
@@ -263,6 +263,10 @@ def _target(y: np.ndarray, x: np.ndarray, *, kind: str | None, why: str | None, 
     if made is None:
         raise refused_many(y)
     return made
+
+
+def _flat(y: np.ndarray) -> np.ndarray:
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
