@@ -159,6 +159,8 @@ def _array(value: Any, name: str) -> np.ndarray:
         return _unmasked(value, name)
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
+    if hasattr(value, "detach") and library(value) == "torch":
+        return _tensor(value, name)
     if is_frame(value):
         return side_by_side(columns_of(value, name), name, len(value))
     if is_column(value):
@@ -167,10 +169,7 @@ def _array(value: Any, name: str) -> np.ndarray:
         return _listed(value, name)
     if _is_sparse(value):
         return _dense(value, name)
-    home = library(value)
-    if home == "torch" and hasattr(value, "detach"):
-        return _tensor(value, name)
-    if home == "cupy" and hasattr(value, "get"):
+    if library(value) == "cupy" and hasattr(value, "get"):
         return np.asarray(value.get())
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
         made = np.asarray(value)

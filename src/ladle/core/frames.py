@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,18 +26,28 @@ def library(value: Any) -> str:
     >>> library(np.zeros(1)), library([1])
     ('numpy', 'builtins')
     """
-    names = [kind.__module__.partition(".")[0] for kind in type(value).__mro__]
+    return _home(type(value))
+
+
+@cache
+def _home(kind: type) -> str:
+    names = [base.__module__.partition(".")[0] for base in kind.__mro__]
     return next((name for name in names if name in _HOMES | {"torch", "scipy", "sparse", "cupy"}), names[0])
 
 
 def is_frame(value: Any) -> bool:
     """Whether `value` is a table of named columns: of pandas, polars, Arrow, or what speaks their protocols."""
-    if _of(value, _FRAMES):
+    if _is_known_frame(type(value)):
         return True
     asks = ("__dataframe__", "__arrow_c_stream__", "to_pandas")
     return (
         hasattr(value, "columns") and any(hasattr(value, name) for name in asks) and not hasattr(value, "__getitems__")
     )
+
+
+@cache
+def _is_known_frame(kind: type) -> bool:
+    return any(base.__name__ in _FRAMES and base.__module__.partition(".")[0] in _HOMES for base in kind.__mro__)
 
 
 def is_column(value: Any) -> bool:
@@ -199,7 +210,3 @@ def _missing(missing: np.ndarray, name: str) -> DataError:
 def _label(label: Any) -> str:
     """A column's name as text; those of several levels joined by dots."""
     return ".".join(map(str, label)) if isinstance(label, tuple) else str(label)
-
-
-def _of(value: Any, names: frozenset[str]) -> bool:
-    return any(kind.__name__ in names and kind.__module__.partition(".")[0] in _HOMES for kind in type(value).__mro__)
