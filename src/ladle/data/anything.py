@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ladle.core.errors import DataError, must
+from ladle.core.frames import is_frame
 from ladle.data.dataset import Data, arrays
 from ladle.data.loader import load
 
@@ -19,7 +20,7 @@ def as_data(data: Any) -> Any:
     >>> as_data(([[0.0], [1.0], [2.0], [3.0], [4.0]], [0, 0, 1, 1, 1])).kind
     'classification'
     """
-    if isinstance(data, Data) or hasattr(data, "kind"):
+    if isinstance(data, Data) or (hasattr(data, "kind") and not is_frame(data)):  # A column may be called that.
         return data
     if isinstance(data, str | Path):
         return load(str(data))
@@ -27,7 +28,7 @@ def as_data(data: Any) -> Any:
         return arrays(data["x"], data["y"])
     if isinstance(data, tuple) and len(data) == 2:
         return arrays(*data)
-    if hasattr(data, "columns"):
+    if is_frame(data):
         why, remedy = (
             "no column of a frame is known to be the target",
             "ladle.data.arrays(frame[inputs], frame[target])",

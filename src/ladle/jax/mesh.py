@@ -63,9 +63,7 @@ def _fitting(tree: Any) -> Any:
     if not jax.config.jax_enable_x64:
         for path, leaf in jax.tree.leaves_with_path(tree):
             if isinstance(leaf, np.ndarray) and leaf.dtype.itemsize > 4:
-                require_narrow(
-                    leaf, f"data{jax.tree_util.keystr(path)}", "ids numbered from 0 without gaps, or float32"
-                )
+                require_narrow(leaf, f"data{jax.tree_util.keystr(path)}", "ids from 0 without gaps, or float32")
     return tree
 
 

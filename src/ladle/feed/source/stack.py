@@ -66,14 +66,20 @@ def _rows(items: list[Any], ids: list[int], path: str) -> np.ndarray:
 def _array(item: Any, id: int, path: str) -> np.ndarray:
     try:
         row = leaf_array(item)
-    except DataError as error:
-        what = f"example {id}{f' at {path!r}' if path else ''}: {error}"
-        raise ExampleError(what, [id]) from error
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise _no_array(id, path, str(error).splitlines()[0]) from error
+    except DataError:
+        raise _refused(item, id, path) from None
     if row.dtype == object:
         raise _no_array(id, path, "None" if item is None else type(item).__name__)
     return row
+
+
+def _refused(item: Any, id: int, path: str) -> ExampleError:
+    """What `as_array` has to say, with the example's name, which is not made up for each that it takes."""
+    try:
+        as_array(item, f"example {id}{f' at {path!r}' if path else ''}")
+    except DataError as error:
+        return ExampleError(str(error), [id])
+    return _no_array(id, path, type(item).__name__)
 
 
 def _no_array(id: int, path: str, got: str) -> ExampleError:
