@@ -30,13 +30,13 @@ class Data:
     - `name`: "digits", "housing.csv", "arrays".
     - `train`, `valid`: `{"x": ..., "y": ...}`, leading axis = examples. `x` is `f32[n, ...]`, or for tables with
       embedded categories `{"numbers": f32[n, k], "codes": i32[n, c]}`. `y` is `i32[n]` (class) or `f32[n]`
-      (amount, standardised: `(amount - target_mean) / target_sd`).
+      (amount, standardised: `(amount - target_mean) / target_sd`); `[n, T]` where rows have T amounts or tokens.
       `train` may instead be a source of such rows, which is read as it is needed: see `ladle.data.streamed`.
     - `test`: the same, where the source has a test part of its own (mnist, fashion-mnist), else `None`.
     - `kind`: "classification" or "regression".
     - `classes`: names of the classes by class number, sorted unless the set has its own; `()` for regression.
     - `input_shape`: shape of one row of `x`; for tables, of its numbers.
-    - `outputs`: number of classes, or 1.
+    - `outputs`: number of classes, or of amounts.
     - `cardinalities`: levels of each embedded category, code 0 = unknown included; `()` without such.
     - `notes`: what was inferred, filled in or dropped; one sentence each.
     - `digest`: sha256 over names, types, shapes and bytes of `train`, `valid` and `weight`.
@@ -80,7 +80,8 @@ class Data:
         inputs = " x ".join(str(n) for n in self.input_shape) + (" input" if self.input_shape == (1,) else " inputs")
         if self.cardinalities:
             inputs += f" and {len(self.cardinalities)} embedded categories"
-        answer = f"{self.outputs} classes" if self.kind == "classification" else "one amount"
+        amounts = "one amount" if self.outputs == 1 else f"{self.outputs} amounts"
+        answer = f"{self.outputs} classes" if self.kind == "classification" else amounts
         return f"{self.name}: {self.kind}, {', '.join(parts)}; {inputs} -> {answer}; digest {self.digest[:12]}"
 
 
@@ -156,8 +157,8 @@ def build(
         split_notes = describe_given(target, parts)
     else:
         # Rows of several values are drawn at random: they have no one class to be kept in proportion.
-        whose = target.kind if target.values.ndim == 1 else "regression"
-        known = replace(target, kind=whose, values=target.values[: len(x["train"])])
+        known = replace(target, values=target.values[: len(x["train"])])
+        known = known if known.values.ndim == 1 else replace(known, kind="regression", classes=())
         parts |= split(known, valid=valid, seed=seed)
         split_notes = describe_split(known, parts, valid=valid, seed=seed)
     rows = {part: x[part] if part in x and part != "train" else x["train"][ids] for part, ids in parts.items()}
