@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import DataError, must
-from ladle.core.foreign import is_number, is_small, require_narrow, same_rows, tree_of
+from ladle.core.foreign import is_number, is_small, require_narrow, rows_of
 from ladle.core.frames import is_frame
 from ladle.data.dataset import PIXELS
 
@@ -20,9 +20,7 @@ def as_inputs(x: Any, data: Any, name: str = "x") -> Any:
     objects, arrays of different lengths, and whole numbers beyond 32 bits.
     """
     _refuse_raw_table(x, data, name)
-    made = tree_of(x, name)
-    same_rows(made, name)
-    return _each(made, data, name)
+    return _each(rows_of(x, name), data, name)
 
 
 def as_rows(rows: Any, data: Any) -> Any:
@@ -35,8 +33,7 @@ def as_rows(rows: Any, data: Any) -> Any:
         raise DataError(must("rows", "be a mapping", type(rows).__name__, why, '{"x": x, "y": y}'))
     if "x" in rows:
         _refuse_raw_table(rows["x"], data, "rows 'x'")
-    made = tree_of(dict(rows), "rows")
-    same_rows(made, "rows")
+    made = rows_of(dict(rows), "rows")
     if "y" in made and not isinstance(made["y"], Mapping | tuple) and made["y"].dtype.kind in "USO":
         classes = ", ".join(getattr(data, "classes", ())[:6])
         why, remedy = "targets are the numbers of classes", f"numbers from 0, in this order: {classes}"

@@ -137,6 +137,18 @@ def tree_of(tree: Any, name: str, path: str = "") -> Any:
     return as_array(tree, f"{name} {path!r}" if path else name)
 
 
+def rows_of(tree: Any, name: str) -> Any:
+    """`tree_of` what holds examples: arrays of one length, none of Python objects. Raises `DataError` for others."""
+    made = tree_of(tree, name)
+    for path, leaf in _leaves(made):
+        if leaf.dtype == object:
+            got, why = "Python objects (rows of unequal length, or None)", "objects do not fit on a device"
+            remedy = "numbers of one type, rows of one length"
+            raise DataError(must(f"{name} {path!r}" if path else name, "be an array of numbers", got, why, remedy))
+    same_rows(made, name)
+    return made
+
+
 def _leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
     if not isinstance(tree, Mapping | tuple):
         return [(path, tree)]

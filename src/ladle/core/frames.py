@@ -103,7 +103,7 @@ def require_same_index(x: Any, y: Any) -> None:
     if not one.isin(other).all():
         return
     row = int(np.argmax(np.asarray(one != other)))
-    got = f"{one[row]!r} and {other[row]!r} in row {row}"
+    got = f"{one[row]} and {other[row]} in row {row}"
     why = "rows belong together by place, whatever their index says"
     remedy = "y.loc[X.index], or y.to_numpy() where the order is right"
     raise DataError(must("the indexes of x and y", "be in one order", got, why, remedy))
