@@ -194,7 +194,10 @@ def _array(value: Any, name: str) -> np.ndarray:
     if isinstance(value, set | frozenset) or hasattr(value, "__next__"):
         why = "what has no order, or is gone once it was read, has no rows by number"
         raise DataError(must(name, "be an array", type(value).__name__, why, "list(...) of it"))
-    if isinstance(value, str | bytes | Mapping) or not (hasattr(value, "__getitem__") and hasattr(value, "__len__")):
+    if isinstance(value, Mapping):
+        got, why = f"a mapping of {', '.join(map(str, list(value)[:6]))}", "what has names is several arrays"
+        raise DataError(must(name, "be one array", got, why, "numpy.stack(list(x.values()), axis=1)"))
+    if isinstance(value, str | bytes) or not (hasattr(value, "__getitem__") and hasattr(value, "__len__")):
         return np.asarray(value)
     return _listed([value[at] for at in range(len(value))], name)  # A sequence of a library's own, `range` among them.
 

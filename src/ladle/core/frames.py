@@ -106,7 +106,7 @@ def require_same_index(x: Any, y: Any) -> None:
     got = f"{one[row]} and {other[row]} in row {row}"
     why = "rows belong together by place, whatever their index says"
     remedy = "y.loc[X.index], or y.to_numpy() where the order is right"
-    raise DataError(must("the indexes of x and y", "be in one order", got, why, remedy))
+    raise DataError(must("the indexes of x and what goes with it", "be in one order", got, why, remedy))
 
 
 def column_array(column: Any, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import DataError, must
-from ladle.core.foreign import as_array, is_number
+from ladle.core.foreign import as_array, is_number, is_small
 from ladle.core.frames import require_same_index
 from ladle.data.inputs import as_f32, inputs, weights
 from ladle.data.many import are_tokens, infer_many, is_many, refused_many
@@ -119,7 +119,8 @@ def arrays(
     >>> data.kind, data.classes, data.rows, data.input_shape
     ('classification', ('no', 'yes'), 4, (1,))
     """
-    require_same_index(X, y)
+    for beside in (y, weight):
+        require_same_index(X, beside)
     return build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, tokens=tokens)
 
 
@@ -250,8 +251,9 @@ def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, np.n
 def _part(given: Any) -> tuple[Any, Any]:
     """Inputs and targets of a part that was given: a pair, or a mapping of both."""
     if isinstance(given, Mapping) and {"x", "y"} == set(given):
-        return given["x"], given["y"]
+        given = given["x"], given["y"]
     if isinstance(given, tuple | list) and len(given) == 2:
+        require_same_index(*given)
         return given[0], given[1]
     why = "validation rows have inputs and targets, as those to train on"
     raise DataError(must("valid", "be a share of the rows, or (X, y)", type(given).__name__, why, "valid=0.2"))
@@ -267,6 +269,7 @@ def _target(y: np.ndarray, x: np.ndarray, *, kind: str | None, why: str | None, 
 
 
 def _flat(y: np.ndarray) -> np.ndarray:
+    y = y.astype(np.float32) if is_small(y.dtype) else y
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
