@@ -52,7 +52,7 @@ def _as_it_is(tree: Any) -> Any:
 def _to_jax(tree: Any) -> Any:
     import jax
 
-    if not jax.config.jax_enable_x64:
+    if jax.dtypes.canonicalize_dtype(np.int64).itemsize < 8:
         for path, leaf in leaves(tree):
             require_narrow(leaf, f"data {path!r}" if path else "data", "to='numpy', or jax.config's jax_enable_x64")
     return _each(jax.device_put, tree, "jax")

@@ -60,7 +60,7 @@ class Layout:
 
 def _fitting(tree: Any) -> Any:
     """`tree`, where its numbers fit the bits that JAX keeps: it would make others of large ids, and say nothing."""
-    if not jax.config.jax_enable_x64:
+    if jax.dtypes.canonicalize_dtype(np.int64).itemsize < 8:
         for path, leaf in jax.tree.leaves_with_path(tree):
             if isinstance(leaf, np.ndarray) and leaf.dtype.itemsize > 4:
                 require_narrow(leaf, f"data{jax.tree_util.keystr(path)}", "ids from 0 without gaps, or float32")

@@ -49,7 +49,7 @@ def as_source(data: Any, threads: int = 0) -> Source:
 def _fast(data: Any) -> Source | None:
     """A source that reads many rows at once, or None where `data` cannot."""
     kind = type(data).__name__  # Of exactly these classes: a class derived from them may make other items of the rows.
-    if isinstance(data, Mapping | tuple) and not hasattr(data, "take"):
+    if _is_tree(data):
         return Arrays(map_tree(_column, data))
     if is_frame(data):
         return Arrays(named_columns(data, "data"))
@@ -70,6 +70,11 @@ def _column(leaf: Any) -> Any:
         why = "each split is a data set of its own"
         raise ArgumentError(must("data", "be one data set", type(leaf).__name__, why, 'one of them, data["train"]'))
     return leaf
+
+
+def _is_tree(data: Any) -> bool:
+    """Whether `data` is a nesting of arrays; a source may be a named tuple too."""
+    return isinstance(data, Mapping | tuple) and not hasattr(data, "take")
 
 
 def _is_huggingface(data: Any) -> bool:
