@@ -12,6 +12,7 @@ import numpy as np
 
 from ladle.api.assembly import Assembly
 from ladle.api.best import Best
+from ladle.api.rows import as_inputs, as_rows
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
 
@@ -52,22 +53,27 @@ class Run:
         return self.assembly.engine.params(self.state)
 
     def predict(self, x: Any) -> np.ndarray:
-        """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`."""
+        """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`.
+
+        - `x`: arrays of whatever library, lists too, in the form of the task's own data. Bytes are divided by 255 where
+          those of the data were. Raises `DataError` for what cannot be read so, and for a frame of a table's raw cells.
+        """
         if not self.assembly.objective.predicts:
             raise ArgumentError(
                 must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)")
             )
         data = self.assembly.task.data
-        outputs = self.assembly.engine.predict(self.state, x)
+        outputs = self.assembly.engine.predict(self.state, as_inputs(x, data))
         scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
         return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
 
     def evaluate(self, rows: Any) -> dict[str, float]:
         """Mean loss and metrics of the trained model on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.
 
-        - `rows`: such as `data.test`, in the form of the task's own data (targets of a regression standardised).
+        - `rows`: such as `data.test`, in the form of the task's own data (targets of a regression standardised); arrays
+          of whatever library, all of one length. Raises `DataError` as `predict` does.
         """
-        return self.assembly.engine.evaluate(self.state, rows, prefix="")
+        return self.assembly.engine.evaluate(self.state, as_rows(rows, self.assembly.task.data), prefix="")
 
     def _repr_html_(self) -> str:
         cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}

@@ -41,7 +41,7 @@ def space_of(
     """The space that `search` was asked to try. Raises `ArgumentError` for what cannot be tried."""
     _require_task(assembly)
     data = assembly.task.data
-    labels = data.train["y"] if data.kind == "classification" else None
+    labels = data.train["y"] if data.kind == "classification" and data.train["y"].ndim == 1 else None
     count = fitting_folds(FOLDS, data.rows, labels) if folds is None else folds
     parts = folds_of(data.rows, count, seed=seed, labels=labels)
     judged = _metric(metric, assembly)

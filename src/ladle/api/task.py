@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ladle.api.backend import backend_of
 from ladle.core.backend import Backend, Objective
 from ladle.core.errors import ArgumentError, must
+from ladle.core.frames import is_frame
 from ladle.core.functions import Functions
 
 
@@ -71,7 +72,7 @@ class Task:
         if self.lane not in ("auto", "device", "host"):
             why = "rows either live on the device or travel there"
             raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
-        if not hasattr(self.data, "kind"):
+        if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
             object.__setattr__(self, "data", as_data(self.data))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ladle.core.errors import DataError, must
-from ladle.core.npy import one_line
-from ladle.data.parts import describe_split, split
-from ladle.data.target import Kind, TargetColumn, infer, representable
+from ladle.core.foreign import as_array, is_number, is_small
+from ladle.core.frames import require_same_index
+from ladle.data.inputs import as_f32, inputs, weights
+from ladle.data.many import are_tokens, infer_many, is_many, refused_many
+from ladle.data.parts import describe_given, describe_split, split
+from ladle.data.target import Kind, TargetColumn, infer
+
+PIXELS = "Pixels: bytes from 0 to 255, divided by 255."
+"""The note by which it is known, later, that inputs of bytes were divided."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +30,13 @@ class Data:
     - `name`: "digits", "housing.csv", "arrays".
     - `train`, `valid`: `{"x": ..., "y": ...}`, leading axis = examples. `x` is `f32[n, ...]`, or for tables with
       embedded categories `{"numbers": f32[n, k], "codes": i32[n, c]}`. `y` is `i32[n]` (class) or `f32[n]`
-      (amount, standardised: `(amount - target_mean) / target_sd`).
+      (amount, standardised: `(amount - target_mean) / target_sd`); `[n, T]` where rows have T amounts or tokens.
       `train` may instead be a source of such rows, which is read as it is needed: see `ladle.data.streamed`.
     - `test`: the same, where the source has a test part of its own (mnist, fashion-mnist), else `None`.
     - `kind`: "classification" or "regression".
     - `classes`: names of the classes by class number, sorted unless the set has its own; `()` for regression.
     - `input_shape`: shape of one row of `x`; for tables, of its numbers.
-    - `outputs`: number of classes, or 1.
+    - `outputs`: number of classes, or of amounts.
     - `cardinalities`: levels of each embedded category, code 0 = unknown included; `()` without such.
     - `notes`: what was inferred, filled in or dropped; one sentence each.
     - `digest`: sha256 over names, types, shapes and bytes of `train`, `valid` and `weight`.
@@ -74,7 +80,8 @@ class Data:
         inputs = " x ".join(str(n) for n in self.input_shape) + (" input" if self.input_shape == (1,) else " inputs")
         if self.cardinalities:
             inputs += f" and {len(self.cardinalities)} embedded categories"
-        answer = f"{self.outputs} classes" if self.kind == "classification" else "one amount"
+        amounts = "one amount" if self.outputs == 1 else f"{self.outputs} amounts"
+        answer = f"{self.outputs} classes" if self.kind == "classification" else amounts
         return f"{self.name}: {self.kind}, {', '.join(parts)}; {inputs} -> {answer}; digest {self.digest[:12]}"
 
 
@@ -83,30 +90,38 @@ def arrays(
     y: Any,
     *,
     weight: Any = None,
-    valid: float = 0.2,
+    valid: Any = 0.2,
     seed: int = 0,
     kind: str | None = None,
     name: str = "arrays",
+    tokens: bool | None = None,
 ) -> Data:
-    """`Data` from two arrays.
+    """`Data` from two arrays, of whatever library: NumPy, torch, JAX, pandas, polars, Arrow, scipy.sparse, lists.
 
     **Arguments**
 
-    - `X`: `[rows, ...]` numbers, anything `numpy.asarray` understands. Becomes f32. Values are kept as they are,
-      but for uint8 that reaches above 127: these are pixels and are divided by 255.
+    - `X`: `[rows, ...]` numbers, or a frame of them. Becomes f32. Values are kept as they are, but for uint8 that
+      reaches above 127: these are pixels and are divided by 255. An index is left behind.
     - `y`: `[rows]` numbers, booleans or strings. See `ladle.data.target` for the rule that tells classes from amounts;
-      `kind` overrules it. Amounts are standardised with mean and standard deviation of the training part.
+      `kind` overrules it. Amounts are standardised with mean and standard deviation of the training part. Decimal
+      numbers `[rows, T]` are T amounts a row, standardised by one mean and sd for all.
     - `weight`: `[rows]` numbers, finite and not negative: how much each row counts when it trains. An update follows
       the weighted mean, sum_i w_i grad l_i / sum_i w_i.
-    - `valid`: share of the rows for the validation part. `seed`: which rows these are, see `split`.
+    - `valid`: share of the rows for the validation part, or that part itself: `(X, y)`. `seed`: which rows these are,
+      see `split`.
+    - `tokens`: whether `X` are numbers of a vocabulary, which stay `i32`. By default where `X` and `y` are whole
+      numbers of one shape `[rows, T]`; `y` is then one class for each place.
 
-    Raises `DataError` for NaN or infinity (with row and column), no rows, other lengths, text or objects.
+    Raises `DataError` for NaN or infinity (with row and column), masked and missing values, no rows, other lengths,
+    text or objects, and whole numbers that float32 would make one of.
 
     >>> data = arrays([[0.0], [1.0], [2.0], [3.0], [4.0]], ["no", "no", "yes", "yes", "yes"])
     >>> data.kind, data.classes, data.rows, data.input_shape
     ('classification', ('no', 'yes'), 4, (1,))
     """
-    return build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight)
+    for beside in (y, weight):
+        require_same_index(X, beside)
+    return build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, tokens=tokens)
 
 
 def build(
@@ -114,35 +129,47 @@ def build(
     y: Any,
     *,
     name: str,
-    valid: float,
+    valid: Any,
     seed: int,
     kind: str | None,
     weight: Any = None,
     test: tuple[Any, Any] | None = None,
     notes: tuple[str, ...] = (),
     why: str | None = None,
+    tokens: bool | None = None,
 ) -> Data:
     """`arrays`, for readers that also have a test part and sentences of their own."""
-    x = _inputs(X, "x")
-    test_x = x[:0] if test is None else _inputs(test[0], "test x")
-    if test_x.shape[1:] != x.shape[1:]:
-        because = "one model reads both parts"
-        raise DataError(must("test x", f"have rows of shape {x.shape[1:]}", test_x.shape[1:], because, "one shape"))
-    target = infer(y if test is None else _joined(y, test[1]), kind=kind, why=why)
-    _require_rows(len(x) + len(test_x), len(target.values))
-    scale = 255.0 if x.dtype == np.uint8 and x.max() > 127 else 1.0
-    known = TargetColumn(target.kind, target.values[: len(x)], target.classes, target.note)
-    parts = split(known, valid=valid, seed=seed)
-    inputs = {part: _f32(x[ids], scale) for part, ids in parts.items()}
-    if test is not None:
-        parts["test"] = np.arange(len(x), len(target.values))
-        inputs["test"] = _f32(test_x, scale)
-    pixels = ("Pixels: bytes from 0 to 255, divided by 255.",) if scale > 1 else ()
-    split_notes = describe_split(known, parts, valid=valid, seed=seed)
-    weights = None if weight is None else _weights(weight, len(x))[parts["train"]]
+    own = isinstance(valid, Mapping | tuple | list)
+    given = {"train": (X, y), **({"valid": _part(valid)} if own else {}), **({"test": test} if test else {})}
+    ys = {part: _flat(as_array(of[1], _called("y", part))) for part, of in given.items()}
+    if tokens is None:
+        first = as_array(X, "x") if ys["train"].ndim > 1 else ys["train"]
+        tokens = are_tokens(first, ys["train"])
+    x = {part: inputs(of[0], _called("x", part), tokens=tokens) for part, of in given.items()}
+    for part, rows in x.items():
+        if rows.shape[1:] != x["train"].shape[1:]:
+            because, be = "one model reads all parts", f"have rows of shape {x['train'].shape[1:]}"
+            raise DataError(must(_called("x", part), be, rows.shape[1:], because, "one shape"))
+    target = _target(_joined(list(ys.values())), x["train"], kind=kind, why=why, tokens=tokens)
+    for part in given:
+        _require_rows(part, len(x[part]), len(ys[part]))
+    scale, parts, split_notes = _scale(x, tokens), _placed(x), ()
+    if own:
+        split_notes = describe_given(target, parts)
+    else:
+        # Rows of several values are drawn at random: they have no one class to be kept in proportion.
+        known = replace(target, values=target.values[: len(x["train"])])
+        known = known if known.values.ndim == 1 else replace(known, kind="regression", classes=())
+        parts |= split(known, valid=valid, seed=seed)
+        split_notes = describe_split(known, parts, valid=valid, seed=seed)
+    rows = {part: x[part] if part in x and part != "train" else x["train"][ids] for part, ids in parts.items()}
+    made = {part: as_f32(of, scale) for part, of in rows.items()}
+    pixels = (PIXELS,) if scale > 1 else ()
+    pixels = (f"Tokens: whole numbers from 0 to {int(x['train'].max()):,}, as they are.",) if tokens else pixels
+    weighted = None if weight is None else weights(weight, len(x["train"]))[parts["train"]]
     weighed = ("Rows count by weight when they train.",) if weight is not None else ()
     notes = (*notes, target.note, *pixels, *split_notes, *weighed)
-    return assemble(name, target, parts, inputs, weight=weights, notes=notes)
+    return assemble(name, target, parts, made, weight=weighted, notes=notes)
 
 
 def assemble(
@@ -177,7 +204,7 @@ def assemble(
         kind=target.kind,
         classes=target.classes,
         input_shape=tuple((row["numbers"] if isinstance(row, dict) else row).shape[1:]),
-        outputs=len(target.classes) or 1,
+        outputs=len(target.classes) or int(np.prod(target.values.shape[1:])),
         weight=weight,
         cardinalities=cardinalities,
         notes=notes,
@@ -221,58 +248,68 @@ def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, np.n
             yield f"{path}/{key}", value
 
 
-def _inputs(X: Any, name: str) -> np.ndarray:
-    """`X` as numbers `[rows, ...]` that float32 can hold. Raises `DataError` with the place of the first other."""
-    try:
-        x = np.asarray(X)
-    except ValueError as error:
-        raise DataError(must(name, "be an array", type(X).__name__, one_line(error), "rows of equal length")) from None
-    if x.dtype.kind not in "biuf":
-        remedy = "X.astype(float), or `ladle.data.load` on the table, which encodes words"
-        raise DataError(must(name, "hold numbers", str(x.dtype), f"its dtype is {x.dtype}", remedy))
-    if x.ndim == 0 or len(x) == 0:
-        raise DataError(must(name, "hold at least one row", x.shape, "it is empty", "data with rows"))
-    x = x[:, None] if x.ndim == 1 else x
-    if x.size == 0:
-        raise DataError(
-            must(name, "hold at least one column", x.shape, "there is nothing to predict from", "more columns")
-        )
-    bad = ~representable(x)
-    if bad.any():
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        column = first[1] if len(first) == 2 else first[1:]
-        where = f"row {first[0]}, column {column} (counted from 0) is not; {int(bad.sum()):,} values in all"
-        raise DataError(must(name, "be finite in float32", float(x[first]), where, "filling or removing them first"))
-    return x
+def _part(given: Any) -> tuple[Any, Any]:
+    """Inputs and targets of a part that was given: a pair, or a mapping of both."""
+    if isinstance(given, Mapping) and {"x", "y"} == set(given):
+        given = given["x"], given["y"]
+    if isinstance(given, tuple | list) and len(given) == 2:
+        require_same_index(*given)
+        return given[0], given[1]
+    why = "validation rows have inputs and targets, as those to train on"
+    raise DataError(must("valid", "be a share of the rows, or (X, y)", type(given).__name__, why, "valid=0.2"))
 
 
-def _joined(y: Any, test_y: Any) -> np.ndarray:
-    try:
-        return np.concatenate([y, test_y])
-    except ValueError as error:
-        raise DataError(must("y", "be one value per row", np.shape(y), one_line(error), "flat arrays")) from None
+def _target(y: np.ndarray, x: np.ndarray, *, kind: str | None, why: str | None, tokens: bool) -> TargetColumn:
+    if not is_many(y):
+        return infer(y, kind=kind, why=why)
+    made = infer_many(y, kind=kind, tokens=tokens and y.ndim >= x.ndim)
+    if made is None:
+        raise refused_many(y)
+    return made
 
 
-def _f32(x: np.ndarray, scale: float) -> np.ndarray:
-    result = x.astype(np.float32)
-    return result if scale == 1 else np.divide(result, np.float32(scale), out=result)
+def _flat(y: np.ndarray) -> np.ndarray:
+    y = y.astype(np.float32) if is_small(y.dtype) else y
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
-def _weights(weight: Any, rows: int) -> np.ndarray:
-    try:
-        values = np.asarray(weight, np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(must("weight", "be numbers", type(weight).__name__, one_line(error), "a flat array")) from None
-    if values.shape != (rows,):
-        raise DataError(must("weight", f"have shape ({rows},)", values.shape, "each row has one", "one per row"))
-    bad = np.flatnonzero(~(representable(values) & (values >= 0)))
-    if bad.size:
-        got = f"{values[bad[0]]} for row {bad[0]} (counted from 0)"
-        raise DataError(must("weight", "be finite and not negative", got, "means divide by its sum", "0 or more"))
-    return values.astype(np.float32)
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    kinds = {"number" if is_number(part.dtype) else "word" for part in parts}
+    shapes = {part.shape[1:] for part in parts}
+    if len(kinds) > 1 or len(shapes) > 1:
+        got = " and ".join(f"{part.dtype} of shape {part.shape}" for part in parts)
+        raise DataError(must("y", "be alike in all parts", got, "one model answers for all of them", "y of one type"))
+    return np.concatenate(parts)
 
 
-def _require_rows(of_x: int, of_y: int) -> None:
+def _scale(x: Mapping[str, np.ndarray], tokens: bool) -> float:
+    """What inputs are divided by: 255 where they are bytes of pixels, 1, or 0 for tokens, which stay whole numbers."""
+    if tokens:
+        return 0.0
+    first = next(iter(x.values()))
+    if first.dtype != np.uint8 or first.max() <= 127:
+        return 1.0
+    other = next((part for part, of in x.items() if of.dtype != np.uint8), None)
+    if other is not None:
+        got, why = f"{x[other].dtype} in {other!r}", "the rows to train on are pixels, which are divided by 255"
+        raise DataError(must("x", "be bytes in all parts", got, why, "uint8 for all of them, or for none"))
+    return 255.0
+
+
+def _placed(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Ids of the rows of each part, the parts end to end."""
+    ends = np.cumsum([len(rows) for rows in x.values()])
+    return {part: np.arange(end - len(x[part]), end) for part, end in zip(x, ends.tolist(), strict=True)}
+
+
+def _called(name: str, part: str) -> str:
+    return name if part == "train" else f"{part} {name}"
+
+
+def _require_rows(part: str, of_x: int, of_y: int) -> None:
     if of_x != of_y:
         because = "each row of x needs its own y"
-        raise DataError(must("x and y", "have as many rows", f"{of_x} and {of_y}", because, "arrays of equal length"))
+        what = f"{_called('x', part)} and y"
+        raise DataError(must(what, "have as many rows", f"{of_x} and {of_y}", because, "arrays of equal length"))

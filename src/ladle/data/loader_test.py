@@ -88,8 +88,8 @@ def test_npz_with_a_test_part(tmp_path: Path) -> None:
 def test_npz_with_a_test_part_that_does_not_fit(tmp_path: Path) -> None:
     for x_test, y_test, message in (
         (X[:4, :2], Y[:4], r"test x must have rows of shape \(3,\); got \(2,\)"),
-        (X[:4], Y[:3], "as many rows; got '24 and 23'"),
-        (X[:4], Y[:4, None], "y must be one value per row"),
+        (X[:4], Y[:3], "test x and y must have as many rows; got '4 and 3'"),
+        (X[:4], Y[:4].astype(str), "y must be alike in all parts"),
     ):
         np.savez(tmp_path / "a.npz", x_train=X, y_train=Y, x_test=x_test, y_test=y_test)
         with pytest.raises(DataError, match=message):

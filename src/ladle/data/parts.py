@@ -67,6 +67,18 @@ def describe_split(
     return (note, f"Too few rows to validate: class {listed(unseen)}.") if unseen else (note,)
 
 
+def describe_given(target: TargetColumn, parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Parts that were given as they are, in words, and which classes have no row to train on."""
+    counts = {part: f"{len(ids):,}" for part, ids in parts.items()}
+    tested = f", {counts['test']} to test" if "test" in counts else ""
+    note = f"Parts as given: {counts['train']} rows to train on, {counts['valid']} to validate{tested}."
+    if not target.classes or target.values.ndim > 1:
+        return (note,)
+    seen = np.bincount(target.values[parts["train"]], minlength=len(target.classes))
+    unseen = [target.classes[index] for index in np.flatnonzero(seen == 0)]
+    return (note, f"No row to train on: class {listed(unseen)}.") if unseen else (note,)
+
+
 def _shares(counts: np.ndarray, valid: float) -> np.ndarray:
     """How many rows of each class validate: largest remainders, never a class's last row."""
     exact = counts * valid

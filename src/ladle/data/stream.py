@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import DataError, must
+from ladle.core.foreign import rows_of
 from ladle.core.protocols import Source
 from ladle.data.dataset import Data, digest
 from ladle.data.holdout import Without, held_out
@@ -43,7 +44,7 @@ def streamed(
     (900, 100, 3, 'classification')
     """
     if isinstance(valid, Mapping):
-        train, held, note = source, dict(valid), "Validation part as given."
+        train, held, note = source, rows_of(dict(valid), "valid"), "Validation part as given."
     else:
         ids = held_out(source, valid, seed)
         train = Without(source, ids) if len(ids) else source

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import DataError, must
+from ladle.core.foreign import tree_of
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """Examples in arrays; implements `ladle.core.protocols.Source`.
 
-    - `tree`: nested dicts and tuples of arrays (or what `numpy.asarray` makes one of), whose leading axis counts
-      examples. Nothing is copied; memory-mapped arrays stay on disk until their rows are taken.
+    - `tree`: nested dicts and tuples of arrays, of whatever library (see `ladle.core.foreign.as_array`), whose leading
+      axis counts examples. Nothing is copied but bytes in the order of another machine; memory-mapped arrays stay on
+      disk until their rows are taken.
 
-    Raises `DataError` where there is no array, no example, an array without a leading axis or of Python objects, or
-    where the arrays disagree about the number of examples.
+    Raises `DataError` where there is no array, no example, an array without a leading axis, of Python objects or with
+    masked or missing values, or where the arrays disagree about the number of examples.
 
     >>> source = Arrays({"x": np.arange(6).reshape(3, 2), "y": np.array([0, 1, 0])})
     >>> len(source), source.take(np.array([2, 0]))["x"].tolist()
@@ -29,7 +31,9 @@ class Arrays:
     tree: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tree", map_tree(_as_array, self.tree))
+        for name, leaf in leaves(self.tree):
+            _require_readable(leaf, f"data {name!r}" if name else "data")
+        object.__setattr__(self, "tree", tree_of(self.tree, "data"))
         _check_arrays(dict(leaves(self.tree)))
 
     def __len__(self) -> int:
@@ -81,11 +85,12 @@ def _mapped(leaf: Any) -> bool:
     return False
 
 
-def _as_array(leaf: Any) -> np.ndarray:
-    try:
-        return np.asarray(leaf)
-    except ValueError:  # Lists of unequal length: refused below, by name.
-        return np.array(None)
+def _require_readable(leaf: Any, name: str) -> None:
+    """Refuse a file's bytes in the order of another machine: converted, all of it would be in memory."""
+    if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative and _mapped(leaf):
+        got, why = leaf.dtype.str, "its bytes lie in a file, in the order of another machine"
+        remedy = "a copy of it, x.astype(x.dtype.newbyteorder('=')), in memory or in a file of its own"
+        raise DataError(must(name, "be numbers of this machine", got, why, remedy))
 
 
 def _check_arrays(arrays: dict[str, np.ndarray]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.foreign import as_array
 from ladle.core.protocols import Order
 from ladle.core.seed import seed_words
 from ladle.core.spec import require_count
@@ -76,7 +77,7 @@ class Bucketed:
 
 def checked_lengths(lengths: Any, examples: int | None = None) -> np.ndarray:
     """`i64[n]`, one for each example, or an `ArgumentError`."""
-    array = np.asarray(lengths)
+    array = as_array(lengths, "lengths")
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu" or len(array) != (examples or len(array)):
         got = f"an array of shape {array.shape} and type {array.dtype}"
         be = f"be {examples or 'as many'} whole numbers" + ("" if examples else " as there are examples")

@@ -220,7 +220,10 @@ def test_arrays_are_not_copied():
         ({"x": np.zeros((0, 3))}, "at least one example"),
         ({"x": 1.0}, "data 'x' must count examples along its first axis"),
         ({"x": {"deep": None}}, "data 'x.deep' must be an array of numbers"),
-        ({"x": [[1], [1, 2]]}, "data 'x' must be an array of numbers"),
+        (
+            {"x": [[1], [1, 2]]},
+            "data 'x' must be an array of rows of one shape; got 'shape .1,. in row 0, .2,. in row 1'",
+        ),
     ],
 )
 def test_trees_that_are_no_data_are_refused(tree, says):

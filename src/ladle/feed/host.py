@@ -13,8 +13,11 @@ import numpy as np
 from ladle.core.batch import Batch, Rows, batch_ends, window_end
 from ladle.core.cursor import Cursor, Shard
 from ladle.core.errors import ArgumentError, ExampleError, must
+from ladle.core.foreign import as_array, is_array
+from ladle.core.frames import is_frame
 from ladle.core.protocols import Collate, Cut, Order, Source
 from ladle.core.spec import BatchSpec
+from ladle.feed.source.anything import as_source
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class HostFeed:
     bad: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
+        if type(self.source) in (dict, tuple) or is_array(self.source) or is_frame(self.source):
+            object.__setattr__(self, "source", as_source(self.source))  # An array's own `take` would flatten it.
         _check_order(self.order, len(self.source))
         if self.bad not in ("raise", "skip"):
             why = "a batch either fails or goes on without them"
@@ -224,7 +229,7 @@ def _check_order(order: Order, examples: int) -> None:
 
 def _checked_weight(weight: Any, examples: int) -> np.ndarray:
     with np.errstate(over="ignore"):  # What does not fit becomes infinite, and is refused as such.
-        values = np.asarray(weight, np.float32)
+        values = as_array(weight, "weight").astype(np.float32)
     if values.shape != (examples,):
         got, why = f"an array of shape {values.shape}", "each example has one"
         raise ArgumentError(must("weight", f"have shape ({examples},)", got, why, f"np.ones({examples})"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.foreign import as_array
 from ladle.core.protocols import Order, Source
 from ladle.feed.blocks import Blocks
 from ladle.feed.order import Permuted, Sequential
@@ -44,7 +45,7 @@ def order_of(order: str | Order | Callable[[int], Order], source: Source, seed: 
         if labels is None:
             why = "classes are kept in proportion by them"
             raise ArgumentError(must("labels", "be given with order='stratified'", None, why, "labels=y"))
-        return order_named(order, np.asarray(labels), seed)
+        return order_named(order, as_array(labels, "labels"), seed)
     return Sequential(len(source)) if order == "sequential" else Permuted(len(source), seed)
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ladle.core.errors import ArgumentError, must, nearest
-from ladle.feed.arrays import map_tree
+from ladle.core.errors import ArgumentError, DataError, must, nearest
+from ladle.core.foreign import is_small, require_narrow
+from ladle.core.npy import one_line
+from ladle.feed.arrays import leaves, map_tree
 
 OUTPUTS = ("numpy", "jax", "torch")
 
@@ -50,7 +52,10 @@ def _as_it_is(tree: Any) -> Any:
 def _to_jax(tree: Any) -> Any:
     import jax
 
-    return map_tree(jax.device_put, tree)
+    if jax.dtypes.canonicalize_dtype(np.int64).itemsize < 8:
+        for path, leaf in leaves(tree):
+            require_narrow(leaf, f"data {path!r}" if path else "data", "to='numpy', or jax.config's jax_enable_x64")
+    return _each(jax.device_put, tree, "jax")
 
 
 def _to_torch(tree: Any) -> Any:
@@ -59,6 +64,25 @@ def _to_torch(tree: Any) -> Any:
     def tensor(leaf: np.ndarray) -> Any:
         if leaf.dtype.kind in "SU":
             return leaf  # torch has no text; a DataLoader leaves it alone as well.
-        return torch.from_numpy(leaf if leaf.flags.writeable else leaf.copy())
+        leaf = leaf if leaf.flags.writeable else leaf.copy()
+        if is_small(leaf.dtype):  # The same bits: torch has such types of its own, NumPy has them from `ml_dtypes`.
+            bits = torch.from_numpy(leaf.view(np.int16 if leaf.dtype.itemsize == 2 else np.uint8))
+            return bits.view(getattr(torch, leaf.dtype.name))
+        return torch.from_numpy(leaf)
 
-    return map_tree(tensor, tree)
+    return _each(tensor, tree, "torch")
+
+
+def _each(convert: Callable[[Any], Any], tree: Any, to: str) -> Any:
+    """`convert` of every array. Raises `DataError` with the name of one that the library has no type for."""
+    try:
+        return map_tree(convert, tree)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        for path, leaf in leaves(tree):
+            try:
+                convert(leaf)
+            except (TypeError, ValueError, AttributeError, OverflowError) as error:
+                name, why = f"data {path!r}" if path else "data", f"{to} has no such type ({one_line(error)})"
+                remedy = "to='numpy', or the data without it"
+                raise DataError(must(name, "be numbers", str(leaf.dtype), why, remedy)) from None
+        raise

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.foreign import as_array
 from ladle.core.seed import seed_words
 from ladle.feed.bijection import NARROW, permute, round_keys, sides
 from ladle.feed.keys import STRATIFIED
@@ -101,7 +102,7 @@ class StratifiedProgram:
 
 def checked_labels(labels: Any) -> np.ndarray:
     """One class for each example, or an `ArgumentError`."""
-    values = np.array(labels)
+    values = np.array(as_array(labels, "labels"))
     if values.ndim != 1 or not 1 <= len(values) <= NARROW or values.dtype.kind not in "biuSU":
         got = f"an array of shape {values.shape} and type {values.dtype}"
         be = "be one whole number, boolean or string per example"

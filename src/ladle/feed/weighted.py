@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.foreign import as_array
 from ladle.core.seed import seed_words
 from ladle.feed.bijection import NARROW, keyed, round_keys
 from ladle.feed.keys import WEIGHTED
@@ -86,7 +87,7 @@ class WeightedProgram:
 
 
 def _checked_weights(weights: Any) -> np.ndarray:
-    values = np.array(weights, np.float64)
+    values = np.array(as_array(weights, "weights"), np.float64)
     if values.ndim != 1 or not 1 <= len(values) <= NARROW:
         shape = f"an array of shape {values.shape}"
         raise ArgumentError(

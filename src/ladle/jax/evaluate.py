@@ -105,7 +105,11 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _count(tree: Any) -> int:
-    count = jax.tree.leaves(tree)[0].shape[0]
+    counts = {jax.tree_util.keystr(path): leaf.shape[0] for path, leaf in jax.tree.leaves_with_path(tree)}
+    if len(set(counts.values())) > 1:  # Rows past the end of an array would be read as some others of it.
+        got, why = ", ".join(f"{name} {found:,}" for name, found in counts.items()), "row i of each is of example i"
+        raise ArgumentError(must("rows", "have as many rows in every array", got, why, "arrays of equal length"))
+    count = next(iter(counts.values()))
     if count < 1:
         raise ArgumentError(must("rows", "be at least 1", count, "a mean of nothing is no number", "more rows"))
     return count

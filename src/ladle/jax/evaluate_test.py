@@ -85,3 +85,12 @@ def test_nothing_to_evaluate_is_refused(table):
         evaluator.predict(state, nothing)
     with pytest.raises(ArgumentError, match="predict must be given"):
         Evaluator(replace(TABLE, predict=None), layout()).predict(state, nothing)
+
+
+@pytest.mark.parametrize(("of_x", "of_y"), [(4, 3), (3, 4), (4, 1)])
+def test_arrays_of_other_lengths_are_refused(table, of_x, of_y):
+    evaluator, state = table
+    with pytest.raises(
+        ArgumentError, match=f"rows must have as many rows in every array; got .*x.* {of_x}, .*y.* {of_y}"
+    ):
+        evaluator(state, {"x": np.ones((of_x, 3), np.float32), "y": np.ones(of_y, np.float32)})

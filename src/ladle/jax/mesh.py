@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.foreign import require_narrow
 from ladle.core.spec import require_count
 
 AXIS = "data"
@@ -50,11 +51,20 @@ class Layout:
 
     def everywhere(self, tree: Any) -> Any:
         """Put a tree on every device, once. Whoever puts, owns: nothing given in is donated later."""
-        return jax.device_put(tree, self.replicated)
+        return jax.device_put(_fitting(tree), self.replicated)
 
     def in_parts(self, tree: Any) -> Any:
         """Put rows on the devices, each its part."""
-        return jax.device_put(tree, self.split)
+        return jax.device_put(_fitting(tree), self.split)
+
+
+def _fitting(tree: Any) -> Any:
+    """`tree`, where its numbers fit the bits that JAX keeps: it would make others of large ids, and say nothing."""
+    if jax.dtypes.canonicalize_dtype(np.int64).itemsize < 8:
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if isinstance(leaf, np.ndarray) and leaf.dtype.itemsize > 4:
+                require_narrow(leaf, f"data{jax.tree_util.keystr(path)}", "ids from 0 without gaps, or float32")
+    return tree
 
 
 def layout(devices: Sequence[Any] | int | None = None) -> Layout:

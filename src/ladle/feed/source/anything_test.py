@@ -130,3 +130,28 @@ def test_filtered_items_are_named(grain):
 def test_streams_of_grain_are_refused(grain):
     with pytest.raises(ArgumentError, match="ladle.feed.stream.iterator"):
         as_source(grain.MapDataset.source(list(range(5))).to_iter_dataset())
+
+
+def test_frames_and_columns_are_rows_by_name():
+    pd, pa = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": [1, 2, 3, 4], "b": [1.0, 2, 3, 4], "w": list("uvuv")}, index=[9, 8, 7, 6])
+    frame["t"], frame["kind"] = pd.to_datetime(["2020-01-01"] * 4), pd.Categorical(frame["w"])
+    for data in (frame, pa.table(frame.reset_index(drop=True).to_dict("list"))):
+        rows = as_source(data).take(IDS)
+        assert rows["a"].tolist() == [4, 1, 4, 2] and rows["a"].dtype == np.int64
+        assert rows["b"].tolist() == [4.0, 1.0, 4.0, 2.0]
+        assert rows["w"].tolist() == rows["kind"].tolist() == ["v", "u", "v", "v"]
+        assert rows["t"].dtype.kind == "M"
+    for column in (frame["a"], frame["a"].astype("Int64"), pa.array([1, 2, 3, 4]), pd.Index([1, 2, 3, 4])):
+        assert as_source(column).take(IDS).tolist() == [4, 1, 4, 2]
+    assert as_source({"x": frame[["a", "b"]], "y": (frame["w"],)}).take(IDS)["x"].tolist()[1] == [1.0, 1.0]
+    for bad, said in (
+        (pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), "column 'a' of data must .* row 1 "),
+        (pd.DataFrame({"a": ["u", 1]}), "column 'a' of data must hold numbers or words; got 'int, str'"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "must have names of their own"),
+        (pd.DataFrame(), "data must hold an array"),
+        (pd.DataFrame({"a": []}), "at least one example"),
+        ({"x": pa.array([[1], [2, 3]])}, "data 'x' must have lists of one length"),
+    ):
+        with pytest.raises(DataError, match=said):
+            as_source(bad)

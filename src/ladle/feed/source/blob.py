@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import ArgumentError, DataError, must, nearest
+from ladle.core.foreign import as_array
 from ladle.core.npz import archive_arrays, archive_names
 from ladle.feed.source.codec import Decoder, Kind, decoded, kind_of
 from ladle.feed.source.decode import Pixels
@@ -50,7 +51,7 @@ class Blob:
     def __post_init__(self) -> None:
         data, offsets = np.asanyarray(self.data), np.asarray(self.offsets)
         _check(data, offsets)
-        y = None if self.y is None else np.asarray(self.y)
+        y = None if self.y is None else as_array(self.y, "y")
         if y is not None and (y.ndim == 0 or len(y) != len(offsets) - 1 or y.dtype == object):
             got, why = f"{y.dtype} of shape {y.shape}", f"there are {len(offsets) - 1} examples"
             raise DataError(must("y", "have a row for each example", got, why, "y=None where there is none"))

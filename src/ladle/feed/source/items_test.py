@@ -107,7 +107,7 @@ def test_trees_keep_their_kind():
         ([1, None], "example 9 must be numbers or arrays of one shape; got 'None'"),
         ([{"a": {"b": 1}}, {"a": {"b": object()}}], "example 9 at 'a.b' must be numbers or arrays .*; got 'object'"),
         ([2**70, 1], "example 5 must be numbers or arrays"),
-        ([[1, 2], [1, [2]]], "example 9 must be numbers or arrays"),
+        ([[1, 2], [1, [2]]], "example 9 must be an array of rows of one shape"),
     ],
     ids="shape type scalar entries kind parts none object huge ragged".split(),
 )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from ladle.core.errors import ArgumentError, DataError, ExampleError, must
 from ladle.core.protocols import Source
 from ladle.feed.arrays import leaves, map_tree
+from ladle.feed.source.anything import as_source
 from ladle.feed.source.request import all_bad, require_ids
 
 
@@ -21,7 +22,8 @@ class Joined:
     Example `i` of the source number `s` has the id `starts[s] + i`. Rows that are dicts get one entry more, `source`:
     `i32[k]`, the number of the source each row is of.
 
-    - `sources`: name -> source. Their rows must be alike: same entries, shapes and types.
+    - `sources`: name -> source, or what `ladle.feed.as_source` makes one of. Their rows must be alike: same entries,
+      shapes and types.
     - `starts`: `i64[sources + 1]`, the first id of each and, last, the number of examples.
     - `blocks`: `i64[...]`, where a source has some; a source without them is one block. `reads_blocks`: where one of
       them does. `memory_bytes`: their sum, where a source has some.
@@ -44,7 +46,7 @@ class Joined:
     memory_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sources", dict(self.sources))
+        object.__setattr__(self, "sources", {name: as_source(source) for name, source in self.sources.items()})
         sizes = {name: len(source) for name, source in self.sources.items()}
         if not sizes or not all(sizes.values()):
             why, remedy = "there is nothing to draw from", 'Joined({"a": one, "b": other})'

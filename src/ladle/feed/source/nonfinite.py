@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ladle.core.foreign import is_small
 from ladle.core.protocols import Source
 from ladle.feed.arrays import leaves
 
@@ -49,6 +50,7 @@ def find_nonfinite(source: Source, ids: np.ndarray, most: int = 16) -> list[NonF
 
 def _in(rows: Any) -> Iterator[tuple[int, str, tuple[int, ...], float]]:
     for leaf, values in leaves(rows):
+        values = values.astype(np.float32) if is_small(values.dtype) else values
         if values.dtype.kind in "fc" and not (finite := np.isfinite(values)).all():
             for row, *index in np.argwhere(~finite).tolist():
                 yield row, leaf, tuple(index), values[(row, *index)].item()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from ladle.feed.arrays import Arrays
 from ladle.feed.source.memmap import Mapped
@@ -43,3 +44,10 @@ def test_files_and_columns_are_named(tmp_path):
         )
     (found,) = find_nonfinite(Parquet(tmp_path), np.arange(40))
     assert (found.id, found.where) == (37, "row 17, column 'b' of part-3.parquet")
+
+
+def test_small_floats_are_looked_at_too():
+    jnp = pytest.importorskip("jax.numpy")
+    x = jnp.asarray([[0.0, 1.0], [2.0, jnp.nan]], jnp.bfloat16)
+    found = find_nonfinite(Arrays({"x": x, "h": np.array([np.inf, 0], np.float16)}), np.arange(2))
+    assert [one.where for one in found] == ["example 0, 'h'", "example 1, element [1] of 'x'"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import DataError, must
+from ladle.core.foreign import as_array
 from ladle.feed.arrays import Arrays
 
 MADE_LATER = ("mask", "segment", "position")
@@ -218,9 +219,11 @@ def _check_names(names: Sequence[str], taken: Sequence[str]) -> None:
 def joined(parts: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Arrays one behind the other, and their offsets."""
     try:
-        arrays = [np.asarray(part) for part in parts]
+        arrays = [as_array(part, f"document {at}") for at, part in enumerate(parts)]
         filled = [array for array in arrays if len(array)]
         values = np.concatenate(filled)
+    except DataError:
+        raise
     except (TypeError, ValueError) as error:
         why, remedy = f"they are laid one behind the other ({error})", "[np.array([1, 2]), np.array([3])]"
         got = f"{len(parts)} documents"

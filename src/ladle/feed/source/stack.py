@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.errors import DataError, ExampleError, must
+from ladle.core.foreign import as_array
 from ladle.feed.arrays import map_tree
 
 _EXACT = {bool: np.bool_, int: np.int64, float: np.float64}
@@ -33,10 +34,8 @@ def stacked(items: Sequence[Any], ids: Sequence[int], count: int | None = None) 
 
 
 def leaf_array(leaf: Any) -> np.ndarray:
-    """A leaf as an array, without a copy where that can be. A tensor that has gradients leaves them behind."""
-    if hasattr(leaf, "detach"):
-        leaf = leaf.detach().cpu()
-    return np.asarray(leaf)
+    """A leaf as an array, without a copy where that can be; see `ladle.core.foreign.as_array`."""
+    return as_array(leaf)
 
 
 def _stacked(items: list[Any], ids: list[int], path: str) -> Any:
@@ -67,11 +66,20 @@ def _rows(items: list[Any], ids: list[int], path: str) -> np.ndarray:
 def _array(item: Any, id: int, path: str) -> np.ndarray:
     try:
         row = leaf_array(item)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise _no_array(id, path, str(error).splitlines()[0]) from error
+    except DataError:
+        raise _refused(item, id, path) from None
     if row.dtype == object:
         raise _no_array(id, path, "None" if item is None else type(item).__name__)
     return row
+
+
+def _refused(item: Any, id: int, path: str) -> ExampleError:
+    """What `as_array` has to say, with the example's name, which is not made up for each that it takes."""
+    try:
+        as_array(item, f"example {id}{f' at {path!r}' if path else ''}")
+    except DataError as error:
+        return ExampleError(str(error), [id])
+    return _no_array(id, path, type(item).__name__)
 
 
 def _no_array(id: int, path: str, got: str) -> ExampleError:
