@@ -12,7 +12,7 @@ Mean, sd, median and levels come from the training rows alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +56,8 @@ class Table:
     columns: Mapping[str, Column]
     rows: int
     notes: tuple[str, ...]
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """What the user said that columns are, see `ladle.data.kinds`."""
 
 
 def to_data(
