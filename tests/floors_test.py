@@ -42,7 +42,7 @@ PLACES = {
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib optuna orbax pooch psycopg ray "
-    "redis rich submitit tyro zeus".split(),
+    "redis rich sklearn submitit tyro zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

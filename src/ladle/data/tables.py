@@ -15,9 +15,9 @@ from ladle.core.dialect import Spelling, require_distinct
 from ladle.core.errors import DataError, must, nearest
 from ladle.core.missing import MISSING
 from ladle.core.npy import damaged, one_line, require_file
-from ladle.data.columns import Column, Numbers, Table, Texts
 from ladle.data.kinds import asked_kinds
 from ladle.data.reader import TextTable, kinds_of, open_table, typed
+from ladle.data.table import Column, Numbers, Table, Texts
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _INDEX_NAMES = ("", "id", "index", "unnamed: 0", "__index_level_0__")
