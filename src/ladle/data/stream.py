@@ -63,7 +63,7 @@ def streamed(
         input_shape=tuple(np.shape(row["x"])[1:]) if "x" in row and not isinstance(row["x"], Mapping) else (),
         outputs=len(names) or 1,
         notes=(note,),
-        digest=_digest(name, train),
+        digest=digest_of(name, train),
     )
 
 
@@ -82,7 +82,7 @@ def _none(row: Any) -> Any:
     return {name: _none(leaf) if isinstance(leaf, Mapping) else leaf[:0] for name, leaf in row.items()}
 
 
-def _digest(name: str, source: Source) -> str:
+def digest_of(name: str, source: Source) -> str:
     """Of a sample: reading everything would take as long as an epoch."""
     n = len(source)
     ids = np.linspace(0, n - 1, min(n, 64)).astype(np.int64)
