@@ -36,6 +36,18 @@ class TaskOptions:
     """What the target is, where the guess is wrong."""
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out."""
+    valid: float = 0.2
+    """Share of the rows kept for validation."""
+    model: Literal["linear", "mlp", "convnet"] = "mlp"
+    """Built-in model."""
+    optimizer: str = "adam"
+    """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars, lamb_paper, lars_paper or muon."""
+    lr: float | str = "auto"
+    """auto, or the learning rate."""
+    order: Literal["permuted", "sequential", "stratified"] | None = None
+    """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
+    stream: bool = False
+    """Read the rows of a table as they are needed, not all at once; a table of text is written once as Parquet."""
     na: tuple[str, ...] = ()
     """Words of a table that also mean missing; column=word for one column."""
     decimal: Literal[".", ","] | None = None
@@ -52,18 +64,6 @@ class TaskOptions:
     """Encoding of a text table, such as latin-1, where its bytes do not show it."""
     header: bool | None = None
     """Whether the first row of a text table names its columns (True or False), where it does not show."""
-    valid: float = 0.2
-    """Share of the rows kept for validation."""
-    model: Literal["linear", "mlp", "convnet"] = "mlp"
-    """Built-in model."""
-    optimizer: str = "adam"
-    """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars, lamb_paper, lars_paper or muon."""
-    lr: float | str = "auto"
-    """auto, or the learning rate."""
-    order: Literal["permuted", "sequential", "stratified"] | None = None
-    """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
-    stream: bool = False
-    """Read the rows of a table as they are needed, not all at once; a table of text is written once as Parquet."""
 
     def task(self) -> Task:
         """Load the data and put the task together. Raises `ArgumentError` (or `DataError`)."""

@@ -1,9 +1,9 @@
 """How a text table is written, found in its content: the first step of every lane that reads one.
 
-    delimiter   the mark that gives all rows equally many cells, outside of quotes
-    quotes      as in CSV; in tables of tabs only where cells are wrapped in them
-    comments    lines at the top that begin with #, and then all such lines
-    header      see `ladle.core.header`
+delimiter   the mark that gives all rows equally many cells, outside of quotes
+quotes      as in CSV; in tables of tabs only where cells are wrapped in them
+comments    lines at the top that begin with #, and then all such lines
+header      see `ladle.core.header`
 """
 
 from __future__ import annotations

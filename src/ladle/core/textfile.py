@@ -1,8 +1,8 @@
 """Files of text as UTF-8, whatever they are packed in and encoded as: what they are shows in their content, not their name.
 
-    gzip, bzip2, xz           unpacked as they are read
-    UTF-8, UTF-16, UTF-32     by their mark, or by where the zero bytes lie
-    neither                   Windows-1252, as long as no byte says that it is something else
+gzip, bzip2, xz           unpacked as they are read
+UTF-8, UTF-16, UTF-32     by their mark, or by where the zero bytes lie
+neither                   Windows-1252, as long as no byte says that it is something else
 """
 
 from __future__ import annotations

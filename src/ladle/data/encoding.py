@@ -1,9 +1,9 @@
 """Columns to the arrays that a model reads, by what the training rows say. One rule for rows in memory and on the disk.
 
-    numbers (true/false as 0/1, dates as seconds)   (value - mean) / sd; missing: median, and a 0/1 column that marks it
-    words with at most `embed` levels               one 0/1 column a level
-    words with more levels                          a code for an embedding, 0 = unknown
-    text                                            weights of its words, see `ladle.data.text`
+numbers (true/false as 0/1, dates as seconds)   (value - mean) / sd; missing: median, and a 0/1 column that marks it
+words with at most `embed` levels               one 0/1 column a level
+words with more levels                          a code for an embedding, 0 = unknown
+text                                            weights of its words, see `ladle.data.text`
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class WordCode:
         missing = f" (one of them {MISSING_LEVEL}, {self.missing:,} rows)" if self.missing else ""
         said = [f"{self.name}: {len(self.levels):,} categories{missing}, {how}."]
         if strange:
-            said.append(f"{self.name}: {strange:,} rows to validate hold categories that no training row has: {unknown}.")
+            said.append(
+                f"{self.name}: {strange:,} rows to validate hold categories that no training row has: {unknown}."
+            )
         return said
 
 
@@ -131,7 +133,9 @@ class Encoding:
     def number_notes(self) -> tuple[str, ...]:
         notes = [one.note for one in self.numbers if one.note]
         if self.numbers:
-            notes.insert(0, f"Standardised with mean and sd of the training rows: {listed([n.name for n in self.numbers])}.")
+            notes.insert(
+                0, f"Standardised with mean and sd of the training rows: {listed([n.name for n in self.numbers])}."
+            )
         dates = [one.name for one in self.numbers if one.date]
         if dates:
             when = "the rows to validate are drawn from all times, not the latest"

@@ -169,7 +169,9 @@ def _reading(name: str, facts: Facts, said: Spelling, usual: str | None, sure_co
         if said.decimal == "," and points and facts.plain > facts.cells // 2:
             why, remedy = f"{points:,} cells have a point that stands between no thousands", "decimal='.'"
             raise DataError(must(f"column {name}", "have decimal commas", f"{points:,} cells", why, remedy))
-        return "comma" if said.decimal == "," and (facts.comma or facts.point) else "grouped" if facts.grouped else "plain"
+        return (
+            "comma" if said.decimal == "," and (facts.comma or facts.point) else "grouped" if facts.grouped else "plain"
+        )
     if not facts.comma and not facts.grouped:
         if sure_comma and usual == "," and facts.point and facts.point == facts.point3:
             got = "points with three digits behind each of them"
@@ -233,7 +235,9 @@ def _dates(name: str, facts: Facts, dated: int) -> Kind:
 
 def _neither(name: str, facts: Facts, strange: Sequence[str], what: str) -> DataError:
     if not strange:
-        return DataError(must(f"column {name}", f"hold {what}", "numbers", "none of its cells is one", f"drop=[{name!r}]"))
+        return DataError(
+            must(f"column {name}", f"hold {what}", "numbers", "none of its cells is one", f"drop=[{name!r}]")
+        )
     first = min(strange, key=lambda level: facts.odd[level][1])
     count = sum(facts.odd[level][0] for level in strange)
     others = [repr(level[:20]) for level in strange if level != first][:5]
@@ -251,7 +255,9 @@ def _two_ways(name: str, got: str, why: str) -> DataError:
     return DataError(must(f"column {name}", "be numbers that read in one way", got, why, "decimal=',' or decimal='.'"))
 
 
-def asked_kinds(as_: Iterable[str] | Mapping[str, str], categories: Iterable[str], names: Sequence[str]) -> dict[str, str]:
+def asked_kinds(
+    as_: Iterable[str] | Mapping[str, str], categories: Iterable[str], names: Sequence[str]
+) -> dict[str, str]:
     """What the user says of columns: `["zip=category"]` or `{"zip": "category"}`, and the list of categories.
 
     Raises `ArgumentError` for a kind or `DataError` for a column that is not there.
@@ -261,16 +267,22 @@ def asked_kinds(as_: Iterable[str] | Mapping[str, str], categories: Iterable[str
     """
     if isinstance(as_, str) or isinstance(categories, str):
         why = "a word alone would be taken letter by letter"
-        raise ArgumentError(must("as_", "be a list", as_ if isinstance(as_, str) else categories, why, "as_=['a=text']"))
+        raise ArgumentError(
+            must("as_", "be a list", as_ if isinstance(as_, str) else categories, why, "as_=['a=text']")
+        )
     found = dict.fromkeys(categories, "category")
     for one in as_.items() if isinstance(as_, Mapping) else (one.rpartition("=")[::2] for one in as_):
         found[one[0]] = one[1]
     for name, kind in found.items():
         if kind not in get_args(Word):
             remedy = nearest(str(kind), get_args(Word))
-            raise ArgumentError(must("as_", "name a column and what it is", f"{name}={kind}", "these are known", remedy))
+            raise ArgumentError(
+                must("as_", "name a column and what it is", f"{name}={kind}", "these are known", remedy)
+            )
         if name not in names:
-            raise DataError(must("as_", "name columns of the table", name, "it has no such column", nearest(name, names)))
+            raise DataError(
+                must("as_", "name columns of the table", name, "it has no such column", nearest(name, names))
+            )
     return found
 
 

@@ -1,9 +1,9 @@
 """A table that stays on the disk, under the contract of a loaded one: same columns, kinds, classes, split and values.
 
-    the target               read whole: classes and amounts over all rows
-    what the columns say     one pass over all rows: missing cells, levels of categories, what is not finite
-    mean, sd, median, ids    the training rows, or a stated sample of them where all would be over `SAMPLE_BYTES`
-    a row                    read when it is needed, and encoded as a loaded one is
+the target               read whole: classes and amounts over all rows
+what the columns say     one pass over all rows: missing cells, levels of categories, what is not finite
+mean, sd, median, ids    the training rows, or a stated sample of them where all would be over `SAMPLE_BYTES`
+a row                    read when it is needed, and encoded as a loaded one is
 """
 
 from __future__ import annotations
@@ -132,10 +132,8 @@ def table_on_disk(
     require_embed(embed)
     asked = asked or {}
     drop = [*drop, *(one for one, what in asked.items() if what == "id" and one not in drop)]
-    goal = infer(
-        target_values(target, column(files, target, asked)), kind=kind, name=target, counted_from=1
-    )
     found = roles(files, target=target, drop=drop, asked=asked)
+    goal = infer(target_values(target, column(files, target, asked)), kind=kind, name=target, counted_from=1)
     if not found.order:
         because, remedy = "it is the only column", "a table with more columns"
         raise DataError(must("data", "have a column to predict from beside the target", name, because, remedy))
@@ -257,7 +255,9 @@ def _pass(columns: Columns, rows: int, looked: np.ndarray, train: np.ndarray) ->
             parts[name].append(values[wanted[ids]])
     whole = {name: np.concatenate(part) for name, part in parts.items()}
     made = {
-        name: Texts(whole[name].astype(np.int64), columns.levels[name]) if name in levels else Numbers(whole[name], "real")
+        name: Texts(whole[name].astype(np.int64), columns.levels[name])
+        if name in levels
+        else Numbers(whole[name], "real")
         for name in columns.order
     }
     return made, counts, levels
@@ -273,4 +273,3 @@ def _require_finite(name: str, values: np.ndarray, start: int) -> None:
 
 def _whole(values: np.ndarray) -> bool:
     return not np.isnan(values).any() and bool((values % 1 == 0).all())
-

@@ -90,7 +90,12 @@ def load(
     if lower.endswith(TABLES):
         if lower.endswith((".parquet", ".pq")):
             _refuse_options(text, na=na, **of_text)
-        reading = {"drop": _words("drop", drop), "said": said, "categories": _words("categories", categories), "as_": as_}
+        reading = {
+            "drop": _words("drop", drop),
+            "said": said,
+            "categories": _words("categories", categories),
+            "as_": as_,
+        }
         return _table(path, reading, target=target, embed=embed, **options)
     _refuse_options(text, **of_table)
     if lower.endswith(".npz"):

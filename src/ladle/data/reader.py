@@ -1,6 +1,6 @@
 """The one reader of text tables: cells as text in blocks, then columns of the kind that all of their cells have.
 
-    for block in text.blocks():   facts of each column   ->   kinds.decide   ->   the same cells as numbers, dates, words
+for block in text.blocks():   facts of each column   ->   kinds.decide   ->   the same cells as numbers, dates, words
 """
 
 from __future__ import annotations
@@ -215,7 +215,9 @@ def typed_column(column: Any, name: str, kind: Kind, said: Spelling) -> Any:
     if kind.affix:
         text = _C.utf8_trim_whitespace(_C.replace_substring(text, kind.affix, ""))
     if kind.reading != "plain":
-        text = _C.replace_substring_regex(text, r"[. '\x{a0}\x{202f}]" if kind.reading == "comma" else r"[, '\x{a0}\x{202f}]", "")
+        text = _C.replace_substring_regex(
+            text, r"[. '\x{a0}\x{202f}]" if kind.reading == "comma" else r"[, '\x{a0}\x{202f}]", ""
+        )
         text = _C.replace_substring(text, ",", ".")
     if kind.type == "whole":
         try:
@@ -229,12 +231,20 @@ def _moments(text: Any, form: str) -> Any:
     if form in ("dmy", "mdy"):
         same = _C.replace_substring_regex(text, "[/-]", ".")
         return _C.strptime(same, format="%d.%m.%Y" if form == "dmy" else "%m.%d.%Y", unit="s")
-    for type in (pa.date32(), pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("s", "UTC"), pa.timestamp("ns", "UTC")):
+    for type in (
+        pa.date32(),
+        pa.timestamp("s"),
+        pa.timestamp("ns"),
+        pa.timestamp("s", "UTC"),
+        pa.timestamp("ns", "UTC"),
+    ):
         try:
             return text.cast(type)
         except pa.ArrowInvalid:
             continue
-    raise DataError(must("dates", "be of one form", text.drop_null()[0].as_py(), "some have a zone", "one form for all"))
+    raise DataError(
+        must("dates", "be of one form", text.drop_null()[0].as_py(), "some have a zone", "one form for all")
+    )
 
 
 def _times(text: Any) -> Any:
@@ -242,7 +252,9 @@ def _times(text: Any) -> Any:
         parts = [int(one) for one in cell.split(":")]
         return parts[0] * 3600 + parts[1] * 60 + (parts[2] if len(parts) > 2 else 0)
 
-    return pa.array([None if cell is None else seconds(cell) for cell in text.to_pylist()], pa.int32()).cast(pa.time32("s"))
+    return pa.array([None if cell is None else seconds(cell) for cell in text.to_pylist()], pa.int32()).cast(
+        pa.time32("s")
+    )
 
 
 # --- text in blocks --------------------------------------------------------------------------------------------------
@@ -289,7 +301,9 @@ def _objects(path: Path, coding: Any) -> Iterator[dict[str, Any]]:
             try:
                 row = json.loads(line, parse_float=str, parse_int=str)
             except ValueError as error:
-                raise damaged(path, f"line {number} is no JSON: {one_line(error)}", remedy="an object in each line") from None
+                raise damaged(
+                    path, f"line {number} is no JSON: {one_line(error)}", remedy="an object in each line"
+                ) from None
             if not isinstance(row, dict):
                 raise damaged(path, f"line {number} is no object", remedy='{"a": 1, "y": 0} in each line')
             yield row
@@ -315,7 +329,9 @@ def _json_table(path: Path, rows: list[dict[str, Any]], dialect: Dialect) -> Any
             raise DataError(must(f"column {name}", "hold single values", type(value).__name__, why, remedy))
         return str(value).lower() if isinstance(value, bool) else value
 
-    return pa.table({name: pa.array([cell(name, row.get(name)) for row in rows], pa.string()) for name in dialect.names})
+    return pa.table(
+        {name: pa.array([cell(name, row.get(name)) for row in rows], pa.string()) for name in dialect.names}
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -1,10 +1,10 @@
 """Which columns of a table are inputs: no index, no ids, nothing constant; and which of them tell too much.
 
-    counts the rows, or numbers them in order      left out, by its name
-    whole numbers called id, nearly all different  left out; also hashes, whatever they are called
-    words without a space, all different           left out
-    the same in every row                          left out
-    tells the target alone, in every row           kept, and warned of
+counts the rows, or numbers them in order      left out, by its name
+whole numbers called id, nearly all different  left out; also hashes, whatever they are called
+words without a space, all different           left out
+the same in every row                          left out
+tells the target alone, in every row           kept, and warned of
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def _what_id(name: str, column: Column) -> str | None:
         alike = 100 * len(column.levels) >= 99 * present
         if present < ENOUGH or not alike or np.mean([" " in level for level in column.levels]) > 0.05:
             return None
-        if np.mean([any(letter.isdigit() for letter in level) for level in column.levels]) < 0.5 and not _ID.match(name):
+        if np.mean([any(letter.isdigit() for letter in level) for level in column.levels]) < 0.5 and not _ID.match(
+            name
+        ):
             return None
         return f"identifiers: {len(column.levels):,} different words in {present:,} rows{otherwise}"
     values = column.values
@@ -103,7 +105,8 @@ def leaks(features: Mapping[str, Column], goal: TargetColumn, target: str) -> tu
     """A warning for each column that tells the target alone in every row: is it known before the target is?"""
     told = [name for name, column in features.items() if _tells(column, goal)]
     return tuple(
-        f"Warning: {name} alone tells {target} in every row; drop=[{name!r}] if it is not known before." for name in told
+        f"Warning: {name} alone tells {target} in every row; drop=[{name!r}] if it is not known before."
+        for name in told
     )
 
 

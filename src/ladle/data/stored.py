@@ -75,7 +75,9 @@ def _write_all(tables: Sequence[TextTable], files: Sequence[Path], said: Spellin
         rows, found = add_facts(found, rows, table, table.blocks())
     if not rows:
         remedy = "a table with rows"
-        raise DataError(must("data", "hold at least one row", str(tables[0].path), "the table has a header only", remedy))
+        raise DataError(
+            must("data", "hold at least one row", str(tables[0].path), "the table has a header only", remedy)
+        )
     kinds = decide(found, said, asked, tables[0].dialect.delimiter)
     for table, file in zip(tables, files, strict=True):
         partial = file.with_name(f"{file.name}.{os.getpid()}.part")
@@ -118,8 +120,10 @@ def _cast(block: Any, schema: Any) -> Any:
 
 def _require_alike(first: TextTable, other: TextTable) -> None:
     if first.names != other.names:
-        odd = next((name for name in (*other.names, *first.names) if (name in first.names) != (name in other.names)), "")
-        got = f"{odd!r} in one of {first.path.name} and {other.path.name}" if odd else "another order"
+        odd = next(
+            (name for name in (*other.names, *first.names) if (name in first.names) != (name in other.names)), ""
+        )
+        got = f"{odd} in one of {first.path.name} and {other.path.name}" if odd else "another order"
         remedy = "one header for all files, or each by itself"
         raise DataError(must("data", "have one header in all files", got, "their rows are put together", remedy))
 
@@ -180,4 +184,3 @@ def _plain(file: Path, name: str) -> Any:
     """Dictionaries of several groups and files have codes of their own, words have not."""
     field = pq.read_schema(file).field(name)
     return pa.schema([(name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)])
-

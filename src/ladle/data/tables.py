@@ -46,8 +46,8 @@ def read(
     """
     require_file(path)
     try:
-        table, notes, asked = _parquet(path, drop, as_, categories) if _is_parquet(path) else _text(
-            path, drop, said, as_, categories
+        table, notes, asked = (
+            _parquet(path, drop, as_, categories) if _is_parquet(path) else _text(path, drop, said, as_, categories)
         )
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise damaged(path, one_line(error), remedy="a file that another program opens as a table") from None

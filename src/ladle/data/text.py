@@ -38,7 +38,10 @@ class TextCode:
         try:
             from sklearn.feature_extraction.text import TfidfVectorizer
         except ImportError:
-            why, remedy = "its words are counted by scikit-learn, which is not there", f"drop=[{name!r}], or installing it"
+            why, remedy = (
+                "its words are counted by scikit-learn, which is not there",
+                f"drop=[{name!r}], or installing it",
+            )
             raise DataError(must(f"column {name}", "hold numbers or categories", "text", why, remedy)) from None
         most = max(1, min(WORDS, MOST_VALUES // max(rows, 1)))
         made = TfidfVectorizer(
@@ -47,9 +50,7 @@ class TextCode:
         try:
             made.fit(train)
         except ValueError as error:
-            raise DataError(
-                must(f"column {name}", "hold words", "text", one_line(error), f"drop=[{name!r}]")
-            ) from None
+            raise DataError(must(f"column {name}", "hold words", "text", one_line(error), f"drop=[{name!r}]")) from None
         width = len(made.vocabulary_)
         how = f"{width:,} words and pairs of words, weighed as scikit-learn's TfidfVectorizer does"
         return cls(name, made, width, f"{name}: text as {how}; as_=['{name}=category'] or drop=[{name!r}] otherwise.")
