@@ -186,7 +186,7 @@ def _fit(rows: Sequence[Sequence[str]]) -> tuple[bool, float, bool, float]:
     elif len(rows[0]) == width and len(rows) > 1:
         count += 1
     cells = [cell for row in rows for cell in row if cell.strip()]
-    loose = sum(cell[:1] in "\"'" and cell[:1] == cell[-1:] and len(cell) > 1 for cell in cells)
+    loose = sum(cell[:1] == '"' == cell[-1:] and len(cell) > 1 for cell in cells)
     return width > 1, round(count / len(rows), 2), not loose, sum(map(is_number, cells)) / max(len(cells), 1)
 
 

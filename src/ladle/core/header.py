@@ -64,7 +64,8 @@ def _counts(first: Sequence[str], numbers: Sequence[bool], below: Sequence[Seque
     begins = values[0] in (0, 1) or 1800 <= values[0] <= 2200
     regular = len(steps) == 1 and steps != {0} and begins
     alike = sum(_counting([row[i] if i < len(row) else "" for i in at]) for row in below)
-    if regular and (len(values) > 2 or (len(values) == 2 and not _any_whole(below, at))):
+    named = any(cell and not number for cell, number in zip(first, numbers, strict=True))
+    if regular and (len(values) > 2 or (len(values) == 2 and (named or not _any_whole(below, at)))):
         return alike == 0
     return len(values) > 4 and len(below) >= FEW_BELOW and not _any_whole(below, at)
 

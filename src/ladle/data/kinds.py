@@ -53,11 +53,12 @@ class Facts:
     odd: dict[str, tuple[int, int]] = field(default_factory=dict)
     odd_cells: int = 0
     levels: set[str] = field(default_factory=set)
+    affixed: int = 0
     affixes: set[str] = field(default_factory=set)
     quoted: str | None = None
 
     def __iadd__(self, other: Facts) -> Facts:
-        for name in ("cells", "plain", "point", "point3", "comma", "grouped", "either", "dates", "times", "days"):
+        for name in ("cells", "plain", "point", "point3", "comma", "grouped", "either", "dates", "times", "days", "affixed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.odd_cells += other.odd_cells
         self.whole, self.binary = self.whole and other.whole, self.binary and other.binary
@@ -141,9 +142,11 @@ def _numbers(name: str, facts: Facts, said: Spelling, asked: str | None, usual: 
     reading = _reading(name, facts, said, usual, comma)
     read_odd = {"plain": 0, "comma": facts.comma, "grouped": facts.grouped}[reading]
     left = facts.odd_cells - read_odd
-    if len(facts.affixes) > 1 and _numeric(facts):
-        got = f"cells with {' and '.join(repr(one) for one in sorted(facts.affixes) if one)} and others without"
-        raise DataError(must(f"column {name}", "be in one unit", got, "they would be put together", _remedy(name, "?")))
+    signs = "".join(sorted(facts.affixes)) or next((sign for level in facts.odd for sign in "%$€£¥" if sign in level), "")
+    mixed = facts.affixed and 2 * (facts.plain + facts.affixed) > facts.cells and facts.plain
+    if mixed or (len(facts.affixes) > 1 and _numeric(facts)):
+        got = f"cells with {signs} and others without"
+        raise DataError(must(f"column {name}", "be in one unit", got, "their numbers would be put together", _remedy(name, signs)))
     kind = Kind(_type(facts, reading), reading, affix=next(iter(facts.affixes), ""))
     if left == 0:
         return kind

@@ -30,8 +30,8 @@ READING_FAILS = (pa.ArrowException, csv.Error, *FAILURES)
 
 _C: Any = pc
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([iI][nN][fF]|[iI]nfinity)$"
-_COMMA = r"^[+-]?(\d+|\d{1,3}([. '\x{a0}\x{202f}]\d{3})+),\d+([eE][+-]?\d+)?$|^[+-]?\d{1,3}(\.\d{3}){2,}$"
-_GROUPED = r"^[+-]?\d{1,3}([, '\x{a0}\x{202f}]\d{3})+(\.\d+)?$"
+_COMMA = r"^[+-]?(\d+|[1-9]\d{0,2}([. '\x{a0}\x{202f}]\d{3})+),\d+([eE][+-]?\d+)?$|^[+-]?[1-9]\d{0,2}(\.\d{3}){2,}$"
+_GROUPED = r"^[+-]?[1-9]\d{0,2}([, '\x{a0}\x{202f}]\d{3})+(\.\d+)?$"
 _EITHER = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 _POINT3 = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 _DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.]\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?$"
@@ -165,6 +165,7 @@ def _odd(facts: Facts, odd: Any, text: Any, start: int, dialect: Dialect) -> Non
     counts = _C.value_counts(odd)
     for one in counts.slice(0, 1024).to_pylist():
         facts.odd[one["values"]] = one["counts"], start + _C.index(text, one["values"]).as_py()
+    facts.affixed = _C.sum(_C.match_substring_regex(odd, _AFFIX)).as_py() or 0
     patterns = {"comma": _COMMA, "grouped": _GROUPED, "either": _EITHER, "dates": _DATE, "times": _TIME, "days": _DAY}
     for name, pattern in patterns.items():
         setattr(facts, name, _C.sum(_C.match_substring_regex(odd, pattern)).as_py() or 0)
