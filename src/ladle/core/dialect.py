@@ -200,7 +200,10 @@ def _names(rows: list[list[str]], said: Spelling, named: str) -> tuple[tuple[str
         return tuple(cell.strip() for cell in _split(named, mark)), False, ()
     header = has_header(rows) if said.header is None else said.header
     if not header:
-        return tuple(f"c{index}" for index in range(max(width, len(first)))), False, ()
+        names = [f"c{index}" for index in range(max(width, len(first)))]
+        if len(rows) > 1 and all(len(row) == len(names) and not row[-1].strip() for row in rows):
+            names[-1] = ""  # A mark at the end of each row: left out, unless a row further down has a cell there.
+        return tuple(names), False, ()
     if width == len(first) + 1 and len(below) == 1:
         if all(not row[-1].strip() for row in rows[1:]):
             return (*first, ""), True, ()

@@ -63,7 +63,7 @@ def _counts(first: Sequence[str], numbers: Sequence[bool], below: Sequence[Seque
     steps = {b - a for a, b in zip(values, values[1:], strict=False)}
     begins = values[0] in (0, 1) or 1800 <= values[0] <= 2200
     regular = len(steps) == 1 and steps != {0} and begins
-    alike = sum(_counting([row[i] if i < len(row) else "" for i in at]) for row in below)
+    alike = sum(_counting([row[i] if i < len(row) else "" for i in at], years=values[0] > 1) for row in below)
     named = any(cell and not number for cell, number in zip(first, numbers, strict=True))
     if regular and (len(values) > 2 or (len(values) == 2 and (named or not _any_whole(below, at)))):
         return alike == 0
@@ -76,10 +76,13 @@ def _stands_apart(word: str, at: int, below: Sequence[Sequence[str]]) -> bool:
     return word not in others and len(others) > 2 and 2 * len(set(others)) <= len(others)
 
 
-def _counting(cells: Sequence[str]) -> bool:
+def _counting(cells: Sequence[str], *, years: bool) -> bool:
+    """Whether cells are whole numbers in even steps; among years, where they are years too."""
     if not all(cell.strip().isdigit() for cell in cells):
         return False
     values = [int(cell) for cell in cells]
+    if years and not 1800 <= values[0] <= 2200:
+        return False
     return len({b - a for a, b in zip(values, values[1:], strict=False)} - {0}) == 1
 
 

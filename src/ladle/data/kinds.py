@@ -152,12 +152,11 @@ def _numbers(name: str, facts: Facts, said: Spelling, asked: str | None, usual: 
         return kind
     loose = [level for level in facts.odd if not _reads(level, reading)]
     read_levels = len(facts.levels) + len(facts.odd) - len(loose)
-    nearly = read_levels > 4 * len(loose) and facts.cells - left > left
-    nearly = nearly or (facts.cells - left >= 20 * left and read_levels > 4)
-    if not nearly and asked != "number":
+    strange = [level for level in loose if level.lower() not in AMONG_NUMBERS]
+    nearly = read_levels > 4 * len(loose) or facts.cells - left >= 20 * left or not strange
+    if not (nearly and facts.cells - left > left) and asked != "number":
         note = f"{name}: {read_levels:,} of its {read_levels + len(loose):,} levels are numbers; taken as categories."
         return Kind("words", note=note if read_levels > len(loose) else None)
-    strange = [level for level in loose if level.lower() not in AMONG_NUMBERS]
     if strange:
         raise _neither(name, facts, strange, "numbers")
     count = sum(facts.odd[level][0] for level in loose)
