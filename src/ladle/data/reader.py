@@ -82,44 +82,64 @@ def is_json_lines(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(JSON_LINES)
 
 
-def kinds_of(table: TextTable, blocks: Iterator[Any] | Sequence[Any], asked: Mapping[str, str]) -> tuple[dict, int]:
-    """The kind of each column from all its cells, and how many rows there are."""
-    rows, found = add_facts({}, 0, table, blocks)
-    return decide(found, table.said, asked, table.dialect.delimiter), rows
+def read_all(table: TextTable, blocks: Sequence[Any], asked: Mapping[str, str]) -> tuple[Any, dict[str, Kind]]:
+    """All blocks of a table as one, each column of the kind that its cells have; and these kinds."""
+    _, found = add_facts({}, 0, table, blocks, keep=True)
+    kinds = decide(found, table.said, asked, table.dialect.delimiter)
+    return pa.table({name: _whole_column(name, blocks, kind, found[name], table.said) for name, kind in kinds.items()}), kinds
 
 
-def add_facts(found: dict[str, Facts], rows: int, table: TextTable, blocks: Any) -> tuple[int, dict[str, Facts]]:
-    """`found` with what the blocks of one more file hold: a folder of files is one table."""
+def _whole_column(name: str, blocks: Sequence[Any], kind: Kind, facts: Facts, said: Spelling) -> Any:
+    plain = kind.type in ("whole", "real") and kind.reading == "plain" and not kind.affix
+    if plain and all(values is not None for values in facts.values):
+        column = pa.chunked_array(facts.values)
+        return column.cast(pa.int64()) if kind.type == "whole" and facts.wide is None else column
+    parts = [typed_column(block.column(name), name, kind, said) for block in blocks]
+    if len({part.type for part in parts}) == 1:
+        return pa.chunked_array(parts)
+    return pa.concat_tables([pa.table({name: part}) for part in parts], promote_options="permissive").column(name)
+
+
+def add_facts(
+    found: dict[str, Facts], rows: int, table: TextTable, blocks: Any, *, keep: bool = False
+) -> tuple[int, dict[str, Facts]]:
+    """`found` with what the blocks of one more file hold: a folder of files is one table. `keep`: numbers once parsed."""
+    own = {name: missing_words(table.said, name, Kind("words")) for name in table.names}
+    gone = {words: pa.array(sorted(words), pa.string()) for words in set(own.values())}
     for block in blocks:
         for name, column in zip(block.column_names, block.columns, strict=True):
-            here = found.setdefault(name, Facts())
-            usual = missing_words(table.said, name, Kind("words"))
-            at = rows
+            here, at = found.setdefault(name, Facts()), rows
             for chunk in column.chunks:
-                here += facts_of(chunk, at, usual, table.dialect)
+                part = facts_of(chunk, at, gone[own[name]], table.dialect)
+                if not keep:
+                    part.values.clear()
+                here += part
                 at += len(chunk)
         rows += len(block)
     return rows, found
 
 
-def facts_of(chunk: Any, start: int, missing: frozenset[str], dialect: Dialect) -> Facts:
-    """What the cells of a part of a column look like; `start`: the row of the first one."""
+def facts_of(chunk: Any, start: int, missing: Any, dialect: Dialect) -> Facts:
+    """What the cells of a part of a column look like; `start`: the row of the first one. `missing`: words, of Arrow."""
     text = _C.utf8_trim_whitespace(chunk)
-    gone = _C.is_in(text, value_set=pa.array(sorted(missing), text.type)) if len(text) else None
-    present = text.filter(_C.invert(gone)) if gone is not None else text
-    if present.null_count:
-        present = present.drop_null()
+    gone = _C.is_in(text, value_set=missing)
+    whole = not _C.any(gone).as_py()
+    present = text if whole else text.filter(_C.invert(gone))
     facts = Facts(cells=len(present))
     if not len(present):
+        facts.values.append(pa.nulls(len(text), pa.float64()))
         return facts
     present = _without_affix(present, facts)
     try:
         values = present.cast(pa.float64())
         plain, odd = present, present.slice(0, 0)
+        kept = values if whole else _C.if_else(gone, pa.scalar(None, pa.string()), text).cast(pa.float64())
+        facts.values.append(None if facts.affixes != {""} else kept)
     except pa.ArrowInvalid:
         mask = _C.match_substring_regex(present, _NUMBER)
         plain, odd = present.filter(mask), present.filter(_C.invert(mask))
         values = plain.cast(pa.float64())
+        facts.values.append(None)
     if len(plain):
         _plain(facts, plain, values.to_numpy(zero_copy_only=False), bool(len(odd)))
     if len(odd):
@@ -129,7 +149,7 @@ def facts_of(chunk: Any, start: int, missing: frozenset[str], dialect: Dialect) 
 
 def _without_affix(present: Any, facts: Facts) -> Any:
     first = present[0].as_py()
-    sign = next((one for one in "%$€£¥" if first.endswith(one) or first.startswith(one)), None)
+    sign = next((one for one in "%$€£¥" if one in first), None)
     if sign is not None and _C.all(_C.match_substring_regex(present, _AFFIX)).as_py():
         bare = _C.utf8_trim_whitespace(_C.replace_substring(present, sign, "", max_replacements=1))
         if not _C.any(_C.match_substring_regex(bare, "[%$€£¥]")).as_py():
@@ -142,9 +162,9 @@ def _without_affix(present: Any, facts: Facts) -> Any:
 def _plain(facts: Facts, plain: Any, values: np.ndarray, mixed: bool) -> None:
     facts.plain = len(plain)
     facts.binary = bool(((values == 0) | (values == 1)).all())
-    try:
-        plain.cast(pa.int64())
-    except pa.ArrowInvalid:
+    with np.errstate(invalid="ignore"):  # Infinity has no fraction to speak of.
+        facts.whole = bool((values[:256] % 1 == 0).all() and (values % 1 == 0).all())
+    if facts.whole:
         facts.whole = _C.all(_C.match_substring_regex(plain, r"^[+-]?\d+$")).as_py()
     if facts.whole:
         far = np.abs(values) >= 2**53
@@ -154,10 +174,15 @@ def _plain(facts: Facts, plain: Any, values: np.ndarray, mixed: bool) -> None:
         led = _C.match_substring_regex(plain, r"^[+-]?0\d")
         facts.zero_led = plain.filter(led)[0].as_py() if _C.any(led).as_py() else None
     else:
-        facts.point = _C.sum(_C.match_substring(plain, ".")).as_py() or 0
-        facts.point3 = _C.sum(_C.match_substring_regex(plain, _POINT3)).as_py() or 0
-    some = plain if mixed else plain.slice(0, 256)
-    facts.levels.update(_C.unique(some).slice(0, 4096).to_pylist())
+        for part in (plain.slice(0, 256), plain):  # A few cells mostly show that points stand between no thousands.
+            facts.point = _C.sum(_C.match_substring(part, ".")).as_py() or 0
+            facts.point3 = _C.sum(_C.match_substring_regex(part, _POINT3)).as_py() or 0
+            if facts.point > facts.point3:
+                break
+    if mixed:  # Only beside other cells is it asked how many there are.
+        facts.levels.update(_C.unique(plain).slice(0, 4096).to_pylist())
+    else:
+        facts.levels.update(plain.slice(0, 32).to_pylist())
 
 
 def _odd(facts: Facts, odd: Any, text: Any, start: int, dialect: Dialect) -> None:

@@ -16,7 +16,7 @@ from ladle.core.errors import DataError, must, nearest
 from ladle.core.missing import MISSING
 from ladle.core.npy import damaged, one_line, require_file
 from ladle.data.kinds import asked_kinds
-from ladle.data.reader import TextTable, kinds_of, open_table, typed
+from ladle.data.reader import TextTable, open_table, read_all
 from ladle.data.table import Column, Numbers, Table, Texts
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -101,10 +101,8 @@ def _text(path: Path, drop: Sequence[str], said: Spelling, as_: Any, categories:
     asked = asked_kinds(as_, categories, text.names)
     kept = [name for name in text.names if name not in _dropped(path, text.names, drop)]
     blocks = [block.select(kept) for block in text.blocks()]
-    kinds, rows = kinds_of(text, blocks, asked)
-    parts = [typed(block, kinds, said) for block in blocks]
-    table = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
-    return table, (*text_notes(text, rows), *(kind.note for kind in kinds.values() if kind.note)), asked
+    table, kinds = read_all(text, blocks, asked)
+    return table, (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)), asked
 
 
 def text_notes(text: TextTable, rows: int) -> tuple[str, ...]:
