@@ -37,7 +37,8 @@ COMMANDS = {
     f"{TRAIN} --size 8 --rule linear": "--schedule '0:64 10ep:128'",
     f"{TRAIN} --size 8 --epochs 1": "--until '1 epochs'",
     f"{TRAIN} --batch-size 8": "--size 8",
-    "train text.csv --quiet --size 8 --until '1 epochs' --out run": "--drop t",
+    "train text.csv --quiet --size 8 --until '1 epochs' --out run":
+        "--drop t, --as t=category or --as t=text",
     "train ok.csv --model convnet --size 8 --until '1 epochs' --quiet --out run": "--model mlp",
     "train ok.csv --stream --size 8 --until '1 epochs' --quiet --out run": "--target COLUMN",
     "train digits --target z --size 64 --until '1 epochs' --quiet --out run": "no --target",
@@ -74,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [(i, i % 7, "u" if i % 2 else "v") for i in range(60)]
     Path("ok.csv").write_text("a,b,y\n" + "".join(f"{a},{b},{y}\n" for a, b, y in rows))
-    Path("text.csv").write_text("a,t,y\n" + "".join(f"{a},nobody wrote this twice {a},{y}\n" for a, _, y in rows))
+    Path("text.csv").write_text("a,t,y\n" + "".join(f"{a},w{a * 2 // 3},{y}\n" for a, _, y in rows))
     np.save("matrix.npy", np.array([(a, b, y == "u") for a, b, y in rows]))  # Compiled once for both.
     return tmp_path
 

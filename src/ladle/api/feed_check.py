@@ -11,6 +11,7 @@ import numpy as np
 from ladle.api.assembly import assemble
 from ladle.api.backend import backend_named
 from ladle.api.options import TaskOptions
+from ladle.api.streamed import on_disk
 from ladle.core.errors import ArgumentError, ExampleError, must
 from ladle.core.seen import Seen
 from ladle.feed.arrays import Arrays
@@ -86,6 +87,9 @@ def feed_check(
 
 def _opened(data: str, order: str, options: TaskOptions | None) -> tuple[HostFeed, str]:
     path = Path(data)
+    if options is not None and options.target is not None and path.suffix.lower() in (".parquet", ".pq"):
+        source = on_disk(data, target=options.target).train  # A table, as `ladle train --stream` reads it.
+        return HostFeed(source, order_of(order, source)), data
     if "://" in data or "*" in data or path.is_dir() or path.suffix in OPENED:
         source = open_source(data)
         return HostFeed(source, order_of(order, source)), data

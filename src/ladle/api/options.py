@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.backend import backend_named
+from ladle.api.streamed import on_disk
 from ladle.api.task import Task
 from ladle.api.task_file import is_task_file, task_from
-from ladle.core.errors import ArgumentError, must
 
-IN_FILE = ("target", "kind", "drop", "valid", "model", "optimizer", "stream")
+OF_TABLES = ("drop", "na", "decimal", "categories", "as_", "delimiter", "quote", "encoding", "header")
+"""How a table is read; see `ladle.data.load`."""
+IN_FILE = ("target", "kind", *OF_TABLES, "valid", "model", "optimizer", "stream")
 """What the task of a file says itself."""
+LISTS = ("drop", "na", "categories", "as_")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,23 @@ class TaskOptions:
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False
-    """Read the rows of a table as they are needed, not all at once: numbers only, as they are."""
+    """Read the rows of a table as they are needed, not all at once; a table of text is written once as Parquet."""
+    na: tuple[str, ...] = ()
+    """Words of a table that also mean missing; column=word for one column."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of a text table, where its cells do not show it."""
+    categories: tuple[str, ...] = ()
+    """Columns that are categories, whatever their cells look like."""
+    as_: tuple[str, ...] = ()
+    """What columns are: column=number, category, text, date or id (left out)."""
+    delimiter: str | None = None
+    """Mark between the cells of a text table, where it is not found: ";" or tab."""
+    quote: str | None = None
+    """Mark of quotation of a text table; none where quotes are letters."""
+    encoding: str | None = None
+    """Encoding of a text table, such as latin-1, where its bytes do not show it."""
+    header: bool | None = None
+    """Whether the first row of a text table names its columns (True or False), where it does not show."""
 
     def task(self) -> Task:
         """Load the data and put the task together. Raises `ArgumentError` (or `DataError`)."""
@@ -55,8 +74,8 @@ class TaskOptions:
 
         backend = backend_named()
         backend.optimizer(self.optimizer)  # An unknown name is refused before data is read.
-        read = {"target": self.target, "kind": self.kind, "drop": self.drop, "valid": self.valid}
-        data = _streamed(self) if self.stream else load(self.data, **read)
+        read = {name: getattr(self, name) for name in ("target", "kind", "valid", *OF_TABLES)}
+        data = on_disk(self.data, **read) if self.stream else load(self.data, **read)
         shapes = {"input_shape": data.input_shape, "outputs": data.outputs, "cardinalities": data.cardinalities}
         return Task(backend.model(self.model, **shapes), None, data, **self._of_task())
 
@@ -85,26 +104,11 @@ class TaskOptions:
     def from_json(cls, value: Mapping[str, Any]) -> TaskOptions:
         """As `run.json` has it; an older one may lack some, or have the usual rate as null."""
         known = of_fields(cls, value)
-        lr = known.get("lr")
-        return cls(**{**known, "drop": tuple(known.get("drop", ())), "lr": "auto" if lr is None else lr})
+        lists = {name: tuple(known.get(name, ())) for name in LISTS}
+        return cls(**{**known, **lists, "lr": "auto" if known.get("lr") is None else known["lr"]})
 
 
 def of_fields(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `value`, read from a record of any version, that `kind` has fields for."""
     names = {one.name for one in fields(kind)}
     return {name: item for name, item in value.items() if name in names}
-
-
-def _streamed(options: TaskOptions) -> Any:
-    """The table as a source that is read while it trains, a part of it set aside to validate."""
-    from ladle.data import streamed
-    from ladle.feed.source.open import open_source
-
-    if options.target is None:
-        why = "no row is looked at before it is needed"
-        raise ArgumentError(must("target", "be given with stream", None, why, "target=COLUMN"))
-    if options.drop:
-        why = "columns are read as they are stored"
-        raise ArgumentError(must("drop", "be left out with stream", options.drop, why, "a file without them"))
-    source = open_source(options.data, y=options.target)
-    return streamed(source, valid=options.valid, name=Path(options.data).name)

@@ -17,6 +17,7 @@ Data = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
 OptionalData = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]
 PolicyText = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+As = Annotated[tuple[str, ...], tyro.conf.arg(name="as")]
 Budget = Annotated[str | None, tyro.conf.arg(aliases=["--until"])]
 Page = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 Rate = Annotated[float | str, tyro.conf.arg(metavar="RATE")]
@@ -49,7 +50,9 @@ def flags_of(kind: type) -> dict[str, str]:
         if tyro.conf.Positional in extras or tyro.conf.Fixed in extras:
             continue
         aliases = [alias for extra in extras for alias in getattr(extra, "aliases", None) or ()]
-        for flag in ("--" + one.name.replace("_", "-"), *aliases):
+        own = "--" + one.name.rstrip("_").replace("_", "-")  # as_ in Python, where `as` is a word of the language.
+        found[one.name] = own
+        for flag in aliases:
             found[flag.lstrip("-").replace("-", "_")] = flag
     return found
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ladle.api.options import IN_FILE, TaskOptions
+from ladle.api.options import IN_FILE, LISTS, TaskOptions
 from ladle.api.task_file import is_task_file
-from ladle.cli.arguments import Data
+from ladle.cli.arguments import As, Data
 from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 
@@ -20,6 +20,8 @@ class Common(TaskOptions):
 
     data: Data
     """Name (see `ladle data`), table, .npz/.npy/idx file, or file.py:task."""
+    as_: As = ()
+    """What columns are: column=number, category, text, date or id (left out)."""
     out: Path | None = None
     """Folder to write; runs/... where left out."""
     json: bool = False
@@ -36,7 +38,8 @@ class Common(TaskOptions):
             if given[name] != getattr(TaskOptions, name):
                 why, remedy = "the file says it itself", f"leaving it out, or changing it in {self.data}"
                 raise ArgumentError(must(f"--{name}", "be left out here", given[name], why, remedy))
-        return TaskOptions(**{**given, "drop": tuple(self.drop), "lr": lr if isinstance(lr, float) else "auto"})
+        lists = {name: tuple(given[name]) for name in LISTS}
+        return TaskOptions(**{**given, **lists, "lr": lr if isinstance(lr, float) else "auto"})
 
     def file_of(self, name: str) -> str:
         """The file of the user's where `name` is said, for the command line does not; "" where there is none."""

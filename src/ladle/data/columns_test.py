@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ladle.core.errors import ArgumentError, DataError
-from ladle.data.columns import Numbers, Texts, encode_numbers, encode_words
 from ladle.data.dataset import Data
+from ladle.data.encoding import encode_numbers, encode_words
 from ladle.data.loader import load
+from ladle.data.table import Numbers, Texts
 
 Write = Callable[..., Path]
 
@@ -165,7 +166,7 @@ CLASSES = [0, 1, 0, 1]
         (
             {"who": ["p1", "p2", "p3", "p4"], "y": CLASSES},
             {},
-            "got '4 different words in 4 rows'; .*identifiers; try drop=.'who'.",
+            "got '4 different words in 4 rows'; .*identifiers; try drop=.'who'., as_=.'who=category'.",
         ),
         ({"a": NUMBERS, "y": CLASSES}, {"drop": ["b"]}, "drop must name columns"),
         ({"a": NUMBERS, "y": CLASSES}, {"target": "y", "drop": ["y"]}, "target must name a column; got 'y'"),
@@ -179,14 +180,17 @@ def test_bad_tables_are_one_clear_line(csv: Write, columns: dict, options: dict,
     assert "\n" not in str(caught.value)
 
 
-def test_text_is_refused_and_can_be_dropped(csv: Write) -> None:
-    reviews = [f"a rather long review number {n}" for n in range(30)]
-    path = csv(a=list(range(30)), review=reviews, y=[0, 1] * 15)
-    with pytest.raises(
-        DataError, match=r"column review must hold numbers or categories.* looks like text; try drop=.'review'."
-    ):
-        load(path)
+def test_text_becomes_weights_of_its_words_and_can_be_dropped(csv: Write) -> None:
+    reviews = [f"a rather {'good' if n % 2 else 'bad'} film, number {n}" for n in range(60)]
+    path = csv(a=[n * n % 7 for n in range(60)], review=[f'"{one}"' for one in reviews], y=[0, 1] * 30)
+    data = load(path)
+    assert any(note.startswith("review: text as ") and "TfidfVectorizer" in note for note in data.notes)
+    x, y = whole(data)[:, 1:], whole(data, "y")
+    np.testing.assert_allclose(np.square(x).sum(1), 1, rtol=1e-5)
+    tells = np.abs([np.corrcoef(column, y)[0, 1] if column.std() else 0 for column in x.T])
+    assert tells.max() > 0.9
     assert load(path, drop=["review"]).input_shape == (1,)
+    assert load(path, as_=["review=category"]).cardinalities == (49,)
 
 
 def test_one_bad_cell_among_numbers_is_found(csv: Write) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ladle.core.beside import close_name, names_beside
+from ladle.core.dialect import Spelling
 from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.core.npy import require_file
 from ladle.data import idx, names, npy
@@ -17,7 +19,9 @@ from ladle.data.dataset import Data, build
 from ladle.data.refuse import listed
 from ladle.data.target import whole
 
-TABLES = (".csv", ".tsv", ".parquet")
+TEXT_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+PACKED = (".gz", ".bz2", ".xz")
+TABLES = (*TEXT_TABLES, ".parquet", ".pq", *(table + pack for table in TEXT_TABLES for pack in PACKED))
 ENDINGS = (*TABLES, ".npz", ".npy", ".gz", ".idx")
 PAIRS = (("x", "y"), ("X", "y"), ("x_train", "y_train"), ("X_train", "y_train"))
 """Keys of inputs and targets that are looked for in a `.npz` file."""
@@ -32,15 +36,24 @@ def load(
     kind: str | None = None,
     embed: int = 32,
     drop: Sequence[str] = (),
+    na: Sequence[str] = (),
+    decimal: str | None = None,
+    delimiter: str | None = None,
+    quote: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    categories: Sequence[str] = (),
+    as_: Sequence[str] | Mapping[str, str] = (),
 ) -> Data:
     """`Data` from a known name (`ladle data` lists them) or a file.
 
     | ending | what is expected |
     |---|---|
-    | `.csv` `.tsv` `.parquet` | a table; `target` names the column to predict |
+    | `.csv` `.tsv` `.jsonl` (also `.gz`) `.parquet` | a table; `target` names the column to predict |
     | `.npz` | keys x and y (or X and y, x_train and y_train); `target` names another key for y |
     | `.npy` | a matrix; its last column, or column number `target`, is to be predicted |
     | `images.npy` | more axes than two, with `labels.npy` beside it |
+    | `X.npy` | inputs, with `y.npy` beside it |
     | idx, idx `.gz` | a file of images, with its file of labels beside it |
 
     **Arguments**
@@ -51,6 +64,11 @@ def load(
     - `kind`: "classification" or "regression", to overrule what would be inferred.
     - `embed`: categories with more levels than this become codes for an embedding, others one 0/1 column a level.
     - `drop`: columns of a table to leave out.
+    - `na`: words of a table that also mean missing, `column=word` in one column alone. `decimal`: "," or ".".
+    - `categories`: columns that are categories whatever they look like. `as_`: what columns are, `["zip=category"]`:
+      number, category, text, date, or id (left out).
+    - `delimiter`, `quote` ("none"), `encoding`, `header` (of the first line): how a text table is written, where its
+      content does not show it.
 
     Raises `DataError`, one line, for what cannot be used: unknown names (the nearest is offered), missing, empty,
     truncated or lying files, text columns, missing targets.
@@ -60,15 +78,26 @@ def load(
     """
     options: dict[str, Any] = {"valid": valid, "seed": seed, "kind": kind}
     text = os.fspath(name_or_path)
+    of_text = {"decimal": decimal, "delimiter": delimiter, "quote": quote, "encoding": encoding, "header": header}
+    said = Spelling(na=_words("na", na), **of_text)  # type: ignore[arg-type]
+    of_table = {"drop": drop, "na": na, **of_text, "categories": categories, "as_": as_}
     known = names.known_name(text)
     if known is not None:
-        _refuse_options(text, target=target, drop=drop)
+        _refuse_options(text, target=target, **of_table)
         return names.load_known(known, **options)
     path, lower = Path(text), text.lower()
     _require_there(path, text)
     if lower.endswith(TABLES):
-        return _table(path, target=target, embed=embed, drop=drop, **options)
-    _refuse_options(text, drop=drop)
+        if lower.endswith((".parquet", ".pq")):
+            _refuse_options(text, na=na, **of_text)
+        reading = {
+            "drop": _words("drop", drop),
+            "said": said,
+            "categories": _words("categories", categories),
+            "as_": as_,
+        }
+        return _table(path, reading, target=target, embed=embed, **options)
+    _refuse_options(text, **of_table)
     if lower.endswith(".npz"):
         return _npz(path, target, options)
     if lower.endswith(".npy"):
@@ -78,7 +107,7 @@ def load(
         return _images(path, idx.read, options)
     because = "the reader is chosen by the ending"
     raise DataError(
-        must("data", "end in .csv, .tsv, .parquet, .npz, .npy or idx", path.name, because, "another format")
+        must("data", "end in .csv, .tsv, .jsonl, .parquet, .npz, .npy or idx", path.name, because, "another format")
     )
 
 
@@ -92,11 +121,18 @@ def _require_there(path: Path, text: str) -> None:
     raise DataError(must("data", "be a known name or a file", text, because, nearest(text, names.REGISTRY)))
 
 
-def _table(path: Path, *, target: str | None, embed: int, drop: Sequence[str], **options: Any) -> Data:
+def _table(path: Path, reading: dict[str, Any], *, target: str | None, embed: int, **options: Any) -> Data:
     # Here, because this is what needs pyarrow.
     from ladle.data import columns, tables
 
-    return columns.to_data(tables.read(path, drop=drop), target=target, embed=embed, **options)
+    return columns.to_data(tables.read(path, **reading), target=target, embed=embed, **options)
+
+
+def _words(name: str, words: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(words, str):
+        why = "a word alone would be taken letter by letter"
+        raise ArgumentError(must(name, "be a list of words", words, why, f"{name}=[{words!r}]"))
+    return tuple(words)
 
 
 def _npz(path: Path, target: str | None, options: dict[str, Any]) -> Data:
@@ -132,6 +168,12 @@ def _keys(path: Path, held: list[str], target: str | None) -> tuple[str, str]:
 
 def _npy(path: Path, target: str | None, options: dict[str, Any]) -> Data:
     matrix = npy.read_npy(path)
+    beside = path.with_name(path.name.replace("X", "y").replace("x", "y"))
+    if path.stem.lower() in ("x", "x_train") and beside != path and beside.exists():
+        _refuse_options(path.name, target=target)
+        y = npy.read_npy(beside)
+        note = f"Inputs from {path.name}, target from {beside.name} beside it."
+        return build(matrix, _as_labels(y), name=path.name, notes=(note,), **options)
     if matrix.ndim != 2 and target is None and "images" in path.name:
         return _images(path, npy.read_npy, options)
     if matrix.ndim != 2 or matrix.shape[1] < 2:
@@ -140,9 +182,7 @@ def _npy(path: Path, target: str | None, options: dict[str, Any]) -> Data:
             must("data", "be a matrix with two columns or more", matrix.shape, because, "an .npz with x and y")
         )
     column = _column_number(target, matrix.shape[1])
-    y = matrix[:, column]
-    if y.dtype.kind == "f" and np.isfinite(y).all() and whole(y).all():
-        y = y.astype(np.int64)  # All columns share one type, so fractions, not the type, tell amounts from classes.
+    y = _as_labels(matrix[:, column])  # All columns share one type: fractions tell amounts from classes.
     why = "the last one" if target is None else "as asked"
     note = f"Target: column {column} of {matrix.shape[1]} (counted from 0), {why}; another one is given as target."
     return build(np.delete(matrix, column, axis=1), y, name=path.name, notes=(note,), **options)
@@ -165,13 +205,27 @@ def _images(path: Path, read: Any, options: dict[str, Any]) -> Data:
         because = "an image without its label teaches nothing"
         raise DataError(must("data", "have its file of labels beside it", path.name, because, f"adding {labels.name}"))
     note = f"Images from {path.name}, labels from {labels.name} beside it."
-    return build(read(path), read(labels), name=path.name, notes=(note,), **options)
+    y = _as_labels(read(labels))
+    if options["kind"] is not None or y.dtype.kind not in "iu" or 2 * len(np.unique(y)) > y.size:
+        return build(read(path), y, name=path.name, notes=(note,), **options)
+    # Labels are classes where each is met several times, however many there are.
+    made = build(read(path), y, name=path.name, notes=(note,), **{**options, "kind": "classification"})
+    notes = (one.replace("that was asked for", f"{labels.name} says so") for one in made.notes)
+    return replace(made, notes=tuple(notes))
+
+
+def _as_labels(y: np.ndarray) -> np.ndarray:
+    """Floats that are whole throughout as whole numbers."""
+    if y.dtype.kind == "f" and y.size and np.isfinite(y).all() and whole(y).all():
+        return y.astype(np.int64)
+    return y
 
 
 def _refuse_options(text: str, **given: Any) -> None:
     for option, value in given.items():
-        if value:
-            because = "the data has no named columns" if option == "drop" else "the data comes with its target"
+        if value not in (None, (), []):
+            because = "the data comes with its target" if option == "target" else "it is no text table"
+            because = "the data has no named columns" if option == "drop" else because
             raise ArgumentError(must(option, "be left out here", value, f"{text}: {because}", f"{option}=None"))
 
 

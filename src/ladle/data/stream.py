@@ -48,13 +48,13 @@ def streamed(
     else:
         ids = held_out(source, valid, seed)
         train = Without(source, ids) if len(ids) else source
-        held = source.take(ids) if len(ids) else _none(source.take(np.arange(1)))
+        held = _arrays_only(source.take(ids)) if len(ids) else _none(source.take(np.arange(1)))
         note = f"{len(train):,} examples are read as they are needed; {len(ids):,} set aside to validate (seed {seed})."
     if not isinstance(held, Mapping):
         why = "a task names its inputs and targets"
         raise DataError(must("source", "take rows as a dict", type(held).__name__, why, '{"x": x, "y": y}'))
     row = train.take(np.arange(1))
-    amounts, names = _target(held, row, classes)
+    amounts, names = _target(held, row, classes, train)
     return Data(
         name=name,
         train=train,  # type: ignore[arg-type]
@@ -64,11 +64,13 @@ def streamed(
         input_shape=tuple(np.shape(row["x"])[1:]) if "x" in row and not isinstance(row["x"], Mapping) else (),
         outputs=len(names) or 1,
         notes=(note,),
-        digest=_digest(name, train),
+        digest=digest_of(name, train),
     )
 
 
-def _target(held: Mapping[str, Any], row: Mapping[str, Any], classes: Sequence[str] | int | None) -> Any:
+def _target(
+    held: Mapping[str, Any], row: Mapping[str, Any], classes: Sequence[str] | int | None, source: Source
+) -> Any:
     """Whether targets are amounts, and the names of the classes where they are not."""
     y = row.get("y")
     if classes is None and (y is None or np.asarray(y).dtype.kind not in "iub"):
@@ -76,14 +78,38 @@ def _target(held: Mapping[str, Any], row: Mapping[str, Any], classes: Sequence[s
     if classes is None:
         seen = np.concatenate([np.ravel(np.asarray(part["y"])) for part in (held, row) if len(part.get("y", ()))])
         classes = int(seen.max()) + 1
+        if not len(held.get("y", ())):
+            classes = _classes(source)
     return False, tuple(str(k) for k in range(classes)) if isinstance(classes, int) else tuple(classes)
 
 
+def _classes(source: Source) -> int:
+    """How many classes there are, where no row is set aside that would show it: by a look at all of them."""
+    highest, n = 0, len(source)
+    for start in range(0, n, 65_536):
+        highest = max(highest, int(np.max(np.asarray(source.take(np.arange(start, min(start + 65_536, n)))["y"]))))
+    return highest + 1
+
+
 def _none(row: Any) -> Any:
-    return {name: _none(leaf) if isinstance(leaf, Mapping) else leaf[:0] for name, leaf in row.items()}
+    """No rows of the same arrays; rows of many lengths have no array to leave empty."""
+    if not isinstance(row, Mapping):
+        return row
+    kept = {name: leaf for name, leaf in row.items() if not is_dataclass(leaf)}
+    return {name: _none(leaf) if isinstance(leaf, Mapping) else leaf[:0] for name, leaf in kept.items()}
 
 
-def _digest(name: str, source: Source) -> str:
+def _arrays_only(held: Any) -> Any:
+    """`held`, where all of it is arrays: a validation part is used whole, so its rows must be of one shape."""
+    ragged = [name for name, leaf in held.items() if is_dataclass(leaf)] if isinstance(held, Mapping) else []
+    if ragged:
+        why = "rows of many lengths are padded by the feed, and the validation part does not go through it"
+        remedy = 'valid={"tokens": padded, "mask": mask, "y": y}, or valid=0'
+        raise DataError(must("valid", "be arrays", f"{ragged[0]} of many lengths", why, remedy))
+    return held
+
+
+def digest_of(name: str, source: Source) -> str:
     """Of a sample: reading everything would take as long as an epoch."""
     n = len(source)
     ids = np.linspace(0, n - 1, min(n, 64)).astype(np.int64)

@@ -54,3 +54,16 @@ def test_classes_may_be_named():
 def test_rows_that_are_no_dict_are_refused():
     with pytest.raises(DataError, match="source must take rows as a dict"):
         streamed(Arrays(np.arange(10.0)), valid=2)
+
+
+def test_rows_of_many_lengths_have_no_validation_part_of_their_own_or_are_refused():
+    source = Sequences.of([np.arange(n) for n in range(1, 60)], y=np.arange(59) % 3)
+    data = streamed(source, valid=0)
+    assert (data.rows, data.outputs, list(data.valid)) == (59, 3, ["y"])
+    with pytest.raises(DataError, match="valid must be arrays; got .*tokens of many lengths'.*or valid=0"):
+        streamed(source, valid=0.1)
+
+
+def test_without_a_validation_part_classes_are_those_of_all_rows():
+    source = Arrays({"x": np.zeros((10, 2)), "y": np.array([0] * 9 + [4])})
+    assert streamed(source, valid=0).outputs == 5

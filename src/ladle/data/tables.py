@@ -1,138 +1,131 @@
-"""CSV, TSV and Parquet files to typed columns. The only file that imports pyarrow; `columns.py` does the rest."""
+"""Text tables and Parquet files to typed columns. `reader.py` reads the text; `columns.py` does the rest."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from ladle.core.dialect import Spelling, require_distinct
 from ladle.core.errors import DataError, must, nearest
+from ladle.core.missing import MISSING
 from ladle.core.npy import damaged, one_line, require_file
-from ladle.data.columns import Column, Numbers, Table, Texts
-
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none")
-"""Cells of a text table that count as missing."""
+from ladle.data.kinds import asked_kinds
+from ladle.data.reader import TextTable, open_table, read_all
+from ladle.data.table import Column, Numbers, Table, Texts
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _INDEX_NAMES = ("", "id", "index", "unnamed: 0", "__index_level_0__")
-_LARGEST_BLOCK_BYTES = (1 << 31) - 1
+MOST_LISTED = 4096
+"""Numbers of a list of one length that become columns of their own."""
 
 
-def read(path: Path, *, drop: Sequence[str] = ()) -> Table:
+def read(
+    path: Path,
+    *,
+    drop: Sequence[str] = (),
+    said: Spelling = Spelling(),
+    as_: Iterable[str] | Mapping[str, str] = (),
+    categories: Iterable[str] = (),
+) -> Table:
     """The columns of a table file, but for those in `drop`.
 
     A first row of numbers is taken as data, and the columns are then called c0, c1, ...; a column called id or index
-    (or not at all) that only counts the rows is left out. Both are said in the notes.
+    (or not at all) that only counts the rows is left out. Both are said in the notes. How the table is written, and what
+    its columns are, shows in its cells (`ladle.core.dialect`, `ladle.data.kinds`) unless it is said here.
+
+    - `said`: how a text table is written. `as_`: what columns are, `["zip=category"]`; `categories`: those that are.
 
     Raises `DataError` for a file that is no such table, is cut off or empty, repeats a column name, or holds a column
     of a type that is no number, truth value, word or date.
     """
     require_file(path)
     try:
-        table, notes = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
-    except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
-        raise damaged(path, _reason(error), remedy="a file that another program opens as a table") from None
-    _require_names(path, table)
+        table, notes, asked = (
+            _parquet(path, drop, as_, categories) if _is_parquet(path) else _text(path, drop, said, as_, categories)
+        )
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise damaged(path, one_line(error), remedy="a file that another program opens as a table") from None
     if table.num_rows == 0:
         raise DataError(
             must("data", "hold at least one row", str(path), "the table has a header only", "a table with rows")
         )
-    unknown = next((name for name in drop if name not in table.column_names), None)
-    if unknown is not None:
-        because = f"{path.name} has no such column"
-        raise DataError(
-            must("drop", "name columns of the table", unknown, because, nearest(unknown, table.column_names))
-        )
-    kept = table.drop_columns(list(drop)) if drop else table
-    columns = {name: _column(name, kept.column(name).combine_chunks()) for name in kept.column_names}
+    columns = typed_columns(table, asked)
+    unnamed = [name for name, column in columns.items() if name == "" and _is_empty(column)]
     counters = [name for name, column in columns.items() if name.lower() in _INDEX_NAMES and _counts_rows(column)]
     notes = (
         *notes,
+        *("Left out: the column without a name, which is empty." for _ in unnamed),
         *(f"Left out: {name or 'the column without a name'}, which only counts the rows." for name in counters),
     )
-    columns = {name: column for name, column in columns.items() if name not in counters}
-    return Table(path.name, columns, table.num_rows, (*notes, *_repeats(kept.drop_columns(counters))))
+    columns = {name: column for name, column in columns.items() if name not in (*unnamed, *counters)}
+    kept = table.drop_columns([*unnamed, *counters])
+    return Table(path.name, columns, table.num_rows, (*notes, *_repeats(kept)), asked)
 
 
-def _parquet(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
+def typed_columns(table: Any, asked: Mapping[str, str]) -> dict[str, Column]:
+    """The columns of an Arrow table as NumPy; a list of one length as a column for each of its places."""
+    columns: dict[str, Column] = {}
+    for name in table.column_names:
+        array = table.column(name).combine_chunks()
+        if pa.types.is_fixed_size_list(array.type) and array.type.list_size <= MOST_LISTED:
+            places = (_column(name, pc.list_element(array, at)) for at in range(array.type.list_size))  # type: ignore[attr-defined]
+            columns.update({f"{name}[{at}]": one for at, one in enumerate(places)})
+        elif asked.get(name) in ("category", "text"):
+            columns[name] = _words(name, array)
+        else:
+            columns[name] = _column(name, array)
+    return columns
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+def _parquet(path: Path, drop: Sequence[str], as_: Any, categories: Any) -> tuple[pa.Table, tuple[str, ...], Any]:
     table = pq.ParquetFile(path).read()
     table.validate(full=True)  # Without it, damaged pages show only where they are used.
-    return table, (f"Read {table.num_rows:,} rows and {table.num_columns} columns from {path.name}.",)
+    _require_names(path, table)
+    note = f"Read {table.num_rows:,} rows and {table.num_columns} columns from {path.name}."
+    asked = asked_kinds(as_, categories, table.column_names)
+    return table.drop_columns(_dropped(path, table.column_names, drop)), (note,), asked
 
 
-def _text(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
-    """A CSV or TSV file as one block: types are inferred from all rows, not from the first megabyte."""
-    delimiter, first_rows = _head(path)
-    header = _has_header(first_rows)
-    names = None if header else [f"c{index}" for index in range(len(first_rows[0]))]
-    block_bytes = min(path.stat().st_size + 1024, _LARGEST_BLOCK_BYTES)
-    table = pa_csv.read_csv(
-        path,
-        # One thread, so that an error names its row.
-        read_options=pa_csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=names),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(null_values=list(MISSING), strings_can_be_null=True),
-    )
-    table = table.rename_columns([name.strip() for name in table.column_names])
-    size = f"Read {table.num_rows:,} rows and {table.num_columns} columns from {path.name}"
-    if header:
-        return table, (f"{size}; the first line names the columns.",)
-    return table, (f"{size}; the first line is data, so the columns are called {names[0]} to {names[-1]}.",)  # type: ignore[index]
+def _text(path: Path, drop: Sequence[str], said: Spelling, as_: Any, categories: Any) -> tuple[pa.Table, Any, Any]:
+    text = open_table(path, said)
+    asked = asked_kinds(as_, categories, text.names)
+    kept = [name for name in text.names if name not in _dropped(path, text.names, drop)]
+    blocks = [block.select(kept) for block in text.blocks()]
+    table, kinds = read_all(text, blocks, asked)
+    return table, (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)), asked
 
 
-def _head(path: Path) -> tuple[str, list[list[str]]]:
-    """The delimiter, and the cells of the first two rows that are not blank."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        line = file.readline()
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else next((mark for mark in ",;\t|" if mark in line), ",")
-        file.seek(0)
-        rows = list(islice((row for row in csv.reader(file, delimiter=delimiter) if row), 2))
-    if not rows:
-        raise csv.Error("it holds blank lines only")
-    return delimiter, rows
+def text_notes(text: TextTable, rows: int) -> tuple[str, ...]:
+    """What is to be said of a text table as a whole."""
+    size = f"Read {rows:,} rows and {len(text.names)} columns from {text.path.name}"
+    if text.lines:
+        return (f"{size}; each line is an object of JSON.",)
+    if text.names[:1] == ("c0",) and not text.dialect.header:
+        named = f"the first line is data, so the columns are called {text.names[0]} to {text.names[-1]}"
+        return (f"{size}; {named}.", *text.dialect.notes)
+    return (f"{size}; the first line names the columns.", *text.dialect.notes)
 
 
-def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names the columns: none of its cells is a number, or some word stands above a number.
-
-    >>> _has_header([["age", "name"], ["3", "x"]]), _has_header([["5.1", "setosa"], ["4.9", "setosa"]])
-    (True, False)
-    """
-    first = [_is_number(cell) for cell in rows[0] if cell.strip()]
-    if not any(first):
-        return True
-    pairs = zip(rows[0], rows[1] if len(rows) > 1 else [], strict=False)
-    return any(above.strip() and not _is_number(above) and _is_number(below) for above, below in pairs)
+def _dropped(path: Path, names: Sequence[str], drop: Sequence[str]) -> list[str]:
+    unknown = next((name for name in drop if name not in names), None)
+    if unknown is not None:
+        because = f"{path.name} has no such column"
+        raise DataError(must("drop", "name columns of the table", unknown, because, nearest(unknown, names)))
+    return list(drop)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return cell.strip() not in MISSING
-
-
-def _reason(error: Exception) -> str:
-    text = one_line(error)
-    return f"{text} (save it as UTF-8)" if "utf" in text.lower() else text
-
-
-def _require_names(path: Path, table: pa.Table) -> None:
-    names = table.column_names
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(
-            must("data", "name each column once", twice, f"{path.name} has it twice", "renaming one of them")
-        )
+def _require_names(path: Path, table: Any) -> None:
+    require_distinct(table.column_names, path.name)
 
 
 def _column(name: str, array: Any) -> Column:
@@ -171,14 +164,24 @@ def _seconds(array: Any) -> np.ndarray:
     return _floats(array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())) / _PER_SECOND[unit]
 
 
-def _texts(array: Any) -> Texts:
+def _texts(array: Any, missing: Sequence[str] = MISSING) -> Texts:
     """Words as numbers of sorted levels, spaces at both ends removed."""
     encoded = pc.dictionary_encode(array)  # type: ignore[attr-defined]
     raw = [text.strip() for text in encoded.dictionary.to_pylist()]
-    levels = sorted(set(raw) - set(MISSING))
+    levels = sorted(set(raw) - set(missing))
     number = {level: index for index, level in enumerate(levels)}
     renumbered = np.array([number.get(text, -1) for text in raw] + [-1], np.int64)
     return Texts(renumbered[encoded.indices.fill_null(len(raw)).to_numpy(zero_copy_only=False)], tuple(levels))
+
+
+def _words(name: str, array: Any) -> Texts:
+    """What the user calls words, of any type: only an empty cell is missing."""
+    column = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    return _texts(column.cast(pa.large_string()), missing=("",))
+
+
+def _is_empty(column: Column) -> bool:
+    return bool(np.isnan(column.values).all() if isinstance(column, Numbers) else (column.codes < 0).all())
 
 
 def _counts_rows(column: Column) -> bool:

@@ -47,12 +47,13 @@ class Wanted:
     categories: Sequence[str] = ()
     dtype: str | None = "float32"
     fill: float | None = None
+    table: bool = False
 
 
 def entries(schema: Any, wanted: Wanted, where: str) -> tuple[Entry, ...]:
     """The arrays that `wanted` makes of a schema. Raises `DataError` naming every column that cannot be used."""
     names = _names(schema, wanted, where)
-    kinds = {name: _kind(schema.field(name).type, name in wanted.categories) for name in names}
+    kinds = {name: _kind(schema.field(name).type, name in wanted.categories, wanted.table) for name in names}
     _refuse({name: schema.field(name).type for name, kind in kinds.items() if kind is None}, names, where)
     rest = [name for name in names if name != wanted.y]
     numbers = [name for name in rest if kinds[name] == "numbers"] if wanted.x is None else list(wanted.x)
@@ -116,6 +117,9 @@ def levels(tables: Iterator[Any], names: Sequence[str], where: str) -> dict[str,
 
 
 def _write_numbers(chunk: Any, out: np.ndarray, entry: Entry, wanted: Wanted, _: Any) -> Iterator[tuple[Any, str]]:
+    if wanted.table:
+        out[...] = _reals(chunk)
+        return
     nulls = None
     if chunk.null_count:
         nulls = np.flatnonzero(chunk.is_null().to_numpy(zero_copy_only=False))
@@ -140,12 +144,16 @@ def _write_codes(chunk: Any, out: np.ndarray, entry: Entry, wanted: Wanted, know
         raise IndexError("a category has a number below 0")
     out[...] = np.append(number, -1)[indices]
     missing = np.flatnonzero(out < 0)
-    if missing.size:
+    if missing.size and not wanted.table:
         yield missing, "null"
 
 
 def _write_list(chunk: Any, out: np.ndarray, entry: Entry, wanted: Wanted, _: Any) -> Iterator[tuple[Any, str]]:
     width = entry.shape[0]
+    if wanted.table:
+        values = chunk.fill_null([None] * width) if chunk.null_count else chunk
+        out[...] = _reals(values.flatten()).reshape(-1, width)
+        return
     values = chunk.values.slice(chunk.offset * width, len(chunk) * width)
     null = chunk.is_null().to_numpy(zero_copy_only=False)
     if values.null_count:
@@ -154,6 +162,25 @@ def _write_list(chunk: Any, out: np.ndarray, entry: Entry, wanted: Wanted, _: An
     out[...] = values.to_numpy(zero_copy_only=False).reshape(-1, width)
     if null.any():
         yield from _missing(np.flatnonzero(null), out, entry, wanted)
+
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def _reals(chunk: Any) -> np.ndarray:
+    """`f64[rows]`, NaN where null; dates as seconds since 1970, times since midnight, durations in all."""
+    import pyarrow as pa
+
+    type, divisor = chunk.type, 1.0
+    if pa.types.is_date32(type):
+        chunk, divisor = chunk.cast(pa.int32()), 1 / 86_400
+    elif pa.types.is_temporal(type):
+        divisor = _PER_SECOND["ms" if pa.types.is_date64(type) else type.unit]
+        chunk = chunk.cast(pa.int32() if type.bit_width == 32 else pa.int64())
+    elif pa.types.is_boolean(type):
+        chunk = chunk.cast(pa.int8())
+    values = chunk.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return values * 86_400 if divisor < 1 else values / divisor
 
 
 _WRITERS = {"numbers": _write_numbers, "codes": _write_codes, "list": _write_list}
@@ -191,9 +218,11 @@ def _names(schema: Any, wanted: Wanted, where: str) -> list[str]:
     return list(dict.fromkeys([*groups["columns"], *groups["x"], *wanted.categories, *groups["y"]]))
 
 
-def _kind(type: Any, category: bool) -> str | None:
+def _kind(type: Any, category: bool, table: bool) -> str | None:
     import pyarrow as pa
 
+    if table and not category and (pa.types.is_temporal(type) or pa.types.is_decimal(type)):
+        return "numbers"
     if pa.types.is_dictionary(type) or (category and (_is_word(type) or pa.types.is_integer(type))):
         return "codes"
     if _is_number(type):

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any
 
+from ladle.core.dialect import Dialect, Spelling, dialect_of, require_distinct
 from ladle.core.errors import DataError, must
+from ladle.core.missing import MISSING
 from ladle.core.npy import damaged, one_line, require_file
+from ladle.core.textfile import FAILURES, open_text
 from ladle.feed.source import columns as layout
 from ladle.feed.source.parquet import Parquet
 from ladle.feed.source.remote import kept_folder
 
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none")
-"""Cells that count as null."""
 ROWS = 65_536
 """Rows of a row group."""
 BLOCK_BYTES = 8 << 20
 """Text parsed at a time."""
 _WIDER = {"null": "double", "int64": "double"}
-_VERSION = 1
+_VERSION = 2
 
 
 def converted(
@@ -37,15 +36,17 @@ def converted(
     y: str | None = None,
     columns: Sequence[str] | None = None,
     categories: Sequence[str] = (),
+    decimal: str | None = None,
     **options: Any,
 ) -> Parquet:
     """A text table as a `Parquet` source: converted the first time, found again as long as it stays the same.
 
     The copy lies in `folder` (the user's cache of ladle by default) under a name hashed from the path, size and time of
     the table and the columns asked for. It is written block by block (8 MB of text and one row group are in memory) and
-    renamed when it is whole. The first row names the columns, unless all its cells are numbers: then they are c0, c1,
-    ... Empty cells, NA, nan, null and ? count as null. A column is whole numbers until a cell with a fraction is met.
+    renamed when it is whole. How the table is written is found as for one that is loaded (`ladle.core.dialect`). Empty
+    cells, NA, nan, null and ? count as null. A column is whole numbers until a cell with a fraction is met.
 
+    - `decimal`: "," where fractions stand behind a comma.
     - `x`, `y`, `columns`, `categories` and other options: as for `Parquet`. Words are refused by name, unless they are
       among the `categories`; so are dates.
 
@@ -69,6 +70,7 @@ def converted(
         wanted.y,
         wanted.columns,
         wanted.categories,
+        decimal,
     ]
     digest = hashlib.sha256(json.dumps([list(one) if isinstance(one, tuple) else one for one in said]).encode())
     folder = kept_folder("folder", "converted") if folder is None else Path(folder)
@@ -77,28 +79,27 @@ def converted(
         folder.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.{os.getpid()}-{get_ident()}.part")
         try:
-            _convert(path, partial, wanted)
+            _convert(path, partial, wanted, decimal)
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
     return Parquet(str(target), x=x, y=y, columns=columns, categories=categories, **options)
 
 
-class _Head(NamedTuple):
-    delimiter: str
-    names: list[str]
-    first_line_is_data: bool
-
-
-def _convert(path: Path, target: Path, wanted: layout.Wanted) -> None:
+def _convert(path: Path, target: Path, wanted: layout.Wanted, decimal: str | None) -> None:
     """Write `target`, with wider types each time a cell does not fit: types are guessed from the first block alone."""
     import pyarrow as pa
 
-    head, types = _head(path), {}
+    head, types = dialect_of(path, Spelling(decimal=decimal)), {}
+    require_distinct(head.names, path.name)
     while True:
         try:
-            return _write(path, target, head, types, wanted)
-        except (pa.ArrowException, OSError, UnicodeError) as error:
+            with open_text(path, head.coding, head.comment, head.quote) as file:
+                empty = _write(file, path.name, target, head, types, wanted, decimal or ".")
+            if not empty:
+                return
+            types.update(dict.fromkeys(empty, "double"))  # A column without a cell in the first block may have some later.
+        except (pa.ArrowException, *FAILURES) as error:
             name, type = _misfit(str(error), head.names)
             if name is None or types.get(name) == _WIDER.get(type):
                 raise damaged(path, _reason(error), remedy="a file that another program opens as a table") from None
@@ -109,33 +110,39 @@ def _convert(path: Path, target: Path, wanted: layout.Wanted) -> None:
             types[name] = _WIDER[type]
 
 
-def _write(path: Path, target: Path, head: _Head, types: dict[str, str], wanted: layout.Wanted) -> None:
+def _write(
+    file: Any, name: str, target: Path, head: Dialect, types: dict[str, str], wanted: layout.Wanted, decimal: str
+) -> list[str]:
+    """Write the rows; or nothing, and answer which columns have no cell in the first block."""
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
 
     reader = pa_csv.open_csv(
-        path,
+        file,
         # One thread, so that an error names its row.
         read_options=pa_csv.ReadOptions(
             use_threads=False,
             block_size=BLOCK_BYTES,
-            column_names=head.names,
-            skip_rows=0 if head.first_line_is_data else 1,
+            column_names=list(head.names),
+            skip_rows_after_names=int(head.header),
         ),
-        parse_options=pa_csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=True),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=head.delimiter, quote_char=head.quote or False, newlines_in_values=bool(head.quote)
+        ),
         convert_options=pa_csv.ConvertOptions(
             null_values=list(MISSING),
             strings_can_be_null=True,
+            decimal_point=decimal,
             column_types={**dict.fromkeys(wanted.categories, "string"), **types},
         ),
     )
     with reader:
-        empty = [name for name, type in zip(head.names, reader.schema.types, strict=False) if str(type) == "null"]
-        if empty:  # A column without a cell in the first block may have numbers later.
-            return _write(path, target, head, {**types, **dict.fromkeys(empty, "double")}, wanted)
-        layout.require_names(reader.schema, path.name)
-        made = layout.entries(reader.schema, wanted, path.name)
-        names = list(dict.fromkeys(name for entry in made for name in entry.names))
+        empty = [one for one, type in zip(head.names, reader.schema.types, strict=False) if str(type) == "null"]
+        if empty:
+            return empty
+        layout.require_names(reader.schema, name)
+        made = layout.entries(reader.schema, wanted, name)
+        names = list(dict.fromkeys(one for entry in made for one in entry.names))
         kept = reader.schema.empty_table().select(names).schema
         rows = 0
         with pq.ParquetWriter(target, kept, write_page_checksum=True) as writer:
@@ -143,7 +150,8 @@ def _write(path: Path, target: Path, head: _Head, types: dict[str, str], wanted:
                 writer.write_table(table, row_group_size=ROWS)
                 rows += len(table)
     if not rows:
-        raise damaged(path, "the table has a header only", remedy="a table with rows")
+        raise damaged(name, "the table has a header only", remedy="a table with rows")
+    return []
 
 
 def _groups(reader: Any, names: list[str]) -> Iterator[Any]:
@@ -163,33 +171,7 @@ def _groups(reader: Any, names: list[str]) -> Iterator[Any]:
         yield pa.Table.from_batches(waiting)
 
 
-def _head(path: Path) -> _Head:
-    """The delimiter and the names of the columns, from the first row."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            line = file.readline()
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else next((mark for mark in ",;\t|" if mark in line), ",")
-            file.seek(0)
-            rows = list(islice(csv.reader(file, delimiter=delimiter), 1))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise damaged(path, one_line(error), remedy="saving it as UTF-8") from None
-    cells = [cell.strip() for cell in rows[0]] if rows else []
-    if not any(cells):
-        raise damaged(path, "its first line is blank", remedy="a table that begins with the names of its columns")
-    if all(_is_number(cell) for cell in cells):
-        return _Head(delimiter, [f"c{index}" for index in range(len(cells))], True)
-    return _Head(delimiter, cells, False)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _misfit(message: str, names: list[str]) -> tuple[str | None, str]:
+def _misfit(message: str, names: Sequence[str]) -> tuple[str | None, str]:
     """The column and the type that a cell does not fit, from what Arrow says."""
     found = re.search(r"CSV column #(\d+): .*CSV conversion error to (\w+)", message)
     return (names[int(found[1])], found[2]) if found else (None, "")

@@ -75,14 +75,14 @@ def test_categories_and_nulls(tmp_path):
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"\n1,2\n", "its first line is blank"),
+        (b"\n\n", "it holds blank lines only"),
         (b"a,b\n", "the table has a header only"),
         (b"a,b\n1,2\n3\n", "Expected 2 columns, got 1"),
         (b"a,b\n1,x\n", "got 'b (string)'; because t.csv has them"),
         (b"a,when\n1,2020-01-01\n", "got 'when (date32[day])'"),
         (b"a,a\n1,2\n", "data must name each column once; got 'a'"),
-        (b"a,b\n1,\xff\xfe\n", "can't decode byte 0xff"),
-        (b"\xff\xfe,b\n1,2\n", "UTF-8"),
+        (b"a,b\n1,\x81\xfe\n", "neither UTF-8 nor Windows-1252"),
+        (b"\xff\xfe,b\n1,2\n", "a whole, readable file"),
         (None, "there is no such file"),
     ],
 )

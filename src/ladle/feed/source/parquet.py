@@ -37,6 +37,7 @@ class Parquet:
       of the target. `categories`: columns of words or whole numbers that become codes.
     - `dtype`: of the numbers, "float32" by default (whole numbers beyond 2**24 are rounded); None for the type that all
       columns of an array fit. `fill`: what stands for null in numbers but the target; without it null is refused.
+    - `table`: dates are seconds, decimals numbers, and null is NaN among numbers and -1 among codes: as `ladle.data` reads.
     - `cache_blocks`: row groups decoded at a time; twice what `ladle.feed.Blocks` mixes by default, so that one window
       may be read ahead while another is used.
 
@@ -73,6 +74,7 @@ class Parquet:
     dtype: str | None = "float32"
     fill: float | None = None
     cache_blocks: int | None = None
+    table: bool = False
     levels: Mapping[str, tuple[Any, ...]] = field(init=False, repr=False)
     """The words of each column of categories, sorted."""
     _opened: _Opened = field(init=False, repr=False)
@@ -81,7 +83,7 @@ class Parquet:
     """A row group is decoded whole or not at all."""
 
     def __post_init__(self) -> None:
-        wanted = layout.Wanted(self.x, self.y, self.columns, self.categories, self.dtype, self.fill)
+        wanted = layout.Wanted(self.x, self.y, self.columns, self.categories, self.dtype, self.fill, self.table)
         opened = _Opened(files_of(self.files), wanted, self.cache_blocks)
         object.__setattr__(self, "levels", {name: tuple(a.to_pylist()) for name, a in opened.categories.items()})
         object.__setattr__(self, "_opened", opened)
@@ -120,7 +122,7 @@ class Parquet:
         return f"{opened.examples:,} examples in {files}, {groups}; {held}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("x", "y", "columns", "categories", "dtype", "fill", "cache_blocks")
+        names = ("x", "y", "columns", "categories", "dtype", "fill", "cache_blocks", "table")
         return _reopened, (self.files, {name: getattr(self, name) for name in names})
 
 

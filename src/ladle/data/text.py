@@ -1,0 +1,62 @@
+"""Columns of text as weights of their words. The only file that imports scikit-learn, and only where a table has text.
+
+    w = (1 + log count) log((1 + n) / (1 + n_word)) + ...,  each text scaled to length 1:  TfidfVectorizer
+
+The words are the most frequent of the training rows, alone and in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ladle.core.errors import DataError, must
+from ladle.core.npy import one_line
+from ladle.data.table import Texts
+
+WORDS = 1000
+"""Words and pairs of words that are kept, at most."""
+MOST_VALUES = 2**28
+"""Numbers that the texts of a table become, at most: 1 GB."""
+
+
+@dataclass(frozen=True)
+class TextCode:
+    """A column of text as numbers, `f32[rows, width]`; a missing text is all zeros."""
+
+    name: str
+    vectorizer: Any
+    width: int
+    note: str
+
+    @classmethod
+    def of(cls, name: str, train: Sequence[str], rows: int) -> TextCode:
+        """From the texts of the training rows. Raises `DataError` without scikit-learn, or for text without words."""
+        try:
+            from sklearn.feature_extraction.text import TfidfVectorizer
+        except ImportError:
+            why, remedy = (
+                "its words are counted by scikit-learn, which is not there",
+                f"drop=[{name!r}], or installing it",
+            )
+            raise DataError(must(f"column {name}", "hold numbers or categories", "text", why, remedy)) from None
+        most = max(1, min(WORDS, MOST_VALUES // max(rows, 1)))
+        made = TfidfVectorizer(
+            max_features=most, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32, token_pattern=r"(?u)\b\w+\b"
+        )
+        try:
+            made.fit(train)
+        except ValueError as error:
+            raise DataError(must(f"column {name}", "hold words", "text", one_line(error), f"drop=[{name!r}]")) from None
+        width = len(made.vocabulary_)
+        how = f"{width:,} words and pairs of words, weighed as scikit-learn's TfidfVectorizer does"
+        return cls(name, made, width, f"{name}: text as {how}; as_=['{name}=category'] or drop=[{name!r}] otherwise.")
+
+    def apply(self, column: Texts) -> np.ndarray:
+        """Each different text is weighed once."""
+        used, place = np.unique(column.codes, return_inverse=True)
+        texts = [column.levels[code] if code >= 0 else "" for code in used]
+        return np.asarray(self.vectorizer.transform(texts).toarray(), np.float32)[place]
