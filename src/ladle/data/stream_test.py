@@ -54,3 +54,27 @@ def test_classes_may_be_named():
 def test_rows_that_are_no_dict_are_refused():
     with pytest.raises(DataError, match="source must take rows as a dict"):
         streamed(Arrays(np.arange(10.0)), valid=2)
+
+
+def test_what_has_no_rows_to_take_is_refused():
+    with pytest.raises(DataError, match="source must have rows to take by number; got 'dict'.*ladle.data.arrays"):
+        streamed({"x": np.zeros((9, 2)), "y": np.arange(9)})  # type: ignore[arg-type]
+
+
+def test_a_validation_part_of_other_lengths_or_objects_is_refused():
+    rows = {"x": np.zeros((9, 2)), "y": np.arange(9)}
+
+    class Source:
+        def __len__(self):
+            return 9
+
+        def take(self, ids):
+            return {name: leaf[ids] for name, leaf in rows.items()}
+
+    for valid, said in (
+        ({**rows, "y": np.arange(4)}, "valid must have as many rows in every array; got 'x 9, y 4'"),
+        ({**rows, "y": np.array([None] * 9)}, "valid 'y' must be an array of numbers"),
+        ({**rows, "x": np.ma.array(rows["x"], mask=True)}, "valid 'x' must have a value in every cell"),
+    ):
+        with pytest.raises(DataError, match=said):
+            streamed(Source(), valid=valid)
