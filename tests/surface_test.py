@@ -40,6 +40,7 @@ PUBLIC = [
     "Until",
     "compare",
     "data",
+    "errors",
     "feed",
     "feed_check",
     "fit",

@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ladle.api.task import Task
-from ladle.core import moments, noise, scaling
+from ladle.core import errors, moments, noise, scaling
 from ladle.core.batch import Batch
 from ladle.core.carry import Carry
 from ladle.core.cursor import Cursor, Shard
@@ -59,8 +59,8 @@ __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
     "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search", "Shard",
-    "Speed", "Task", "Traits", "Until", "compare", "data", "feed", "feed_check", "fit", "from_equinox", "from_nnx",
-    "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur", "run_time", "scaling", "search",
+    "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit", "from_equinox",
+    "from_nnx", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur", "run_time", "scaling", "search",
 ]  # fmt: skip
 
 _LATER = {
@@ -87,9 +87,8 @@ _LATER = {
 }
 
 # `from ladle.noise import estimate`: the public name is a module too, as `os.path` is.
-sys.modules |= {
-    f"{__name__}.{name}": module for name, module in (("moments", moments), ("noise", noise), ("scaling", scaling))
-}
+for _name, _module in (("errors", errors), ("moments", moments), ("noise", noise), ("scaling", scaling)):
+    sys.modules[f"{__name__}.{_name}"] = _module
 
 # Python binds a folder's name on its parent when it first loads it: here, so that later the name is the function's.
 importlib.import_module("ladle.search")

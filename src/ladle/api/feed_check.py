@@ -21,6 +21,7 @@ from ladle.feed.order import Permuted
 from ladle.feed.orders import order_of
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.feed.resident import ResidentFeed
+from ladle.feed.source.anything import as_source
 from ladle.feed.source.nonfinite import find_nonfinite
 from ladle.feed.source.open import open_source
 
@@ -67,14 +68,21 @@ def feed_check(
     """Look through `data` for what cannot be trained on, and measure how fast batches of `size` come.
 
     - `data`: a path that `ladle.feed` opens, a folder of images in one folder per class, anything that
-      `ladle train` takes, or a `HostFeed`. `order`: "auto", "permuted", "blocks" or "sequential".
+      `ladle train` takes, a `HostFeed`, or what `ladle.feed.as_source` makes a source of.
+    - `order`: "auto", "permuted", "blocks" or "sequential".
     - `seconds`: for each thing measured. `whole`: look through every example, not 100,000 of them at random.
 
     Raises `ArgumentError` (or `DataError`) for data that cannot be opened.
 
     >>> print(feed_check("digits", 64, seconds=0.02))  # doctest: +SKIP
     """
-    feed, name = (data, "feed") if isinstance(data, HostFeed) else _opened(str(data), order, options)
+    if isinstance(data, HostFeed):
+        feed, name = data, "feed"
+    elif isinstance(data, str | Path):
+        feed, name = _opened(str(data), order, options)
+    else:
+        source = as_source(data)
+        feed, name = HostFeed(source, order_of(order, source)), type(data).__name__
     n = feed.epoch_size
     source = feed.source
     ids = np.arange(len(source))

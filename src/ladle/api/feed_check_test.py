@@ -260,3 +260,10 @@ def test_mistakes_are_one_line_and_exit_2(args, says, table, monkeypatch, capsys
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_what_is_in_memory_is_looked_through_too():
+    x = np.ones((40, 2))
+    x[7, 1] = np.nan
+    found = feed_check({"x": x, "y": np.arange(40) % 2}, 8, seconds=0.01)
+    assert found.data == "dict" and "example 7, element [1] of 'x'" in found.problems[0]

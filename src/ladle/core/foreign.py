@@ -281,8 +281,11 @@ def _objects(items: Any) -> np.ndarray:
 
 def _tensor(value: Any, name: str) -> np.ndarray:
     """A tensor of PyTorch. Its values are left as they are: types that NumPy lacks are those of `ml_dtypes`."""
-    torch: Any = sys.modules["torch"]
     value = value.detach()
+    try:
+        return value.cpu().numpy()  # Most are plain: asking first would take as long as reading a small one.
+    except (TypeError, RuntimeError):  # NumPy lacks the type, or the numbers are not simply there.
+        torch: Any = sys.modules["torch"]
     if getattr(value, "is_nested", False):
         why, remedy = "its rows have many lengths", "value.to_padded_tensor(0), or ladle.feed.Sequences"
         raise DataError(must(name, "be an array of rows of one shape", "a nested tensor", why, remedy))

@@ -60,7 +60,19 @@ class Facts:
     """The numbers of each part, where all its cells are plain ones and that was asked for: parsing is what takes time."""
 
     def __iadd__(self, other: Facts) -> Facts:
-        for name in ("cells", "plain", "point", "point3", "comma", "grouped", "either", "dates", "times", "days", "affixed"):
+        for name in (
+            "cells",
+            "plain",
+            "point",
+            "point3",
+            "comma",
+            "grouped",
+            "either",
+            "dates",
+            "times",
+            "days",
+            "affixed",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.odd_cells += other.odd_cells
         self.whole, self.binary = self.whole and other.whole, self.binary and other.binary
@@ -145,11 +157,15 @@ def _numbers(name: str, facts: Facts, said: Spelling, asked: str | None, usual: 
     reading = _reading(name, facts, said, usual, comma)
     read_odd = {"plain": 0, "comma": facts.comma, "grouped": facts.grouped}[reading]
     left = facts.odd_cells - read_odd
-    signs = "".join(sorted(facts.affixes)) or next((sign for level in facts.odd for sign in "%$€£¥" if sign in level), "")
+    signs = "".join(sorted(facts.affixes)) or next(
+        (sign for level in facts.odd for sign in "%$€£¥" if sign in level), ""
+    )
     mixed = facts.affixed and 2 * (facts.plain + facts.affixed) > facts.cells and facts.plain
     if mixed or (len(facts.affixes) > 1 and _numeric(facts)):
         got = f"cells with {signs} and others without"
-        raise DataError(must(f"column {name}", "be in one unit", got, "their numbers would be put together", _remedy(name, signs)))
+        raise DataError(
+            must(f"column {name}", "be in one unit", got, "their numbers would be put together", _remedy(name, signs))
+        )
     kind = Kind(_type(facts, reading), reading, affix=next(iter(facts.affixes), ""))
     if left == 0:
         return kind

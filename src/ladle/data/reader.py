@@ -86,7 +86,9 @@ def read_all(table: TextTable, blocks: Sequence[Any], asked: Mapping[str, str]) 
     """All blocks of a table as one, each column of the kind that its cells have; and these kinds."""
     _, found = add_facts({}, 0, table, blocks, keep=True)
     kinds = decide(found, table.said, asked, table.dialect.delimiter)
-    return pa.table({name: _whole_column(name, blocks, kind, found[name], table.said) for name, kind in kinds.items()}), kinds
+    return pa.table(
+        {name: _whole_column(name, blocks, kind, found[name], table.said) for name, kind in kinds.items()}
+    ), kinds
 
 
 def _whole_column(name: str, blocks: Sequence[Any], kind: Kind, facts: Facts, said: Spelling) -> Any:

@@ -43,6 +43,9 @@ def streamed(
     >>> data.rows, len(data.valid["y"]), data.outputs, data.kind
     (900, 100, 3, 'classification')
     """
+    if not hasattr(source, "take"):
+        why, remedy = "rows are read as they are needed", "ladle.data.arrays(X, y), or ladle.feed.as_source(...) of it"
+        raise DataError(must("source", "have rows to take by number", type(source).__name__, why, remedy))
     if isinstance(valid, Mapping):
         train, held, note = source, rows_of(dict(valid), "valid"), "Validation part as given."
     else:

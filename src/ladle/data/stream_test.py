@@ -67,3 +67,27 @@ def test_rows_of_many_lengths_have_no_validation_part_of_their_own_or_are_refuse
 def test_without_a_validation_part_classes_are_those_of_all_rows():
     source = Arrays({"x": np.zeros((10, 2)), "y": np.array([0] * 9 + [4])})
     assert streamed(source, valid=0).outputs == 5
+
+
+def test_what_has_no_rows_to_take_is_refused():
+    with pytest.raises(DataError, match="source must have rows to take by number; got 'dict'.*ladle.data.arrays"):
+        streamed({"x": np.zeros((9, 2)), "y": np.arange(9)})  # type: ignore[arg-type]
+
+
+def test_a_validation_part_of_other_lengths_or_objects_is_refused():
+    rows = {"x": np.zeros((9, 2)), "y": np.arange(9)}
+
+    class Source:
+        def __len__(self):
+            return 9
+
+        def take(self, ids):
+            return {name: leaf[ids] for name, leaf in rows.items()}
+
+    for valid, said in (
+        ({**rows, "y": np.arange(4)}, "valid must have as many rows in every array; got 'x 9, y 4'"),
+        ({**rows, "y": np.array([None] * 9)}, "valid 'y' must be an array of numbers"),
+        ({**rows, "x": np.ma.array(rows["x"], mask=True)}, "valid 'x' must have a value in every cell"),
+    ):
+        with pytest.raises(DataError, match=said):
+            streamed(Source(), valid=valid)
