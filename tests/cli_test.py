@@ -65,7 +65,7 @@ MISTAKES = {
     "train digits --size 64 --out /proc/nowhere": "can be written",
     "train digits --size 64 --out used": "be a new folder",
     "compare digits --out used": "be a new folder",
-    "plan ok.csv --model linear --memory 1KB": "micro-batch of one example",
+    "plan ok.csv --model linear --memory 1KB": "memory must be more than",
     "plan digits --memory lots": "--memory 2GB",
     "train raises.py:task": "raises.py, line 2",
     "train notask.py:task": "none of that name",

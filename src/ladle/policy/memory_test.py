@@ -69,8 +69,7 @@ WRITTEN: dict[str, tuple[Any, dict[str, Any], dict[str, float], str]] = {
         },
         {"memory_bytes": 390e6, "memory_limit_bytes": 400e6},
         "batch size 128 -> 256, learning rate x1.50821 -> x2.43765: noise scale 236 (224 to 248) at 168,000 examples "
-        "(adascale); batch size 128 -> 256, learning rate x1.50821 -> x2.43765: 98 % of the memory in use "
-        "at 168,000 examples (retreat)",
+        "(adascale); micro-batch 64 -> 32: 98 % of the memory in use at 168,000 examples (retreat)",
     ),
 }  # fmt: skip
 """Policy, what it had in a checkpoint when its memory was a dict, what it then reads, and the reason it had to give."""
