@@ -2,7 +2,7 @@
 
     LADLE_DATA=... python benchmarks/mutated_tables.py [files] [seed]
 
-Each file is written in a random dialect (delimiter, quotes, decimal mark, encoding, packing, line ends, header, comments,
+Each file is written in a random dialect (delimiter, quotes, decimal mark, encoding, packing, line ends, comments,
 trailing marks, padded cells) with at most one fault in its cells. The reference is pandas, told the dialect. Prints a
 table of fault by outcome, and every file that was read as something else.
 """
@@ -75,7 +75,9 @@ def mutated(folder: Path, number: int, seed: int) -> tuple[Path, str, dict[str, 
     encoding = rng.choice(["utf-8", "utf-8", "utf-8-sig", "utf-16", "cp1252"])
     how: dict[str, Any] = {"sep": mark, "decimal": "," if comma else ".", "encoding": encoding, "names": None}
     if fault in ("blank", "word", "junk"):
-        filler = {"blank": [" ", "", "   "], "word": ["unknown", "-", "n.a.", "NULL"], "junk": ["12 kg", "see note"]}[fault]
+        filler = {"blank": [" ", "", "   "], "word": ["unknown", "-", "n.a.", "NULL"], "junk": ["12 kg", "see note"]}[
+            fault
+        ]
         for row in rng.sample(rows, 3):
             row[column] = rng.choice(filler)
     if comma:
@@ -170,8 +172,14 @@ def reference(path: Path, fault: str, how: dict[str, Any]) -> pd.DataFrame:
             continue
         bare = cells.str.rstrip("%") if name == "share" else cells
         if how.get("thousands"):
-            bare = bare.str.replace(how["thousands"], "", regex=False) if bare.str.contains(how["thousands"], regex=False).any() else bare
-        numbers = pd.to_numeric(bare.str.replace(",", ".", regex=False) if how["decimal"] == "," else bare, errors="coerce")
+            bare = (
+                bare.str.replace(how["thousands"], "", regex=False)
+                if bare.str.contains(how["thousands"], regex=False).any()
+                else bare
+            )
+        numbers = pd.to_numeric(
+            bare.str.replace(",", ".", regex=False) if how["decimal"] == "," else bare, errors="coerce"
+        )
         gone_too = gone | cells.str.lower().isin(AMONG_NUMBERS)
         made[str(name).strip()] = numbers if (numbers.notna() | gone_too).all() else cells.where(~gone, None)
     return pd.DataFrame(made)
@@ -222,7 +230,9 @@ def main(files: int = 500, seed: int = 0) -> int:
             except Exception as error:
                 why, outcome = repr(error), "TRACEBACK"
             outcomes[fault, outcome] += 1
-            if outcome in ("DIFFERENT", "TRACEBACK") or (outcome == "refused" and fault not in ("junk", "cut", "ragged", "quote")):
+            if outcome in ("DIFFERENT", "TRACEBACK") or (
+                outcome == "refused" and fault not in ("junk", "cut", "ragged", "quote")
+            ):
                 silent.append(f"{outcome} {number} {fault}: {said}: {why}")
     names = sorted({outcome for _, outcome in outcomes})
     print(f"{'fault':12}" + "".join(f"{name:>12}" for name in names))

@@ -35,7 +35,7 @@ class Look:
     """What was understood of some data.
 
     - `describe`: the data in a line. `columns`: of a table, in their order. `target`: what is predicted, or None.
-    - `notes`: what was inferred, filled in or left out; `warnings`: what may be wrong. `refused`: why it cannot be used.
+    - `notes`: what was inferred, filled in or left out; `warnings`: what may be wrong. `refused`: why it is no use.
     - `rows`: the first training rows as the model sees them.
     """
 
@@ -55,7 +55,9 @@ class Look:
         out = [self.describe, ""]
         if self.columns:
             cells = [("column", "kind", "missing", "levels", "becomes")]
-            cells += [(c.name or "(no name)", c.kind, f"{c.missing:,}", f"{c.levels:,}", c.becomes) for c in self.columns]
+            cells += [
+                (c.name or "(no name)", c.kind, f"{c.missing:,}", f"{c.levels:,}", c.becomes) for c in self.columns
+            ]
             wide = [min(32, max(len(row[at]) for row in cells)) for at in range(4)]
             for name, kind, missing, levels, becomes in cells:
                 left = f"{name[:32]:{wide[0]}}  {kind:{wide[1]}}  {missing:>{wide[2]}}  {levels:>{wide[3]}}"
@@ -135,7 +137,11 @@ def _rows(data: Any) -> tuple[dict[str, Any], ...]:
 def _row(leaf: Any, at: int) -> Any:
     if isinstance(leaf, Mapping):
         return {name: _row(one, at) for name, one in leaf.items()}
-    return np.round(np.asarray(leaf[at], np.float64), 4).tolist() if np.asarray(leaf).dtype.kind == "f" else leaf[at].tolist()
+    return (
+        np.round(np.asarray(leaf[at], np.float64), 4).tolist()
+        if np.asarray(leaf).dtype.kind == "f"
+        else leaf[at].tolist()
+    )
 
 
 def _said(value: Any) -> str:

@@ -55,8 +55,9 @@ def on_disk(
 
     notes: tuple[str, ...] = ()
     if _is_text(paths[0]):
-        made = stored(paths, kept_folder("folder", "converted"), said=said, as_=as_, categories=categories)
-        paths, notes, asked = list(made.files), made.notes, made.asked
+        how: Any = {"said": said, "as_": as_, "categories": categories, "drop": drop}
+        made = stored(paths, kept_folder("folder", "converted"), **how)
+        paths, notes, asked, drop = list(made.files), made.notes, made.asked, ()
     else:
         if said != Spelling():
             got = next(value for value in (*vars(said).values(),) if value not in (None, ()))

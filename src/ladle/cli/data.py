@@ -55,7 +55,9 @@ class DataVerb:
             return 0
         for one in sets:
             print(f"{one['name']:15} {one['rows']:>7,} rows  {one['description']}  [{one['where']}]")
-        print("also: any .csv .tsv .jsonl .parquet .npz .npy or idx file, or file.py:task; ladle data DATA looks at one")
+        print(
+            "also: any .csv .tsv .jsonl .parquet .npz .npy or idx file, or file.py:task; ladle data DATA looks at one"
+        )
         return 0
 
     def _look(self) -> int:

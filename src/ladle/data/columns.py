@@ -23,7 +23,7 @@ from ladle.data.encoding import Encoding, number_codes, strange_rows, word_codes
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import listed
 from ladle.data.screen import leaks, screen
-from ladle.data.table import Column, Numbers, Table, Texts
+from ladle.data.table import Column, Table, Texts
 from ladle.data.target import TargetColumn, infer, whole
 from ladle.data.text import TextCode
 
@@ -66,7 +66,7 @@ def to_data(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is decided of a table before a row is encoded: the target, why it is that, which columns are inputs, and how."""
+    """What is decided of a table before a row is encoded: the target and why, which columns are inputs, and how."""
 
     target: str
     why: str
@@ -78,9 +78,7 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(
-    table: Table, *, target: str | None, valid: float, seed: int, kind: str | None, embed: int
-) -> Prepared:
+def prepare(table: Table, *, target: str | None, valid: float, seed: int, kind: str | None, embed: int) -> Prepared:
     """Decide what is predicted from what. Raises as `to_data` does."""
     require_embed(embed)
     name, why = choose_target(table, target)

@@ -59,7 +59,7 @@ class NumberCode:
 
 @dataclass(frozen=True)
 class WordCode:
-    """Categories by number. `levels`: `i64[k]` those that training rows have; missing counts as level number `known`."""
+    """Categories by number. `levels`: `i64[k]` those of training rows; missing counts as level number `known`."""
 
     name: str
     known: int

@@ -22,7 +22,7 @@ from ladle.core.dialect import JSON_LINES, Dialect, Spelling, dialect_of, requir
 from ladle.core.errors import DataError, must
 from ladle.core.npy import damaged, one_line
 from ladle.core.textfile import FAILURES, coding_of, open_text
-from ladle.data.kinds import Facts, Kind, decide, missing_words
+from ladle.data.kinds import MOST_ODD, Facts, Kind, decide, missing_words
 
 BLOCK_BYTES = 16 << 20
 """Text parsed at a time; a row must fit."""
@@ -38,6 +38,9 @@ _DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.]\d+)?)?)?(Z|[+-]\d{2}:?\d
 _TIME = r"^\d{2}:\d{2}(:\d{2})?$"
 _DAY = r"^\d{1,2}([./-])\d{1,2}[./-]\d{4}$"
 _AFFIX = r"^[$€£¥]\s?[\d.,+-]+$|^[\d.,+-]+\s?[%$€£¥]$"
+
+
+_FORMS = {"comma": _COMMA, "grouped": _GROUPED, "either": _EITHER, "dates": _DATE, "times": _TIME, "days": _DAY}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def read_all(table: TextTable, blocks: Sequence[Any], asked: Mapping[str, str]) 
     """All blocks of a table as one, each column of the kind that its cells have; and these kinds."""
     _, found = add_facts({}, 0, table, blocks, keep=True)
     kinds = decide(found, table.said, asked, table.dialect.delimiter)
-    return pa.table({name: _whole_column(name, blocks, kind, found[name], table.said) for name, kind in kinds.items()}), kinds
+    return pa.table(
+        {name: _whole_column(name, blocks, kind, found[name], table.said) for name, kind in kinds.items()}
+    ), kinds
 
 
 def _whole_column(name: str, blocks: Sequence[Any], kind: Kind, facts: Facts, said: Spelling) -> Any:
@@ -103,7 +108,7 @@ def _whole_column(name: str, blocks: Sequence[Any], kind: Kind, facts: Facts, sa
 def add_facts(
     found: dict[str, Facts], rows: int, table: TextTable, blocks: Any, *, keep: bool = False
 ) -> tuple[int, dict[str, Facts]]:
-    """`found` with what the blocks of one more file hold: a folder of files is one table. `keep`: numbers once parsed."""
+    """`found` with what the blocks of one more file hold: a folder is one table. `keep`: numbers once parsed."""
     own = {name: missing_words(table.said, name, Kind("words")) for name in table.names}
     gone = {words: pa.array(sorted(words), pa.string()) for words in set(own.values())}
     for block in blocks:
@@ -187,19 +192,26 @@ def _plain(facts: Facts, plain: Any, values: np.ndarray, mixed: bool) -> None:
 
 def _odd(facts: Facts, odd: Any, text: Any, start: int, dialect: Dialect) -> None:
     facts.odd_cells = len(odd)
-    counts = _C.value_counts(odd)
-    for one in counts.slice(0, 1024).to_pylist():
-        facts.odd[one["values"]] = one["counts"], start + _C.index(text, one["values"]).as_py()
-    facts.affixed = _C.sum(_C.match_substring_regex(odd, _AFFIX)).as_py() or 0
-    patterns = {"comma": _COMMA, "grouped": _GROUPED, "either": _EITHER, "dates": _DATE, "times": _TIME, "days": _DAY}
-    for name, pattern in patterns.items():
-        setattr(facts, name, _C.sum(_C.match_substring_regex(odd, pattern)).as_py() or 0)
+    known = None
+    for name, pattern in _FORMS.items():
+        mask = _C.match_substring_regex(odd, pattern)
+        setattr(facts, name, _C.sum(mask).as_py() or 0)
+        known = mask if known is None else _C.or_(known, mask)
+        if name == "days" and facts.days:
+            facts.day_levels.update(_C.unique(odd.filter(mask)).to_pylist())
+    facts.levels.update(_C.unique(odd.filter(known)).slice(0, MOST_ODD).to_pylist())
+    loose = odd.filter(_C.invert(known))
+    for at, one in enumerate(_C.value_counts(loose).slice(0, MOST_ODD).to_pylist()):
+        # Finding a row is a look through all of them: a few are enough to name one.
+        row = start + _C.index(text, one["values"]).as_py() if at < 16 else start + len(text)
+        facts.odd[one["values"]] = one["counts"], row
+    facts.affixed = _C.sum(_C.match_substring_regex(loose, _AFFIX)).as_py() or 0
     facts.fraction = _C.any(_C.match_substring_regex(odd, r"\d,\d{3}\.\d+$")).as_py()
     if not dialect.quote:
-        wrapped = odd.filter(_C.match_substring_regex(odd, '^".*"$'))
+        wrapped = loose.filter(_C.match_substring_regex(loose, '^".*"$'))
         facts.quoted = wrapped[0].as_py() if len(wrapped) and 2 * len(wrapped) >= len(odd) else None
-    swallowed = odd.filter(_C.match_substring(odd, "\n"))
-    for cell in swallowed.to_pylist()[:64]:
+    swallowed = loose.filter(_C.match_substring(loose, "\n"))
+    for cell in swallowed.slice(0, 64).to_pylist():
         _refuse_swallowed(cell, dialect, start + _C.index(text, cell).as_py())
 
 

@@ -28,7 +28,7 @@ ENOUGH_TO_TELL = 30
 """Rows from which on it is no accident that one column tells the target."""
 
 _INDEX = re.compile(r"(unnamed: \d+|index|__index_level_\d+__|row_?(id|no|num|number|names?|index)?|)$", re.IGNORECASE)
-_ID = re.compile(r"(.*[_ \-.])?(id|ids|uuid|guid|rowid|key|hash)$|.*[a-z]ID$|id[_ ].*", re.IGNORECASE)
+_ID = re.compile(r"(.*[_ \-.])?(id|ids|uuid|guid|rowid|key|hash)$|(?-i:.*[a-z]ID)$|id[_ ].*", re.IGNORECASE)
 
 
 def screen(columns: Mapping[str, Column], table: Table) -> tuple[dict[str, Column], tuple[str, ...], list[str]]:
@@ -79,9 +79,9 @@ def _what_id(name: str, column: Column) -> str | None:
         return None
     distinct = len(np.unique(values))
     steps = np.diff(values)
-    if _INDEX.match(name) or name.lower() == "id":
-        if distinct == len(values) and (steps > 0).all():
-            return f"which numbers the rows{otherwise}"
+    called_index = _INDEX.match(name) or name.lower() == "id"
+    if called_index and distinct == len(values) and (steps > 0).all():
+        return f"which numbers the rows{otherwise}"
     if 100 * distinct < 99 * len(values):
         return None
     if _ID.match(name) or _INDEX.match(name):

@@ -98,7 +98,9 @@ def _convert(path: Path, target: Path, wanted: layout.Wanted, decimal: str | Non
                 empty = _write(file, path.name, target, head, types, wanted, decimal or ".")
             if not empty:
                 return
-            types.update(dict.fromkeys(empty, "double"))  # A column without a cell in the first block may have some later.
+            types.update(
+                dict.fromkeys(empty, "double")
+            )  # A column without a cell in the first block may have some later.
         except (pa.ArrowException, *FAILURES) as error:
             name, type = _misfit(str(error), head.names)
             if name is None or types.get(name) == _WIDER.get(type):
