@@ -133,12 +133,12 @@ def table_on_disk(
     asked = asked or {}
     drop = [*drop, *(one for one, what in asked.items() if what == "id" and one not in drop)]
     found = roles(files, target=target, drop=drop, asked=asked)
-    goal = infer(target_values(target, column(files, target, asked)), kind=kind, name=target, counted_from=1)
     if not found.order:
         because, remedy = "it is the only column", "a table with more columns"
         raise DataError(must("data", "have a column to predict from beside the target", name, because, remedy))
     inner, blocked = _opened(open_, found)
     columns = _columns(inner, found, asked)
+    goal = infer(target_values(target, column(files, target, asked)), kind=kind, name=target, counted_from=1)
     rows = len(goal.values)
     share = min(valid, MOST_VALID / rows) if isinstance(valid, float) else valid
     parts = split(goal, valid=share, seed=seed)

@@ -88,7 +88,14 @@ def test_parquet_of_every_kind(tmp_path: Path) -> None:
     loaded, read = both(path, target="y", as_=["id=category"], drop=["said"])
     assert loaded.cardinalities == read.cardinalities == (97, 41)
     pq.write_table(arrow.select(["e", "y"]), path)
-    assert both(path, target="y")[1].input_shape == (4,)
+    whole = both(path, target="y")[1]
+    assert whole.input_shape == (4,)
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as file, pa.ipc.new_file(file, arrow.schema) as writer:
+        writer.write_table(arrow)
+    read = on_disk(tmp_path / "t.arrow", target="y", drop=["said"])
+    assert read.cardinalities == (41,) and "grade: 3 categories (one of them (missing), 40 rows)" in " ".join(
+        read.notes
+    )
 
 
 def test_losses_of_both_lanes_agree(tmp_path: Path) -> None:

@@ -134,11 +134,23 @@ def _require_alike(first: TextTable, other: TextTable) -> None:
 
 
 def names_of(file: Path) -> list[str]:
-    """The columns of a Parquet file."""
+    """The columns of a Parquet or Arrow file."""
+    return _schema(file).names
+
+
+def _schema(file: Path) -> Any:
     try:
-        return pq.read_schema(file).names
+        if _is_arrow(file):
+            with pa.memory_map(str(file)) as mapped:
+                return pa.ipc.open_file(mapped).schema
+        return pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         raise damaged(file, one_line(error)) from None
+
+
+def _is_arrow(file: Path) -> bool:
+    with open(file, "rb") as opened:
+        return opened.read(6) == b"ARROW1"
 
 
 class Roles(NamedTuple):
@@ -151,10 +163,7 @@ class Roles(NamedTuple):
 
 def roles(files: Sequence[Path], *, target: str, drop: Sequence[str], asked: Mapping[str, str]) -> Roles:
     """What the input columns are. Raises `DataError` for names that are not there and columns of unusable types."""
-    try:
-        schema = pq.read_schema(files[0])
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(files[0], one_line(error)) from None
+    schema = _schema(files[0])
     require_distinct(schema.names, files[0].name)
     for argument, names in {"target": [target], "drop": drop}.items():
         for name in names:
@@ -179,13 +188,20 @@ def _is_words(type: Any) -> bool:
 def column(files: Sequence[Path], name: str, asked: Mapping[str, str]) -> Column:
     """One whole column, as a loaded table has it."""
     try:
-        parts = [pq.ParquetFile(file).read(columns=[name]).cast(_plain(file, name)) for file in files]
-    except (pa.ArrowException, OSError) as error:
+        parts = [_read(file, name).cast(_plain(file, name)) for file in files]
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged(files[0], one_line(error)) from None
     return typed_columns(pa.concat_tables(parts), asked)[name]
 
 
+def _read(file: Path, name: str) -> Any:
+    if not _is_arrow(file):
+        return pq.ParquetFile(file).read(columns=[name])
+    with pa.memory_map(str(file)) as mapped:
+        return pa.ipc.open_file(mapped).read_all().select([name])
+
+
 def _plain(file: Path, name: str) -> Any:
     """Dictionaries of several groups and files have codes of their own, words have not."""
-    field = pq.read_schema(file).field(name)
+    field = _schema(file).field(name)
     return pa.schema([(name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)])
