@@ -149,10 +149,11 @@ def _kind(name: str, facts: Facts, said: Spelling, asked: str | None, usual: str
     words = {level.lower() for level in facts.odd}
     if words and words <= {"true", "false"} and (not facts.plain or facts.binary):
         return Kind("boolean")
+    number = f"as_=['{name}=number'] otherwise"
     if facts.whole and facts.zero_led is not None and asked != "number":
-        return Kind("words", note=f"{name}: kept as words, for zeros lead whole numbers ({facts.zero_led}).")
+        return Kind("words", note=f"{name}: kept as words, for zeros lead whole numbers ({facts.zero_led}); {number}.")
     if facts.whole and facts.wide is not None and asked != "number":
-        why = f"whole numbers beyond 2**53 ({facts.wide}) would be rounded"
+        why = f"whole numbers beyond 2**53 ({facts.wide}) would be rounded; {number}"
         return Kind("words", note=f"{name}: kept as words, for {why}.")
     return _numbers(name, facts, said, asked, usual, sure_comma)
 

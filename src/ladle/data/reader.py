@@ -136,7 +136,7 @@ def typed_column(column: Any, name: str, kind: Kind, said: Spelling) -> Any:
     if kind.type == "time":
         return _times(text)
     if kind.type == "date":
-        return _moments(text, kind.reading)
+        return _moments(text, name, kind.reading)
     if kind.affix:
         text = _C.utf8_trim_whitespace(_C.replace_substring(text, kind.affix, ""))
     if kind.reading != "plain":
@@ -152,7 +152,7 @@ def typed_column(column: Any, name: str, kind: Kind, said: Spelling) -> Any:
     return text.cast(pa.float64())
 
 
-def _moments(text: Any, form: str) -> Any:
+def _moments(text: Any, name: str, form: str) -> Any:
     if form in ("dmy", "mdy"):
         same = _C.replace_substring_regex(text, "[/-]", ".")
         return _C.strptime(same, format="%d.%m.%Y" if form == "dmy" else "%m.%d.%Y", unit="s")
@@ -167,9 +167,8 @@ def _moments(text: Any, form: str) -> Any:
             return text.cast(type)
         except pa.ArrowInvalid:
             continue
-    raise DataError(
-        must("dates", "be of one form", text.drop_null()[0].as_py(), "some have a zone", "one form for all")
-    )
+    why = "a day is none of the calendar, or some cells have a zone and others none"
+    raise DataError(must(f"column {name}", "hold dates of one form", _C.max(text).as_py(), why, f"drop=[{name!r}]"))
 
 
 def _times(text: Any) -> Any:

@@ -10,7 +10,7 @@ tells the target alone, in every row           kept, and warned of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ ENOUGH_TO_TELL = 30
 """Rows from which on it is no accident that one column tells the target."""
 
 _INDEX = re.compile(r"(unnamed: \d+|index|__index_level_\d+__|row_?(id|no|num|number|names?|index)?|)$", re.IGNORECASE)
+_MEASURED = re.compile(r"[+-]?\d[\d.,]*\s?([^\W\d]\S{0,9})$")
 _ID = re.compile(r"(.*[_ \-.])?(id|ids|uuid|guid|rowid|key|hash)$|(?-i:.*[a-z]ID)$|id[_ ].*", re.IGNORECASE)
 
 
@@ -65,8 +66,12 @@ def _what_id(name: str, column: Column) -> str | None:
     """Why a column only says which row it is; None where it may say more."""
     otherwise = f"; as_=['{name}={'number' if isinstance(column, Numbers) else 'category'}'] makes it an input"
     if isinstance(column, Texts):
+        if _unit(column.levels) is not None:
+            return None
         present = int((column.codes >= 0).sum())
         alike = 100 * len(column.levels) >= 99 * present
+        if not name and alike:
+            return f"which names the rows{otherwise}"
         if present < ENOUGH or not alike or np.mean([" " in level for level in column.levels]) > 0.05:
             return None
         if np.mean([any(letter.isdigit() for letter in level) for level in column.levels]) < 0.5 and not _ID.match(
@@ -155,12 +160,22 @@ def _is_text(name: str, column: Texts) -> bool:
         where = f"{place(row, counted_from=1)} is none, {len(words):,} different ones in all"
         remedy = f"mending them, an empty cell for missing, as_=['{name}=category'], or drop=[{name!r}]"
         raise DataError(must(f"column {name}", "hold numbers only", words[0][:60], where, remedy))
+    unit = _unit(column.levels)
+    if unit is not None:
+        got, why = column.levels[0][:60], f"its numbers have a unit, {unit!r}"
+        raise DataError(must(f"column {name}", "hold numbers only", got, why, f"cells without it, or drop=[{name!r}]"))
     if present >= ENOUGH and np.mean([" " in level for level in column.levels]) > 0.5:
         return True
     what = "text" if np.mean([len(level) for level in column.levels]) > 20 else "identifiers"
     got = f"{distinct:,} different words in {present:,} rows"
     remedy = f"drop=[{name!r}], as_=['{name}=category'] or as_=['{name}=text']"
     raise DataError(must(f"column {name}", "hold numbers or categories", got, f"it looks like {what}", remedy))
+
+
+def _unit(levels: Sequence[str]) -> str | None:
+    """The unit that stands behind each number, where all words are numbers with one."""
+    found = {match[1] if (match := _MEASURED.match(level)) else None for level in levels[:1000]}
+    return found.pop() if len(found) == 1 else None
 
 
 def _all_missing(name: str) -> DataError:

@@ -54,9 +54,18 @@ def test_amounts_are_no_ids_and_hashes_are(seed: int) -> None:
 
 def test_words_that_are_all_different_are_ids_unless_they_are_text() -> None:
     assert "identifiers" in (left_out(words([f"u{n:04x}" for n in range(ROWS)])) or "")
+    assert "names the rows" in (left_out(words([chr(65 + n % 26) * (1 + n // 26) for n in range(ROWS)]), "") or "")
     assert left_out(words([f"u{n:04x}" for n in range(ROWS)]), a="category") is None
     assert left_out(words([f"a film of {n} hours" for n in range(ROWS)])) is None
     assert left_out(words([f"c{n % 7}" for n in range(ROWS)]), a="id") == "Left out: a, as asked."
+
+
+def test_numbers_with_a_unit_are_no_text() -> None:
+    with pytest.raises(
+        DataError, match="column a must hold numbers only; got '0.5 kg'; because its numbers have a unit, 'kg'"
+    ):
+        left_out(words([f"{n}.5 kg" for n in range(ROWS)]))
+    assert left_out(words([f"{n % 3} kg" for n in range(ROWS)])) is None
 
 
 def test_where_nothing_is_left_it_is_said_why() -> None:
