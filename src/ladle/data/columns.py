@@ -95,6 +95,7 @@ def prepare(table: Table, *, target: str | None, valid: float, seed: int, kind: 
 def choose_target(table: Table, target: str | None) -> tuple[str, str]:
     """The column to predict, and why it is that one.
 
+    >>> from ladle.data.table import Numbers
     >>> column = Numbers(np.zeros(2), "whole")
     >>> choose_target(Table("t.csv", {"Label": column, "b": column}, 2, ()), None)
     ('Label', 'by its name; another one is given as target')

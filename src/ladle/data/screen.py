@@ -82,6 +82,9 @@ def _what_id(name: str, column: Column) -> str | None:
     values = column.values
     if column.type != "whole" or len(values) < ENOUGH or np.isnan(values).any():
         return None
+    few = values[:: max(1, len(values) // 1000)]
+    if 100 * len(np.unique(few)) < 98 * len(few):  # Of rows nearly all different, a few are too.
+        return None
     distinct = len(np.unique(values))
     steps = np.diff(values)
     called_index = _INDEX.match(name) or name.lower() == "id"
@@ -121,6 +124,12 @@ def _tells(column: Column, goal: TargetColumn) -> bool:
     if there.mean() < 0.5 or there.sum() < ENOUGH_TO_TELL:
         return False
     values, y = values[there], goal.values[there]
+    step = max(1, len(y) // 1000)
+    return _parted(column, goal, values[::step], y[::step], some=True) and _parted(column, goal, values, y)
+
+
+def _parted(column: Column, goal: TargetColumn, values: np.ndarray, y: np.ndarray, *, some: bool = False) -> bool:
+    """Whether equal values have one target and classes lie side by side (amounts rise or fall); `some`: of rows."""
     order = np.lexsort((y, values))
     values, y = values[order], y[order]
     same = values[1:] == values[:-1]
@@ -128,10 +137,12 @@ def _tells(column: Column, goal: TargetColumn) -> bool:
         return False
     if goal.kind == "classification":
         if isinstance(column, Texts):
-            return len(values) >= 5 * (1 + int((~same).sum()))
-        return 1 + int((y[1:] != y[:-1]).sum()) == len(np.unique(y)) > 1
+            return some or len(values) >= 5 * (1 + int((~same).sum()))
+        return 1 + int((y[1:] != y[:-1]).sum()) == len(np.unique(y)) and (some or len(np.unique(y)) > 1)
     rising = np.diff(y)
-    return isinstance(column, Numbers) and bool(len(np.unique(y)) > 10 and ((rising >= 0).all() or (rising <= 0).all()))
+    return isinstance(column, Numbers) and bool(
+        (some or len(np.unique(y)) > 10) and ((rising >= 0).all() or (rising <= 0).all())
+    )
 
 
 def _require_finite(name: str, column: Numbers) -> None:
