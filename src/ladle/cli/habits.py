@@ -59,7 +59,7 @@ HABITS = (
     Habit("na-values na-value null-values missing-values missing", {"na": "{}"}, "WORD"),
     Habit("sep separator delim", {"delimiter": "{}"}, "';'"),
     Habit("categorical categorical-columns cat-features categorical-features", {"categories": "{}"}, "COLUMN"),
-    Habit("dtype dtypes column-types schema", {"as": "{}"}, "COLUMN=category"),
+    Habit("dtypes column-types schema", {"as": "{}"}, "COLUMN=category"),
     Habit("cv k kfold k-fold n-splits num-folds n-folds", {"folds": "{}"}, "5"),
     Habit("jobs n-jobs num-workers n-workers j", {"workers": "threads:{}"}, "2"),
     Habit("mem max-memory memory-limit max-mem", {"memory": "{}"}, "2GB"),
