@@ -236,6 +236,7 @@ def test_a_header_may_be_said(tmp_path: Path) -> None:
         ("# made by hand\na,b\n1,2\n#,\n3,4\n", ["a", "b"]),
         ("#chrom\tpos\nx\t1\ny\t2\n", ["chrom", "pos"]),
         ("a,b,\n1,2,\n3,4,\n", ["a", "b"]),
+        ("sep=;\na;b\n1,5;2\n2,5;3\n", ["a", "b"]),
         ("a,b\n1,2,\n3,4,\n", ["a", "b"]),
         ("a,b\nr1,1,2\nr2,3,4\n", ["", "a", "b"]),
         ("'a,b';c\n1,5;2\n2,5;3\n", ["'a,b'", "c"]),

@@ -29,6 +29,9 @@ ENOUGH_TO_TELL = 30
 
 _INDEX = re.compile(r"(unnamed: \d+|index|__index_level_\d+__|row_?(id|no|num|number|names?|index)?|)$", re.IGNORECASE)
 _MEASURED = re.compile(r"[+-]?\d[\d.,]*\s?([^\W\d]\S{0,9})$")
+_DATED = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b|([A-Z][a-z]{2,8},? )?[A-Z][a-z]{2,8} \d{1,2},? \d{4}|\d{1,2}[- ][A-Z][a-z]{2}"
+)
 _ID = re.compile(r"(.*[_ \-.])?(id|ids|uuid|guid|rowid|key|hash)$|(?-i:.*[a-z]ID)$|id[_ ].*", re.IGNORECASE)
 
 
@@ -66,8 +69,13 @@ def _what_id(name: str, column: Column) -> str | None:
     """Why a column only says which row it is; None where it may say more."""
     otherwise = f"; as_=['{name}={'number' if isinstance(column, Numbers) else 'category'}'] makes it an input"
     if isinstance(column, Texts):
-        if _unit(column.levels) is not None:
-            return None
+        numbers = sum(map(reads_as_number, column.levels))
+        if (
+            _unit(column.levels) is not None
+            or _dates(column.levels)
+            or 0 < 2 * numbers < 2 * len(column.levels) < 4 * numbers
+        ):
+            return None  # What they are is asked for below.
         present = int((column.codes >= 0).sum())
         alike = 100 * len(column.levels) >= 99 * present
         if not name and alike:
@@ -175,6 +183,9 @@ def _is_text(name: str, column: Texts) -> bool:
     if unit is not None:
         got, why = column.levels[0][:60], f"its numbers have a unit, {unit!r}"
         raise DataError(must(f"column {name}", "hold numbers only", got, why, f"cells without it, or drop=[{name!r}]"))
+    if _dates(column.levels):
+        got, remedy = column.levels[0][:60], f"writing them as 2020-12-31 10:30:00, or drop=[{name!r}]"
+        raise DataError(must(f"column {name}", "hold dates of a known form", got, "it looks like dates", remedy))
     if present >= ENOUGH and np.mean([" " in level for level in column.levels]) > 0.5:
         return True
     what = "text" if np.mean([len(level) for level in column.levels]) > 20 else "identifiers"
@@ -187,6 +198,12 @@ def _unit(levels: Sequence[str]) -> str | None:
     """The unit that stands behind each number, where all words are numbers with one."""
     found = {match[1] if (match := _MEASURED.match(level)) else None for level in levels[:1000]}
     return found.pop() if len(found) == 1 else None
+
+
+def _dates(levels: Sequence[str]) -> bool:
+    """Whether nearly all words begin as a date does."""
+    some = levels[:1000]
+    return 10 * sum(_DATED.match(level) is not None for level in some) >= 9 * len(some) > 0
 
 
 def _all_missing(name: str) -> DataError:

@@ -68,6 +68,19 @@ def test_numbers_with_a_unit_are_no_text() -> None:
     assert left_out(words([f"{n % 3} kg" for n in range(ROWS)])) is None
 
 
+@pytest.mark.parametrize(
+    "form", ["2020-01-{0:02d} 10:{0:02d} AM", "Jan {0}, 2020", "{0}-Feb-2020", "2020/1/{0}", "{0} Mar 20 at noon"]
+)
+def test_dates_of_an_unknown_form_are_neither_text_nor_ids(form: str) -> None:
+    with pytest.raises(DataError, match="column a must hold dates of a known form"):
+        left_out(words([form.format(1 + n % 28) + " " * (n // 28) for n in range(ROWS)]))
+
+
+def test_numbers_among_which_others_are_written_otherwise_are_no_ids() -> None:
+    with pytest.raises(DataError, match=r"column a must hold numbers only; got '\(0\)'"):
+        left_out(words([f"({n})" if n % 3 == 0 else str(n) for n in range(ROWS)]))
+
+
 def test_where_nothing_is_left_it_is_said_why() -> None:
     columns: dict[str, Column] = {"id": whole(np.arange(ROWS) * 3)}
     with pytest.raises(DataError, match="a column to predict from.*Left out: id, which numbers the rows"):
