@@ -1,8 +1,6 @@
 """500 table files made by mutating ten real ones: is each read right, or refused; is any silently something else?
 
-    LADLE_DATA=... python benchmarks/mutated_tables.py [files] [seed]
-
-Each file is written in a random dialect (delimiter, quotes, decimal mark, encoding, packing, line ends, header, comments,
+Each file is written in a random dialect (delimiter, quotes, decimal mark, encoding, packing, line ends, comments,
 trailing marks, padded cells) with at most one fault in its cells. The reference is pandas, told the dialect. Prints a
 table of fault by outcome, and every file that was read as something else.
 """
@@ -15,7 +13,6 @@ import gzip
 import io
 import os
 import random
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -23,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from timing import arguments, headline, save, table
 
 from ladle.core.errors import DataError
 from ladle.core.missing import AMONG_NUMBERS, MISSING
 from ladle.data import tables
+from ladle.data.stored import column, names_of, stored
 from ladle.data.table import Numbers
 
 REAL = [
@@ -45,6 +44,9 @@ WINE = "fixed acidity,volatile acidity,citric acid,sugar,chlorides,free,total,de
 FAULTS = (
     "none none none blank word junk grouped zeros years numbers no_header names_row quote ragged cut long latin percent"
 ).split()
+
+BROKEN = ("junk", "cut", "ragged", "quote")
+"""Faults that no reader could mend."""
 
 
 def real(name: str, rng: random.Random) -> tuple[list[str], list[list[str]]]:
@@ -75,13 +77,15 @@ def mutated(folder: Path, number: int, seed: int) -> tuple[Path, str, dict[str, 
     encoding = rng.choice(["utf-8", "utf-8", "utf-8-sig", "utf-16", "cp1252"])
     how: dict[str, Any] = {"sep": mark, "decimal": "," if comma else ".", "encoding": encoding, "names": None}
     if fault in ("blank", "word", "junk"):
-        filler = {"blank": [" ", "", "   "], "word": ["unknown", "-", "n.a.", "NULL"], "junk": ["12 kg", "see note"]}[fault]
+        filler = {"blank": [" ", "", "   "], "word": ["unknown", "-", "n.a.", "NULL"], "junk": ["12 kg", "see note"]}[
+            fault
+        ]
         for row in rng.sample(rows, 3):
             row[column] = rng.choice(filler)
     if comma:
         for row in rows:
             for at in numeric:
-                row[at] = row[at].replace(".", ",")
+                row[at] = row[at].replace(".", ",") if is_float(row[at]) else row[at]
     if fault == "grouped":
         for row in rows:
             row[column] = f"{rng.randrange(1000, 10**7):,}".replace(",", "." if comma else ",")
@@ -170,8 +174,14 @@ def reference(path: Path, fault: str, how: dict[str, Any]) -> pd.DataFrame:
             continue
         bare = cells.str.rstrip("%") if name == "share" else cells
         if how.get("thousands"):
-            bare = bare.str.replace(how["thousands"], "", regex=False) if bare.str.contains(how["thousands"], regex=False).any() else bare
-        numbers = pd.to_numeric(bare.str.replace(",", ".", regex=False) if how["decimal"] == "," else bare, errors="coerce")
+            bare = (
+                bare.str.replace(how["thousands"], "", regex=False)
+                if bare.str.contains(how["thousands"], regex=False).any()
+                else bare
+            )
+        numbers = pd.to_numeric(
+            bare.str.replace(",", ".", regex=False) if how["decimal"] == "," else bare, errors="coerce"
+        )
         gone_too = gone | cells.str.lower().isin(AMONG_NUMBERS)
         made[str(name).strip()] = numbers if (numbers.notna() | gone_too).all() else cells.where(~gone, None)
     return pd.DataFrame(made)
@@ -205,33 +215,64 @@ def different(table: tables.Table, frame: pd.DataFrame, index: bool) -> str | No
     return None
 
 
-def main(files: int = 500, seed: int = 0) -> int:
+def lanes_differ(path: Path, table: tables.Table | None, folder: Path) -> bool:
+    """Whether the table as it is stored is another one than the loaded one, or only one of them is refused."""
+    try:
+        files = stored([path], folder).files
+        columns = {name: column(files, name, {}) for name in names_of(files[0])}
+    except DataError:
+        return table is not None
+    if table is None:
+        return True
+    return any(cells(one) != cells(columns[name]) for name, one in table.columns.items())
+
+
+def cells(one: Any) -> list[Any]:
+    if isinstance(one, Numbers):
+        return [None if value != value else value for value in one.values.tolist()]
+    return [None if code < 0 else one.levels[code] for code in one.codes]
+
+
+def outcome_of(path: Path, fault: str, how: dict[str, Any], folder: Path) -> tuple[str, str | None]:
+    """What became of one file, and why."""
+    table = None
+    try:
+        table = tables.read(path)
+        why = different(table, reference(path, fault, how), fault == "names_row")
+        if fault == "junk" and why is None:
+            why = "an odd cell made a category of numbers"
+        outcome = "right" if why is None else "DIFFERENT"
+    except DataError as error:
+        why, outcome = str(error), "refused"
+    except Exception as error:
+        return "TRACEBACK", repr(error)
+    return ("LANES DIFFER", said_of(path)) if lanes_differ(path, table, folder) else (outcome, why)
+
+
+def said_of(path: Path) -> str:
+    return f"{path.name} loaded and stored"
+
+
+def main() -> None:
+    files = 60 if arguments(__doc__).quick else 500
     outcomes: Counter[tuple[str, str]] = Counter()
-    silent = []
+    surprises = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(files):
-            path, fault, how, said = mutated(Path(folder), number, seed)
-            try:
-                table = tables.read(path)
-                why = different(table, reference(path, fault, how), fault == "names_row")
-                if fault == "junk" and why is None:
-                    why = "an odd cell made a category of numbers"
-                outcome = "right" if why is None else "DIFFERENT"
-            except DataError as error:
-                why, outcome = str(error), "refused"
-            except Exception as error:
-                why, outcome = repr(error), "TRACEBACK"
+            path, fault, how, said = mutated(Path(folder), number, 0)
+            outcome, why = outcome_of(path, fault, how, Path(folder, "stored"))
             outcomes[fault, outcome] += 1
-            if outcome in ("DIFFERENT", "TRACEBACK") or (outcome == "refused" and fault not in ("junk", "cut", "ragged", "quote")):
-                silent.append(f"{outcome} {number} {fault}: {said}: {why}")
-    names = sorted({outcome for _, outcome in outcomes})
-    print(f"{'fault':12}" + "".join(f"{name:>12}" for name in names))
-    for fault in sorted({fault for fault, _ in outcomes}):
-        print(f"{fault:12}" + "".join(f"{outcomes[fault, name]:12d}" for name in names))
-    print(f"{'all':12}" + "".join(f"{sum(outcomes[fault, name] for fault in set(FAULTS)):12d}" for name in names))
-    print("\n".join(silent))
-    return sum(outcomes[fault, bad] for fault in set(FAULTS) for bad in ("DIFFERENT", "TRACEBACK"))
+            if outcome not in ("right", "refused") or (outcome == "refused" and fault not in BROKEN):
+                surprises.append(f"{outcome} {number} {fault}: {said}: {why}")
+    names = sorted({outcome for _, outcome in outcomes} | {"right", "refused", "DIFFERENT", "LANES DIFFER"})
+    faults = sorted(set(FAULTS))
+    rows = [[fault, *(outcomes[fault, name] for name in names)] for fault in faults]
+    total = ["all", *(sum(outcomes[fault, name] for fault in faults) for name in names)]
+    print(headline())
+    print(table(["fault", *names], [*rows, total]), *surprises, sep="\n")
+    counts = {fault: {name: outcomes[fault, name] for name in names} for fault in faults}
+    print(save("mutated_tables", quick=files < 500, files=files, outcomes=counts, surprises=surprises))
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main(*map(int, sys.argv[1:]))))
+    main()

@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "missing.csv": "a,b,y\n" + "".join(f"{i},,{i % 2}\n" for i in rows),
         "nan.csv": "a,y\n" + "".join(f"{i},{'nan' if i == 3 else i * 1.5}\n" for i in rows),
         "inf.csv": "a,y\n" + "".join(f"{i},{'inf' if i == 3 else i * 1.5}\n" for i in rows),
-        "text.csv": "a,t,y\n" + "".join(f"{i},a long sentence that nobody wrote twice {i},{i % 2}\n" for i in rows),
+        "text.csv": "a,t,y\n" + "".join(f"{i},w{i * 2 // 3},{i % 2}\n" for i in rows),
         "raises.py": "import ladle\nraise RuntimeError('boom')\n",
         "notask.py": "x = 1\n",
     }

@@ -35,7 +35,7 @@ PLACES = {
     "jaxtyping": ("jax/", "models/"),
     "optax": ("jax/", "models/"),
     "equinox": ("jax/", "models/"),
-    "pyarrow": ("data/tables.py", "data/reader.py", "data/stored.py", "feed/source/"),
+    "pyarrow": ("data/tables.py", "data/reader.py", "data/facts.py", "data/stored.py", "feed/source/"),
     "torch": ("torch/", "feed/output.py"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""

@@ -11,9 +11,10 @@ import numpy as np
 from ladle.api.assembly import assemble
 from ladle.api.backend import backend_named
 from ladle.api.options import TaskOptions
-from ladle.api.streamed import on_disk
+from ladle.api.streamed import on_disk, tables_of
 from ladle.core.errors import ArgumentError, ExampleError, must
 from ladle.core.seen import Seen
+from ladle.data.loader import TEXT_TABLES
 from ladle.feed.arrays import Arrays
 from ladle.feed.host import HostFeed
 from ladle.feed.measure import FeedReport, measure
@@ -95,7 +96,7 @@ def feed_check(
 
 def _opened(data: str, order: str, options: TaskOptions | None) -> tuple[HostFeed, str]:
     path = Path(data)
-    if options is not None and options.target is not None and path.suffix.lower() in (".parquet", ".pq"):
+    if options is not None and options.target is not None and _lies_on_disk(data):
         source = on_disk(data, target=options.target).train  # A table, as `ladle train --stream` reads it.
         return HostFeed(source, order_of(order, source)), data
     if "://" in data or "*" in data or path.is_dir() or path.suffix in OPENED:
@@ -114,6 +115,12 @@ def _opened(data: str, order: str, options: TaskOptions | None) -> tuple[HostFee
     loaded = options.task().data
     source = Arrays(dict(loaded.train))
     return HostFeed(source, order_of(order, source, labels=loaded.train["y"])), loaded.name
+
+
+def _lies_on_disk(data: str) -> bool:
+    """Whether data is a table that is not read as text, or a folder or a pattern of tables."""
+    files = tables_of(data)
+    return files is not None and (len(files) > 1 or Path(data).is_dir() or not data.lower().endswith(TEXT_TABLES))
 
 
 def _nonfinite(source: Any, ids: np.ndarray) -> list[str]:

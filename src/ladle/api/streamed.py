@@ -9,10 +9,15 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ladle.core.dialect import Spelling
 from ladle.core.errors import ArgumentError, DataError, must
 from ladle.core.npy import require_file
 from ladle.data.loader import TABLES, TEXT_TABLES
+
+ARROW = (".arrow", ".feather", ".ipc")
+"""Endings of files that hold tables beside those that `ladle.data.load` reads."""
 
 
 def on_disk(
@@ -42,7 +47,7 @@ def on_disk(
         why = "no row is looked at before it is needed"
         raise ArgumentError(must("target", "be given with stream", None, why, "target=COLUMN"))
     text = os.fspath(data)
-    paths = _tables(text)
+    paths = tables_of(text)
     said = Spelling(delimiter, quote, encoding, header, decimal, tuple(na))
     if paths is None:
         given = {"drop": drop, "na": na, "categories": categories, "as_": as_, "decimal": decimal, "kind": kind}
@@ -55,8 +60,9 @@ def on_disk(
 
     notes: tuple[str, ...] = ()
     if _is_text(paths[0]):
-        made = stored(paths, kept_folder("folder", "converted"), said=said, as_=as_, categories=categories)
-        paths, notes, asked = list(made.files), made.notes, made.asked
+        how: Any = {"said": said, "as_": as_, "categories": categories, "drop": drop}
+        made = stored(paths, kept_folder("folder", "converted"), **how)
+        paths, notes, asked, drop = list(made.files), made.notes, made.asked, ()
     else:
         if said != Spelling():
             got = next(value for value in (*vars(said).values(),) if value not in (None, ()))
@@ -70,16 +76,16 @@ def on_disk(
 
 def _is_text(path: Path) -> bool:
     name = path.name.lower()
-    return not name.endswith((".parquet", ".pq")) and any(ending in name for ending in TEXT_TABLES)
+    return not name.endswith((".parquet", ".pq", *ARROW)) and any(ending in name for ending in TEXT_TABLES)
 
 
-def _tables(text: str) -> list[Path] | None:
+def tables_of(text: str) -> list[Path] | None:
     """The files of tables that a path, a folder or a pattern stands for; None where these are none."""
     if "://" in text:
         return None
-    path = Path(text)
+    path, endings = Path(text), (*TABLES, *ARROW)
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.name.lower().endswith(TABLES) and file.is_file())
+        found = sorted(file for file in path.iterdir() if file.name.lower().endswith(endings) and file.is_file())
         if not found:
             return None
     elif any(mark in text for mark in "*?["):
@@ -89,7 +95,7 @@ def _tables(text: str) -> list[Path] | None:
             raise DataError(must("data", "be a pattern of files", text, why, remedy))
     else:
         found = [path]
-    if not all(file.name.lower().endswith(TABLES) for file in found):
+    if not all(file.name.lower().endswith(endings) for file in found):
         return None
     if len({_is_text(file) for file in found}) > 1:
         got, why = f"{found[0].name} to {found[-1].name}", "a folder is one table"
@@ -108,4 +114,9 @@ def _other(text: str, target: str, valid: float, given: Mapping[str, Any]) -> An
         if value not in (None, (), []):
             why, remedy = "rows of this source are used as they are stored", "leaving it out, or a .parquet file"
             raise ArgumentError(must(name, "be left out with stream here", value, why, remedy))
-    return streamed(open_source(text, y=target), valid=valid, name=Path(text).name)
+    source = open_source(text, y=target)
+    unseen = sorted(set(source.take(np.arange(1))) - {"x", "y"})
+    if unseen:
+        why, remedy = "a built-in model reads x alone", "a task file (file.py:task) whose model reads them"
+        raise DataError(must("data", "be rows of x and y", ", ".join(unseen), why, remedy))
+    return streamed(source, valid=valid, name=Path(text).name)

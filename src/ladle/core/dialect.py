@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ladle.core.errors import ArgumentError, DataError, must
@@ -93,11 +94,14 @@ def dialect_of(path: Path, said: Spelling = Spelling()) -> Dialect:
     if not lines:
         raise damaged(path, "it holds blank lines only")
     comment, named, text = _comment(lines, text)
+    if re.fullmatch("sep=.", lines[0]):  # The line by which spreadsheets say it themselves.
+        comment, text = "sep=", text.partition("\n")[2]
+        said = said if said.delimiter else replace(said, delimiter=lines[0][-1])
     delimiter, quote, rows = _marks(path, text, said, cut=not whole)
     names, header, notes = _names(rows, said, named)
     if coding.encoding not in ("utf-8", "utf-8-sig", "ascii") and said.encoding is None:
         notes = (*notes, f"Read as {_ENCODINGS.get(coding.encoding, coding.encoding)}, which is what its bytes are.")
-    if comment and not named:
+    if comment == "#" and not named:
         notes = (*notes, f"Lines that begin with {comment} are comments.")
     if named:  # The names stand behind the mark of a comment, as NumPy writes them: no row is to be skipped.
         return Dialect(coding, delimiter, quote, comment, names, False, notes)

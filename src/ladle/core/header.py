@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ladle.core.missing import MISSING
 
@@ -60,7 +61,7 @@ def _counts(first: Sequence[str], numbers: Sequence[bool], below: Sequence[Seque
     if any(first[i] and not _stands_apart(first[i], i, below) for i in range(len(first)) if not numbers[i]):
         return False
     values = [int(cell) for cell in whole]
-    steps = {b - a for a, b in zip(values, values[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(values)}
     begins = values[0] in (0, 1) or 1800 <= values[0] <= 2200
     regular = len(steps) == 1 and steps != {0} and begins
     alike = sum(_counting([row[i] if i < len(row) else "" for i in at], years=values[0] > 1) for row in below)
@@ -83,7 +84,7 @@ def _counting(cells: Sequence[str], *, years: bool) -> bool:
     values = [int(cell) for cell in cells]
     if years and not 1800 <= values[0] <= 2200:
         return False
-    return len({b - a for a, b in zip(values, values[1:], strict=False)} - {0}) == 1
+    return len({b - a for a, b in pairwise(values)} - {0}) == 1
 
 
 def _any_whole(below: Sequence[Sequence[str]], at: Sequence[int]) -> bool:

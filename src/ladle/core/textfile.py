@@ -1,4 +1,4 @@
-"""Files of text as UTF-8, whatever they are packed in and encoded as: what they are shows in their content, not their name.
+"""Files of text as UTF-8, whatever they are packed in and encoded as: their content shows it, not their name.
 
 gzip, bzip2, xz           unpacked as they are read
 UTF-8, UTF-16, UTF-32     by their mark, or by where the zero bytes lie
@@ -151,7 +151,7 @@ def _encoding(path: Path, packing: str) -> str:
         while True:
             try:
                 text = decode(chunk, not chunk)
-                many = many or not chunk.isascii() and not text.isascii()
+                many = many or not text.isascii()
             except UnicodeDecodeError as error:
                 many = many or any(byte >= 0xC2 for byte in error.object[: error.start])
                 bad = row + error.object[: error.start].count(b"\n"), error.object[error.start]

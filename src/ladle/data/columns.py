@@ -11,7 +11,8 @@ Mean, sd, median and levels come from the training rows alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from ladle.data.encoding import Encoding, number_codes, strange_rows, word_codes
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import listed
 from ladle.data.screen import leaks, screen
-from ladle.data.table import Column, Numbers, Table, Texts
-from ladle.data.target import infer, whole
+from ladle.data.table import Column, Table, Texts
+from ladle.data.target import TargetColumn, infer, whole
 from ladle.data.text import TextCode
 
 TARGET_NAMES = ("target", "label", "class", "y")
@@ -43,6 +44,42 @@ def to_data(
     Raises `DataError` for an unknown or ambiguous target, missing target values, a column that is all missing, not
     finite, or text, and for a table without a usable column beside the target.
     """
+    ready = prepare(table, target=target, valid=valid, seed=seed, kind=kind, embed=embed)
+    encoding, goal, parts = ready.encoding, ready.goal, ready.parts
+    every = encoding.apply(ready.features, table.rows)
+    inputs = {
+        part: {key: value[ids] for key, value in every.items()} if isinstance(every, dict) else every[ids]
+        for part, ids in parts.items()
+    }
+    notes = (
+        *table.notes,
+        f"Target: {ready.target}, {ready.why}.",
+        goal.note,
+        *encoding.notes(strange_rows(encoding.words, ready.features)),
+        *ready.left_out,
+        *ready.warnings,
+        *describe_split(goal, parts, valid=valid, seed=seed),
+    )
+    made = assemble(table.name, goal, parts, inputs, cardinalities=encoding.cardinalities, notes=notes)
+    return replace(made, target=ready.target)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is decided of a table before a row is encoded: the target and why, which columns are inputs, and how."""
+
+    target: str
+    why: str
+    goal: TargetColumn
+    parts: Mapping[str, np.ndarray]
+    features: Mapping[str, Column]
+    encoding: Encoding
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare(table: Table, *, target: str | None, valid: float, seed: int, kind: str | None, embed: int) -> Prepared:
+    """Decide what is predicted from what. Raises as `to_data` does."""
     require_embed(embed)
     name, why = choose_target(table, target)
     goal = infer(target_values(name, table.columns[name]), kind=kind, name=name, counted_from=1)
@@ -52,27 +89,13 @@ def to_data(
     train = parts["train"]
     texts = [TextCode.of(key, texts_of(features[key], train), table.rows) for key in text]
     encoding = Encoding(number_codes(plain, train), word_codes(plain, train, embed), tuple(texts))
-    every = encoding.apply(features, table.rows)
-    inputs = {
-        part: {key: value[ids] for key, value in every.items()} if isinstance(every, dict) else every[ids]
-        for part, ids in parts.items()
-    }
-    notes = (
-        *table.notes,
-        f"Target: {name}, {why}.",
-        goal.note,
-        *encoding.notes(strange_rows(encoding.words, plain)),
-        *left_out,
-        *leaks(plain, goal, name),
-        *describe_split(goal, parts, valid=valid, seed=seed),
-    )
-    made = assemble(table.name, goal, parts, inputs, cardinalities=encoding.cardinalities, notes=notes)
-    return replace(made, target=name)
+    return Prepared(name, why, goal, parts, features, encoding, left_out, leaks(plain, goal, name))
 
 
 def choose_target(table: Table, target: str | None) -> tuple[str, str]:
     """The column to predict, and why it is that one.
 
+    >>> from ladle.data.table import Numbers
     >>> column = Numbers(np.zeros(2), "whole")
     >>> choose_target(Table("t.csv", {"Label": column, "b": column}, 2, ()), None)
     ('Label', 'by its name; another one is given as target')

@@ -19,6 +19,8 @@ from ladle.data.refuse import listed
 from ladle.data.table import Column, Numbers, Texts
 
 MISSING_LEVEL = "(missing)"
+AT_ONCE = 4096
+"""Rows that are standardised together."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,15 @@ class NumberCode:
     def of(cls, name: str, train: np.ndarray, missing: int, date: bool = False) -> NumberCode:
         """From the training rows, `f64[rows]` with NaN where missing."""
         gone = np.isnan(train)
-        seen = train[~gone]
-        median = float(np.median(seen)) if seen.size else 0.0
-        mean, sd = moments(np.where(gone, median, train))
+        median = 0.0
+        if missing and not gone.all():
+            median = float(np.median(train[~gone]))
+        mean, sd = moments(np.where(gone, median, train) if gone.any() else train)
         return cls(name, median, mean, sd, missing, date)
 
     @property
     def width(self) -> int:
         return 2 if self.missing else 1
-
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """`f32[rows, 1 or 2]`."""
-        gone = np.isnan(values)
-        made = ((np.where(gone, self.median, values) - self.mean) / self.sd).astype(np.float32)[:, None]
-        return np.concatenate([made, gone.astype(np.float32)[:, None]], axis=1) if self.missing else made
 
     @property
     def note(self) -> str | None:
@@ -59,7 +56,7 @@ class NumberCode:
 
 @dataclass(frozen=True)
 class WordCode:
-    """Categories by number. `levels`: `i64[k]` those that training rows have; missing counts as level number `known`."""
+    """Categories by number. `levels`: `i64[k]` those of training rows; missing counts as level number `known`."""
 
     name: str
     known: int
@@ -122,7 +119,7 @@ class Encoding:
 
     def apply(self, columns: Mapping[str, Column], rows: int) -> Any:
         """`f32[rows, width]`, or `{"numbers": ..., "codes": i32[rows, c]}` where there are codes."""
-        parts = [one.apply(columns[one.name].values) for one in self.numbers]  # type: ignore[union-attr]
+        parts = [standardised(self.numbers, columns, rows)]
         coded = {one.name: one.apply(columns[one.name].codes) for one in self.words}  # type: ignore[union-attr]
         parts += [coded[one.name] for one in self.words if one.hot]
         parts += [one.apply(columns[one.name]) for one in self.texts]
@@ -146,6 +143,24 @@ class Encoding:
         """What is to be said. `strange`: rows of each column with categories that no training row has."""
         words = [note for one in self.words for note in one.notes(strange.get(one.name, 0))]
         return (*self.number_notes(), *words, *(one.note for one in self.texts))
+
+
+def standardised(codes: Sequence[NumberCode], columns: Mapping[str, Column], rows: int) -> np.ndarray:
+    """`f32[rows, width]`: each column of numbers, followed by its mark of missing where it has one."""
+    ends = np.cumsum([one.width for one in codes], dtype=np.int64)
+    at = ends - np.array([one.width for one in codes], np.int64)
+    marked = np.array([bool(one.missing) for one in codes], bool)
+    median, mean, sd = (np.array([getattr(one, name) for one in codes]) for name in ("median", "mean", "sd"))
+    out = np.zeros((rows, int(ends[-1]) if len(codes) else 0), np.float32)
+    for start in range(
+        0, rows if codes else 0, AT_ONCE
+    ):  # Side by side, for columns may be many, a few rows at a time.
+        part = slice(start, start + AT_ONCE)
+        values = np.stack([columns[one.name].values[part] for one in codes], axis=1)  # type: ignore[union-attr]
+        gone = np.isnan(values)
+        out[part, at] = (np.where(gone, median, values) - mean) / sd
+        out[part, at[marked] + 1] = gone[:, marked]
+    return out
 
 
 def number_codes(features: Mapping[str, Column], train: np.ndarray) -> tuple[NumberCode, ...]:
@@ -173,7 +188,9 @@ def strange_rows(words: Sequence[WordCode], features: Mapping[str, Column]) -> d
 def encode_numbers(features: Mapping[str, Column], train: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """Standardised columns, each with its mark of missing values where there are any: `f32[rows, 1 or 2]` each."""
     codes = number_codes(features, train)
-    return [one.apply(features[one.name].values) for one in codes], Encoding(codes, ()).notes({})  # type: ignore[union-attr]
+    rows = len(next(iter(features.values())).values) if codes else 0  # type: ignore[union-attr]
+    made = [standardised([one], features, rows) for one in codes]
+    return made, Encoding(codes, ()).notes({})
 
 
 def encode_words(

@@ -1,4 +1,4 @@
-"""What a column of a text table is: numbers, dates, truth values or words, decided from what all of its cells look like.
+"""What a column of a text table is: numbers, dates, truth values or words, decided from all of its cells.
 
 Facts are sums, so a table may be looked through in blocks, and both lanes decide by the same ones. A column is numbers
 where every cell reads as one, or is known to say that it is missing. Where nearly all do and some do not, it is neither
@@ -7,6 +7,7 @@ numbers nor a category: it is refused with the cells named, and the user says wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -27,12 +28,13 @@ MOST_ODD = 1024
 class Facts:
     """What the cells of one column look like, counted; `+` joins two parts of a table.
 
-    - `cells`: that are not missing. `plain`: numbers as any program writes them; `point`: those with a point, and
+    - `cells`: that are not missing. `plain`: numbers as programs write them; `point`: those with a point, and
       `point3`: with just three digits behind it.
-    - `comma`: cells that read as numbers with a decimal comma, `point_grouped`: with commas between thousands, `either`.
-    - `zero_led`, `wide`: the first whole number with a leading zero, beyond 2**53. `dates`, `times`, `days`: 2020-12-31,
-      10:30, 31.12.2020.
-    - `odd`: cells that are no plain numbers, how often, and the first row of each. `levels`: some of the plain ones.
+    - `comma`: cells that are numbers with a decimal comma, `grouped`: with commas between thousands, `either`.
+    - `zero_led`, `wide`: the first whole number with a leading zero, beyond 2**53. `dates`: 2020-12-31; `times`: 10:30;
+      `days`: 31.12.2020.
+    - `odd_cells`: that are no plain numbers. `odd`: those among them of no form above, how often, and a row of each.
+      `levels`: some of those that are; `day_levels`: all of the days.
     """
 
     cells: int = 0
@@ -53,11 +55,12 @@ class Facts:
     odd: dict[str, tuple[int, int]] = field(default_factory=dict)
     odd_cells: int = 0
     levels: set[str] = field(default_factory=set)
+    day_levels: set[str] = field(default_factory=set)
     affixed: int = 0
     affixes: set[str] = field(default_factory=set)
     quoted: str | None = None
     values: list[Any] = field(default_factory=list)
-    """The numbers of each part, where all its cells are plain ones and that was asked for: parsing is what takes time."""
+    """The numbers of each part, where all cells are plain and that was asked for: parsing is what takes time."""
 
     def __iadd__(self, other: Facts) -> Facts:
         for name in (
@@ -87,6 +90,7 @@ class Facts:
         if len(self.levels) < 4 * MOST_ODD:
             self.levels |= other.levels
         self.affixes |= other.affixes
+        self.day_levels |= other.day_levels
         self.values += other.values
         return self
 
@@ -115,8 +119,8 @@ def decide(
 
     - `asked`: kinds that the user gave, see `Word`. `mark`: the delimiter of the table.
 
-    Raises `DataError` for a column that is nearly all numbers, naming the cells that are none, and for numbers that could
-    be read in two ways.
+    Raises `DataError` for a column that is nearly all numbers, naming the cells that are none, and for numbers that
+    could be read in two ways.
     """
     asked = asked or {}
     sure_comma = said.decimal == "," or any(one.comma > one.either for one in facts.values() if _numeric(one))
@@ -145,10 +149,11 @@ def _kind(name: str, facts: Facts, said: Spelling, asked: str | None, usual: str
     words = {level.lower() for level in facts.odd}
     if words and words <= {"true", "false"} and (not facts.plain or facts.binary):
         return Kind("boolean")
+    number = f"as_=['{name}=number'] otherwise"
     if facts.whole and facts.zero_led is not None and asked != "number":
-        return Kind("words", note=f"{name}: kept as words, for zeros lead whole numbers ({facts.zero_led}).")
+        return Kind("words", note=f"{name}: kept as words, for zeros lead whole numbers ({facts.zero_led}); {number}.")
     if facts.whole and facts.wide is not None and asked != "number":
-        why = f"whole numbers beyond 2**53 ({facts.wide}) would be rounded"
+        why = f"whole numbers beyond 2**53 ({facts.wide}) would be rounded; {number}"
         return Kind("words", note=f"{name}: kept as words, for {why}.")
     return _numbers(name, facts, said, asked, usual, sure_comma)
 
@@ -171,6 +176,8 @@ def _numbers(name: str, facts: Facts, said: Spelling, asked: str | None, usual: 
         return kind
     loose = [level for level in facts.odd if not _reads(level, reading)]
     read_levels = len(facts.levels) + len(facts.odd) - len(loose)
+    if not loose and asked != "category":
+        raise _two_ways(name, f"{left:,} cells of another form than the others", "they cannot all be of one kind")
     strange = [level for level in loose if level.lower() not in AMONG_NUMBERS]
     nearly = read_levels > 4 * len(loose) or facts.cells - left >= 20 * left or not strange
     if not (nearly and facts.cells - left > left) and asked != "number":
@@ -235,23 +242,19 @@ def _dates(name: str, facts: Facts, dated: int) -> Kind:
     left = facts.cells - dated
     what, form = ("date", "iso") if dated == facts.dates else ("time", "iso") if dated == facts.times else ("date", "")
     if not form:
-        parts = [level.replace("/", ".").replace("-", ".").split(".") for level in facts.odd]
-        pairs = [(int(one[0]), int(one[1])) for one in parts if len(one) == 3 and one[0].isdigit() and one[1].isdigit()]
-        first, second = max(a for a, _ in pairs), max(b for _, b in pairs)
+        pairs = [re.split("[./-]", level)[:2] for level in facts.day_levels]
+        first, second = max(int(one[0]) for one in pairs), max(int(one[1]) for one in pairs)
         if (first > 12) == (second > 12):
-            got = next(iter(facts.odd))
             why, remedy = "day and month could be either", f"writing it as YYYY-MM-DD, or drop=[{name!r}]"
-            raise DataError(must(f"column {name}", "hold dates of one order", got, why, remedy))
+            raise DataError(must(f"column {name}", "hold dates of one order", min(facts.day_levels), why, remedy))
         form = "dmy" if first > 12 else "mdy"
     if left == 0:
         return Kind(what, form)
-    loose = [level for level in facts.odd if not (level[:1].isdigit() and level.count(level[2:3] or "-") > 1)]
-    loose = [level for level in loose if not level[:1].isdigit()]
-    strange = [level for level in loose if level.lower() not in AMONG_NUMBERS]
-    if strange or sum(facts.odd[level][0] for level in loose) != left:
-        raise _neither(name, facts, strange or list(facts.odd), "dates")
-    note = f"{name}: {left:,} cells that say {listed([repr(one) for one in loose])} count as missing."
-    return Kind(what, form, missing=tuple(loose), note=note)
+    strange = [level for level in facts.odd if level.lower() not in AMONG_NUMBERS]
+    if strange or sum(count for count, _ in facts.odd.values()) != left:
+        raise _neither(name, facts, strange, "dates")
+    said_so = f"{left:,} cells that say {listed([repr(one) for one in facts.odd])} count as missing"
+    return Kind(what, form, missing=tuple(facts.odd), note=f"{name}: {said_so}.")
 
 
 def _neither(name: str, facts: Facts, strange: Sequence[str], what: str) -> DataError:

@@ -133,12 +133,12 @@ def table_on_disk(
     asked = asked or {}
     drop = [*drop, *(one for one, what in asked.items() if what == "id" and one not in drop)]
     found = roles(files, target=target, drop=drop, asked=asked)
-    goal = infer(target_values(target, column(files, target, asked)), kind=kind, name=target, counted_from=1)
     if not found.order:
         because, remedy = "it is the only column", "a table with more columns"
         raise DataError(must("data", "have a column to predict from beside the target", name, because, remedy))
     inner, blocked = _opened(open_, found)
     columns = _columns(inner, found, asked)
+    goal = infer(target_values(target, column(files, target, asked)), kind=kind, name=target, counted_from=1)
     rows = len(goal.values)
     share = min(valid, MOST_VALID / rows) if isinstance(valid, float) else valid
     parts = split(goal, valid=share, seed=seed)
@@ -212,11 +212,9 @@ def _encoding(
     most = max(1, SAMPLE_BYTES // (8 * len(order)))
     looked = np.arange(rows) if rows <= most else np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
     sample, counts, levels = _pass(columns, rows, looked, train)
-    types = {name: "whole" for name in order if isinstance(sample[name], Numbers) and _whole(sample[name].values)}
-    sample = {
-        name: replace(one, type=types.get(name, "real")) if isinstance(one, Numbers) else one
-        for name, one in sample.items()
-    }
+    for name, one in sample.items():
+        if isinstance(one, Numbers) and _whole(one.values):
+            sample[name] = Numbers(one.values, "whole")
     features, left_out, text = screen({name: sample[name] for name in order}, replace(table, rows=len(looked)))
     inside = np.searchsorted(looked, train[np.isin(train, looked)])
     plain = {name: one for name, one in features.items() if name not in text}

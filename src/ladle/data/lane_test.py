@@ -88,7 +88,14 @@ def test_parquet_of_every_kind(tmp_path: Path) -> None:
     loaded, read = both(path, target="y", as_=["id=category"], drop=["said"])
     assert loaded.cardinalities == read.cardinalities == (97, 41)
     pq.write_table(arrow.select(["e", "y"]), path)
-    assert both(path, target="y")[1].input_shape == (4,)
+    whole = both(path, target="y")[1]
+    assert whole.input_shape == (4,)
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as file, pa.ipc.new_file(file, arrow.schema) as writer:
+        writer.write_table(arrow)
+    read = on_disk(tmp_path / "t.arrow", target="y", drop=["said"])
+    assert read.cardinalities == (41,) and "grade: 3 categories (one of them (missing), 40 rows)" in " ".join(
+        read.notes
+    )
 
 
 def test_losses_of_both_lanes_agree(tmp_path: Path) -> None:
@@ -161,3 +168,26 @@ def test_what_a_loaded_table_is_refused_for(tmp_path: Path, a: list[Any], option
     with pytest.raises(ArgumentError, match=message) as caught:
         on_disk(path, **{"target": "y", **options})
     assert "\n" not in str(caught.value)
+
+
+def test_a_dropped_column_may_hold_anything(tmp_path: Path) -> None:
+    columns = table(150)
+    columns["a"] = [*range(148), "fifty", "12 kg"]
+    path = write_csv(tmp_path / "t.csv", columns)
+    with pytest.raises(DataError, match="column a must hold numbers only; got 'fifty'; because row 149"):
+        on_disk(path, target="y")
+    for options in (
+        {"drop": ["a"]},
+        {"na": ["fifty", "12 kg"]},
+        {"as_": ["a=category"]},
+        {"as_": ["city=id"], "drop": ["a"]},
+    ):
+        both(path, target="y", **options, **({} if "as_" in options else {"as_": ["city=category"]}))
+
+
+def test_lists_with_gaps(tmp_path: Path) -> None:
+    lists = pa.array([[1.0, 2.0], [None, 5.0], [3.0, None]] * 20, pa.list_(pa.float64(), 2))
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"e": lists, "y": [0, 1, 1] * 20}), path)
+    loaded, _ = both(path, target="y")
+    assert loaded.input_shape == (4,)

@@ -79,7 +79,7 @@ def load(
     options: dict[str, Any] = {"valid": valid, "seed": seed, "kind": kind}
     text = os.fspath(name_or_path)
     of_text = {"decimal": decimal, "delimiter": delimiter, "quote": quote, "encoding": encoding, "header": header}
-    said = Spelling(na=_words("na", na), **of_text)  # type: ignore[arg-type]
+    said = Spelling(na=require_words("na", na), **of_text)  # type: ignore[arg-type]
     of_table = {"drop": drop, "na": na, **of_text, "categories": categories, "as_": as_}
     known = names.known_name(text)
     if known is not None:
@@ -91,9 +91,9 @@ def load(
         if lower.endswith((".parquet", ".pq")):
             _refuse_options(text, na=na, **of_text)
         reading = {
-            "drop": _words("drop", drop),
+            "drop": require_words("drop", drop),
             "said": said,
-            "categories": _words("categories", categories),
+            "categories": require_words("categories", categories),
             "as_": as_,
         }
         return _table(path, reading, target=target, embed=embed, **options)
@@ -128,7 +128,7 @@ def _table(path: Path, reading: dict[str, Any], *, target: str | None, embed: in
     return columns.to_data(tables.read(path, **reading), target=target, embed=embed, **options)
 
 
-def _words(name: str, words: Sequence[str]) -> tuple[str, ...]:
+def require_words(name: str, words: Sequence[str]) -> tuple[str, ...]:
     if isinstance(words, str):
         why = "a word alone would be taken letter by letter"
         raise ArgumentError(must(name, "be a list of words", words, why, f"{name}=[{words!r}]"))

@@ -185,6 +185,37 @@ def test_published_facts_about_the_real_tables() -> None:
 
 
 @real
-def test_real_text_is_refused_with_its_column() -> None:
-    with pytest.raises(DataError, match=r"column c0 must hold numbers or categories.*drop=.'c0'."):
-        load(Path(REAL or "") / "sst2/train.tsv")
+def test_real_text_is_read_by_its_words() -> None:
+    data = load(Path(REAL or "") / "sst2/dev.tsv")
+    assert (data.kind, data.input_shape) == ("classification", (3642,))
+    assert any(note.startswith("c0: text as 3,642 words") for note in data.notes)
+
+
+def test_labels_in_a_file_are_classes_however_many(tmp_path: Path) -> None:
+    y = np.repeat(np.arange(1, 27), 3)
+    np.save(tmp_path / "train_images.npy", np.zeros((78, 2, 2)) + y[:, None, None])
+    np.save(tmp_path / "train_labels.npy", y.astype(np.float64))
+    data = load(tmp_path / "train_images.npy")
+    assert (data.kind, data.outputs) == ("classification", 26)
+    assert any("because train_labels.npy says so" in note for note in data.notes)
+    assert load(tmp_path / "train_images.npy", kind="regression").kind == "regression"
+    np.save(tmp_path / "train_labels.npy", np.arange(78) + 0.5)
+    assert load(tmp_path / "train_images.npy").kind == "regression"
+
+
+def test_a_target_beside_its_inputs(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    np.save(tmp_path / "y.npy", np.arange(40) % 2 * 1.0)
+    data = load(tmp_path / "X.npy")
+    assert (data.kind, data.input_shape) == ("classification", (3,))
+    assert data.notes[0] == "Inputs from X.npy, target from y.npy beside it."
+    with pytest.raises(ArgumentError, match="target must be left out here"):
+        load(tmp_path / "X.npy", target="0")
+
+
+def test_options_of_tables_are_refused_elsewhere(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.zeros((4, 2)))
+    with pytest.raises(ArgumentError, match="decimal must be left out here"):
+        load(tmp_path / "m.npy", decimal=",")
+    with pytest.raises(ArgumentError, match="na must be a list of words; got 'x'"):
+        load(tmp_path / "m.npy", na="x")

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -22,6 +21,7 @@ from ladle.core.dialect import JSON_LINES, Dialect, Spelling, dialect_of, requir
 from ladle.core.errors import DataError, must
 from ladle.core.npy import damaged, one_line
 from ladle.core.textfile import FAILURES, coding_of, open_text
+from ladle.data.facts import facts_of
 from ladle.data.kinds import Facts, Kind, decide, missing_words
 
 BLOCK_BYTES = 16 << 20
@@ -29,15 +29,6 @@ BLOCK_BYTES = 16 << 20
 READING_FAILS = (pa.ArrowException, csv.Error, *FAILURES)
 
 _C: Any = pc
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([iI][nN][fF]|[iI]nfinity)$"
-_COMMA = r"^[+-]?(\d+|[1-9]\d{0,2}([. '\x{a0}\x{202f}]\d{3})+),\d+([eE][+-]?\d+)?$|^[+-]?[1-9]\d{0,2}(\.\d{3}){2,}$"
-_GROUPED = r"^[+-]?[1-9]\d{0,2}([, '\x{a0}\x{202f}]\d{3})+(\.\d+)?$"
-_EITHER = r"^[+-]?[1-9]\d{0,2},\d{3}$"
-_POINT3 = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
-_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.]\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?$"
-_TIME = r"^\d{2}:\d{2}(:\d{2})?$"
-_DAY = r"^\d{1,2}([./-])\d{1,2}[./-]\d{4}$"
-_AFFIX = r"^[$€£¥]\s?[\d.,+-]+$|^[\d.,+-]+\s?[%$€£¥]$"
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,7 @@ def _whole_column(name: str, blocks: Sequence[Any], kind: Kind, facts: Facts, sa
 def add_facts(
     found: dict[str, Facts], rows: int, table: TextTable, blocks: Any, *, keep: bool = False
 ) -> tuple[int, dict[str, Facts]]:
-    """`found` with what the blocks of one more file hold: a folder of files is one table. `keep`: numbers once parsed."""
+    """`found` with what the blocks of one more file hold: a folder is one table. `keep`: numbers once parsed."""
     own = {name: missing_words(table.said, name, Kind("words")) for name in table.names}
     gone = {words: pa.array(sorted(words), pa.string()) for words in set(own.values())}
     for block in blocks:
@@ -119,100 +110,6 @@ def add_facts(
                 at += len(chunk)
         rows += len(block)
     return rows, found
-
-
-def facts_of(chunk: Any, start: int, missing: Any, dialect: Dialect) -> Facts:
-    """What the cells of a part of a column look like; `start`: the row of the first one. `missing`: words, of Arrow."""
-    text = _C.utf8_trim_whitespace(chunk)
-    gone = _C.is_in(text, value_set=missing)
-    whole = not _C.any(gone).as_py()
-    present = text if whole else text.filter(_C.invert(gone))
-    facts = Facts(cells=len(present))
-    if not len(present):
-        facts.values.append(pa.nulls(len(text), pa.float64()))
-        return facts
-    present = _without_affix(present, facts)
-    try:
-        values = present.cast(pa.float64())
-        plain, odd = present, present.slice(0, 0)
-        kept = values if whole else _C.if_else(gone, pa.scalar(None, pa.string()), text).cast(pa.float64())
-        facts.values.append(None if facts.affixes != {""} else kept)
-    except pa.ArrowInvalid:
-        mask = _C.match_substring_regex(present, _NUMBER)
-        plain, odd = present.filter(mask), present.filter(_C.invert(mask))
-        values = plain.cast(pa.float64())
-        facts.values.append(None)
-    if len(plain):
-        _plain(facts, plain, values.to_numpy(zero_copy_only=False), bool(len(odd)))
-    if len(odd):
-        _odd(facts, odd, text, start, dialect)
-    return facts
-
-
-def _without_affix(present: Any, facts: Facts) -> Any:
-    first = present[0].as_py()
-    sign = next((one for one in "%$€£¥" if one in first), None)
-    if sign is not None and _C.all(_C.match_substring_regex(present, _AFFIX)).as_py():
-        bare = _C.utf8_trim_whitespace(_C.replace_substring(present, sign, "", max_replacements=1))
-        if not _C.any(_C.match_substring_regex(bare, "[%$€£¥]")).as_py():
-            facts.affixes.add(sign)
-            return bare
-    facts.affixes.add("")
-    return present
-
-
-def _plain(facts: Facts, plain: Any, values: np.ndarray, mixed: bool) -> None:
-    facts.plain = len(plain)
-    facts.binary = bool(((values == 0) | (values == 1)).all())
-    with np.errstate(invalid="ignore"):  # Infinity has no fraction to speak of.
-        facts.whole = bool((values[:256] % 1 == 0).all() and (values % 1 == 0).all())
-    if facts.whole:
-        facts.whole = _C.all(_C.match_substring_regex(plain, r"^[+-]?\d+$")).as_py()
-    if facts.whole:
-        far = np.abs(values) >= 2**53
-        if far.any():
-            facts.wide = plain[int(np.argmax(far))].as_py()
-        # A leading zero shows in the length of a number, which is quicker to look at than its letters.
-        led = _C.match_substring_regex(plain, r"^[+-]?0\d")
-        facts.zero_led = plain.filter(led)[0].as_py() if _C.any(led).as_py() else None
-    else:
-        for part in (plain.slice(0, 256), plain):  # A few cells mostly show that points stand between no thousands.
-            facts.point = _C.sum(_C.match_substring(part, ".")).as_py() or 0
-            facts.point3 = _C.sum(_C.match_substring_regex(part, _POINT3)).as_py() or 0
-            if facts.point > facts.point3:
-                break
-    if mixed:  # Only beside other cells is it asked how many there are.
-        facts.levels.update(_C.unique(plain).slice(0, 4096).to_pylist())
-    else:
-        facts.levels.update(plain.slice(0, 32).to_pylist())
-
-
-def _odd(facts: Facts, odd: Any, text: Any, start: int, dialect: Dialect) -> None:
-    facts.odd_cells = len(odd)
-    counts = _C.value_counts(odd)
-    for one in counts.slice(0, 1024).to_pylist():
-        facts.odd[one["values"]] = one["counts"], start + _C.index(text, one["values"]).as_py()
-    facts.affixed = _C.sum(_C.match_substring_regex(odd, _AFFIX)).as_py() or 0
-    patterns = {"comma": _COMMA, "grouped": _GROUPED, "either": _EITHER, "dates": _DATE, "times": _TIME, "days": _DAY}
-    for name, pattern in patterns.items():
-        setattr(facts, name, _C.sum(_C.match_substring_regex(odd, pattern)).as_py() or 0)
-    facts.fraction = _C.any(_C.match_substring_regex(odd, r"\d,\d{3}\.\d+$")).as_py()
-    if not dialect.quote:
-        wrapped = odd.filter(_C.match_substring_regex(odd, '^".*"$'))
-        facts.quoted = wrapped[0].as_py() if len(wrapped) and 2 * len(wrapped) >= len(odd) else None
-    swallowed = odd.filter(_C.match_substring(odd, "\n"))
-    for cell in swallowed.to_pylist()[:64]:
-        _refuse_swallowed(cell, dialect, start + _C.index(text, cell).as_py())
-
-
-def _refuse_swallowed(cell: str, dialect: Dialect, row: int) -> None:
-    """A quote that nobody closed makes one cell of many rows."""
-    inner = cell.split("\n")[1:-1]
-    alike = sum(line.count(dialect.delimiter) == len(dialect.names) - 1 for line in inner)
-    if len(dialect.names) > 1 and inner and 2 * alike > len(inner):
-        got = f"a cell of {len(inner) + 2:,} lines in row {row + 1:,} (counted from 1, without a header)"
-        why = "its lines have as many cells as the table has columns, so a quote is open"
-        raise DataError(must("data", "hold cells with closed quotes", got, why, "quote='none', or closing it"))
 
 
 # --- cells of a decided kind -----------------------------------------------------------------------------------------
@@ -239,7 +136,7 @@ def typed_column(column: Any, name: str, kind: Kind, said: Spelling) -> Any:
     if kind.type == "time":
         return _times(text)
     if kind.type == "date":
-        return _moments(text, kind.reading)
+        return _moments(text, name, kind.reading)
     if kind.affix:
         text = _C.utf8_trim_whitespace(_C.replace_substring(text, kind.affix, ""))
     if kind.reading != "plain":
@@ -255,7 +152,7 @@ def typed_column(column: Any, name: str, kind: Kind, said: Spelling) -> Any:
     return text.cast(pa.float64())
 
 
-def _moments(text: Any, form: str) -> Any:
+def _moments(text: Any, name: str, form: str) -> Any:
     if form in ("dmy", "mdy"):
         same = _C.replace_substring_regex(text, "[/-]", ".")
         return _C.strptime(same, format="%d.%m.%Y" if form == "dmy" else "%m.%d.%Y", unit="s")
@@ -270,9 +167,8 @@ def _moments(text: Any, form: str) -> Any:
             return text.cast(type)
         except pa.ArrowInvalid:
             continue
-    raise DataError(
-        must("dates", "be of one form", text.drop_null()[0].as_py(), "some have a zone", "one form for all")
-    )
+    why = "a day is none of the calendar, or some cells have a zone and others none"
+    raise DataError(must(f"column {name}", "hold dates of one form", _C.max(text).as_py(), why, f"drop=[{name!r}]"))
 
 
 def _times(text: Any) -> Any:

@@ -157,6 +157,8 @@ def test_numbers_as_people_write_them(tmp_path: Path, values: list[str], first: 
         ),
         (["12%", "13"], "be in one unit|hold numbers"),
         (["01.02.2020", "03.04.2021"], "hold dates of one order"),
+        (["2020-02-30", "2020-01-01"], "column a must hold dates of one form"),
+        (["2020-01-01 10:00", "2020-01-01 10:00Z"], "column a must hold dates of one form"),
     ],
 )
 def test_what_reads_in_two_ways_is_refused(tmp_path: Path, values: list[str], message: str) -> None:
@@ -234,6 +236,7 @@ def test_a_header_may_be_said(tmp_path: Path) -> None:
         ("# made by hand\na,b\n1,2\n#,\n3,4\n", ["a", "b"]),
         ("#chrom\tpos\nx\t1\ny\t2\n", ["chrom", "pos"]),
         ("a,b,\n1,2,\n3,4,\n", ["a", "b"]),
+        ("sep=;\na;b\n1,5;2\n2,5;3\n", ["a", "b"]),
         ("a,b\n1,2,\n3,4,\n", ["a", "b"]),
         ("a,b\nr1,1,2\nr2,3,4\n", ["", "a", "b"]),
         ("'a,b';c\n1,5;2\n2,5;3\n", ["'a,b'", "c"]),

@@ -10,7 +10,7 @@ tells the target alone, in every row           kept, and warned of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,11 @@ ENOUGH_TO_TELL = 30
 """Rows from which on it is no accident that one column tells the target."""
 
 _INDEX = re.compile(r"(unnamed: \d+|index|__index_level_\d+__|row_?(id|no|num|number|names?|index)?|)$", re.IGNORECASE)
-_ID = re.compile(r"(.*[_ \-.])?(id|ids|uuid|guid|rowid|key|hash)$|.*[a-z]ID$|id[_ ].*", re.IGNORECASE)
+_MEASURED = re.compile(r"[+-]?\d[\d.,]*\s?([^\W\d]\S{0,9})$")
+_DATED = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b|([A-Z][a-z]{2,8},? )?[A-Z][a-z]{2,8} \d{1,2},? \d{4}|\d{1,2}[- ][A-Z][a-z]{2}"
+)
+_ID = re.compile(r"(.*[_ \-.])?(id|ids|uuid|guid|rowid|key|hash)$|(?-i:.*[a-z]ID)$|id[_ ].*", re.IGNORECASE)
 
 
 def screen(columns: Mapping[str, Column], table: Table) -> tuple[dict[str, Column], tuple[str, ...], list[str]]:
@@ -65,8 +69,17 @@ def _what_id(name: str, column: Column) -> str | None:
     """Why a column only says which row it is; None where it may say more."""
     otherwise = f"; as_=['{name}={'number' if isinstance(column, Numbers) else 'category'}'] makes it an input"
     if isinstance(column, Texts):
+        numbers = sum(map(reads_as_number, column.levels))
+        if (
+            _unit(column.levels) is not None
+            or _dates(column.levels)
+            or 0 < 2 * numbers < 2 * len(column.levels) < 4 * numbers
+        ):
+            return None  # What they are is asked for below.
         present = int((column.codes >= 0).sum())
         alike = 100 * len(column.levels) >= 99 * present
+        if not name and alike:
+            return f"which names the rows{otherwise}"
         if present < ENOUGH or not alike or np.mean([" " in level for level in column.levels]) > 0.05:
             return None
         if np.mean([any(letter.isdigit() for letter in level) for level in column.levels]) < 0.5 and not _ID.match(
@@ -77,11 +90,14 @@ def _what_id(name: str, column: Column) -> str | None:
     values = column.values
     if column.type != "whole" or len(values) < ENOUGH or np.isnan(values).any():
         return None
+    few = values[:: max(1, len(values) // 1000)]
+    if 100 * len(np.unique(few)) < 98 * len(few):  # Of rows nearly all different, a few are too.
+        return None
     distinct = len(np.unique(values))
     steps = np.diff(values)
-    if _INDEX.match(name) or name.lower() == "id":
-        if distinct == len(values) and (steps > 0).all():
-            return f"which numbers the rows{otherwise}"
+    called_index = _INDEX.match(name) or name.lower() == "id"
+    if called_index and distinct == len(values) and (steps > 0).all():
+        return f"which numbers the rows{otherwise}"
     if 100 * distinct < 99 * len(values):
         return None
     if _ID.match(name) or _INDEX.match(name):
@@ -116,6 +132,12 @@ def _tells(column: Column, goal: TargetColumn) -> bool:
     if there.mean() < 0.5 or there.sum() < ENOUGH_TO_TELL:
         return False
     values, y = values[there], goal.values[there]
+    step = max(1, len(y) // 1000)
+    return _parted(column, goal, values[::step], y[::step], some=True) and _parted(column, goal, values, y)
+
+
+def _parted(column: Column, goal: TargetColumn, values: np.ndarray, y: np.ndarray, *, some: bool = False) -> bool:
+    """Whether equal values have one target and classes lie side by side (amounts rise or fall); `some`: of rows."""
     order = np.lexsort((y, values))
     values, y = values[order], y[order]
     same = values[1:] == values[:-1]
@@ -123,10 +145,12 @@ def _tells(column: Column, goal: TargetColumn) -> bool:
         return False
     if goal.kind == "classification":
         if isinstance(column, Texts):
-            return len(values) >= 5 * (1 + int((~same).sum()))
-        return 1 + int((y[1:] != y[:-1]).sum()) == len(np.unique(y)) > 1
+            return some or len(values) >= 5 * (1 + int((~same).sum()))
+        return 1 + int((y[1:] != y[:-1]).sum()) == len(np.unique(y)) and (some or len(np.unique(y)) > 1)
     rising = np.diff(y)
-    return isinstance(column, Numbers) and bool(len(np.unique(y)) > 10 and ((rising >= 0).all() or (rising <= 0).all()))
+    return isinstance(column, Numbers) and bool(
+        (some or len(np.unique(y)) > 10) and ((rising >= 0).all() or (rising <= 0).all())
+    )
 
 
 def _require_finite(name: str, column: Numbers) -> None:
@@ -155,12 +179,31 @@ def _is_text(name: str, column: Texts) -> bool:
         where = f"{place(row, counted_from=1)} is none, {len(words):,} different ones in all"
         remedy = f"mending them, an empty cell for missing, as_=['{name}=category'], or drop=[{name!r}]"
         raise DataError(must(f"column {name}", "hold numbers only", words[0][:60], where, remedy))
+    unit = _unit(column.levels)
+    if unit is not None:
+        got, why = column.levels[0][:60], f"its numbers have a unit, {unit!r}"
+        raise DataError(must(f"column {name}", "hold numbers only", got, why, f"cells without it, or drop=[{name!r}]"))
+    if _dates(column.levels):
+        got, remedy = column.levels[0][:60], f"writing them as 2020-12-31 10:30:00, or drop=[{name!r}]"
+        raise DataError(must(f"column {name}", "hold dates of a known form", got, "it looks like dates", remedy))
     if present >= ENOUGH and np.mean([" " in level for level in column.levels]) > 0.5:
         return True
     what = "text" if np.mean([len(level) for level in column.levels]) > 20 else "identifiers"
     got = f"{distinct:,} different words in {present:,} rows"
     remedy = f"drop=[{name!r}], as_=['{name}=category'] or as_=['{name}=text']"
     raise DataError(must(f"column {name}", "hold numbers or categories", got, f"it looks like {what}", remedy))
+
+
+def _unit(levels: Sequence[str]) -> str | None:
+    """The unit that stands behind each number, where all words are numbers with one."""
+    found = {match[1] if (match := _MEASURED.match(level)) else None for level in levels[:1000]}
+    return found.pop() if len(found) == 1 else None
+
+
+def _dates(levels: Sequence[str]) -> bool:
+    """Whether nearly all words begin as a date does."""
+    some = levels[:1000]
+    return 10 * sum(_DATED.match(level) is not None for level in some) >= 9 * len(some) > 0
 
 
 def _all_missing(name: str) -> DataError:

@@ -1,4 +1,4 @@
-"""Text tables of any size, written once as Parquet with the kinds that all their rows have; and what Parquet files hold.
+"""Text tables of any size, written once as Parquet with the kinds that all rows have; and what Parquet files hold.
 
 The first pass over the text decides (`reader.py`, `kinds.py`, as for a table that is loaded), the second one writes.
 """
@@ -22,7 +22,7 @@ from ladle.core.npy import damaged, one_line
 from ladle.data.kinds import Facts, Kind, asked_kinds, decide
 from ladle.data.reader import TextTable, add_facts, open_table, typed
 from ladle.data.table import Column
-from ladle.data.tables import text_notes, typed_columns
+from ladle.data.tables import dropped, text_notes, typed_columns
 
 ROWS = 65_536
 """Rows of a row group."""
@@ -46,8 +46,9 @@ def stored(
     said: Spelling = Spelling(),
     as_: Iterable[str] | Mapping[str, str] = (),
     categories: Iterable[str] = (),
+    drop: Sequence[str] = (),
 ) -> Stored:
-    """Text tables of one kind as Parquet files in `folder`, one each, in their order; found again while they stay the same.
+    """Text tables of one kind as Parquet files in `folder`, one each; found again while they stay the same.
 
     Raises `DataError` for tables of other columns than the first, and as `ladle.data.tables.read` does.
     """
@@ -55,24 +56,28 @@ def stored(
     for table in tables[1:]:
         _require_alike(tables[0], table)
     asked = asked_kinds(as_, categories, tables[0].names)
+    left_out = set(dropped(paths[0], tables[0].names, drop))
+    kept = [name for name in tables[0].names if name not in left_out]
     facts = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = json.dumps([_VERSION, facts, astuple(said), sorted(asked.items())], default=list)
+    key = json.dumps([_VERSION, facts, astuple(said), sorted(asked.items()), kept])
     stem = f"{paths[0].stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     files = tuple(folder / f"{stem}-{number}.parquet" for number in range(len(paths)))
     ready = folder / f"{stem}.json"
     if not ready.exists() or not all(file.exists() for file in files):
         folder.mkdir(parents=True, exist_ok=True)
-        notes = _write_all(tables, files, said, asked)
+        notes = _write_all(tables, files, said, asked, kept)
         partial = ready.with_name(f"{ready.name}.{os.getpid()}.part")
         partial.write_text(json.dumps(notes), encoding="utf-8")
         os.replace(partial, ready)
     return Stored(files, tuple(json.loads(ready.read_text(encoding="utf-8"))), asked)
 
 
-def _write_all(tables: Sequence[TextTable], files: Sequence[Path], said: Spelling, asked: dict[str, str]) -> list[str]:
+def _write_all(
+    tables: Sequence[TextTable], files: Sequence[Path], said: Spelling, asked: dict[str, str], kept: list[str]
+) -> list[str]:
     rows, found = 0, dict[str, Facts]()
     for table in tables:
-        rows, found = add_facts(found, rows, table, table.blocks())
+        rows, found = add_facts(found, rows, table, (block.select(kept) for block in table.blocks()))
     if not rows:
         remedy = "a table with rows"
         raise DataError(
@@ -129,11 +134,23 @@ def _require_alike(first: TextTable, other: TextTable) -> None:
 
 
 def names_of(file: Path) -> list[str]:
-    """The columns of a Parquet file."""
+    """The columns of a Parquet or Arrow file."""
+    return _schema(file).names
+
+
+def _schema(file: Path) -> Any:
     try:
-        return pq.read_schema(file).names
+        if _is_arrow(file):
+            with pa.memory_map(str(file)) as mapped:
+                return pa.ipc.open_file(mapped).schema
+        return pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         raise damaged(file, one_line(error)) from None
+
+
+def _is_arrow(file: Path) -> bool:
+    with open(file, "rb") as opened:
+        return opened.read(6) == b"ARROW1"
 
 
 class Roles(NamedTuple):
@@ -146,10 +163,7 @@ class Roles(NamedTuple):
 
 def roles(files: Sequence[Path], *, target: str, drop: Sequence[str], asked: Mapping[str, str]) -> Roles:
     """What the input columns are. Raises `DataError` for names that are not there and columns of unusable types."""
-    try:
-        schema = pq.read_schema(files[0])
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(files[0], one_line(error)) from None
+    schema = _schema(files[0])
     require_distinct(schema.names, files[0].name)
     for argument, names in {"target": [target], "drop": drop}.items():
         for name in names:
@@ -174,13 +188,20 @@ def _is_words(type: Any) -> bool:
 def column(files: Sequence[Path], name: str, asked: Mapping[str, str]) -> Column:
     """One whole column, as a loaded table has it."""
     try:
-        parts = [pq.ParquetFile(file).read(columns=[name]).cast(_plain(file, name)) for file in files]
-    except (pa.ArrowException, OSError) as error:
+        parts = [_read(file, name).cast(_plain(file, name)) for file in files]
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged(files[0], one_line(error)) from None
     return typed_columns(pa.concat_tables(parts), asked)[name]
 
 
+def _read(file: Path, name: str) -> Any:
+    if not _is_arrow(file):
+        return pq.ParquetFile(file).read(columns=[name])
+    with pa.memory_map(str(file)) as mapped:
+        return pa.ipc.open_file(mapped).read_all().select([name])
+
+
 def _plain(file: Path, name: str) -> Any:
     """Dictionaries of several groups and files have codes of their own, words have not."""
-    field = pq.read_schema(file).field(name)
+    field = _schema(file).field(name)
     return pa.schema([(name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)])

@@ -36,8 +36,8 @@ def read(
     """The columns of a table file, but for those in `drop`.
 
     A first row of numbers is taken as data, and the columns are then called c0, c1, ...; a column called id or index
-    (or not at all) that only counts the rows is left out. Both are said in the notes. How the table is written, and what
-    its columns are, shows in its cells (`ladle.core.dialect`, `ladle.data.kinds`) unless it is said here.
+    (or not at all) that only counts the rows is left out. Both are said in the notes. How the table is written,
+    and what its columns are, shows in its cells (`ladle.core.dialect`, `ladle.data.kinds`) unless it is said here.
 
     - `said`: how a text table is written. `as_`: what columns are, `["zip=category"]`; `categories`: those that are.
 
@@ -93,13 +93,14 @@ def _parquet(path: Path, drop: Sequence[str], as_: Any, categories: Any) -> tupl
     _require_names(path, table)
     note = f"Read {table.num_rows:,} rows and {table.num_columns} columns from {path.name}."
     asked = asked_kinds(as_, categories, table.column_names)
-    return table.drop_columns(_dropped(path, table.column_names, drop)), (note,), asked
+    return table.drop_columns(dropped(path, table.column_names, drop)), (note,), asked
 
 
 def _text(path: Path, drop: Sequence[str], said: Spelling, as_: Any, categories: Any) -> tuple[pa.Table, Any, Any]:
     text = open_table(path, said)
     asked = asked_kinds(as_, categories, text.names)
-    kept = [name for name in text.names if name not in _dropped(path, text.names, drop)]
+    left_out = set(dropped(path, text.names, drop))
+    kept = [name for name in text.names if name not in left_out]
     blocks = [block.select(kept) for block in text.blocks()]
     table, kinds = read_all(text, blocks, asked)
     return table, (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)), asked
@@ -116,7 +117,8 @@ def text_notes(text: TextTable, rows: int) -> tuple[str, ...]:
     return (f"{size}; the first line names the columns.", *text.dialect.notes)
 
 
-def _dropped(path: Path, names: Sequence[str], drop: Sequence[str]) -> list[str]:
+def dropped(path: Path, names: Sequence[str], drop: Sequence[str]) -> list[str]:
+    """The columns to leave out. Raises `DataError` for one that is not there."""
     unknown = next((name for name in drop if name not in names), None)
     if unknown is not None:
         because = f"{path.name} has no such column"

