@@ -146,6 +146,7 @@ class Courier:
     def _wait(self, seconds: float) -> bool:
         """Wait for a sign of life: a word, or room in the pipe."""
         assert self._child is not None
+        assert self._child.stdin is not None and self._child.stdout is not None
         writing = [self._child.stdin] if self._waiting else []
         return any(map(bool, select.select([self._child.stdout], writing, [], seconds)))
 
@@ -175,6 +176,6 @@ class Courier:
 
 
 def couriers(sinks: Sequence[Sink | Tracker], screen: Sink) -> list[Sink]:
-    """`sinks` with a courier in the place of each tracker. Failures go to `screen`, or to standard error if it is quiet."""
+    """`sinks` with a courier in the place of each tracker. Failures go to `screen`, or standard error if that is quiet."""
     say = Plain(None, stream=sys.stderr, clock=time.monotonic).message if isinstance(screen, Quiet) else screen.message
     return [Courier(one, say) if isinstance(one, tuple(BY_NAME.values())) else one for one in sinks]  # type: ignore[misc]

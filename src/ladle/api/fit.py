@@ -82,7 +82,7 @@ def fit(
     - `restore`: whose parameters the run ends with: "best", those of the best evaluation, or "last". Where left out,
       the best where patience or a validation target ends the run.
     - `show`: True for progress on the terminal. `sinks`: who else takes the record lines: trackers of `ladle.track`, or
-      anything with `append(line)`, `message(text)` and `close()`. A tracker that fails is said once and never ends a run.
+      anything with `append(line)`, `message(text)` and `close()`. A tracker that fails is said once and ends nothing.
     - `facts`: more for `run.json`.
 
     Raises `ArgumentError` before any work for what cannot be right. Warns with `DivergedWarning` where the run ended
@@ -175,8 +175,9 @@ def sit(
         carry = place.resumed(session)
         known = describe(session, "running", facts)
         place.describe(known)
+        begun = -1 if carry is None else carry.progress.examples
         for one in _couriers(session):
-            one.begin(place.path.name if place.path else "run", known, place.path, session.saved if carry else -1)
+            one.begin(place.path.name if place.path else "run", known, place.path, begun)
         try:
             carry = carry or place.begin(session)
             for sentence in (*_described(session), *setup.warnings):

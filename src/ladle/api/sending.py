@@ -137,7 +137,7 @@ def _older(note: Note) -> Iterator[Note]:
 
 
 def _notes(heard: Iterator[Note], name: str, copy: _Copy) -> Iterator[Note]:
-    """What is delivered of what was heard. Older lines are left out where the tracker has them of an earlier sitting."""
+    """What is delivered of what was heard. Older lines are left out where the tracker knows the earlier sitting."""
     known = False
     for note in heard:
         copy.take(note)

@@ -1,4 +1,4 @@
-"""`deliver`: the notes of a run, one after the other, into a tracker. In a process beside the run, or for an old one."""
+"""`deliver`: the notes of a run, one after the other, into a tracker; in a process beside the run."""
 
 from __future__ import annotations
 

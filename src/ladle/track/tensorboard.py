@@ -53,10 +53,10 @@ class EventFile:
         return str(self._folder)
 
     def numbers(self, values: Mapping[str, float], step: int, when: float) -> None:
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
-        pairs = [Summary.Value(tag=name, simple_value=float(value)) for name, value in values.items()]  # type: ignore[call-arg]
-        self._add(Summary(value=pairs), step, when)  # type: ignore[call-arg]
+        pairs = [Summary.Value(tag=name, simple_value=float(value)) for name, value in values.items()]
+        self._add(Summary(value=pairs), step, when)
 
     def text(self, kind: str, words: str, step: int) -> None:
         from tensorboardX.summary import text
@@ -64,12 +64,12 @@ class EventFile:
         self._add(text(kind, words), step)
 
     def picture(self, name: str, path: Path, step: int) -> None:
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
         data = path.read_bytes()
         width, height = struct.unpack(">II", data[16:24])  # Where every PNG file has them.
-        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=data)  # type: ignore[attr-defined]
-        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), step)  # type: ignore[call-arg]
+        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=data)
+        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def flush(self) -> None:
         self._writer.flush()
@@ -86,10 +86,10 @@ class EventFile:
 
     def _clear(self, step: int) -> None:
         """Tell readers to forget what earlier files of the folder say from `step` on: it is made anew."""
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
 
-        start = SessionLog(status=SessionLog.START)  # type: ignore[call-arg, attr-defined]
-        self._writer.add_event(Event(session_log=start), step)  # type: ignore[call-arg]
+        start = SessionLog(status=SessionLog.START)
+        self._writer.add_event(Event(session_log=start), step)
 
     def _add(self, summary: Any, step: int, when: float | None = None) -> None:
         self._step = max(self._step, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +38,14 @@ class Trackio:
 
 
 class TrackioRun:
-    """One run."""
+    """One run. Trackio only warns of what it could not write; here that is an error."""
 
     def __init__(self, tracker: Trackio, name: str, facts: Mapping[str, Any], onward: Onward | None) -> None:
         if tracker.folder is not None:  # It is read once, when the library is loaded.
             os.environ["TRACKIO_DIR"] = str(Path(tracker.folder).absolute())
         import trackio
 
-        resume = {} if onward is None else {"resume": "allow"}
+        resume: Any = {} if onward is None else {"resume": "allow"}
         self._run: Any = trackio.init(
             project=tracker.project,
             name=onward.identity if onward is not None else name,
@@ -55,10 +56,13 @@ class TrackioRun:
             **resume,
         )
         self.identity, self._step = str(self._run.name), 0
+        self._watch = warnings.catch_warnings(record=True)
+        self._warned = self._watch.__enter__()
 
     def numbers(self, values: Mapping[str, float], step: int, when: float) -> None:
         self._step = max(self._step, step)
         self._run.log(dict(values), step=step)
+        self._require_well()
 
     def text(self, kind: str, words: str, step: int) -> None:
         import trackio
@@ -76,3 +80,11 @@ class TrackioRun:
     def close(self, facts: Mapping[str, Any]) -> None:
         self._run.log({**ending(facts), **words_of(facts)}, step=self._step)
         self._run.finish()
+        self._watch.__exit__()
+        self._require_well()
+
+    def _require_well(self) -> None:
+        """Raise what Trackio warned of, be it in its own thread."""
+        told = [str(one.message) for one in self._warned or () if Path(one.filename).match("trackio/utils.py")]
+        if told:
+            raise RuntimeError(told[0])

@@ -1,4 +1,4 @@
-"""What of a record goes to a tracker, and under which names: the numbers of a line, the parameters and the end of a run."""
+"""What of a record goes to a tracker, and by which names: the numbers of a line, parameters, the end of a run."""
 
 from __future__ import annotations
 
