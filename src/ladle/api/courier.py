@@ -176,6 +176,6 @@ class Courier:
 
 
 def couriers(sinks: Sequence[Sink | Tracker], screen: Sink) -> list[Sink]:
-    """`sinks` with a courier in the place of each tracker. Failures go to `screen`, or standard error if that is quiet."""
+    """`sinks` with a courier in place of each tracker. Failures go to `screen`, to standard error if it is quiet."""
     say = Plain(None, stream=sys.stderr, clock=time.monotonic).message if isinstance(screen, Quiet) else screen.message
     return [Courier(one, say) if isinstance(one, tuple(BY_NAME.values())) else one for one in sinks]  # type: ignore[misc]

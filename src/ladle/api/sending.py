@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -159,7 +160,9 @@ def _kept(note: Note, name: str) -> dict[str, Any] | None:
     return {"identity": identity, "updates": updates}
 
 
-def _keep(folder: str | None, name: str, run: TrackedRun) -> None:
+def _opened(run: TrackedRun, folder: str | None, name: str) -> None:
+    """Remember what `name` knows the run by; and load what draws, while the training goes on."""
+    import_module("ladle.report.curves_picture")
     if folder is not None:
         place = Path(folder) / TRACKERS
         place.mkdir(exist_ok=True)
@@ -198,7 +201,7 @@ def _send(tracker: Tracker, name: str, heard: Iterator[Note], scratch: Path) -> 
     with MetricsFile(place / record.METRICS_FILE) as lines:
         copy = _Copy(place, lines)
         notes = _notes(_again(note, heard), name, copy)
-        deliver(tracker, notes, copy.pictures, lambda run: _keep(keeps, name, run))
+        deliver(tracker, notes, copy.pictures, lambda run: _opened(run, keeps, name))
 
 
 def _again(first: Note, rest: Iterator[Note]) -> Iterator[Note]:

@@ -14,8 +14,8 @@ from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 
 CHANGED = {
-    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "track", "checkpoint_every", "quiet",
-    "json",
+    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "track", "checkpoint_every",
+    "quiet", "json",
 }  # fmt: skip
 """Options that a later sitting has of its own."""
 

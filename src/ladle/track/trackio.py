@@ -80,7 +80,7 @@ class TrackioRun:
     def close(self, facts: Mapping[str, Any]) -> None:
         self._run.log({**ending(facts), **words_of(facts)}, step=self._step)
         self._run.finish()
-        self._watch.__exit__()
+        self._watch.__exit__(None, None, None)
         self._require_well()
 
     def _require_well(self) -> None:
