@@ -30,6 +30,8 @@ BACKLOG_BYTES = 64 << 20
 PATIENCE_SECONDS = 60.0
 """Without a sign of life, at the end of a run, after which a tracker is given up. Loading one may take half of it."""
 
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
 
 class Courier:
     """Sends one run to `tracker`. A failure is told to `say` once; from then on nothing is sent.
@@ -123,7 +125,7 @@ class Courier:
         if len(self._waiting) > BACKLOG_BYTES and "end" not in note:
             self._left_out += 1
         else:
-            self._waiting += json.dumps(record.plain(note)).encode() + b"\n"
+            self._waiting += _encoded(note)
         self._pump()
 
     def _pump(self) -> None:
@@ -173,6 +175,15 @@ class Courier:
     def _tell(self, text: str) -> None:
         later = "" if self._folder is None else f"; send it later: ladle report {self._folder} --to {self.name}"
         self._say(text + later)
+
+
+def _encoded(note: Mapping[str, Any]) -> bytes:
+    """As a line of strict JSON, with a short way for what nearly every note is."""
+    try:
+        text = _encode(note)
+    except (TypeError, ValueError):
+        text = _encode(record.plain(note))
+    return text.encode() + b"\n"
 
 
 def couriers(sinks: Sequence[Sink | Tracker], screen: Sink) -> list[Sink]:
