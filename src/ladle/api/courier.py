@@ -27,6 +27,9 @@ from ladle.track import BY_NAME
 BACKLOG_BYTES = 64 << 20
 """Of lines that the tracker has not taken yet. What comes then is left out, and said."""
 
+EVERY_SECONDS = 0.05
+"""Between two goes at the pipe: each may wake the tracker's process, which then asks for a core."""
+
 PATIENCE_SECONDS = 60.0
 """Without a sign of life, at the end of a run, after which a tracker is given up. Loading one may take half of it."""
 
@@ -44,7 +47,7 @@ class Courier:
         self.failed: str | None = None
         self._tracker, self._say, self._folder = tracker, say, None
         self._child: subprocess.Popen[bytes] | None = None
-        self._waiting, self._heard, self._left_out = bytearray(), b"", 0
+        self._waiting, self._heard, self._left_out, self._pumped = bytearray(), b"", 0, 0.0
 
     def begin(self, name: str, facts: Mapping[str, Any], folder: Path | None = None, until: int = -1) -> None:
         """Start the process, and tell it of the run: what run.json says.
@@ -126,11 +129,13 @@ class Courier:
             self._left_out += 1
         else:
             self._waiting += _encoded(note)
-        self._pump()
+        if "line" not in note or time.monotonic() - self._pumped >= EVERY_SECONDS:
+            self._pump()
 
     def _pump(self) -> None:
         """Give the pipe what it takes, and hear what the process has to say. Waits for nothing."""
         assert self._child is not None and self._child.stdin is not None and self._child.stdout is not None
+        self._pumped = time.monotonic()
         try:
             while self._waiting:
                 written = os.write(self._child.stdin.fileno(), self._waiting[: 1 << 16])
