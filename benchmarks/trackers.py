@@ -7,14 +7,16 @@ Claim: at most 2 % of the training, whichever tracker.
 Hardware and every sample: `results/trackers.json`. n = 5 runs of each, in one process, in turn: a perceptron
 64-256-256-10, batches of 64, a line of some 20 numbers after every 40 updates, in memory. "training" is the time from
 the first line to the last, all sinks included, within each turn as a ratio to that of the run without a tracker. "in
-the sink" is the time that the loop spent handing its lines to the tracker, read before and after it: on a machine that
-others use as well it says more than the ratio, which holds what the tracker's own process takes from the cores too.
+the sink" is the time that the loop spent handing its lines to the tracker, read before and after it; "CPU" is the
+processor time of the training process from the first line to the last, likewise as a ratio. On a machine that others
+use as well these say more than the ratio of seconds. "its CPU" is the processor time of the tracker's own process.
 "before and after" is the rest of the call: assembly, the tracker's start, and the wait until it has everything and has
 drawn the curves.
 """
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,12 +33,14 @@ SIZE, UPDATES, LINES, ROWS = 64, 40, 1000, 6400
 
 @dataclass
 class Watch:
-    """A sink that reads the clock at every line."""
+    """A sink that reads the clocks at every line."""
 
     times: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
     def append(self, line: Mapping[str, Any]) -> None:
         self.times.append(time.perf_counter())
+        self.cpu.append(time.process_time())
 
     def message(self, text: str) -> None:
         pass
@@ -60,7 +64,7 @@ def fit(task: ladle.Task, name: str, lines: int) -> dict[str, float]:
     """One run: seconds of training, in the tracker's sink, and of the rest of the call."""
     before, after = Watch(), Watch()
     with TemporaryDirectory() as folder:
-        started = time.perf_counter()
+        started, children = time.perf_counter(), _children()
         until, window = f"{SIZE * UPDATES * lines} examples", SIZE * UPDATES
         sinks = [before, *made(name, folder), after]
         run = ladle.fit(task, SIZE, until=until, window=window, evaluate_every=50 * window, sinks=sinks)
@@ -68,7 +72,19 @@ def fit(task: ladle.Task, name: str, lines: int) -> dict[str, float]:
     assert len(after.times) == lines + 1 and run.status == "finished"
     training = after.times[-1] - after.times[0]
     inside = sum(b - a for a, b in zip(before.times[1:], after.times[1:], strict=True))
-    return {"training": training, "inside_ms": 1e3 * inside, "share": 100 * inside / training, "rest": whole - training}
+    return {
+        "training": training,
+        "cpu": after.cpu[-1] - after.cpu[0],
+        "inside_ms": 1e3 * inside,
+        "share": 100 * inside / training,
+        "rest": whole - training,
+        "child": _children() - children,
+    }
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -89,13 +105,14 @@ def main() -> None:
     result = {
         name: {
             "training_ratio": ratio(values["training"], column["none"]["training"]),
+            "cpu_ratio": ratio(values["cpu"], column["none"]["cpu"]),
             **{key: spread(samples) for key, samples in values.items()},
         }
         for name, values in column.items()
     }
-    header = ["tracker", "training, s", "to none", "in the sink, ms", "of training, %", "before and after, s"]
+    header = ["tracker", "training, s", "to none", "CPU to none", "in the sink, %", "before and after, s", "its CPU, s"]
     rows = [
-        [name, *(show(one[key]) for key in ("training", "training_ratio", "inside_ms", "share", "rest"))]
+        [name, *(show(one[key]) for key in ("training", "training_ratio", "cpu_ratio", "share", "rest", "child"))]
         for name, one in result.items()
     ]
     print(table(header, rows))
