@@ -38,6 +38,7 @@ def told(command: str) -> str:
         ("train a.csv --target-column price", "--target price"),
         ("train a.csv --label 'net price'", "--target 'net price'"),
         ("train digits --output runs/a", "--out runs/a"),
+        ("train digits --report-to wandb", "--track wandb"),
         ("report runs/a --out page.html", "'--output' (known: --json, --output, --to, -o)"),
         ("train --data digits", "ladle train digits"),
         ("train digits --force", "--overwrite"),

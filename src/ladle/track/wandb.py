@@ -49,7 +49,14 @@ class WandBRun:
             Path(tracker.folder).mkdir(parents=True, exist_ok=True)  # Where it is missing wandb writes elsewhere.
         # What it would find out about machine, code and console by itself is in run.json, or nobody's business.
         quiet = wandb.Settings(
-            silent=True, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True, disable_code=True
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_save_requirements=False,
         )
         going: dict[str, Any] = {} if onward is None else {"id": onward.identity}
         if onward is not None and mode == "online":
