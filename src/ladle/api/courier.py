@@ -180,7 +180,7 @@ class Courier:
             self._tell(f"{self.name} failed: {' '.join(why.split())}; the run goes on without it")
 
     def _tell(self, text: str) -> None:
-        later = "" if self._folder is None else f"; send it later: ladle report {self._folder} --to {self.name}"
+        later = "" if self._folder is None else f"; {self._folder} has it all, for `ladle report` to send later"
         self._say(text + later)
 
 

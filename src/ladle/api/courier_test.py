@@ -85,7 +85,7 @@ def test_a_tracker_killed_in_the_middle_is_said_once_and_the_run_is_the_same(
     pytest.importorskip("tensorboardX")
     child("import os, signal, sys\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGKILL)")
     sent, plain = run(tmp_path / "a", TensorBoard(str(tmp_path / "b")), until="40 epochs"), run(None, until="40 epochs")
-    later = f"; send it later: ladle report {tmp_path / 'a'} --to tensorboard\n"
+    later = f"; {tmp_path / 'a'} has it all, for `ladle report` to send later\n"
     said = "tensorboard failed: its process was ended by signal 9; the run goes on without it"
     assert capsys.readouterr().err == said + later
     assert sent.status == "finished" and sent.final["valid_loss"] == plain.final["valid_loss"]
