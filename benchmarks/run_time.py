@@ -20,7 +20,7 @@ from truth.cases import CASES
 
 import ladle
 from ladle.api.assembly import assemble
-from ladle.api.track import Track
+from ladle.api.racetrack import Racetrack
 from ladle.planner.race import Path, evaluations
 
 SIZES = (16, 64, 512)
@@ -57,7 +57,7 @@ def updates_of(case: str) -> dict[str, Any]:
     told, level = plan.number("updates_to_level"), plan.number("level")
     if told is None or level is None or plan.lr is None:
         return {"case": case, "told": None}
-    track, found = Track(assembly, plan.first, dict(assembly.optimizer.hyper)), []
+    track, found = Racetrack(assembly, plan.first, dict(assembly.optimizer.hyper)), []
     for seed in NEW_SEEDS:
         (run, loss), done = track.start(plan.lr, seed), 0
         times, losses = [0], [loss]

@@ -41,8 +41,8 @@ PLACES = {
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
-    "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib optuna orbax pooch psycopg ray "
-    "redis rich sklearn submitit tyro zeus".split(),
+    "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
+    "redis rich sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

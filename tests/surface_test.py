@@ -57,6 +57,7 @@ PUBLIC = [
     "run_time",
     "scaling",
     "search",
+    "track",
 ]
 
 HEAVY = ["bokeh", "equinox", "flax", "jax", "matplotlib", "optax", "orbax", "pooch", "pyarrow", "rich", "torch", "tyro"]

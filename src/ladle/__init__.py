@@ -41,7 +41,7 @@ from ladle.core.speed import Speed
 from ladle.core.traits import Traits
 
 if TYPE_CHECKING:
-    from ladle import data, feed, models, policy
+    from ladle import data, feed, models, policy, track
     from ladle.api.compare import Comparison, compare
     from ladle.api.feed_check import FeedCheck, feed_check
     from ladle.api.fit import fit
@@ -60,7 +60,8 @@ __all__ = [
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
     "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search", "Shard",
     "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit", "from_equinox",
-    "from_nnx", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur", "run_time", "scaling", "search",
+    "from_nnx", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur", "run_time", "scaling",
+    "search", "track",
 ]  # fmt: skip
 
 _LATER = {
@@ -84,6 +85,7 @@ _LATER = {
     "metrics": ("ladle.models.metrics", None),
     "models": ("ladle.models", None),
     "policy": ("ladle.policy", None),
+    "track": ("ladle.track", None),
 }
 
 # `from ladle.noise import estimate`: the public name is a module too, as `os.path` is.

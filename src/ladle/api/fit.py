@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble
+from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
 from ladle.api.folder import RunFolder
 from ladle.api.run import Run
@@ -23,7 +24,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
-from ladle.core.protocols import Meter, Policy, Sink
+from ladle.core.protocols import Meter, Policy, Sink, Tracker
 from ladle.energy.meter import best_meter
 from ladle.loop.interrupt import Interrupts, interrupts
 from ladle.loop.train import train
@@ -53,7 +54,7 @@ def fit(
     evaluate_every: int | None = None,
     restore: Restore | None = None,
     show: Sink | bool = False,
-    sinks: Sequence[Sink] = (),
+    sinks: Sequence[Sink | Tracker] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train `task` at a planned or given batch size.
@@ -80,7 +81,8 @@ def fit(
     - `evaluate_every`: examples between two evaluations; where left out, at every epoch's end and every million.
     - `restore`: whose parameters the run ends with: "best", those of the best evaluation, or "last". Where left out,
       the best where patience or a validation target ends the run.
-    - `show`: True for progress on the terminal. `sinks`: who else takes the record lines, such as a tracker.
+    - `show`: True for progress on the terminal. `sinks`: who else takes the record lines: trackers of `ladle.track`, or
+      anything with `append(line)`, `message(text)` and `close()`. A tracker that fails is said once and ends nothing.
     - `facts`: more for `run.json`.
 
     Raises `ArgumentError` before any work for what cannot be right. Warns with `DivergedWarning` where the run ended
@@ -114,7 +116,7 @@ def fit(
     before = place.before()
     setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before)
     with closing(_screen(show, setup)) as screen:
-        heard = (screen, *sinks)
+        heard = (screen, *couriers(sinks, screen))
         run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
     if run.status == "diverged":
         warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
@@ -167,9 +169,15 @@ def sit(
     with ExitStack() as stack:
         file, newest, bests = place.open(stack, setup.assembly.backend.saver)
         session = Session(setup, (*([file] if file else []), *sinks), file, newest, bests)
+        for one in _couriers(session):
+            stack.callback(one.close)
         # What cannot be gone on with is refused before anything of it is touched.
         carry = place.resumed(session)
-        place.describe(describe(session, "running", facts))
+        known = describe(session, "running", facts)
+        place.describe(known)
+        begun = -1 if carry is None else carry.progress.examples
+        for one in _couriers(session):
+            one.begin(place.path.name if place.path else "run", known, place.path, begun)
         try:
             carry = carry or place.begin(session)
             for sentence in (*_described(session), *setup.warnings):
@@ -178,8 +186,24 @@ def sit(
                 carry, status, why = _go(_Sitting(session, every_seconds, signal), carry, stack)
             return _finish(session, place, meter, carry, status, why, facts)
         except Exception as error:
-            place.describe(describe(session, "failed", facts, {"why": str(error) or type(error).__name__}))
+            _describe(session, place, "failed", facts, {"why": str(error) or type(error).__name__})
             raise
+
+
+def _couriers(session: Session) -> list[Courier]:
+    return [one for one in session.sinks if isinstance(one, Courier)]
+
+
+def _describe(
+    session: Session, place: RunFolder, status: str, facts: Mapping[str, Any], kept: Mapping[str, Any]
+) -> None:
+    """How the run ended: in run.json, and for its trackers."""
+    ended = describe(session, status, facts, kept)
+    place.describe(ended)
+    for one in _couriers(session):
+        one.end(ended)
+    for one in _couriers(session):  # They finish side by side.
+        one.finish()
 
 
 def _go(sitting: _Sitting, carry: Carry, stack: ExitStack) -> tuple[Carry, str, str]:
@@ -232,11 +256,11 @@ def _finish(
     newest = place.newest(session)
     final, used = ending(session, carry, status), meter.stop()
     kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
-    place.describe(describe(session, status, facts, kept))
     state = _restored(session, carry, status)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
         session.message(f"diverged: {why}{last}; try a smaller lr")
+    _describe(session, place, status, facts, kept)
     return Run(
         status,
         why,

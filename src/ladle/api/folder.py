@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 BEST = "best"
 """The folder of the best evaluation's checkpoint, beside those of the newest."""
 
-WRITTEN = (record.RUN_FILE, record.METRICS_FILE, record.CHECKPOINTS, BEST, "curves.png", "plan.png", "report.html")
+TRACKERS = "trackers"
+"""The folder in which each tracker that hears of a run has a file, with what it knows the run by."""
+
+DRAWN = ("curves.png", "plan.png", "report.html")
+WRITTEN = (record.RUN_FILE, record.METRICS_FILE, record.CHECKPOINTS, BEST, TRACKERS, *DRAWN)
 """What a run, or a report on it, leaves in its folder: all that `overwrite` removes."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ladle.api.assembly import Assembly
-from ladle.api.track import Track
+from ladle.api.racetrack import Racetrack
 from ladle.core.duration import Until
 from ladle.core.protocols import Probe
 from ladle.core.spec import BatchSpec
@@ -21,7 +21,7 @@ def tryout_of(
 ) -> Tryout:
     """Where rates for runs of `assembly` that end at `until` are tried, in about so many seconds."""
     bound = None if until is None else Until.parse(until)
-    return Tryout(lambda spec, hyper: Track(assembly, spec, hyper, probe), seconds, bound, kept=kept)
+    return Tryout(lambda spec, hyper: Racetrack(assembly, spec, hyper, probe), seconds, bound, kept=kept)
 
 
 def found_rate(

@@ -9,8 +9,8 @@ import pytest
 
 import ladle
 from ladle.api.assembly import assemble
+from ladle.api.racetrack import JUDGED, Racetrack
 from ladle.api.rates import found_rate, tryout_of
-from ladle.api.track import JUDGED, Track
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
 
@@ -49,7 +49,7 @@ def test_nothing_is_compiled_for_another_rate_seed_or_race(assembly, compilation
 
 
 def test_the_horizon_is_the_run_that_is_meant_as_far_as_the_seconds_go(assembly):
-    track = Track(assembly, BatchSpec(32, 32))
+    track = Racetrack(assembly, BatchSpec(32, 32))
     spec = track.spec
     assert tryout_of(assembly, "20 epochs", 1e9).horizon(track, spec, rows=320) == 200
     assert tryout_of(assembly, "77 steps", 1e9).horizon(track, spec, rows=320) == 77
@@ -59,10 +59,10 @@ def test_the_horizon_is_the_run_that_is_meant_as_far_as_the_seconds_go(assembly)
 
 def test_runs_are_judged_on_the_same_few_rows(assembly):
     large = assemble(task(rows=6000))
-    rows = Track(large, BatchSpec(32, 32)).rows
+    rows = Racetrack(large, BatchSpec(32, 32)).rows
     assert len(rows["y"]) == 128 < len(large.valid["y"])
-    assert len(Track(large, BatchSpec(1024, 1024)).rows["y"]) == JUDGED[1]
-    assert Track(assembly, BatchSpec(32, 32)).rows is assembly.valid
+    assert len(Racetrack(large, BatchSpec(1024, 1024)).rows["y"]) == JUDGED[1]
+    assert Racetrack(assembly, BatchSpec(32, 32)).rows is assembly.valid
     assert {tuple(row) for row in np.asarray(rows["x"])} <= {tuple(row) for row in np.asarray(large.valid["x"])}
 
 

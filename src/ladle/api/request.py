@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 from ladle.api.assembly import assemble
 from ladle.api.backend import backend_of
+from ladle.api.courier import couriers
 from ladle.api.fit import sit
 from ladle.api.folder import RunFolder
 from ladle.api.inference import inferred
 from ladle.api.options import TaskOptions, of_fields
 from ladle.api.run import Run
 from ladle.api.schedule import of_one_size
+from ladle.api.sending import trackers
 from ladle.api.setup import Restore, Terms, set_up
 from ladle.api.task import Task
 from ladle.core import record
@@ -35,6 +37,7 @@ class Request:
     """What `ladle train` was asked for. Kept in run.json, so that a folder alone says how to go on.
 
     - `size`: "auto", "full" or a number; the others as on the command line. `sweep`: the rate is to be found.
+    - `track`: trackers by name, joined by commas.
     """
 
     task: TaskOptions
@@ -49,6 +52,7 @@ class Request:
     noise: bool = False
     rule: Rule | None = None
     restore: Restore | None = None
+    track: str | None = None
 
     @classmethod
     def of_folder(cls, folder: Path) -> Request:
@@ -68,6 +72,7 @@ class Request:
         until: str | None,
         rule: Rule | None = None,
         restore: Restore | None = None,
+        track: str | None = None,
     ) -> Request:
         """The request for a later sitting; None leaves a word as it was.
 
@@ -82,6 +87,7 @@ class Request:
             until=new.until if until is None else until,
             rule=new.rule if rule is None else rule,
             restore=new.restore if restore is None else restore,
+            track=new.track if track is None else track,
         )
 
 
@@ -96,7 +102,9 @@ def resume(request: Request, folder: Path, *, show: bool, every_seconds: float) 
 
 
 def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float) -> Run:
+    assert place.path is not None
     before, until = place.before(), Until.parse(request.until)
+    sent = trackers(request.track, place.path.absolute().parent)
     task = request.task.task()
     assembly = assemble(task, rate=_rate(request, until, task), gauge=Gauge() if request.noise else None)
     setup = set_up(assembly, terms_of(request, until, before), before)
@@ -104,7 +112,13 @@ def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float
     with closing(console(until.stop(assembly.rows), quiet=not show)) as screen:
         for line in inferred(task.data) if before is None else ():
             screen.message(line)
-        return sit(setup, place, sinks=(screen,), every_seconds=every_seconds, facts={REQUEST: asdict(kept)})
+        return sit(
+            setup,
+            place,
+            sinks=(screen, *couriers(sent, screen)),
+            every_seconds=every_seconds,
+            facts={REQUEST: asdict(kept)},
+        )
 
 
 def terms_of(request: Request, until: Until, before: Mapping[str, Any] | None) -> Terms:

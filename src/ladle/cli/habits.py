@@ -65,6 +65,7 @@ HABITS = (
     Habit("mem max-memory memory-limit max-mem", {"memory": "{}"}, "2GB"),
     Habit("save-every save-steps checkpoint-interval checkpoint-every-seconds", {"checkpoint-every": "{}"}, "30"),
     Habit("force f replace overwrite-output-dir", {"overwrite": ""}, ""),
+    Habit("tracker trackers logger loggers log-to report-to log-with", {"track": "{}", "to": "{}"}, "tensorboard"),
     Habit("silent q no-progress", {"quiet": ""}, ""),
     Habit("data dataset data-set input file train-file train-data csv path", {"": "{}"}, "DATA"),
 )  # fmt: skip

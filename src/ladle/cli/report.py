@@ -19,6 +19,8 @@ class Report:
     """Folders that `ladle train` or `ladle compare` wrote."""
     output: Page = None
     """The page; report.html in the first folder where left out."""
+    to: str | None = None
+    """Send the runs to trackers instead of writing a page: tensorboard, mlflow, wandb, trackio, joined by commas."""
     json: bool = False
     """One JSON object on standard output and nothing else."""
 
@@ -31,9 +33,34 @@ class Report:
             )
         for folder in self.folders:
             require_folder("DIR", folder, (record.RUN_FILE, record.COMPARE_FILE, record.CRITICAL_FILE))
+        if self.to is not None:
+            return self._send(self.to)
         page = report.write_report(list(self.folders), self.output)
         if self.json:
             print_json({"report": str(page)})
         else:
             print(f"report {page}")
         return 0
+
+    def _send(self, names: str) -> int:
+        """Send every run in the folders; files of trackers lie beside the folders."""
+        from ladle.api.sending import runs_in, send, trackers
+
+        self._require_no_page()
+        ways = [(folder, trackers(names, folder.absolute().parent)) for folder in self.folders]
+        sent = []
+        for folder, kinds in ways:
+            for run in runs_in(folder):
+                for one in kinds:
+                    send(run, one)
+                sent.append(str(run))
+        if self.json:
+            print_json({"sent": sent, "to": names.split(",")})
+        else:
+            print("\n".join(f"sent {run} to {names}" for run in sent))
+        return 0
+
+    def _require_no_page(self) -> None:
+        if self.output is not None:
+            why, remedy = "runs are sent, and no page is written", "leaving one of the two out"
+            raise ArgumentError(must("output", "be left out with --to", str(self.output), why, remedy))

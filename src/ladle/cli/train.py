@@ -14,7 +14,8 @@ from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 
 CHANGED = {
-    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "checkpoint_every", "quiet", "json",
+    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "track", "checkpoint_every",
+    "quiet", "json",
 }  # fmt: skip
 """Options that a later sitting has of its own."""
 
@@ -48,6 +49,8 @@ class Train(Common):
     restore: Literal["best", "last"] | None = None
     """Whose parameters the run ends with: best, those of the best evaluation, or last. Where left out: the best where
     patience or a validation target ends the run."""
+    track: str | None = None
+    """Where else the record goes, by commas: tensorboard, mlflow, wandb, trackio; files are beside the run's folder."""
     seed: int = 0
     """Seed of initial parameters, data order and dropout."""
     resume: Path | None = None
@@ -93,7 +96,9 @@ class Train(Common):
         if self.data:
             request = replace(request, task=replace(request.task, data=self.data))
         require_data(request.task, folder)
-        request = request.changed(self.size, self.micro_size, self.schedule, self.until, self.rule, self.restore)
+        request = request.changed(
+            self.size, self.micro_size, self.schedule, self.until, self.rule, self.restore, self.track
+        )
         if self.rule is not None and self.size is None and request.schedule is None:
             why = "it says how the rate follows another size"
             raise ArgumentError(must("rule", "come with --size or --schedule", self.rule, why, "leaving it out"))

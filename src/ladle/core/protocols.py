@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -274,6 +275,53 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Tracker(Protocol):
+    """Where runs are sent: a value that holds addresses, and opens nothing before a run is there."""
+
+    def open(self, name: str, facts: Mapping[str, Any], onward: Onward | None = None) -> TrackedRun:
+        """A new run called `name`, described by `facts`, what run.json says; or that of an earlier sitting."""
+        ...
+
+
+class Onward(Protocol):
+    """An earlier sitting of a tracked run: its `identity`, and the updates at which the next one goes on."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def updates(self) -> int: ...
+
+
+class TrackedRun(Protocol):
+    """One run in a tracker. May raise anything: whoever calls it keeps that from the training."""
+
+    @property
+    def identity(self) -> str:
+        """By which a later sitting finds this run."""
+        ...
+
+    def numbers(self, values: Mapping[str, float], step: int, when: float) -> None:
+        """Readings after `step` updates, taken at `when`, in seconds since 1970."""
+        ...
+
+    def text(self, kind: str, words: str, step: int) -> None:
+        """A sentence; `kind`: "decision" or "message"."""
+        ...
+
+    def picture(self, name: str, path: Path, step: int) -> None:
+        """A PNG file."""
+        ...
+
+    def flush(self) -> None:
+        """Send what waits."""
+        ...
+
+    def close(self, facts: Mapping[str, Any]) -> None:
+        """How the run ended: `facts`, with its last status and numbers."""
+        ...
 
 
 class Meter(Protocol):

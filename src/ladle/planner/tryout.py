@@ -34,7 +34,7 @@ NEAR = (-1.0, 1.0)
 """Decades around a rate that a rule carried from where it was tried."""
 
 
-class Track(Runner, Protocol):
+class Racetrack(Runner, Protocol):
     """Where rates race, at one size."""
 
     def update_seconds(self) -> float:
@@ -59,12 +59,12 @@ class Tryout:
     - `until`: how long the run is that is planned for; `PASSES` over the rows where it does not say.
     """
 
-    track: Callable[[BatchSpec, Mapping[str, float]], Track]
+    track: Callable[[BatchSpec, Mapping[str, float]], Racetrack]
     seconds: float
     until: Until | None = None
     kept: bool = False
 
-    def horizon(self, track: Track, spec: BatchSpec, *, rows: int) -> int:
+    def horizon(self, track: Racetrack, spec: BatchSpec, *, rows: int) -> int:
         """Updates of the longest runs: those of the run that is meant, as far as the seconds go; 0 for too few.
 
         horizon = (seconds - JUDGEMENTS * judging_seconds) / (RUNS * update_seconds)
@@ -87,7 +87,7 @@ class Glance:
     """The heats at the reference size: a rate to train with, for runs of `horizon` updates there."""
 
     spec: BatchSpec
-    track: Track
+    track: Racetrack
     usual: float
     heats: Heats
     horizon: int

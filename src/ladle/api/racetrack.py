@@ -1,4 +1,4 @@
-"""`Track`: where learning rates race: fresh runs of a task at one size, judged on the same few rows. Keeps none."""
+"""`Racetrack`: where learning rates race: fresh runs of a task at one size, judged on the same few rows. Keeps none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Racer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Track:
+class Racetrack:
     """Implements `ladle.planner.race.Runner` for `assembly` at `spec`.
 
     The loss is that of validation rows, or of training rows where there are none: a few times a batch, drawn once.
