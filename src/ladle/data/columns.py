@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.dialect import Spelling
 from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.data.dataset import Data, assemble
 from ladle.data.encoding import Encoding, number_codes, strange_rows, word_codes
+from ladle.data.kept import Kept
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import listed
 from ladle.data.screen import leaks, screen
@@ -67,7 +69,8 @@ def to_data(
         *describe_split(goal, parts, valid=valid, seed=seed),
     )
     made = assemble(table.name, goal, parts, inputs, cardinalities=encoding.cardinalities, notes=notes)
-    return replace(made, target=name)
+    levels = {key: column.levels for key, column in plain.items() if isinstance(column, Texts)}
+    return replace(made, target=name, kept=Kept.of(encoding, levels, table.kinds, table.said or Spelling()))
 
 
 def choose_target(table: Table, target: str | None) -> tuple[str, str]:

@@ -43,6 +43,7 @@ class Data:
     - `weight`: `f32[rows]`, how much each training row counts in the loss, or `None` where all count one. Validation
       and reported losses of a part count every row once.
     - `target`: name of the target column, where it has one.
+    - `kept`: of a table, how new rows of it become inputs, see `ladle.data.kept`.
     - `target_mean`, `target_sd`: of the training part, in the target's own unit; 0 and 1 for classification.
     """
 
@@ -61,6 +62,7 @@ class Data:
     target_mean: float = 0.0
     target_sd: float = 1.0
     target: str | None = None
+    kept: Any = field(default=None, repr=False)
 
     @property
     def rows(self) -> int:
