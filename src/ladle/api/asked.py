@@ -61,7 +61,9 @@ def _table(path: Path, form: Any) -> np.ndarray:
         if gone.any():
             where = f"{place(int(np.argmax(gone)), counted_from=1)} is missing, {int(gone.sum()):,} in all"
             why = f"{where}, and the training rows have none missing"
-            raise DataError(must(f"column {name}", "have a value in every row", "missing", why, "the rows that have one"))
+            raise DataError(
+                must(f"column {name}", "have a value in every row", "missing", why, "the rows that have one")
+            )
     rows = values.reshape(-1, *shape)
     # A table does not say that its numbers are bytes of pixels; the model does.
     return rows.astype(np.uint8) if form.pixels and _are_bytes(values) else rows
@@ -97,7 +99,7 @@ def require_finite(tree: Any, name: str = "x") -> None:
         return
     if tree.dtype.kind != "f" or np.isfinite(tree).all():
         return
-    at = tuple(int(i) for i in np.argwhere(~np.isfinite(tree))[0])
+    at: Any = tuple(int(i) for i in np.argwhere(~np.isfinite(tree))[0])
     column = f", column {at[1] if len(at) == 2 else at[1:]}" if len(at) > 1 else ""
     bad = int((~np.isfinite(tree)).sum())
     where = f"row {at[0]}{column} (counted from 0) is not; {bad:,} in all"

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 BEST = "best"
 """The folder of the best evaluation's checkpoint, beside those of the newest."""
 
-WRITTEN = (record.RUN_FILE, record.METRICS_FILE, record.CHECKPOINTS, BEST, "model.json", "curves.png", "plan.png", "report.html")
+WRITTEN = (
+    record.RUN_FILE,
+    record.METRICS_FILE,
+    record.CHECKPOINTS,
+    BEST,
+    "model.json",
+    "curves.png",
+    "plan.png",
+    "report.html",
+)
 """What a run, or a report on it, leaves in its folder: all that `overwrite` removes."""
 
 

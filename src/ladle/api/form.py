@@ -102,10 +102,12 @@ class Form:
         """Raises `KeyError`, `TypeError` or `ValueError` for what `to_json` did not write."""
         kept = None if value["kept"] is None else Kept.from_json(value["kept"])
         lists = {name: tuple(map(str, value[name])) for name in ("classes", "columns")}
-        made = cls(**{name: value[name] for name in _PLAIN}, **lists, kept=kept)
+        known: dict[str, Any] = {**{name: value[name] for name in _PLAIN}, **lists}
+        made = cls(**known, kept=kept)
         if made.kind not in ("classification", "regression") or not (made.loss is None or _WORD.match(made.loss)):
             raise ValueError(f"{made.kind} under {made.loss} is no task")
-        float(made.target_mean), float(made.target_sd), made.like  # noqa: B018
+        if not np.isfinite([float(made.target_mean), float(made.target_sd)]).all() or made.like is None:
+            raise ValueError("amounts have no scale")
         return made
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ladle.api.answers import answers, chances
+from ladle.api.export import export
 from ladle.api.form import Form
+from ladle.api.model_files import save
 from ladle.api.rows import as_inputs, as_rows
 from ladle.core.backend import Engine
 from ladle.core.errors import ArgumentError, must
@@ -83,10 +85,10 @@ class Model:
     def evaluate(self, rows: Any) -> dict[str, float]:
         """Mean loss and metrics on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.
 
-        - `rows`: `{"x": ..., "y": ...}` such as `data.test`, in the form of the task's own data (targets of a regression
-          standardised); arrays of whatever library, all of one length.
+        - `rows`: `{"x": ..., "y": ...}` such as `data.test`, in the form of the task's own data (targets of a
+          regression standardised); arrays of whatever library, all of one length.
 
-        Raises `ArgumentError` where the loss is a user's, of which only the name is kept; `DataError` as `predict` does.
+        Raises `ArgumentError` where the loss is a user's, which no folder holds; `DataError` as `predict` does.
         """
         if not self.judges:
             why = "the run's loss was a function of the user's, and a folder holds no code"
@@ -94,18 +96,14 @@ class Model:
         return self.engine.evaluate(self.state, as_rows(rows, self.form.like), prefix="")
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the model into the new folder `folder`; see `ladle.api.model_folder`. Returns its path.
+        """Write the model into the new folder `folder`; see `ladle.api.model_files`. Returns its path.
 
         Raises `ArgumentError` where something is there already.
         """
-        from ladle.api.model_folder import save
-
         return save(self, Path(folder), overwrite=overwrite)
 
     def export(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the outputs as a StableHLO program for others; see `ladle.api.export`. Returns the folder."""
-        from ladle.api.export import export
-
         return export(self, Path(folder), overwrite=overwrite)
 
     def _asked(self, rows: Any) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -81,7 +81,7 @@ class Run:
         return self.model.predict(rows)
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """The chance of each class, `f64[rows, classes]`, in the order of `run.model.classes`; `rows` as in `predict`."""
+        """The chance of each class, `f64[rows, classes]`, in the order of `run.model.classes`. See `predict`."""
         self._require_outputs()
         return self.model.predict_proba(rows)
 

@@ -215,7 +215,7 @@ class Engine(Protocol):
         ...
 
     def exported(self, state: State, x: Any) -> tuple[bytes, bool]:
-        """The outputs as a program for others, `weights, inputs -> outputs`, and whether it takes any number of rows."""
+        """The outputs as a program, `weights, inputs -> outputs`, and whether it takes any number of rows."""
         ...
 
     def run_exported(self, program: bytes, state: State, x: Any) -> np.ndarray:

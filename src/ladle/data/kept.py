@@ -35,7 +35,7 @@ class Kept:
     encoding: Encoding
     levels: Mapping[str, tuple[str, ...]]
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    said: Spelling = Spelling()
+    said: Spelling = field(default_factory=Spelling)
 
     @classmethod
     def of(
@@ -68,7 +68,7 @@ class Kept:
         return tuple(one.name for one in (*made.numbers, *made.words, *made.texts))
 
     def codes(self, name: str, words: Texts) -> Texts:
-        """Words of new rows as numbers of the kept levels; one past the number of "missing" for those not among them."""
+        """Words of new rows as numbers of the kept levels; the unknown have the number after that of "missing"."""
         known = self.levels[name]
         number = {level: at for at, level in enumerate(known)}
         code = np.array([*(number.get(level, len(known) + 1) for level in words.levels), -1], np.int64)

@@ -101,7 +101,9 @@ def _of_file(path: Path, kept: Kept) -> dict[str, Any]:
         else:
             text = open_table(path, kept.said)
             blocks = list(text.blocks())
-            table = pa.concat_tables(blocks) if blocks else pa.table({one: pa.array([], pa.string()) for one in text.names})
+            table = (
+                pa.concat_tables(blocks) if blocks else pa.table({one: pa.array([], pa.string()) for one in text.names})
+            )
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise damaged(path, one_line(error), remedy="a file that another program opens as a table") from None
     return {label: table.column(label).combine_chunks() for label in table.column_names}
@@ -182,7 +184,9 @@ def _numbers(label: str, array: Any, kept: Kept, date: bool) -> np.ndarray:
     if pa.types.is_null(array.type):
         return np.full(len(array), np.nan)
     try:
-        values = _seconds(array) if date else _floats(array.cast(pa.int8()) if pa.types.is_boolean(array.type) else array)
+        values = (
+            _seconds(array) if date else _floats(array.cast(pa.int8()) if pa.types.is_boolean(array.type) else array)
+        )
     except _NOT_READ as error:
         raise DataError(must(f"column {label}", f"hold {what}", str(array.type), one_line(error), what)) from None
     bad = ~np.isnan(values) & ~representable(values)
@@ -203,7 +207,7 @@ def _read(label: str, array: Any, kind: Kind | None, date: bool, kept: Kept) -> 
     usual = [Kind("date", "iso"), Kind("time", "iso")] if date else [Kind("real"), Kind("boolean")]
     if kind is not None and kind.type == "boolean":
         usual = [Kind("real")]  # 0 and 1 mean the same there.
-    ways += usual if not ways or kind is not None and kind.type == "boolean" else []
+    ways += usual if not ways or (kind is not None and kind.type == "boolean") else []
     array = array.cast(pa.string())
     for way in ways:
         try:

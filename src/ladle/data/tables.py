@@ -104,7 +104,12 @@ def _text(path: Path, drop: Sequence[str], said: Spelling, as_: Any, categories:
     kept = [name for name in text.names if name not in _dropped(path, text.names, drop)]
     blocks = [block.select(kept) for block in text.blocks()]
     table, kinds = read_all(text, blocks, asked)
-    return table, (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)), asked, kinds
+    return (
+        table,
+        (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)),
+        asked,
+        kinds,
+    )
 
 
 def text_notes(text: TextTable, rows: int) -> tuple[str, ...]:

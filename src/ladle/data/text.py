@@ -72,6 +72,5 @@ def _vectorizer(name: str, **how: Any) -> Any:
         why = "its words are counted by scikit-learn, which is not there"
         remedy = f"drop=[{name!r}], or installing it"
         raise DataError(must(f"column {name}", "hold numbers or categories", "text", why, remedy)) from None
-    return TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32, token_pattern=r"(?u)\b\w+\b", **how
-    )
+    dtype: Any = np.float32
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=dtype, token_pattern=r"(?u)\b\w+\b", **how)

@@ -1,6 +1,6 @@
 """A model's weights by name, as NumPy arrays: what is written for other programs and read back. No optimiser in them.
 
-    params.0.weight    params.blocks.1.bias    model_state.0.mean
+params.0.weight    params.blocks.1.bias    model_state.0.mean
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ladle.core.backend import Weight
@@ -56,7 +57,7 @@ def _named(parts: dict[str, Any]) -> dict[str, Weight]:
     found: dict[str, Weight] = {}
     for part in PARTS:
         for path, leaf in jax.tree_util.tree_leaves_with_path(parts[part]):
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
                 got, why = str(leaf.dtype), "a file of weights holds plain numbers"
                 raise ArgumentError(must("weights", "be numbers", got, why, "jax.random.key_data(key) in the model"))
             name = ".".join(filter(None, (part, jax.tree_util.keystr(path, simple=True, separator="."))))

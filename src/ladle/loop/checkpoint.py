@@ -170,7 +170,9 @@ class Checkpoints:
             except Exception as error:
                 refused.append(f"{folder.name}: {_first_line(error)}")
         why = "; ".join(refused) or "there is none"
-        raise CheckpointError(must("checkpoints", "hold one that is whole", str(self.folder), why, "another run folder"))
+        raise CheckpointError(
+            must("checkpoints", "hold one that is whole", str(self.folder), why, "another run folder")
+        )
 
     def _read(self, folder: Path, position: int, like_state: Any, tree: list[list[str]]) -> Carry:
         if fault := _fault(folder):

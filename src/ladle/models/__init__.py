@@ -17,10 +17,10 @@ from ladle.core.errors import ArgumentError, must, nearest
 
 if TYPE_CHECKING:
     from ladle.models.anything import as_loss, as_metrics, as_model
-    from ladle.models.kept import described, kept_loss, kept_metrics, rebuilt
     from ladle.models.functions import FunctionModel
     from ladle.models.ghost import GhostNorm
     from ladle.models.images import convnet
+    from ladle.models.kept import described, kept_loss, kept_metrics, rebuilt
     from ladle.models.module import from_equinox
     from ladle.models.perceptron import linear, mlp
     from ladle.models.protocol import Model

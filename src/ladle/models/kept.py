@@ -1,4 +1,4 @@
-"""A model as plain data and back: the built-in ones by their name and arguments, others by what the user gives again."""
+"""A model as plain data and back: a built-in one by its name and arguments, another by what the user gives again."""
 
 from __future__ import annotations
 
