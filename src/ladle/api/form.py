@@ -128,4 +128,6 @@ def _empty(inputs: Mapping[str, Any]) -> Any:
     """Arrays of no rows; nothing is allocated, whatever the shape says."""
     if "of" in inputs:
         return {key: _empty(leaf) for key, leaf in inputs["of"].items()}
+    if not re.match(r"(u?int|b?float|bool|complex)\d*\Z", inputs["dtype"]):
+        raise ValueError(f"inputs of {inputs['dtype']}")
     return np.broadcast_to(np.zeros((), np.dtype(inputs["dtype"])), (0, *map(int, inputs["shape"])))

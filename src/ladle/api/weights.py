@@ -63,7 +63,7 @@ def read(path: Path, wanted: Mapping[str, Weight]) -> dict[str, np.ndarray]:
 def require_fit(path: Path, wanted: Mapping[str, Weight]) -> None:
     """Hold the header of a file against its length and against what is wanted of it. Reads no number."""
     header, data_bytes = _header(path)
-    end = 0
+    places: list[tuple[int, int]] = []
     for name in header:
         if name not in wanted:
             raise refused(path, f"it holds {name[:80]!r}, which the model has not")
@@ -76,7 +76,12 @@ def require_fit(path: Path, wanted: Mapping[str, Weight]) -> None:
             raise refused(path, f"{name!r} has shape {shape}, and the model {one.shape}")
         if stop - begin != size * math.prod(shape):
             raise refused(path, f"{name!r} has {stop - begin:,} bytes and a shape of {size * math.prod(shape):,}")
-        end += stop - begin
+        places.append((begin, stop))
+    end = 0
+    for begin, stop in sorted(places):
+        if begin != end:
+            raise refused(path, f"its weights do not lie end to end: one begins at byte {begin:,} and not {end:,}")
+        end = stop
     if end != data_bytes:
         raise refused(path, f"its header speaks of {end:,} bytes of numbers, and {data_bytes:,} are there")
 
@@ -102,7 +107,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         header = json.loads(text)
         header.pop("__metadata__", None)
         return header, length - 8 - size
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise refused(path, f"its header is no JSON object: {error}") from None
 
 

@@ -22,6 +22,7 @@ from ladle.data.dataset import Data, moments
 from ladle.data.encoding import Encoding, WordCode, number_codes, strange_rows
 from ladle.data.holdout import Without
 from ladle.data.kept import Kept
+from ladle.data.new_rows import moments_of
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import place
 from ladle.data.screen import leaks, screen
@@ -176,7 +177,7 @@ def table_on_disk(
         target_mean=mean,
         target_sd=sd,
         target=target,
-        kept=Kept.of(encoding, columns.levels),
+        kept=Kept.of(encoding.dated(moments_of(files[0])), columns.levels),
     )
 
 

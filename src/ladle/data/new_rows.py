@@ -71,6 +71,11 @@ def column_of(rows: Any, label: str, kept: Kept) -> list[Any]:
     return _found(label, _given(rows, kept, "rows"), "rows").to_pylist()
 
 
+def moments_of(file: Path) -> frozenset[str]:
+    """The columns of a Parquet file that hold dates, times or durations."""
+    return frozenset(one.name for one in pq.read_schema(file) if pa.types.is_temporal(one.type))
+
+
 def _given(rows: Any, kept: Kept, name: str) -> dict[str, Any]:
     if isinstance(rows, str | Path):
         return _of_file(Path(rows), kept)
