@@ -104,14 +104,15 @@ def _of_run(folder: Path, model: Any) -> Model:
     own = described.get("model", {}).get("kind") == "own"
     asked = (facts.get("request") or {}).get("task", {}).get("data")
     made = _rebuilt(folder, described, asked if model is None and own and asked else model)
-    told = {key: facts.get(key) for key in TOLD}
+    told: dict[str, Any] = {key: facts.get(key) for key in TOLD}
     named = {"task": asked} if own and asked else {}
-    state = made.engine.with_weights(_newest(folder, facts, made))
+    found, told["refused"] = _newest(folder, facts, made)
+    state = made.engine.with_weights(found)
     return replace(made, state=state, facts={**made.facts, **told, **named})
 
 
-def _newest(folder: Path, facts: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """Weights by name, of the best checkpoint where there is a good one, else of the newest."""
+def _newest(folder: Path, facts: Mapping[str, Any], model: Model) -> tuple[dict[str, Any], list[str]]:
+    """Weights by name, of the best checkpoint where there is a good one, else of the newest; and why not of the best."""
     types = model.engine.weight_types()
     saver = backend_named(model.description["backend"]).saver()
     best, reasons = (facts.get("best") or {}).get("checkpoint"), []
@@ -124,5 +125,5 @@ def _newest(folder: Path, facts: Mapping[str, Any], model: Model) -> dict[str, A
         missing = next((one.path for one in types.values() if one.path not in found), None)
         if missing is not None:
             raise weights.refused(folder / place, f"{missing} of the model is not in it")
-        return {name: found[one.path] for name, one in types.items()}
+        return {name: found[one.path] for name, one in types.items()}, reasons
     raise CheckpointError(reasons[-1])

@@ -207,6 +207,7 @@ def images() -> ladle.data.Data:
     return ladle.data.arrays(pixels, np.arange(60) % 3)
 
 
+@pytest.mark.slow
 def test_images_in_another_process(tmp_path: Path, fresh_python: Callable[..., str]) -> None:
     model = ladle.models.convnet((8, 8), 3, batch_norm=True, width=4)
     run = ladle.fit(ladle.Task(model, None, images()), size=20, until="2 epochs")

@@ -37,7 +37,12 @@ class PredictVerb:
         if self.output is not None and self.output.exists() and not self.overwrite:
             why = "it would be replaced"
             raise ArgumentError(must("output", "be a new file", str(self.output), why, "overwrite=True, or another"))
+        if self.output is not None and self.output.exists() and self.output.samefile(self.rows):
+            why = "they would be replaced by what is said of them"
+            raise ArgumentError(must("output", "be another file than the rows", str(self.output), why, "another name"))
         made = load(self.folder, model=self.model)
+        for reason in made.facts.get("refused", ()):
+            print(f"ladle: {reason}; another checkpoint was used", file=sys.stderr)
         answers, chances, remarks = made.answered(self.rows)
         for remark in remarks:
             print(f"ladle: {remark}", file=sys.stderr)
