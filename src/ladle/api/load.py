@@ -112,7 +112,7 @@ def _of_run(folder: Path, model: Any) -> Model:
 
 
 def _newest(folder: Path, facts: Mapping[str, Any], model: Model) -> tuple[dict[str, Any], list[str]]:
-    """Weights by name, of the best checkpoint where there is a good one, else of the newest; and why not of the best."""
+    """Weights by name, of the best checkpoint where that is good, else of the newest; and why not of the best."""
     types = model.engine.weight_types()
     saver = backend_named(model.description["backend"]).saver()
     best, reasons = (facts.get("best") or {}).get("checkpoint"), []

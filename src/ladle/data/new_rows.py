@@ -66,11 +66,6 @@ def new_rows(rows: Any, kept: Kept, name: str = "rows") -> tuple[dict[str, Colum
     return columns, count
 
 
-def column_of(rows: Any, label: str, kept: Kept) -> list[Any]:
-    """One column of `rows` as Python values, None where missing: the target of rows to judge a model on."""
-    return _found(label, _given(rows, kept, "rows"), "rows").to_pylist()
-
-
 def moments_of(file: Path) -> frozenset[str]:
     """The columns of a Parquet file that hold dates, times or durations."""
     return frozenset(one.name for one in pq.read_schema(file) if pa.types.is_temporal(one.type))
