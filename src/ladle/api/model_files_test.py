@@ -79,6 +79,13 @@ def test_a_file_that_is_missing_or_no_file(folder: Path, name: str) -> None:
         ladle.load(folder)
 
 
+def kept(**changes: Any) -> dict[str, Any]:
+    """The encoding of a table with one number, changed."""
+    one = {"name": "a", "median": 0.0, "mean": 0.0, "sd": 1.0, "missing": 0, "date": False, **changes}
+    said = {"delimiter": None, "quote": None, "encoding": None, "header": None, "decimal": None, "na": []}
+    return {"numbers": [one], "words": [], "texts": [], "kinds": {}, "said": said}
+
+
 def change_entry(name: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda header: header[name].update(changes)
 
@@ -151,8 +158,10 @@ def test_a_header_longer_than_weights_need(folder: Path) -> None:
         (lambda facts: facts["form"]["inputs"].update(dtype="object"), "makes no model|object"),
         (lambda facts: facts["form"].pop("classes"), "makes no model"),
         (lambda facts: facts["form"].update(kept={"numbers": [{"name": 1}]}), "makes no model"),
+        (lambda facts: facts["form"].update(kept=kept(sd=0.0)), "makes no model: ValueError column a has no scale"),
+        (lambda facts: facts["form"].update(kept=kept(median="x")), "makes no model"),
     ],
-    ids="format huge negative text kind argument none backend loss form far object classes kept".split(),
+    ids="format huge negative text kind argument none backend loss form far object classes kept scale word".split(),
 )
 def test_a_description_that_makes_no_sense(folder: Path, change: Any, said: str) -> None:
     told(folder, change)

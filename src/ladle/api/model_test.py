@@ -189,6 +189,27 @@ def test_text_and_embedded_categories(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.unique(x["numbers"], axis=0), np.unique(held, axis=0))
 
 
+def test_spelling_and_words_that_were_asked_for_are_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{x:.2f}%;{x * 1000:.1f};{z:05d};{'NA' if z % 3 else 'XX'};{x > 50}"
+        for x, z in zip(rng.uniform(1, 99, 90), rng.integers(0, 9, 90), strict=True)
+    ]
+    text = "share;amount;zip;land;y\n" + "\n".join(lines).replace(".", ",")
+    (tmp_path / "t.csv").write_text(text)
+    data = ladle.data.load(tmp_path / "t.csv", target="y", as_=["land=category"], na=["share=99,99%"])
+    run = fitted(data)
+    model = ladle.load(run.save(tmp_path / "model"))
+    x, remarks = model.form.read(tmp_path / "t.csv")
+    every = np.concatenate([data.train["x"], data.valid["x"]])
+    np.testing.assert_array_equal(np.unique(x, axis=0), np.unique(every, axis=0))
+    assert remarks == ()
+    one = {"share": ["12,50%"], "amount": [12500.0], "zip": ["00003"], "land": ["NA"]}
+    assert model.form.read(one)[1] == () and model.predict(one).shape == (1,)
+    with pytest.raises(DataError, match="column share must hold a number in every row; got 'half'"):
+        model.predict({**one, "share": ["half"]})
+
+
 def test_a_streamed_table_is_kept_too(place: Path, tmp_path: Path, amounts: ladle.Run) -> None:
     from ladle.api.streamed import on_disk
 

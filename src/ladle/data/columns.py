@@ -70,7 +70,9 @@ def to_data(
     )
     made = assemble(table.name, goal, parts, inputs, cardinalities=encoding.cardinalities, notes=notes)
     levels = {key: column.levels for key, column in plain.items() if isinstance(column, Texts)}
-    return replace(made, target=name, kept=Kept.of(encoding, levels, table.kinds, table.said or Spelling()))
+    return replace(
+        made, target=name, kept=Kept.of(encoding, levels, table.kinds, table.said or Spelling(), table.asked)
+    )
 
 
 def choose_target(table: Table, target: str | None) -> tuple[str, str]:

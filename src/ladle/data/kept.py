@@ -44,8 +44,11 @@ class Kept:
         levels: Mapping[str, tuple[str, ...]],
         kinds: Mapping[str, Kind] | None = None,
         said: Spelling = Spelling(),
+        asked: Mapping[str, str] | None = None,
     ) -> Kept:
         """Of an encoding whose words are numbers of `levels`, all that the table has.
+
+        `asked`: what the user said that columns are: among words that are asked for, only an empty cell is missing.
 
         >>> word = WordCode("a", 3, np.array([0, 2]), missing=0, hot=True)
         >>> Kept.of(Encoding((), (word,)), {"a": ("x", "y", "z")}).levels
@@ -58,8 +61,12 @@ class Kept:
             has_missing = bool((word.levels == word.known).any())
             words.append(_word(word.name, len(names[word.name]), has_missing, word.missing, word.hot))
         kept = replace(encoding, words=tuple(words))
+        given = {
+            name: Kind("words", usual=False) for name, what in (asked or {}).items() if what in ("category", "text")
+        }
+        kinds = {**given, **(kinds or {})}
         wanted = {one.name for one in (*encoding.numbers, *encoding.words, *encoding.texts)}
-        return cls(kept, names, {name: kind for name, kind in (kinds or {}).items() if name in wanted}, said)
+        return cls(kept, names, {name: kind for name, kind in kinds.items() if name in wanted}, said)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -129,11 +136,17 @@ class Kept:
             _word(one["name"], len(one["levels"]), bool(one["has_missing"]), int(one["missing"]), bool(one["hot"]))
             for one in value["words"]
         ]
-        numbers = [NumberCode(**one) for one in value["numbers"]]
+        numbers = [_number(**one) for one in value["numbers"]]
         texts = [TextCode.from_json(one) for one in value["texts"]]
         kinds = {name: Kind(**{**one, "missing": tuple(one["missing"])}) for name, one in value["kinds"].items()}
         said = Spelling(**{**value["said"], "na": tuple(value["said"]["na"])})
         return cls(Encoding(tuple(numbers), tuple(words), tuple(texts)), levels, kinds, said)
+
+
+def _number(name: str, median: float, mean: float, sd: float, missing: int, date: bool) -> NumberCode:
+    if not np.isfinite([float(median), float(mean), float(sd)]).all() or sd == 0:
+        raise ValueError(f"column {name} has no scale")
+    return NumberCode(str(name), float(median), float(mean), float(sd), int(missing), bool(date))
 
 
 def _word(name: str, known: int, has_missing: bool, missing: int, hot: bool) -> WordCode:

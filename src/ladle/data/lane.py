@@ -177,7 +177,7 @@ def table_on_disk(
         target_mean=mean,
         target_sd=sd,
         target=target,
-        kept=Kept.of(encoding.dated(moments_of(files[0])), columns.levels),
+        kept=Kept.of(encoding.dated(moments_of(files[0])), columns.levels, asked=asked),
     )
 
 

@@ -53,8 +53,10 @@ class TextCode:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TextCode:
-        """Raises `DataError` without scikit-learn."""
+        """Raises `DataError` without scikit-learn, `ValueError` or `KeyError` for what `to_json` did not write."""
         made = _vectorizer(value["name"], vocabulary=[str(word) for word in value["words"]])
+        if value["dtype"] not in ("float32", "float64"):
+            raise ValueError(f"weights of words in {value['dtype']}")
         made.idf_ = np.array(value["weights"], value["dtype"])
         return cls(value["name"], made, len(value["words"]), "")
 
