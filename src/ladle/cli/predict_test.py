@@ -123,7 +123,8 @@ def test_a_run_of_a_task_file(
     assert answered.startswith("prediction,chance of False,chance of True\n") and answered.count("\n") == 6
     ladle.load("run").save("model")
     assert run(["predict", "model", "x.npy"]) == 2
-    assert "--model file.py:task (it was made by" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "try --model file.py:task" in told and "mine.py:task)" in told and told.count("\n") == 1
     assert run(["predict", "model", "x.npy", "--model", "mine.py:task"]) == 0
     assert capsys.readouterr().out == answered
 

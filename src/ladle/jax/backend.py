@@ -75,7 +75,7 @@ class JaxBackend:
             model = library.rebuilt(of_model)
         elif model is None:
             why = f"{of_model['name']} ({of_model['library']}) is a model of your own, and a folder holds no code"
-            remedy = "load(folder, model=...) with its module, factory or task, or --model file.py:task"
+            remedy = "model='file.py:task', or its module, factory or functions"
             raise ArgumentError(must("model", "be given", None, why, remedy))
         usual = library.as_metrics(None, kind)
         metrics = {name: usual[name] for name in described["metrics"] if name in usual}
