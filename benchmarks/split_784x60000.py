@@ -31,7 +31,7 @@ def train(epochs: int) -> ladle.Run:
 
 def test_accuracy(run: ladle.Run) -> float:
     test = run.assembly.task.data.test
-    return float((run.predict(test["x"]).argmax(-1) == test["y"]).mean())
+    return float((run.outputs(test["x"]).argmax(-1) == test["y"]).mean())
 
 
 def draw(losses: list[float], epochs: int) -> str:

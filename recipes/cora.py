@@ -100,7 +100,7 @@ def run(folder: Path, *, seed: int = 0, until: str = UNTIL, out: str | None = No
     trained = ladle.fit(task, size=35, until=until, seed=seed, out=out)
     rows, line = every(test), trained.final
     return {
-        "test_accuracy": float(np.mean(trained.predict(rows["x"]).argmax(1) == rows["y"])),
+        "test_accuracy": float(np.mean(trained.outputs(rows["x"]).argmax(1) == rows["y"])),
         "nodes": [len(train), *(line[f"nodes_{depth}"] for depth in (1, 2))],
         **{name: line[name] for name in ("valid_accuracy", "epoch", "seconds")},
     }

@@ -78,7 +78,7 @@ def run(file: Path, *, seed: int = 0, until: str = "30 epochs, patience 3", out:
     rows = test.take(np.arange(len(test)))
     last = np.repeat(rows["x"][:, :, -1:], FUTURE, axis=2)
     return {
-        "test_mse": float(np.mean((trained.predict(rows["x"]) - rows["y"]) ** 2)),
+        "test_mse": float(np.mean((trained.outputs(rows["x"]) - rows["y"]) ** 2)),
         "last_value_mse": float(np.mean((last - rows["y"]) ** 2)),
         "epochs": trained.final["epoch"],
         "seconds": trained.final["seconds"],

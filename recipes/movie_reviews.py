@@ -135,7 +135,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, float]:
         parser.exit(2, f"movie_reviews.py: {error}\n")
     last = run.final
     updates = last["updates"] - run.metrics[-2]["updates"]
-    accuracy = float(np.mean(run.predict(valid["tokens"]).argmax(axis=1) == valid["y"]))
+    accuracy = float(np.mean(run.outputs(valid["tokens"]).argmax(axis=1) == valid["y"]))
     figures = {"accuracy": accuracy, "padding": last["padding_fraction"], "tokens": last["tokens"] / updates}
     print(f"held-out accuracy {accuracy:.1%} after {last['examples']:,} reviews in {last['seconds']:.1f} s")
     print(f"{figures['tokens']:,.0f} words in a batch of {SIZE}; {figures['padding']:.1%} of all places are padding")

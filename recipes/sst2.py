@@ -122,7 +122,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, float]:
             )
         except ladle.ArgumentError as error:
             parser.exit(2, f"sst2.py: {error}\n")
-        tested = float(np.mean(run.predict(test["x"]).argmax(axis=1) == test["y"]))
+        tested = float(np.mean(run.outputs(test["x"]).argmax(axis=1) == test["y"]))
         shares = run.final["valid_accuracy"], tested, run.final["padding_fraction"]
         print(
             f"{name:>8}: dev {shares[0]:.1%}, test {shares[1]:.1%}; {shares[2]:.1%} of all places are padding; "

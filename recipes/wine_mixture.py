@@ -72,7 +72,7 @@ def run(folder: Path, *, seed: int = 0, until: str = "15 epochs", out: str | Non
         made = trained(train, valid, weights, until=until, seed=seed, out=Path(out, kind) if out else None)
         for name, rows in valid.items():
             found[f"{kind}_{name}_rmse"] = sd * float(
-                np.sqrt(np.mean((made.predict(rows["x"])[:, 0] - rows["y"]) ** 2))
+                np.sqrt(np.mean((made.outputs(rows["x"])[:, 0] - rows["y"]) ** 2))
             )
             found[f"{kind}_{name}_train_loss"] = made.final[f"train_loss/{name}"]
         found[f"{kind}_seconds"] = made.final["seconds"]

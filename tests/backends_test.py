@@ -60,7 +60,11 @@ def test_a_run_learns_and_leaves_its_record(task: Callable[..., ladle.Task], lan
     assert run.status == "finished" and run.final["valid_accuracy"] > 0.6
     assert run.final["updates"] == 6 * -(-run.assembly.rows // 20)
     assert numbers(read_lines(tmp_path / "run" / "metrics.jsonl")) == json.loads(json.dumps(numbers(run.metrics)))
-    assert run.predict(X[:4]).shape == (4, CLASSES) and run.evaluate({"x": X, "y": Y})["loss"] < 1
+    assert (
+        run.outputs(X[:4]).shape == (4, CLASSES)
+        and run.predict(X[:4]).shape == (4,)
+        and run.evaluate({"x": X, "y": Y})["loss"] < 1
+    )
     assert read_json(tmp_path / "run" / "run.json")["best"]["metric"] == "valid_loss"
 
 

@@ -35,14 +35,21 @@ PLACES = {
     "jaxtyping": ("jax/", "models/"),
     "optax": ("jax/", "models/"),
     "equinox": ("jax/", "models/"),
-    "pyarrow": ("data/tables.py", "data/reader.py", "data/facts.py", "data/stored.py", "feed/source/"),
+    "pyarrow": (
+        "data/tables.py",
+        "data/reader.py",
+        "data/facts.py",
+        "data/stored.py",
+        "data/new_rows.py",
+        "feed/source/",
+    ),
     "torch": ("torch/", "feed/output.py"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
+    "redis rich safetensors sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.backend import Weight
 from ladle.core.batch import Batch, Draw, batch_ends
 from ladle.core.cursor import Cursor
 from ladle.core.decision import Clock
@@ -300,6 +301,22 @@ class NumpyEngine:
     def predict(self, state: Any, x: Any) -> np.ndarray:
         return self.step.objective.outputs(state["w"], np.asarray(x, np.float64))
 
+    def weight_types(self) -> dict[str, Weight]:
+        shape = (self.step.objective.features + 1, self.step.objective.classes)
+        return {"w": Weight("w", "float64", shape)}
+
+    def weights(self, state: Any) -> dict[str, np.ndarray]:
+        return {"w": state["w"]}
+
+    def with_weights(self, weights: Mapping[str, np.ndarray]) -> Any:
+        return {"w": weights["w"]}
+
+    def exported(self, state: Any, x: Any) -> tuple[bytes, bool]:
+        raise ArgumentError(must("backend", "write programs", "numpy", "it has none", "the jax backend"))
+
+    def run_exported(self, program: bytes, state: Any, x: Any) -> np.ndarray:
+        raise ArgumentError(must("backend", "run programs", "numpy", "it has none", "the jax backend"))
+
     def losses(self, state: Any, rows: Any) -> np.ndarray:
         return self.step.objective.errors(state["w"], rows)[0]
 
@@ -343,6 +360,10 @@ class NumpySaver:
         hyper = {name.partition("/")[2]: leaf[()] for name, leaf in held.items() if name.startswith("hyper/")}
         return {"w": held["w"], "v": held["v"], "hyper": hyper}
 
+    def arrays(self, folder: Path, described: list[list[str]]) -> list[np.ndarray]:
+        with np.load(folder / "state.npz") as file:
+            return [file[name] for name, _ in described]
+
     def _leaves(self, state: Any) -> dict[str, np.ndarray]:
         hyper = {f"hyper/{name}": np.asarray(value) for name, value in sorted(state["hyper"].items())}
         return {"w": state["w"], "v": state["v"], **hyper}
@@ -359,6 +380,13 @@ class NumpyBackend:
 
     def objective(self, model: Any, loss: Any, metrics: Any, kind: str, sources: tuple[str, ...] = ()) -> Softmax:
         return model
+
+    def described(self, model: Any, loss: Any, metrics: Any, kind: str) -> dict[str, Any]:
+        about = {"kind": "softmax", "name": model.name, "features": model.features, "classes": model.classes}
+        return {"model": about, "loss": "cross_entropy", "metrics": ["accuracy"]}
+
+    def rebuilt(self, described: Mapping[str, Any], model: Any, kind: str) -> Softmax:
+        return Softmax(described["model"]["features"], described["model"]["classes"])
 
     def optimizer(self, rule: Any, hyper: Mapping[str, float] | None = None, lr: float | None = None) -> Momentum:
         if rule != "momentum":

@@ -252,7 +252,7 @@ def accuracy(seed: int, epochs: int) -> float:
     task = ladle.Task(ladle.models.mlp(INPUTS, HIDDEN, CLASSES), ladle.losses.cross_entropy, fashion(), "adam", RATE)
     run = ladle.fit(task, size=SIZE, until=f"{epochs} epochs", seed=seed)
     test = fashion().test
-    return float((run.predict(test["x"]).argmax(-1) == test["y"]).mean())
+    return float((run.outputs(test["x"]).argmax(-1) == test["y"]).mean())
 
 
 def one_thread(program: Callable[[int], list[float]], epochs: int) -> list[float]:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from ladle.api.compare import Comparison, compare
     from ladle.api.feed_check import FeedCheck, feed_check
     from ladle.api.fit import fit
+    from ladle.api.load import load
+    from ladle.api.model import Model
     from ladle.api.plan import plan
     from ladle.api.recur import recur
     from ladle.api.run import Run
@@ -58,14 +60,16 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
-    "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search", "Shard",
-    "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit", "from_equinox",
-    "from_nnx", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur", "run_time", "scaling",
-    "search", "track",
+    "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
+    "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
+    "from_equinox", "from_nnx", "load", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur",
+    "run_time", "scaling", "search", "track",
 ]  # fmt: skip
 
 _LATER = {
     "fit": ("ladle.api.fit", "fit"),
+    "load": ("ladle.api.load", "load"),
+    "Model": ("ladle.api.model", "Model"),
     "Run": ("ladle.api.run", "Run"),
     "plan": ("ladle.api.plan", "plan"),
     "RunTime": ("ladle.api.run_time", "RunTime"),

@@ -16,6 +16,7 @@ from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
 from ladle.api.folder import RunFolder
 from ladle.api.run import Run
+from ladle.api.run_model import describe_model
 from ladle.api.session import Session, ending
 from ladle.api.setup import Restore, RunSetup, Terms, set_up
 from ladle.api.task import Task
@@ -180,6 +181,8 @@ def sit(
             one.begin(place.path.name if place.path else "run", known, place.path, begun)
         try:
             carry = carry or place.begin(session)
+            if place.path is not None:
+                describe_model(setup.assembly, place.path, {"seed": setup.seed})
             for sentence in (*_described(session), *setup.warnings):
                 session.message(sentence)
             with interrupts() as signal:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 
 from ladle.api.assembly import Assembly
 from ladle.api.best import Best
-from ladle.api.rows import as_inputs, as_rows
+from ladle.api.model import Model
+from ladle.api.rows import as_rows
+from ladle.api.run_model import model_of
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
 
@@ -52,20 +56,51 @@ class Run:
         """
         return self.assembly.engine.params(self.state)
 
-    def predict(self, x: Any) -> np.ndarray:
-        """The model's outputs for rows `x`, in the units of the data: `f32[examples, outputs]`.
+    @cached_property
+    def model(self) -> Model:
+        """The trained model by itself, as `ladle.load` gives it: see `ladle.api.model.Model`."""
+        facts = {"status": self.status, "why": self.why, "final": dict(self.final)}
+        return model_of(self.assembly, self.state, facts)
+
+    def outputs(self, x: Any) -> np.ndarray:
+        """The model's own outputs, logits or standardised amounts, for encoded inputs `x`: `f32[examples, outputs]`.
 
         - `x`: arrays of whatever library, lists too, in the form of the task's own data. Bytes are divided by 255 where
           those of the data were. Raises `DataError` for what cannot be read so, and for a frame of a table's raw cells.
         """
+        self._require_outputs()
+        return self.model.outputs(x)
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """What the model says of each of `rows`, as the user has them: names of classes, or amounts in their own unit.
+
+        Of a table: a frame, a path, a mapping of columns, a list of rows. Of arrays: arrays of whatever library. See
+        `ladle.api.model.Model.predict`.
+        """
+        self._require_outputs()
+        return self.model.predict(rows)
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """The chance of each class, `f64[rows, classes]`, in the order of `run.model.classes`. See `predict`."""
+        self._require_outputs()
+        return self.model.predict_proba(rows)
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the trained model into the new folder `folder`: safetensors and JSON, for `ladle.load(folder)`.
+
+        Raises `ArgumentError` for a run that diverged, and where something is in the folder already.
+        """
+        self._require_outputs()
+        if self.status == "diverged":
+            why = "what it left is no model"
+            raise ArgumentError(must("run", "have a model to save", self.status, why, "a run at a smaller lr"))
+        return self.model.save(folder, overwrite=overwrite)
+
+    def _require_outputs(self) -> None:
         if not self.assembly.objective.predicts:
             raise ArgumentError(
                 must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)")
             )
-        data = self.assembly.task.data
-        outputs = self.assembly.engine.predict(self.state, as_inputs(x, data))
-        scale = getattr(data, "target_sd", 1.0), getattr(data, "target_mean", 0.0)
-        return outputs * scale[0] + scale[1] if data.kind == "regression" else outputs
 
     def evaluate(self, rows: Any) -> dict[str, float]:
         """Mean loss and metrics of the trained model on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.

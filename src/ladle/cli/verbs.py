@@ -5,9 +5,11 @@ from __future__ import annotations
 from ladle.cli.compare import Compare
 from ladle.cli.critical import CriticalVerb
 from ladle.cli.data import DataVerb
+from ladle.cli.export import ExportVerb
 from ladle.cli.feed_check import FeedCheckVerb
 from ladle.cli.laws import LawsVerb
 from ladle.cli.plan import PlanVerb
+from ladle.cli.predict import PredictVerb
 from ladle.cli.recur import Recur
 from ladle.cli.rehearse import RehearseVerb
 from ladle.cli.report import Report
@@ -18,6 +20,8 @@ VERBS = {
     "compare": Compare,
     "plan": PlanVerb,
     "train": Train,
+    "predict": PredictVerb,
+    "export": ExportVerb,
     "critical": CriticalVerb,
     "search": SearchVerb,
     "recur": Recur,

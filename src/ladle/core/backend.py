@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,6 +21,14 @@ Direction = str | None
 
 Rate = Callable[[Any], Any]
 """A learning-rate schedule: examples drawn -> factor of the rate."""
+
+
+class Weight(NamedTuple):
+    """What is known of one array of a model's weights. `path`: what a `Saver` calls it in a state."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
 
 
 class Objective(Protocol):
@@ -89,6 +97,10 @@ class Saver(Protocol):
 
     def load(self, folder: Path, like: Any) -> Any:
         """The tree in `folder`, with the structure, types and places of `like`."""
+        ...
+
+    def arrays(self, folder: Path, described: list[list[str]]) -> list[np.ndarray]:
+        """All leaves of the tree in `folder`, which `describe` told to be so, on the host and in its order."""
         ...
 
 
@@ -190,6 +202,26 @@ class Engine(Protocol):
         """The model's outputs, row by row."""
         ...
 
+    def weight_types(self) -> dict[str, Weight]:
+        """What outputs are computed from, by name, as it would be in a state. Nothing is allocated."""
+        ...
+
+    def weights(self, state: State) -> dict[str, np.ndarray]:
+        """The same of a state, as arrays of the host."""
+        ...
+
+    def with_weights(self, weights: Mapping[str, np.ndarray]) -> State:
+        """A state to predict and judge with, not to train. Raises `CheckpointError` for weights of another model."""
+        ...
+
+    def exported(self, state: State, x: Any) -> tuple[bytes, bool]:
+        """The outputs as a program, `weights, inputs -> outputs`, and whether it takes any number of rows."""
+        ...
+
+    def run_exported(self, program: bytes, state: State, x: Any) -> np.ndarray:
+        """Outputs of such a program, read from its bytes."""
+        ...
+
     def losses(self, state: State, rows: Any) -> np.ndarray:
         """`f64[examples]`, the loss of each of `rows`, in order."""
         ...
@@ -240,6 +272,17 @@ class Backend(Protocol):
 
         - `loss`: a function, a name, or None for the usual one of `kind`. `metrics`: None likewise.
         - `sources`: names of the sources of a mixture whose losses are told apart.
+        """
+        ...
+
+    def described(self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
+        """The model and its loss as JSON: a built-in model whole, another one by name."""
+        ...
+
+    def rebuilt(self, described: Mapping[str, Any], model: Any, kind: str) -> Objective:
+        """The objective that `described` tells of. `model`: a model that is not built in, as the user gives it again.
+
+        Raises `ArgumentError` where one is needed, or given though none is.
         """
         ...
 

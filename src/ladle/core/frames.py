@@ -79,6 +79,11 @@ def columns_of(frame: Any, name: str) -> list[tuple[str, np.ndarray]]:
     return [(_label(label), column_array(column, f"column {_label(label)!r} of {name}")) for label, column in named]
 
 
+def names_of(frame: Any) -> tuple[str, ...]:
+    """The names of a frame's columns in their order, as text."""
+    return tuple(_label(label) for label in (frame.schema.names if library(frame) == "pyarrow" else frame.columns))
+
+
 def named_columns(frame: Any, name: str) -> dict[str, np.ndarray]:
     """The columns of a frame by name. Raises `DataError` where two have the same, and as `columns_of` does."""
     columns = columns_of(frame, name)

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.dialect import Spelling
 from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.data.dataset import Data, assemble
 from ladle.data.encoding import Encoding, number_codes, strange_rows, word_codes
+from ladle.data.kept import Kept
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import listed
 from ladle.data.screen import leaks, screen
@@ -61,7 +63,12 @@ def to_data(
         *describe_split(goal, parts, valid=valid, seed=seed),
     )
     made = assemble(table.name, goal, parts, inputs, cardinalities=encoding.cardinalities, notes=notes)
-    return replace(made, target=ready.target)
+    text = {code.name for code in encoding.texts}
+    levels = {
+        key: column.levels for key, column in ready.features.items() if isinstance(column, Texts) and key not in text
+    }
+    kept = Kept.of(encoding, levels, table.kinds, table.said or Spelling(), table.asked)
+    return replace(made, target=ready.target, kept=kept)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ladle.core.errors import DataError, must
 from ladle.core.foreign import as_array, is_number, is_small
-from ladle.core.frames import require_same_index
+from ladle.core.frames import is_frame, names_of, require_same_index
 from ladle.data.inputs import as_f32, inputs, weights
 from ladle.data.many import are_tokens, infer_many, is_many, refused_many
 from ladle.data.parts import describe_given, describe_split, split
@@ -43,6 +43,8 @@ class Data:
     - `weight`: `f32[rows]`, how much each training row counts in the loss, or `None` where all count one. Validation
       and reported losses of a part count every row once.
     - `target`: name of the target column, where it has one.
+    - `columns`: names of a frame's columns, where rows came in one; by them new rows are put in order.
+    - `kept`: of a table, how new rows of it become inputs, see `ladle.data.kept`.
     - `target_mean`, `target_sd`: of the training part, in the target's own unit; 0 and 1 for classification.
     """
 
@@ -61,6 +63,8 @@ class Data:
     target_mean: float = 0.0
     target_sd: float = 1.0
     target: str | None = None
+    columns: tuple[str, ...] = ()
+    kept: Any = field(default=None, repr=False)
 
     @property
     def rows(self) -> int:
@@ -121,7 +125,8 @@ def arrays(
     """
     for beside in (y, weight):
         require_same_index(X, beside)
-    return build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, tokens=tokens)
+    made = build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, tokens=tokens)
+    return replace(made, columns=names_of(X)) if is_frame(X) else made
 
 
 def build(

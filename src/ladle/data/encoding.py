@@ -8,8 +8,8 @@ text                                            weights of its words, see `ladle
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,10 @@ class Encoding:
         wide = np.concatenate([*parts, np.zeros((rows, 0), np.float32)], axis=1)
         codes = [coded[one.name] for one in self.words if not one.hot]
         return {"numbers": wide, "codes": np.stack(codes, axis=1)} if codes else wide
+
+    def dated(self, names: Collection[str]) -> Encoding:
+        """The same, the numbers of these columns being moments in seconds."""
+        return replace(self, numbers=tuple(replace(one, date=one.date or one.name in names) for one in self.numbers))
 
     def number_notes(self) -> tuple[str, ...]:
         notes = [one.note for one in self.numbers if one.note]

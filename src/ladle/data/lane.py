@@ -21,6 +21,8 @@ from ladle.data.columns import require_embed, target_values, texts_of
 from ladle.data.dataset import Data, moments
 from ladle.data.encoding import Encoding, WordCode, number_codes, strange_rows
 from ladle.data.holdout import Without
+from ladle.data.kept import Kept
+from ladle.data.new_rows import moments_of
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import place
 from ladle.data.screen import leaks, screen
@@ -175,6 +177,7 @@ def table_on_disk(
         target_mean=mean,
         target_sd=sd,
         target=target,
+        kept=Kept.of(encoding.dated(moments_of(files[0])), columns.levels, asked=asked),
     )
 
 

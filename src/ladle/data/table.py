@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Table:
     """A file's columns in their order, with what the reader has to say about them.
 
     - `asked`: what the user said that columns are, see `ladle.data.kinds`.
+    - `kinds`: what the cells of a text table are. `said`: how the user said that it is written; None otherwise.
     """
 
     name: str
@@ -40,3 +41,5 @@ class Table:
     rows: int
     notes: tuple[str, ...]
     asked: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, Any] = field(default_factory=dict)
+    said: Any = None

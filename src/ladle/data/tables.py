@@ -46,8 +46,10 @@ def read(
     """
     require_file(path)
     try:
-        table, notes, asked = (
-            _parquet(path, drop, as_, categories) if _is_parquet(path) else _text(path, drop, said, as_, categories)
+        table, notes, asked, kinds = (
+            (*_parquet(path, drop, as_, categories), {})
+            if _is_parquet(path)
+            else _text(path, drop, said, as_, categories)
         )
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise damaged(path, one_line(error), remedy="a file that another program opens as a table") from None
@@ -65,7 +67,7 @@ def read(
     )
     columns = {name: column for name, column in columns.items() if name not in (*unnamed, *counters)}
     kept = table.drop_columns([*unnamed, *counters])
-    return Table(path.name, columns, table.num_rows, (*notes, *_repeats(kept)), asked)
+    return Table(path.name, columns, table.num_rows, (*notes, *_repeats(kept)), asked, kinds, said)
 
 
 def typed_columns(table: Any, asked: Mapping[str, str]) -> dict[str, Column]:
@@ -96,14 +98,19 @@ def _parquet(path: Path, drop: Sequence[str], as_: Any, categories: Any) -> tupl
     return table.drop_columns(dropped(path, table.column_names, drop)), (note,), asked
 
 
-def _text(path: Path, drop: Sequence[str], said: Spelling, as_: Any, categories: Any) -> tuple[pa.Table, Any, Any]:
+def _text(path: Path, drop: Sequence[str], said: Spelling, as_: Any, categories: Any) -> tuple[Any, Any, Any, Any]:
     text = open_table(path, said)
     asked = asked_kinds(as_, categories, text.names)
     left_out = set(dropped(path, text.names, drop))
     kept = [name for name in text.names if name not in left_out]
     blocks = [block.select(kept) for block in text.blocks()]
     table, kinds = read_all(text, blocks, asked)
-    return table, (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)), asked
+    return (
+        table,
+        (*text_notes(text, table.num_rows), *(kind.note for kind in kinds.values() if kind.note)),
+        asked,
+        kinds,
+    )
 
 
 def text_notes(text: TextTable, rows: int) -> tuple[str, ...]:

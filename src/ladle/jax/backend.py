@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from ladle.core.backend import Rate
+from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
 from ladle.jax import devices as devices_
@@ -52,6 +53,33 @@ class JaxBackend:
             )
         library = self.library
         return of_model(library.as_model(model), library.as_loss(loss, kind), library.as_metrics(metrics, kind))
+
+    def described(self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
+        if isinstance(model, Objective | Functions):
+            name = self._objective(model, loss, metrics, kind).name
+            return {"model": {"kind": "own", "name": name, "library": "functions"}, "loss": None, "metrics": []}
+        library = self.library
+        made, known = library.as_loss(loss, kind), library.as_metrics(metrics, kind)
+        return {
+            "model": library.described(library.as_model(model)),
+            "loss": library.kept_loss(made),
+            "metrics": list(library.kept_metrics(known, kind)),
+        }
+
+    def rebuilt(self, described: Mapping[str, Any], model: Any, kind: str) -> Objective:
+        of_model, library = described["model"], self.library
+        if of_model["kind"] != "own":
+            if model is not None:
+                why = "this one is built in, and the folder says all of it"
+                raise ArgumentError(must("model", "be left out", type(model).__name__, why, "ladle.load(folder)"))
+            model = library.rebuilt(of_model)
+        elif model is None:
+            why = f"{of_model['name']} ({of_model['library']}) is a model of your own, and a folder holds no code"
+            remedy = "model='file.py:task', or its module, factory or functions"
+            raise ArgumentError(must("model", "be given", None, why, remedy))
+        usual = library.as_metrics(None, kind)
+        metrics = {name: usual[name] for name in described["metrics"] if name in usual}
+        return self._objective(model, described["loss"], metrics, kind)
 
     def optimizer(self, rule: Any, hyper: Mapping[str, float] | None = None, lr: float | None = None) -> Optimizer:
         made = optimizer_named(rule, hyper)

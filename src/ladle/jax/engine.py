@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ladle.core.backend import Weight
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
@@ -23,6 +24,7 @@ from ladle.jax.room import Room
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
+from ladle.jax.weights import weight_types, weights, with_weights
 
 if TYPE_CHECKING:
     from ladle.jax.probe import CompiledProbe
@@ -105,6 +107,25 @@ class JaxEngine:
 
     def predict(self, state: State, x: Any) -> np.ndarray:
         return self._evaluator.predict(state, x)
+
+    def weight_types(self) -> dict[str, Weight]:
+        return weight_types(self.step)
+
+    def weights(self, state: State) -> dict[str, np.ndarray]:
+        return weights(state)
+
+    def with_weights(self, weights: Mapping[str, np.ndarray]) -> State:
+        return with_weights(self.step, weights)
+
+    def exported(self, state: State, x: Any) -> tuple[bytes, bool]:
+        from ladle.jax.exported import exported  # Few models are.
+
+        return exported(self.step.objective, state, x)
+
+    def run_exported(self, program: bytes, state: State, x: Any) -> np.ndarray:
+        from ladle.jax.exported import run_exported
+
+        return run_exported(program, state, x)
 
     def losses(self, state: State, rows: Any) -> np.ndarray:
         return self._each(state, rows)

@@ -79,6 +79,19 @@ class OrbaxSaver:
             raise CheckpointError(_mismatch(folder, f"{len(leaves)} leaves", f"{len(found)} leaves that hold numbers"))
         return structure.unflatten(_placed(folder, found.get(str(index)), leaf) for index, leaf in enumerate(leaves))
 
+    def arrays(self, folder: Path, described: list[list[str]]) -> list[np.ndarray]:
+        """All leaves in `folder` on the host, in the order of `described`; what they are like is told there.
+
+        For whoever does not know the optimiser that a state is of. Raises `CheckpointError` as `load` does.
+        """
+        return self.load(folder, [_like(kind) for _, kind in described])
+
+
+def _like(kind: str) -> np.ndarray:
+    """An array of that type and shape, `float32[3,4]`, without memory of its own."""
+    dtype, _, shape = kind.removesuffix("]").partition("[")
+    return np.broadcast_to(np.zeros((), dtype), tuple(int(n) for n in shape.split(",") if n))
+
 
 def _copies(tree: Any) -> dict[str, np.ndarray]:
     """Host copies of the leaves by number. Leaves of size zero hold nothing to save, and orbax refuses them."""

@@ -154,6 +154,26 @@ class Checkpoints:
             must("checkpoints", "hold one that is whole and fits", str(self.folder), reasons, "a fresh run folder")
         )
 
+    def arrays(self) -> dict[str, Any]:
+        """The leaves of the newest whole checkpoint by path, on the host; for whoever has no state to read them into.
+
+        Raises `CheckpointError` where there is none.
+        """
+        refused: list[str] = []
+        for _, folder in reversed(self._candidates()):
+            try:
+                if fault := _fault(folder):
+                    raise CheckpointError(fault)
+                tree = json.loads((folder / FACTS).read_text(encoding="utf-8"))["tree"]
+                found = self.saver.arrays(folder / STATE, tree)
+                return {path: array for (path, _), array in zip(tree, found, strict=True)}
+            except Exception as error:
+                refused.append(f"{folder.name}: {_first_line(error)}")
+        why = "; ".join(refused) or "there is none"
+        raise CheckpointError(
+            must("checkpoints", "hold one that is whole", str(self.folder), why, "another run folder")
+        )
+
     def _read(self, folder: Path, position: int, like_state: Any, tree: list[list[str]]) -> Carry:
         if fault := _fault(folder):
             raise CheckpointError(fault)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ladle.models.functions import FunctionModel
     from ladle.models.ghost import GhostNorm
     from ladle.models.images import convnet
+    from ladle.models.kept import described, kept_loss, kept_metrics, rebuilt
     from ladle.models.module import from_equinox
     from ladle.models.perceptron import linear, mlp
     from ladle.models.protocol import Model
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FunctionModel", "GhostNorm", "Model", "as_loss", "as_metrics", "as_model", "convnet", "default_for",
-    "from_equinox", "linear", "mlp", "tabular",
+    "described", "from_equinox", "kept_loss", "kept_metrics", "linear", "mlp", "rebuilt", "tabular",
 ]  # fmt: skip
 
 # No file bears the name of what it holds: loading it would hide the function behind the module.
@@ -42,6 +43,10 @@ _HOMES = {
     "tabular": "table",
     "as_loss": "anything",
     "as_metrics": "anything",
+    "described": "kept",
+    "kept_loss": "kept",
+    "kept_metrics": "kept",
+    "rebuilt": "kept",
     "as_model": "anything",
 }
 
