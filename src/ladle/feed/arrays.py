@@ -28,6 +28,9 @@ class Arrays:
 
     tree: Any
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "tree", map_tree(_as_array, self.tree))
         _check_arrays(dict(leaves(self.tree)))

@@ -9,38 +9,59 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.feed.arrays import map_tree
+from ladle.feed.source.stack import SHORT
 
 OUTPUTS = ("numpy", "jax", "torch")
 
 
-def output_named(to: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+def output_named(to: str | Callable[[Any], Any], pinned: bool = False) -> Callable[[Any], Any]:
     """What turns a tree of NumPy arrays into what the user wants: `"numpy"`, `"jax"`, `"torch"`, or their own function.
 
-    Raises `ArgumentError` for another name, or a library that is not installed.
+    `"torch:cuda:0"` (or another device of torch's) puts tensors there. `pinned`: tensors in page-locked memory, where
+    torch has an accelerator.
+
+    Raises `ArgumentError` for another name, a library that is not installed, or memory that is to be pinned for no
+    tensors.
 
     >>> output_named("numpy")({"x": np.arange(2)})
     {'x': array([0, 1])}
     """
+    name, _, device = to.partition(":") if isinstance(to, str) else ("", "", "")
+    if pinned and name != "torch":
+        why, remedy = "only torch's tensors lie in such memory", 'to="torch"'
+        raise ArgumentError(must("pin_memory", "be of tensors", f"to={to!r}", why, remedy))
     if callable(to):
         return to
-    if to not in OUTPUTS:
+    if name not in OUTPUTS or (device and name != "torch"):
         raise ArgumentError(
             must("to", "be a known output", to, "a function may be any other", nearest(str(to), OUTPUTS))
         )
-    if to == "numpy":
+    if name == "numpy":
         return _as_it_is
     try:
-        importlib.import_module(to)
+        library = importlib.import_module(name)
     except ImportError:
-        why, remedy = "it is not installed", f"pip install {to}, or to='numpy'"
+        why, remedy = "it is not installed", f"pip install {name}, or to='numpy'"
         raise ArgumentError(must("to", "be of an installed library", to, why, remedy)) from None
-    return _to_jax if to == "jax" else _to_torch
+    if name == "jax":
+        return _to_jax
+    pinned = pinned and library.accelerator.is_available()
+    if not device and not pinned:
+        return _to_torch
+    try:
+        place = library.device(device or "cpu")
+        library.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise ArgumentError(must("to", "name a device of torch", to, why, "to='torch'")) from None
+    return partial(_placed, device=place, pinned=pinned)
 
 
 def _as_it_is(tree: Any) -> Any:
@@ -50,15 +71,49 @@ def _as_it_is(tree: Any) -> Any:
 def _to_jax(tree: Any) -> Any:
     import jax
 
-    return map_tree(jax.device_put, tree)
+    def array(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "SU":
+            return leaf  # JAX has no text.
+        _require_numbers(leaf)
+        return jax.device_put(_native(leaf))
+
+    return map_tree(array, tree)
 
 
 def _to_torch(tree: Any) -> Any:
+    return map_tree(_tensor, tree)
+
+
+def _tensor(leaf: Any) -> Any:
     import torch
 
-    def tensor(leaf: np.ndarray) -> Any:
-        if leaf.dtype.kind in "SU":
-            return leaf  # torch has no text; a DataLoader leaves it alone as well.
-        return torch.from_numpy(leaf if leaf.flags.writeable else leaf.copy())
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "SU":
+        return leaf  # torch has no text; a DataLoader leaves it alone as well.
+    if leaf.dtype.name in SHORT:
+        bits = leaf.view(f"i{leaf.dtype.itemsize}")
+        return torch.from_numpy(bits if bits.flags.writeable else bits.copy()).view(getattr(torch, leaf.dtype.name))
+    _require_numbers(leaf)
+    leaf = _native(leaf)
+    return torch.from_numpy(leaf if leaf.flags.writeable else leaf.copy())
 
-    return map_tree(tensor, tree)
+
+def _placed(tree: Any, device: Any, pinned: bool) -> Any:
+    def move(leaf: Any) -> Any:
+        tensor = _tensor(leaf)
+        if not hasattr(tensor, "pin_memory"):
+            return tensor
+        tensor = tensor.pin_memory() if pinned else tensor
+        return tensor if device.type == "cpu" else tensor.to(device, non_blocking=pinned)
+
+    return map_tree(move, tree)
+
+
+def _native(leaf: np.ndarray) -> np.ndarray:
+    """In the byte order of this machine: no device knows another."""
+    return leaf if leaf.dtype.isnative else leaf.astype(leaf.dtype.newbyteorder("="))
+
+
+def _require_numbers(leaf: np.ndarray) -> None:
+    if leaf.dtype.kind not in "biufc" and leaf.dtype.name not in SHORT:
+        why, remedy = "devices hold numbers", "to='numpy', or numbers in its place"
+        raise DataError(must("data", "be numbers", f"{leaf.dtype} of shape {leaf.shape}", why, remedy))

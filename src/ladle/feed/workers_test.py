@@ -33,5 +33,5 @@ def test_a_script_without_a_guard_runs_once_and_ends(source: str, tmp_path: Path
 
 
 def test_where_a_fork_would_not_be_safe_the_guard_is_named(tmp_path: Path):
-    done = run(tmp_path, f"import jax\n{OWN}{LOOP}")
+    done = run(tmp_path, f"import jax\njax.devices()\n{OWN}{LOOP}")
     assert done.returncode == 1 and 'try the program under `if __name__ == "__main__":`' in done.stderr

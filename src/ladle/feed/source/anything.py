@@ -9,6 +9,7 @@ from typing import Any
 from ladle.core.errors import ArgumentError, must
 from ladle.core.protocols import Source
 from ladle.feed.arrays import Arrays, map_tree
+from ladle.feed.source.frames import frame_columns, is_frame
 from ladle.feed.source.huggingface import HuggingFace
 from ladle.feed.source.items import Items, no_items
 from ladle.feed.source.stack import leaf_array
@@ -21,7 +22,8 @@ def as_source(data: Any, threads: int = 0) -> Source:
     - A source: itself. A path: what `ladle.feed.source.open.open_source` makes of it.
     - An array, or dicts and tuples of arrays or tensors: `Arrays`, nothing copied.
     - A `TensorDataset` of PyTorch: `Arrays` of its tensors, nothing copied. A `Subset` of such: `Chosen`.
-    - A Hugging Face `Dataset` of numbers: `HuggingFace`.
+    - A Hugging Face `Dataset` of numbers: `HuggingFace`; one with a transform of its own: `Items`.
+    - A frame of pandas or polars, or a table of Arrow, of numbers: `Arrays` of its columns.
     - Anything else with a length and items, a list included: `Items`, asked item by item, with `threads`.
 
     Raises `ArgumentError` for a stream, which has no items by number: `ladle.feed.stream.iterator` is for those.
@@ -55,7 +57,10 @@ def _fast(data: Any) -> Source | None:
         base = _fast(data.dataset)
         return None if base is None else Chosen(base, data.indices)
     if _is_huggingface(data):
-        return HuggingFace(data)
+        # What a transform makes of rows is known to the dataset alone.
+        return Items(data) if data.format["type"] == "custom" else HuggingFace(data)
+    if is_frame(data):
+        return Arrays(frame_columns(data))
     return data if hasattr(data, "take") and hasattr(data, "__len__") else None
 
 

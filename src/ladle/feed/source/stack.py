@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,9 @@ import numpy as np
 
 from ladle.core.errors import DataError, ExampleError, must
 from ladle.feed.arrays import map_tree
+
+SHORT = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+"""Types of tensors that NumPy has from the package `ml_dtypes` only, which JAX brings along."""
 
 _EXACT = {bool: np.bool_, int: np.int64, float: np.float64}
 
@@ -36,6 +41,14 @@ def leaf_array(leaf: Any) -> np.ndarray:
     """A leaf as an array, without a copy where that can be. A tensor that has gradients leaves them behind."""
     if hasattr(leaf, "detach"):
         leaf = leaf.detach().cpu()
+        kind = str(leaf.dtype).rpartition(".")[2]
+        if kind in SHORT:
+            short = np.dtype(getattr(importlib.import_module("ml_dtypes"), kind))
+            bits = {1: "uint8", 2: "int16"}[short.itemsize]
+            return leaf.view(getattr(sys.modules["torch"], bits)).numpy().view(short)
+    if isinstance(leaf, np.ma.MaskedArray) and np.ma.getmaskarray(leaf).any():
+        why, remedy = "what lies under a mask is no number", "leaf.filled(value), or the rows without a mask"
+        raise DataError(must("data", "have no masked cells", f"{np.ma.count_masked(leaf)} such", why, remedy))
     return np.asarray(leaf)
 
 

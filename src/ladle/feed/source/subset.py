@@ -11,6 +11,7 @@ import numpy as np
 from ladle.core.errors import DataError, ExampleError, must
 from ladle.core.protocols import Source
 from ladle.feed.source.request import require_ids
+from ladle.feed.source.wrapping import pass_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +39,7 @@ class Chosen:
         held = getattr(self.source, "memory_bytes", None)
         if held is not None:
             object.__setattr__(self, "memory_bytes", held)
-        for name in ("readers", "changes"):
-            if hasattr(self.source, name):
-                object.__setattr__(self, name, getattr(self.source, name))
-        if hasattr(self.source, "take_at"):
-            object.__setattr__(self, "take_at", self._take_at)
+        pass_on(self, [self.source], self._take_at)
 
     def __len__(self) -> int:
         return len(self.numbers)
