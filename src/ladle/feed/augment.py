@@ -18,6 +18,8 @@ from ladle.feed.keys import AUGMENTED
 from ladle.feed.source.places import Places
 from ladle.feed.source.stack import stacked
 
+_STACK = Stack()
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -44,16 +46,19 @@ class Augment:
 
     function: Callable[[Any, np.ndarray], Any]
     whole: bool = False
-    collate: Collate = Stack()
+    collate: Collate = _STACK
     seed: int = 0
     epoch_size: int | None = None
+
+    purpose = AUGMENTED
+    """What its keys are hashed with."""
 
     def extent(self, source: Any, ids: np.ndarray, position: np.ndarray) -> tuple[int, ...]:
         return self.collate.extent(source, ids, position)
 
     def __call__(self, source: Any, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int) -> Rows:
         rows = self.collate(source, ids, position, extent, real)
-        keys = Places(position, self.epoch_size or len(source), self.seed).keys(AUGMENTED)
+        keys = Places(position, self.epoch_size or len(source), self.seed).keys(self.purpose)
         return rows._replace(data=self.applied(rows.data, keys, ids))
 
     def applied(self, data: Any, keys: np.ndarray, ids: np.ndarray) -> Any:
@@ -79,7 +84,8 @@ def draws(keys: np.ndarray, count: int) -> np.ndarray:
     ((3,), True, (2, 2))
     """
     keys = np.asarray(keys, np.uint32)[..., None, :]
-    words = finalise(finalise(np.arange(1, 2 * count + 1, dtype=np.uint32) ^ keys[..., 0]) ^ keys[..., 1])
+    words = finalise(finalise(np.arange(1, 2 * count + 1, dtype=np.uint32)) ^ keys[..., 0])
+    words = finalise(words ^ keys[..., 1])
     words = words.reshape(*words.shape[:-1], count, 2).astype(np.uint64)
     return (words[..., 0] << np.uint64(21) | words[..., 1] >> np.uint64(11)) * 2.0**-53
 

@@ -18,9 +18,9 @@ class RandomImages:
 
     A function `(rows, keys) -> rows` for `Augment(..., whole=True)`, or `(row, key) -> row` for one image.
 
-        x <- x[dy - pad : dy - pad + height, dx - pad : dx - pad + width]     dy, dx uniform in 0 .. 2 pad, zeros outside
-        x <- x[:, ::-1]                                                      with chance 1/2, where `flip`
-        x <- contrast * (x - mean(x)) + mean(x) + 255 * light                contrast in 1 -+ jitter, light in -+ jitter / 2
+        x <- x[dy - pad : dy - pad + height, dx - pad : dx - pad + width]    dy, dx from 0 to 2 pad; zeros outside
+        x <- x[:, ::-1]                                                     with chance 1/2, where `flip`
+        x <- contrast (x - mean(x)) + mean(x) + 255 light      contrast within 1 -+ jitter, light within -+ jitter / 2
 
     - `pad`: pixels. `jitter`: 0 leaves the values alone. `name`: the entry that holds the images,
       `u8[k, height, width, channels]`, or floats from 0 to 1, whose 255 is 1.
@@ -42,7 +42,9 @@ class RandomImages:
         if isinstance(self.pad, bool) or not isinstance(self.pad, int) or self.pad < 0:
             raise ArgumentError(must("pad", "be a whole number from 0 on", self.pad, "it counts pixels", "pad=4"))
         if not 0 <= self.jitter <= 1:
-            raise ArgumentError(must("jitter", "be from 0 to 1", self.jitter, "it is a share of the range", "jitter=0.2"))
+            raise ArgumentError(
+                must("jitter", "be from 0 to 1", self.jitter, "it is a share of the range", "jitter=0.2")
+            )
 
     def __call__(self, rows: Any, keys: np.ndarray) -> Any:
         images = rows.get(self.name) if isinstance(rows, Mapping) else rows

@@ -70,6 +70,7 @@ class Loader:
     Raises `ArgumentError` for what cannot be right before anything is read; `ExampleError` with the id of an example
     that cannot be read, in the turn of its batch.
 
+    >>> import numpy as np
     >>> loader = Loader({"x": np.arange(10.0)}, batch_size=4)
     >>> [batch["x"].tolist() for batch in loader]
     [[1.0, 7.0, 4.0, 5.0], [0.0, 8.0, 6.0, 2.0], [9.0, 3.0]]

@@ -116,7 +116,9 @@ class Names:
             return workers, processes
         if workers is not None:
             why, remedy = "both count readers", "workers= alone"
-            raise ArgumentError(must("num_workers", "be left out where workers is given", self.num_workers, why, remedy))
+            raise ArgumentError(
+                must("num_workers", "be left out where workers is given", self.num_workers, why, remedy)
+            )
         return self.num_workers, processes or (items and self.num_workers > 0)
 
     def depth(self, depth: int | None, workers: int | None) -> int | None:

@@ -24,7 +24,7 @@ CHUNK_BATCHES = 128
 class Walk:
     """The batches from some position on, to the end of its pass.
 
-    - `feed`, `job`, `readers`: what is read, how, by whom. `drop_last`: nothing is read of a last batch that is smaller.
+    - `feed`, `job`, `readers`: what is read, how, by whom. `drop_last`: a smaller last batch is not read.
     """
 
     def __init__(
@@ -85,12 +85,14 @@ class Walk:
 
 
 def require_shares(count: int, examples: int, size: int, drop_last: bool) -> None:
-    """Raises `ArgumentError` where some batch of a pass over `examples` has no equal share for each of `count` ranks."""
+    """Raises `ArgumentError` where a batch of a pass over `examples` has no equal share for each of `count` ranks."""
     tail = 0 if drop_last else examples % size
     for what, found in (("batch", size), ("last batch", tail)):
         if found <= examples and found % count:
             got = f"a {what} of {found} examples"
-            why = "a mean over ranks would weigh examples unequally, and a rank with none would leave the others waiting"
+            why = (
+                "a mean over ranks would weigh examples unequally, and a rank with none would leave the others waiting"
+            )
             remedy = (
                 f"batch_size={max(1, size // count) * count} (it counts all ranks together)"
                 if what == "batch"

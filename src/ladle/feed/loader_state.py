@@ -8,8 +8,8 @@ from typing import Any
 from ladle.core.errors import ArgumentError, must
 
 
-def position_of(state: Any, facts: Mapping[str, Any], epoch_size: int) -> tuple[int, int]:
-    """`(position, pass)` of a state.
+def position_of(state: Any, facts: Mapping[str, Any], epoch_size: int, *, one_pass: bool = True) -> tuple[int, int]:
+    """`(position, pass)` of a state. `one_pass`: positions count on from pass to pass.
 
     Raises `ArgumentError` for what is no state of a loader, and for one whose facts are others.
 
@@ -26,7 +26,7 @@ def position_of(state: Any, facts: Mapping[str, Any], epoch_size: int) -> tuple[
         if state.get(name) != own:
             why, remedy = f"the state is of {name}={state.get(name)}", f"{name}={state.get(name)}"
             raise ArgumentError(must(f"the loader's {name}", "be the state's", own, why, remedy))
-    if not epoch * epoch_size <= drawn <= (epoch + 1) * epoch_size:
+    if one_pass and not epoch * epoch_size <= drawn <= (epoch + 1) * epoch_size:
         why, remedy = f"a pass is {epoch_size} examples", "what state_dict() of this Loader returned"
         raise ArgumentError(must("the state's drawn", f"lie in pass {epoch}", drawn, why, remedy))
     return drawn, epoch

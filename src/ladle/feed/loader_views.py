@@ -67,6 +67,6 @@ def dataset_of(data: Any, source: Source) -> Any:
     """What was handed over, where it has items by number; else its source as `Examples`."""
     if data is source or isinstance(data, Mapping | tuple | str | Path) or not hasattr(data, "__getitem__"):
         return Examples(source)
-    if hasattr(data, "columns") or hasattr(data, "column_names") and not hasattr(data, "features"):
+    if hasattr(data, "columns") or (hasattr(data, "column_names") and not hasattr(data, "features")):
         return Examples(source)  # A frame is asked for columns by its brackets.
     return data

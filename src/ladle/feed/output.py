@@ -16,6 +16,7 @@ import numpy as np
 
 from ladle.core.errors import ArgumentError, DataError, must, nearest
 from ladle.feed.arrays import map_tree
+from ladle.feed.named import Named
 from ladle.feed.source.stack import SHORT
 
 OUTPUTS = ("numpy", "jax", "torch")
@@ -81,7 +82,11 @@ def _to_jax(tree: Any) -> Any:
 
 
 def _to_torch(tree: Any) -> Any:
-    return map_tree(_tensor, tree)
+    return _named(map_tree(_tensor, tree))
+
+
+def _named(tree: Any) -> Any:
+    return Named(tree) if type(tree) is dict else tree
 
 
 def _tensor(leaf: Any) -> Any:
@@ -105,7 +110,7 @@ def _placed(tree: Any, device: Any, pinned: bool) -> Any:
         tensor = tensor.pin_memory() if pinned else tensor
         return tensor if device.type == "cpu" else tensor.to(device, non_blocking=pinned)
 
-    return map_tree(move, tree)
+    return _named(map_tree(move, tree))
 
 
 def _native(leaf: np.ndarray) -> np.ndarray:

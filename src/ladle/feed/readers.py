@@ -1,4 +1,4 @@
-"""`Readers`: who works out pure jobs: the caller, threads of this process, or processes. They begin when first asked."""
+"""`Readers`: who works out pure jobs: the caller, threads of this process, or processes, begun when first asked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Readers:
             why, remedy = "it counts readers", "workers=2, or 0 to read nothing ahead"
             raise ArgumentError(must("workers", "be a whole number from 0 on", workers, why, remedy))
         self.workers, self.processes = workers, processes and workers > 0
-        self._job, self._start, self._context, self._check = job, start, context, check
+        self.job, self._start, self._context, self._check = job, start, context, check
         self._threads: ThreadPoolExecutor | None = None
         self._run = job
         self._close: Callable[[], Any] = _nothing
@@ -49,7 +49,7 @@ class Readers:
             if self.workers and not self.processes and self._check is not None:
                 return self._first(key)
         if self._threads is None:
-            return done(self._job, key)
+            return done(self.job, key)
         return self._threads.submit(self._run, key)
 
     def close(self) -> None:
@@ -62,14 +62,14 @@ class Readers:
             return
         ends: list[Callable[[], None]] = []
         if self.processes:  # Before the threads: a fork should have as few beside it as can be.
-            self._run = Processes(self._job, self.workers, self._start, self._context)
+            self._run = Processes(self.job, self.workers, self._start, self._context)
             ends.append(self._run.close)
         threads = ThreadPoolExecutor(self.workers, "ladle-read", initializer=shared_here)
         self._threads = threads
         self._close = weakref.finalize(self, _shut, threads, ends)
 
     def _first(self, key: Any) -> Future[Any]:
-        answer = done(self._job, key)
+        answer = done(self.job, key)
         try:
             assert self._check is not None
             self._check()

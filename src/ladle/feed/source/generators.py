@@ -62,7 +62,9 @@ class Kept:
     def moved(self) -> set[str]:
         """Which of them have been drawn from since."""
         states = self.states.items()
-        self.checked = {name for name, state in states if not self.generators[name].same(state, self.generators[name].get())}
+        self.checked = {
+            name for name, state in states if not self.generators[name].same(state, self.generators[name].get())
+        }
         return self.checked
 
     def restore(self) -> None:

@@ -131,9 +131,7 @@ class Items:
             raise DataError(must("dataset.__getitems__", "return every item", got, why, "one item for each id"))
         return items
 
-    def _one_by_one(
-        self, ids: list[int], names: list[int], before: Callable[[int], None] | None = None
-    ) -> list[Any]:
+    def _one_by_one(self, ids: list[int], names: list[int], before: Callable[[int], None] | None = None) -> list[Any]:
         items: list[Any] = [None] * len(ids)
         causes: dict[int, Exception] = {}
 
