@@ -10,7 +10,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
 from ladle.feed.augment import Augment
 from ladle.feed.host import Stack
-from ladle.feed.loader import Loader
+from ladle.feed.loader_base import REPLACED, LoaderBase, made_again
 from ladle.feed.loader_names import Names
 from ladle.feed.loader_state import position_of, require_epoch
 from ladle.feed.lookahead import Ahead
@@ -19,7 +19,7 @@ from ladle.feed.readers import Readers
 from ladle.feed.stream_job import Key, ReadStream
 
 
-class IterableLoader(Loader):
+class IterableLoader(LoaderBase):
     """Batches of a stream: `IterableDataset` of torch and Hugging Face, Grain's `IterDataset`, any object whose
     `__iter__` begins anew. `Loader(dataset)` makes one by itself.
 
@@ -38,7 +38,7 @@ class IterableLoader(Loader):
 
     >>> class Numbers:
     ...     def __iter__(self): return iter(range(5))
-    >>> loader = Loader(Numbers(), 2)
+    >>> loader = IterableLoader(Numbers(), 2)
     >>> [batch.tolist() for batch in loader], loader.epoch
     ([[0, 1], [2, 3], [4]], 1)
     """
@@ -92,8 +92,7 @@ class IterableLoader(Loader):
         self.batch_size = batch_size
         given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": shard}
         given |= {"uneven": uneven, **self._how, "depth": self._depth}
-        left_out = {"num_workers", "generator", "prefetch_factor"}
-        self._given = (data, given | {name: value for name, value in names.items() if name not in left_out})
+        self._given = (data, given | {name: value for name, value in names.items() if name not in REPLACED})
 
     @property
     def batch_size(self) -> int:
@@ -199,6 +198,10 @@ class IterableLoader(Loader):
         """Go to the start of pass `epoch`."""
         self._due, self._resumed = (0, require_epoch(epoch)), None
         self._at = self._due
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        data, given = self._given
+        return made_again, (type(self), data, {**given, "batch_size": self.batch_size}, self.state_dict())
 
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""

@@ -22,6 +22,8 @@ from ladle.core.protocols import Collate, Cut, Order, Source
 from ladle.core.spec import BatchSpec, require_count
 from ladle.feed.augment import Augment
 from ladle.feed.host import ByCount, HostFeed, Stack
+from ladle.feed.iterable import IterableLoader, is_stream
+from ladle.feed.loader_base import REPLACED, LoaderBase, made_again
 from ladle.feed.loader_jobs import Converted, Job, TakeBatch, TakeItems, TakeRows, converted
 from ladle.feed.loader_names import Names
 from ladle.feed.loader_pass import Walk, require_shares
@@ -35,7 +37,7 @@ from ladle.feed.sampled import Sampled
 from ladle.feed.source.anything import as_source
 
 
-class Loader:
+class Loader(LoaderBase):
     """Batches of any data, for any loop.
 
     **Arguments**
@@ -78,10 +80,8 @@ class Loader:
     (10, 3)
     """
 
-    def __new__(cls, data: Any, *args: Any, **how: Any) -> Loader:
-        from ladle.feed.iterable import IterableLoader, is_stream
-
-        return object.__new__(IterableLoader if cls is Loader and is_stream(data) else cls)
+    def __new__(cls, data: Any, *args: Any, **how: Any) -> Any:
+        return IterableLoader(data, *args, **how) if is_stream(data) else object.__new__(cls)
 
     def __init__(
         self,
@@ -141,8 +141,7 @@ class Loader:
         given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
         given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
         given |= {"workers": workers, "processes": processes, "depth": self._depth}
-        left_out = {"shuffle", "sampler", "batch_sampler", "num_workers", "generator", "prefetch_factor"}
-        self._given = (data, given | {name: value for name, value in names.items() if name not in left_out})
+        self._given = (data, given | {name: value for name, value in names.items() if name not in REPLACED})
 
     def _job(self, collate: Collate | None, cut: Cut | None, batches: bool) -> Job:
         function = self._names.collate_fn
@@ -173,28 +172,6 @@ class Loader:
         if self.shard.count > 1 and not self._uneven:
             n, (start, epoch) = self.order.epoch_size, self._due or self._at
             require_shares(self.shard.count, (epoch + 1) * n - start or n, self._batch_size, self.drop_last)
-
-    @property
-    def epoch(self) -> int:
-        """The pass that the loop is in: that of the last batch handed out, and the next one once it has ended."""
-        return self._at[1]
-
-    @property
-    def cursor(self) -> Cursor:
-        """Where the loader stands: after the last batch handed out."""
-        return Cursor(self._at[0])
-
-    def __getattr__(self, name: str) -> Any:
-        # What loops read of a DataLoader.
-        if name in ("collate_fn", "pin_memory", "timeout", "worker_init_fn", "persistent_workers", "generator",
-                    "prefetch_factor", "multiprocessing_context", "in_order") and "_names" in vars(self):  # fmt: skip
-            return getattr(self._names, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    @property
-    def num_workers(self) -> int:
-        """Processes that read."""
-        return self._how["workers"] if self._how["processes"] else 0
 
     @property
     def sampler(self) -> Numbers:
@@ -268,6 +245,10 @@ class Loader:
         epoch = require_epoch(epoch)
         self._due = self._at = (epoch * self.order.epoch_size, epoch)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        data, given = self._given
+        return made_again, (type(self), data, {**given, "batch_size": self.batch_size}, self.state_dict())
+
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""
         self._readers.close()
@@ -275,17 +256,6 @@ class Loader:
     def _facts(self) -> dict[str, Any]:
         """What has to be the same for a position to mean the same examples, as far as it can be told in a line."""
         return {"seed": self.seed, "examples": len(self.source), "order": type(self.order).__name__}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        data, given = self._given
-        return _made_again, (type(self), data, {**given, "batch_size": self.batch_size}, self.state_dict())
-
-
-def _made_again(kind: type[Loader], data: Any, given: dict[str, Any], state: dict[str, Any]) -> Loader:
-    """A loader that was copied, or came from another process: it stands where the first one stood."""
-    loader = kind(data, **given)
-    loader.load_state_dict(state)
-    return loader
 
 
 def _staged(augment: Any, collate: Collate | None, seed: int, epoch_size: int) -> Augment:
