@@ -137,7 +137,7 @@ class Loader(LoaderBase):
         self._reading = self._rank_job if processes or to == "numpy" else Converted(self._rank_job, convert)
         self._how: dict[str, Any] = {"workers": workers, "processes": processes}
         self._depth = known.depth(depth, workers)
-        self._readers = self._begun()
+        self._readers, self._chunks = self._begun(), dict[int, int]()
         given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
         given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
         given |= {"workers": workers, "processes": processes, "depth": self._depth}
@@ -221,7 +221,7 @@ class Loader(LoaderBase):
         if self._readers.processes and changes and not self._names.persistent_workers:
             self._readers = self._begun()  # The others end with the last pass that asks them.
         how: dict[str, Any] = {"depth": self._depth, "timeout": self._names.timeout, "drop_last": self.drop_last}
-        return Walk(self._feed, self._reading, self._readers, **how)
+        return Walk(self._feed, self._reading, self._readers, self._chunks, **how)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands, as JSON: after the last batch handed out. Less than 1 kB for any data.

@@ -19,7 +19,7 @@ from ladle.feed.source.places import taken
 
 
 class Key(NamedTuple):
-    """A chunk: `batches` of them from position `start` on."""
+    """A chunk: `batches` of them from position `start` on, or as many as are left of its pass."""
 
     start: int
     spec: BatchSpec
@@ -53,10 +53,14 @@ class TakeRows:
 
     def __call__(self, key: Key) -> list[Ready]:
         size, (index, count) = key.spec.size, (self.shard.index, self.shard.count)
-        ends = batch_ends(key.start, size, key.batches, self.feed.epoch_size).tolist()
+        n = self.feed.epoch_size
+        left = -(-(n - key.start % n) // size)
+        ends = batch_ends(key.start, size, min(key.batches, left), n).tolist()
         spans = list(pairwise([key.start, *ends]))
+        # Memory of one size is used again as it is; of another, the system would clear new pages for every pass.
+        rows = key.batches * size if key.batches > left and getattr(self.feed.source, "in_memory", False) else 0
         try:
-            return self._taken(spans, size, index, count)
+            return self._taken(spans, size, index, count, rows // count)
         except DataError:
             if len(spans) == 1:
                 raise
@@ -68,13 +72,17 @@ class TakeRows:
                 ready.append(Ready(span[0], size, span[1], None, error=error))
         return ready
 
-    def _taken(self, spans: list[tuple[int, int]], size: int, index: int, count: int) -> list[Ready]:
-        feed, (start, stop) = self.feed, (spans[0][0], spans[-1][1])
-        ids, position = feed.order.ids(start, stop - start), None
+    def _taken(self, spans: list[tuple[int, int]], size: int, index: int, count: int, least: int = 0) -> list[Ready]:
+        """Batches at `spans`, out of one `take` of at least so many rows."""
+        start, stop = spans[0][0], spans[-1][1]
+        ids, position = self.feed.order.ids(start, stop - start), np.arange(start, stop)
         if count > 1:
             own = np.concatenate([np.arange(a - start + index, b - start, count) for a, b in spans])
-            ids, position = ids[own], start + own
-        rows, good = self._readable(ids, np.arange(start, stop) if position is None else position)
+            ids, position = ids[own], position[own]
+        if len(ids) < least:
+            rows, good = self.feed.source.take(np.resize(ids, least)), None
+        else:
+            rows, good = self._readable(ids, position)
         first, ready = 0, []
         for a, b in spans:
             last = first + len(range(a + index, b, count))

@@ -25,25 +25,25 @@ class Walk:
     """The batches from some position on, to the end of its pass.
 
     - `feed`, `job`, `readers`: what is read, how, by whom. `drop_last`: a smaller last batch is not read.
+    - `chunks`: batch size -> batches per chunk, as far as it is known: kept from pass to pass.
     """
 
     def __init__(
-        self, feed: HostFeed, job: Job, readers: Readers, *, drop_last: bool, depth: int | None, timeout: float
+        self, feed: HostFeed, job: Job, readers: Readers, chunks: dict[int, int], *, drop_last: bool, **how: Any
     ) -> None:
         self.feed, self.drop_last, self._ready = feed, drop_last, deque[Ready]()
         self._following: Key | None = None
         self._gathers = _rows(job) and bool(getattr(feed.source, "gathers", False))
-        self._chunks: dict[int, int] = {}
-        self._most = 1
-        how: dict[str, Any] = {"depth": depth, "timeout": timeout, "name": self._name, "readers": readers}
-        self._ahead = Ahead(job, self._after, **how)
+        self._chunks, self._most = chunks, 1
+        self._ahead = Ahead(job, self._after, name=self._name, readers=readers, **how)
 
     def next(self, start: int, spec: BatchSpec) -> Ready:
         """The batch from position `start` on. Raises what came of reading it."""
         if not self._ready or self._ready[0].start != start or self._ready[0].size != spec.size:
             key = self._following
             if key is None or (key.start, key.spec) != (start, spec):
-                key = Key(start, spec, 1)  # The first batch waits for nothing but itself.
+                # The very first batch waits for nothing but itself.
+                key = Key(start, spec, self._chunks.get(spec.size, 1))
             self._most = self._batches_at_once(start, spec)
             self._following = self._after(key)
             self._ready = deque(self._ahead.get(key))
@@ -53,7 +53,8 @@ class Walk:
         return ready
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and keep nothing."""
+        self._ready.clear()
         self._ahead.forget()
 
     def _batches_at_once(self, start: int, spec: BatchSpec) -> int:
@@ -64,6 +65,8 @@ class Walk:
                 try:
                     one = row_bytes(self.feed.source.take(self.feed.order.ids(start, 1)))
                     most = min(max(1, CHUNK_BYTES // max(one * spec.size, 1)), CHUNK_BATCHES)
+                    batches = -(-self.feed.epoch_size // spec.size)
+                    most = -(-batches // -(-batches // most))  # A pass in chunks of one size.
                 except DataError:  # The batch that it is in will say so, or leave it out.
                     pass
             self._chunks[spec.size] = most
@@ -71,13 +74,12 @@ class Walk:
 
     def _after(self, key: Key) -> Key | None:
         """The chunk after `key`; None where the pass ends."""
-        n = self.feed.epoch_size
+        end = (key.start // self.feed.epoch_size + 1) * self.feed.epoch_size
         stop = self.feed.cut.stop(self.feed.order, key.start, replace(key.spec, updates=key.batches))
-        left = (key.start // n + 1) * n - stop
+        left = end - stop
         if left <= 0 or (self.drop_last and isinstance(self.feed.cut, ByCount) and left < key.spec.size):
             return None
-        batches = min(2 * key.batches, self._most, -(-left // key.spec.size))
-        return key._replace(start=stop, batches=batches)
+        return key._replace(start=stop, batches=min(2 * key.batches, self._most))
 
     def _name(self, key: Key) -> str:
         ids = self.feed.order.ids(key.start, min(key.spec.size, 8))

@@ -82,7 +82,18 @@ def _to_jax(tree: Any) -> Any:
 
 
 def _to_torch(tree: Any) -> Any:
-    return _named(map_tree(_tensor, tree))
+    import torch
+
+    share = torch.from_numpy
+
+    def tensor(leaf: Any) -> Any:
+        if type(leaf) is np.ndarray and (kind := leaf.dtype).kind in "biuf" and kind.isnative and leaf.flags.writeable:
+            return share(leaf)
+        return map_tree(_tensor, leaf)
+
+    if type(tree) is dict:  # What most data is, in half of the time.
+        return Named([(name, tensor(leaf)) for name, leaf in tree.items()])
+    return map_tree(tensor, tree)
 
 
 def _named(tree: Any) -> Any:
