@@ -99,8 +99,23 @@ class Items:
                     return items
             if self.threads > 1:
                 self.require_threads()
-            keys = places.keys()
-            return self._one_by_one(index, asked, lambda place: states.seed(keys[place]))
+            return self._seeded(index, asked, places.keys().tolist(), states)
+
+    def _seeded(self, index: list[int], names: list[int], keys: list[Any], states: Kept) -> list[Any]:
+        """Each item finds the generators that the dataset draws from as its own key sets them."""
+        while True:
+            known, seed = set(self.draws), states.seeding(self.draws)
+            items, failed = None, None
+            try:
+                items = self._one_by_one(index, names, lambda place: seed(*keys[place]))
+            except ExampleError as error:
+                failed = error
+            self.draws.update(states.moved())
+            if self.draws == known:  # No other one than those that were set.
+                if failed is not None:
+                    raise failed
+                assert items is not None
+                return items
 
     def _watched(self, index: list[int], names: list[int], states: Kept) -> list[Any] | None:
         """Items as they come, or None where they turn out to be random."""
