@@ -107,7 +107,7 @@ class Items:
             known, seed = set(self.draws), states.seeding(self.draws)
             items, failed = None, None
             try:
-                items = self._one_by_one(index, names, lambda place: seed(*keys[place]))
+                items = self._one_by_one(index, names, lambda place, seed=seed: seed(*keys[place]))
             except ExampleError as error:
                 failed = error
             self.draws.update(states.moved())
