@@ -16,7 +16,7 @@ from ladle.feed.loader_state import position_of, require_epoch
 from ladle.feed.lookahead import Ahead
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
-from ladle.feed.stream_job import Key, ReadStream
+from ladle.feed.stream_job import Key, ReadStream, state_of
 
 
 class IterableLoader(LoaderBase):
@@ -46,7 +46,7 @@ class IterableLoader(LoaderBase):
     def __init__(
         self,
         data: Any,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         *,
         seed: int = 0,
         augment: Callable[[Any, Any], Any] | Augment | None = None,
@@ -65,7 +65,8 @@ class IterableLoader(LoaderBase):
             for name, value in names.items()
             if name not in ("order", "labels", "collate", "cut", "batches", "bad")
         }
-        self._names = known = Names.of(names)
+        self._names = known = Names.of(names).of_batches(batch_size)
+        batch_size = 1 if batch_size is None else batch_size
         self.dataset = self.source = data
         self.seed, self.drop_last, self.shard, self._uneven = known.seeded(seed), drop_last, shard, uneven
         self.bad_ids: list[int] = []
@@ -91,8 +92,8 @@ class IterableLoader(LoaderBase):
         self._readers_of: list[Readers] = []
         self.batch_size = batch_size
         given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": shard}
-        given |= {"uneven": uneven, **self._how, "depth": self._depth}
-        self._given = (data, given | {name: value for name, value in names.items() if name not in REPLACED})
+        given |= {"uneven": uneven, **self._how, "depth": self._depth, "collate_fn": known.collate_fn}
+        self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
 
     @property
     def batch_size(self) -> int:
@@ -139,11 +140,13 @@ class IterableLoader(LoaderBase):
                 parts[number] = (start + part.count, part.state)
                 if part.count < self._batch_size:
                     live.remove(number)
-                    parts[number] = (-1, None)
+                    parts[number] = (-1, part.state)
                 self._parts, self._at = parts, (turn, epoch)
                 if part.batch is not None:
                     yield self._convert(part.batch)
-            self._at = (turn, epoch + 1)
+            self._at, self._parts = (turn, epoch + 1), [(0, state) for _, state in parts]
+            if resumed is not None:  # What the states say is not yet in the dataset.
+                self._due, self._resumed = (0, epoch + 1), self._parts
         except Exception:
             self._due, self._resumed = self._due or (turn, epoch), list(parts)
             raise
@@ -176,10 +179,11 @@ class IterableLoader(LoaderBase):
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands, after the last batch handed out, with the states of the dataset."""
         (drawn, epoch), parts = (self._at, self._parts) if self._due is None else (self._due, self._resumed)
-        if epoch > self._newest:
-            parts = parts if self._due is not None else None
-        told = None if parts is None else [list(part) for part in parts]
-        return {**Cursor(drawn if told else 0).to_json(), "epoch": epoch, "parts": told, "seed": self.seed}
+        if not parts and not self._how["workers"]:
+            parts = [(0, _state_before(self.dataset))]
+        told = [list(part) for part in parts] if parts else None
+        begun = (told is not None and epoch <= self._newest) or self._due is not None
+        return {**Cursor(drawn if begun else 0).to_json(), "epoch": epoch, "parts": told, "seed": self.seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there; with another batch size too, but with as many workers, where there were several.
@@ -207,6 +211,13 @@ class IterableLoader(LoaderBase):
         """End the readers; also happens when the loader is no longer used."""
         for readers in self._readers_of:
             readers.close()
+
+
+def _state_before(dataset: Any) -> Any:
+    try:
+        return state_of(dataset, None)
+    except Exception:  # Some have a state only once they are iterated over.
+        return None
 
 
 class _Started:

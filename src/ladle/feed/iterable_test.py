@@ -86,6 +86,55 @@ def test_going_on_anywhere_with_another_size_is_one_sequence(kind, n, sizes, ste
         assert data.yielded == n - len(column(begun, "u"))
 
 
+class Counted(Stream):
+    """Counts its passes, in its state."""
+
+    passes = 0
+
+    def __iter__(self) -> Any:
+        for i in range(self.n):
+            yield {"i": 100 * self.passes + i}
+        self.passes += 1
+
+    def state_dict(self) -> dict[str, int]:
+        return {"passes": self.passes}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.passes = state["passes"]
+
+
+@pytest.mark.parametrize("batches", [3, 4], ids=["before the end is seen", "after it"])
+def test_a_state_at_the_end_of_a_pass_has_what_the_dataset_counts(batches):
+    class Whole(Counted):
+        def __iter__(self) -> Any:
+            self.passes += 1
+            return iter([{"i": 100 * self.passes + i} for i in range(self.n)])
+
+    for kind in (Counted, Whole):
+        loader = Loader(kind(5), 2)
+        list(itertools.islice(loader, batches))
+        again = Loader(kind(5), 2)
+        again.load_state_dict(loader.state_dict())
+        rest = [column(again, "i") for _ in range(2)]
+        assert ([] in rest) == (batches == 3)
+        assert next(one for one in rest if one) == column(loader, "i")
+
+
+def check_persistent_passes() -> None:
+    loader = Loader(Counted(5), 1, num_workers=1, persistent_workers=True)
+    assert [column(loader, "i")[0] for _ in range(3)] == [0, 100, 200]
+    loader.close()
+
+
+@pytest.mark.slow
+def test_reading_ahead_does_not_begin_another_pass():
+    alone("ladle.feed.iterable_test", "check_persistent_passes")
+
+
+def test_single_items_of_a_stream():
+    assert [item["i"] for item in Loader(Stream(3), None)] == [0, 1, 2]
+
+
 def test_ranks_take_equal_shares_of_each_batch_or_are_refused():
     parts = [column(Loader(Stream(11), 4, shard=Shard(k, 2), drop_last=True), "i") for k in range(2)]
     assert parts == [[0, 2, 4, 6], [1, 3, 5, 7]]

@@ -44,7 +44,8 @@ class Loader(LoaderBase):
 
     - `data`: a dict (or tuple, or tree) of arrays, a `ladle.feed` source, a torch, Hugging Face or Grain dataset, or a
       path (see `ladle.feed.as_source`). A stream (`IterableDataset`): see `ladle.feed.iterable`.
-    - `batch_size`: examples per batch, all hosts together. May be set at any time: `loader.batch_size = 512`.
+    - `batch_size`: examples per batch, all hosts together; None hands out items one by one. May be set at any time:
+      `loader.batch_size = 512`.
     - `order`: "auto" (a global shuffle; for files in blocks, a shuffle of blocks and of rows within a window),
       "permuted", "blocks", "sequential", "stratified" (with `labels`), an order of `ladle.feed`, or a function
       `seed -> order`.
@@ -86,7 +87,7 @@ class Loader(LoaderBase):
     def __init__(
         self,
         data: Any,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         *,
         order: str | Order | Callable[[int], Order] = "auto",
         seed: int = 0,
@@ -105,7 +106,8 @@ class Loader(LoaderBase):
         depth: int | None = None,
         **names: Any,
     ) -> None:
-        self._names = known = Names.of(names)
+        self._names = known = Names.of(names).of_batches(batch_size)
+        batch_size = 1 if batch_size is None else batch_size
         sampler, batch_size, drop_last = known.unwrapped(batch_size, drop_last)
         self.source: Source = as_source(data)
         self.dataset = dataset_of(data, self.source)
@@ -140,8 +142,8 @@ class Loader(LoaderBase):
         self._readers, self._chunks = self._begun(), dict[int, int]()
         given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
         given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
-        given |= {"workers": workers, "processes": processes, "depth": self._depth}
-        self._given = (data, given | {name: value for name, value in names.items() if name not in REPLACED})
+        given |= {"workers": workers, "processes": processes, "depth": self._depth, "collate_fn": known.collate_fn}
+        self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
 
     def _job(self, collate: Collate | None, cut: Cut | None, batches: bool) -> Job:
         function = self._names.collate_fn

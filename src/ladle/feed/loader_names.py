@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ladle.core.errors import ArgumentError, must, nearest
@@ -80,6 +80,12 @@ class Names:
             why, remedy = "each says which examples come next", "one of them"
             raise ArgumentError(must("shuffle, sampler and batch_sampler", "exclude each other", got, why, remedy))
 
+    def of_batches(self, batch_size: int | None) -> Names:
+        """The same where batches are lists of items; of single items where `batch_size` is None."""
+        if batch_size is not None or self.batch_sampler is not None:
+            return self
+        return replace(self, collate_fn=Single(self.collate_fn))
+
     def ordered(self, order: Any, sampled: bool) -> Any:
         """The order that `shuffle` stands for, or the one that is given. `sampled`: there is a sampler."""
         if self.shuffle is None and not sampled:
@@ -135,6 +141,16 @@ class Names:
         """How processes are begun."""
         context = self.multiprocessing_context
         return context if context is None or isinstance(context, str) else context.get_start_method()
+
+
+@dataclass(frozen=True)
+class Single:
+    """The one item of a batch, and what a `collate_fn` makes of it."""
+
+    function: Callable[[Any], Any] | None = None
+
+    def __call__(self, items: list[Any]) -> Any:
+        return items[0] if self.function is None else self.function(items[0])
 
 
 OWN = (

@@ -75,6 +75,13 @@ def test_collate_fn_sees_one_batch_of_items_and_may_make_anything():
         Loader(Squares(), collate_fn=list, batches=True)
 
 
+def test_without_a_batch_size_items_come_one_by_one():
+    loader = Loader(Squares(), None, shuffle=False)
+    assert (len(loader), [int(pair[1]) for pair in loader]) == (N, [i * i for i in range(N)])
+    halves = Loader([{"x": 2.0}, {"x": 4.0}], batch_size=None, shuffle=False, collate_fn=lambda item: item["x"] / 2)
+    assert list(halves) == [1.0, 2.0]
+
+
 def test_items_are_read_one_batch_at_a_time_in_the_callers_thread_and_a_change_is_seen():
     data = Squares()
     loader = Loader(data, 4, shuffle=False)

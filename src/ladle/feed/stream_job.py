@@ -56,10 +56,15 @@ class ReadStream:
     count: int = 1
     _iterator: Iterator[Any] | None = field(default=None, repr=False)
     _at: tuple[int, int] = field(default=(-1, -1), repr=False)
+    _end: tuple[int, int, Any] = field(default=(-1, 0, None), repr=False)
+    """Where the last pass ended that has, and the state there."""
     _kept: list[Any] = field(default_factory=list, repr=False)
     """Examples that were read before they were asked for."""
 
     def __call__(self, key: Key) -> Part:
+        epoch, end, state = self._end
+        if key.state is None and key.epoch == epoch and key.start >= end:  # Read ahead, beyond the end.
+            return Part(None, 0, state)
         with kept() as states:
             if self._iterator is None or self._at != (key.epoch, key.start):
                 self._begin(key, states)
@@ -71,7 +76,9 @@ class ReadStream:
                 self._iterator = None
                 if self.drop_last:
                     items = []
-            state = None if self._iterator is None else _state_of(self.dataset, self._iterator)
+            state = state_of(self.dataset, self._iterator)
+            if taken < key.size:
+                self._end = (*self._at, state)
             if not items:
                 return Part(None, taken, state)
             return Part(self._batch(items, key), taken, state)
@@ -81,6 +88,7 @@ class ReadStream:
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(key.epoch)
         states.seed(self._keys(key.epoch, 0, 1)[0])
+        self._end, self._kept = (-1, 0, None), []
         info = _told_worker(self)
         if key.state is not None and key.state[0] == "dataset":
             self.dataset.load_state_dict(copy.deepcopy(key.state[1]))
@@ -173,7 +181,8 @@ def _told_worker(reader: ReadStream) -> _Info | None:
     return info
 
 
-def _state_of(dataset: Any, iterator: Any) -> tuple[str, Any] | None:
+def state_of(dataset: Any, iterator: Any) -> tuple[str, Any] | None:
+    """What can be gone on from: the state of the iterator, or of the dataset, and which; None where neither has one."""
     for kind, owner, get, put in (
         ("iterator", iterator, "get_state", "set_state"),
         ("iterator", iterator, "state_dict", "load_state_dict"),
