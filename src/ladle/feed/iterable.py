@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ladle.core.cursor import Cursor, Shard
@@ -163,7 +164,7 @@ class IterableLoader(LoaderBase):
         readers = self._readers_of[number]
         how: dict[str, Any] = {"depth": depth, "timeout": self._names.timeout, "name": _name, "readers": readers}
         job = readers.job if self._how["processes"] else self._job(number, count)
-        return Ahead(job, lambda key: key._replace(start=key.start + key.size, state=None), **how)
+        return Ahead(job, lambda key: replace(key, start=key.start + key.size, state=None), **how)
 
     def _job(self, number: int, count: int) -> ReadStream:
         collate = self._names.collate_fn

@@ -121,6 +121,13 @@ def test_a_state_at_the_end_of_a_pass_has_what_the_dataset_counts(batches):
 
 
 def check_persistent_passes() -> None:
+    resized = Loader(Stateful(20), 3, num_workers=1)
+    batches = iter(resized)
+    found = [next(batches)["i"].tolist()]
+    resized.batch_size = 5
+    found += [batch["i"].tolist() for batch in batches]
+    assert found == [[0, 1, 2], [*range(3, 8)], [*range(8, 13)], [*range(13, 18)], [18, 19]]
+    resized.close()
     loader = Loader(Counted(5), 1, num_workers=1, persistent_workers=True)
     assert [column(loader, "i")[0] for _ in range(3)] == [0, 100, 200]
     loader.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,13 +21,17 @@ PLACES = 2**40
 """Places of a pass, for the keys of its examples: how many there will be is not known."""
 
 
-class Key(NamedTuple):
-    """`size` examples of pass `epoch` from the one number `start` on. `state`: the dataset's, where reading begins."""
+@dataclass(frozen=True)
+class Key:
+    """`size` examples of pass `epoch` from the one number `start` on.
+
+    - `state`: the dataset's there, for who does not stand there already. It says nothing new of what is asked for.
+    """
 
     epoch: int
     start: int
     size: int
-    state: Any = None
+    state: Any = field(default=None, compare=False)
 
 
 class Part(NamedTuple):
@@ -107,7 +111,7 @@ class ReadStream:
     def _require_shared(self, info: _Info, key: Key, states: Any) -> None:
         """Raises `DataError` where each of several workers would read all of the stream."""
         if not info.asked:
-            self._kept = self._items(key._replace(size=1), states)
+            self._kept = self._items(replace(key, size=1), states)
         if not info.asked:
             why = "each of them iterates over it, and would hand out all of its examples"
             remedy = "num_workers=1, or a dataset that asks torch.utils.data.get_worker_info() which part is its own"
