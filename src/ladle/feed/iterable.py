@@ -206,7 +206,7 @@ class IterableLoader(LoaderBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         data, given = self._given
-        return made_again, (type(self), data, {**given, "batch_size": self.batch_size}, self.state_dict())
+        return made_again, (type(self), data, {**given, "batch_size": self._batch_size}, self.state_dict())
 
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""

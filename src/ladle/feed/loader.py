@@ -25,7 +25,7 @@ from ladle.feed.host import ByCount, HostFeed, Stack
 from ladle.feed.iterable import IterableLoader, is_stream
 from ladle.feed.loader_base import REPLACED, LoaderBase, made_again
 from ladle.feed.loader_jobs import Converted, Job, TakeBatch, TakeItems, TakeRows, converted
-from ladle.feed.loader_names import Names
+from ladle.feed.loader_names import Names, Single
 from ladle.feed.loader_pass import Walk, require_shares
 from ladle.feed.loader_state import position_of, require_epoch
 from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of
@@ -110,7 +110,7 @@ class Loader(LoaderBase):
         batch_size = 1 if batch_size is None else batch_size
         sampler, batch_size, drop_last = known.unwrapped(batch_size, drop_last)
         self.source: Source = as_source(data)
-        self.dataset = dataset_of(data, self.source)
+        self.dataset, self._examples = dataset_of(data, self.source), len(self.source)
         self.seed = seed = known.seeded(seed)
         order = known.ordered(order, sampler is not None)
         if sampler is not None:
@@ -161,13 +161,14 @@ class Loader(LoaderBase):
         return Readers(self._reading, **self._how, start=names.worker_init_fn, context=names.method, check=check)
 
     @property
-    def batch_size(self) -> int:
-        return self._batch_size
+    def batch_size(self) -> int | None:
+        """Examples per batch, all hosts together; None where items come one by one."""
+        return None if isinstance(self._names.collate_fn, Single) else self._batch_size
 
     @batch_size.setter
-    def batch_size(self, value: int) -> None:
+    def batch_size(self, value: int | None) -> None:
         self._batch_size = require_count("batch_size", value)
-        self._spec = BatchSpec(value, value)
+        self._spec = BatchSpec(self._batch_size, self._batch_size)
         self._require_shares()
 
     def _require_shares(self) -> None:
@@ -183,17 +184,20 @@ class Loader(LoaderBase):
 
     @property
     def batch_sampler(self) -> NumbersInBatches:
-        return NumbersInBatches(self.sampler, self.batch_size, self.drop_last)
+        return NumbersInBatches(self.sampler, self._batch_size, self.drop_last)
 
     def __len__(self) -> int:
         """Batches in a whole pass."""
         if not isinstance(self._feed.cut, ByCount):
             raise TypeError("how many batches a budget of tokens makes is known once they are cut")
-        whole, rest = divmod(self.order.epoch_size, self.batch_size)
+        whole, rest = divmod(self.order.epoch_size, self._batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
         """The batches of a pass. It is chosen when the first batch is asked for."""
+        if len(self.source) != self._examples:
+            got, why = len(self.source), "an order is over as many as there were"
+            raise ArgumentError(must("data", f"keep its {self._examples} examples", got, why, "a new Loader"))
         start, epoch = (self._newest + 1) * self.order.epoch_size, self._newest + 1
         if self._due is not None:
             (start, epoch), self._due = self._due, None
@@ -249,7 +253,7 @@ class Loader(LoaderBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         data, given = self._given
-        return made_again, (type(self), data, {**given, "batch_size": self.batch_size}, self.state_dict())
+        return made_again, (type(self), data, {**given, "batch_size": self._batch_size}, self.state_dict())
 
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""

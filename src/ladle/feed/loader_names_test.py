@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from typing import Any
@@ -78,6 +79,7 @@ def test_collate_fn_sees_one_batch_of_items_and_may_make_anything():
 def test_without_a_batch_size_items_come_one_by_one():
     loader = Loader(Squares(), None, shuffle=False)
     assert (len(loader), [int(pair[1]) for pair in loader]) == (N, [i * i for i in range(N)])
+    assert (loader.batch_size, int(next(iter(copy.copy(loader)))[0])) == (None, 0)
     halves = Loader([{"x": 2.0}, {"x": 4.0}], batch_size=None, shuffle=False, collate_fn=lambda item: item["x"] / 2)
     assert list(halves) == [1.0, 2.0]
 
@@ -94,6 +96,15 @@ def test_items_are_read_one_batch_at_a_time_in_the_callers_thread_and_a_change_i
     data.factor = 10
     assert next(batches)[1].tolist() == [10 * i * i for i in range(8, 13)]
     assert data.asked == list(range(13))
+
+
+def test_a_dataset_that_grows_is_noticed():
+    data = [1, 2, 3]
+    loader = Loader(data, 2)
+    assert sum(1 for _ in loader) == 2
+    data.append(4)
+    with pytest.raises(ArgumentError, match="data must keep its 3 examples; got 4"):
+        list(loader)
 
 
 def test_readers_stop_with_the_pass_and_share_it():
