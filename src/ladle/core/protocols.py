@@ -24,11 +24,14 @@ State = Any
 class Source(Protocol):
     """Examples by number.
 
-    May be asked from several threads at once. A source with natural runs (row groups, shards) also has
-    `blocks: i64[k]`, their sizes in order, and `reads_blocks = True` if a row costs the reading of its whole block. One
-    that keeps bytes in memory while it is read has `memory_bytes`; one that can read without decoding has `fetch(ids)`;
-    one that knows how many threads are worth reading with has `readers`. A source that wraps another passes these on:
-    without `reads_blocks`, rows are shuffled one by one, and each costs its block.
+    May be asked from several threads at once, unless its `readers` is 0: then who asks for a batch reads it. A source
+    with natural runs (row groups, shards) also has `blocks: i64[k]`, their sizes in order, and `reads_blocks = True` if
+    a row costs the reading of its whole block. One that keeps bytes in memory while it is read has `memory_bytes`; one
+    that can read without decoding has `fetch(ids)`; one that knows how many threads are worth reading with has
+    `readers`. One whose rows cost little more many at a time has `gathers = True`, so that several batches are read at
+    once; one that may answer otherwise in another pass has `changes = True`; one whose rows depend on where they stand
+    has `take_at(ids, places)`. A source that wraps another passes these on: without `reads_blocks`, rows are shuffled
+    one by one, and each costs its block.
     """
 
     def __len__(self) -> int: ...

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ladle.feed import quality
     from ladle.feed.arrays import Arrays
+    from ladle.feed.augment import Augment, draws, generator
+    from ladle.feed.augment_images import RandomImages
     from ladle.feed.balanced import Balanced
     from ladle.feed.blocks import Blocks
     from ladle.feed.bucket import Bucketed
@@ -58,17 +60,19 @@ if TYPE_CHECKING:
     from ladle.feed.weighted import Weighted
 
 __all__ = [
-    "Arrays", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
+    "Arrays", "Augment", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
     "DirectoryStream", "Graph", "Graphs", "HostFeed", "HuggingFace", "ImageFolder", "Items", "IteratorStream",
     "Joined", "KafkaTopic", "Loader", "Mapped", "Mixture", "Neighbours", "Nested", "Numbers", "Packed", "Pad",
-    "PadGraphs", "PadNested", "Parquet", "Permuted", "PostgresTable", "PrefetchedFeed", "RedisStream",
+    "PadGraphs", "PadNested", "Parquet", "Permuted", "PostgresTable", "PrefetchedFeed", "RandomImages", "RedisStream",
     "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified", "StreamFeed", "TarShards", "Tokens",
-    "Weighed", "Weighted", "as_source", "converted", "find_nonfinite", "next_tokens", "open_blob", "open_source",
-    "pacing", "pack", "quality", "text_tokens",
+    "Weighed", "Weighted", "as_source", "converted", "draws", "find_nonfinite", "generator", "next_tokens",
+    "open_blob", "open_source", "pacing", "pack", "quality", "text_tokens",
 ]  # fmt: skip
 
 _HOMES = {
     "arrays": "Arrays",
+    "augment": "Augment draws generator",
+    "augment_images": "RandomImages",
     "balanced": "Balanced",
     "blocks": "Blocks",
     "bucket": "Bucketed",

@@ -30,6 +30,9 @@ class Arrays:
 
     tree: Any
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __post_init__(self) -> None:
         for name, leaf in leaves(self.tree):
             _require_readable(leaf, f"data {name!r}" if name else "data")

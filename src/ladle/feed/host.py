@@ -18,6 +18,7 @@ from ladle.core.frames import is_frame
 from ladle.core.protocols import Collate, Cut, Order, Source
 from ladle.core.spec import BatchSpec
 from ladle.feed.source.anything import as_source
+from ladle.feed.source.places import Places, placed
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class HostFeed:
       in losses and means; all one by default.
     - `collate`: makes arrays of one shape of rows that differ (`Pad`, `Neighbours`, ...). `cut`: where batches end, by
       number of examples (`ByCount`) or of tokens (`ByTokens`).
+    - `seed`: of what datasets draw while they are read; the order's own by default.
     - `bad`: what becomes of examples that cannot be read: "raise", or "skip": their rows get weight 0 and the batch
       names them. The positions stay, so hosts stay in step without a word between them.
 
@@ -76,6 +78,7 @@ class HostFeed:
     collate: Collate = Stack()
     cut: Cut = ByCount()
     bad: Literal["raise", "skip"] = "raise"
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if type(self.source) in (dict, tuple) or is_array(self.source) or is_frame(self.source):
@@ -97,6 +100,11 @@ class HostFeed:
 
     def start(self) -> Cursor:
         return Cursor()
+
+    def places(self, position: np.ndarray) -> Places:
+        """What random numbers of the examples at these positions (`i64[k]`) are a function of."""
+        seed = getattr(self.order, "seed", 0) if self.seed is None else self.seed
+        return Places(position, self.epoch_size, seed)
 
     def draw(self, cursor: Cursor, spec: BatchSpec, shard: Shard = Shard()) -> tuple[HostDraw, Cursor]:
         """The next `spec.updates` batches and the cursor after them. Pure; reads nothing yet."""
@@ -180,6 +188,7 @@ class HostDraw:
 
     def _read(self, ids: np.ndarray, position: np.ndarray, extent: tuple[int, ...], real: int) -> Batch:
         feed = self.feed
+        source = placed(feed.source, ids, feed.places(position))
         weight = (np.arange(len(ids)) < real).astype(np.float32)
         if feed.weight is not None:
             weight *= feed.weight[ids]
@@ -187,7 +196,7 @@ class HostDraw:
         readable = ids
         while True:
             try:
-                rows = feed.collate(feed.source, readable, position, extent, real)
+                rows = feed.collate(source, readable, position, extent, real)
                 break
             except ExampleError as error:
                 new = tuple(id for id in error.ids if id not in bad)

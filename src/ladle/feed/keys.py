@@ -27,6 +27,10 @@ ROUNDS_OF_CLASSES = 0xC000_0000
 """In which order the classes of a balanced order have their turn."""
 BALANCED = 0xC000_0001
 """Passes of each class of a balanced order; one stream for each."""
+EXAMPLES = 0xE000_0000
+"""Keys of examples: what a dataset or an augmentation draws from."""
+AUGMENTED = 0xE000_0001
+"""Keys of a keyed stage, so that it draws other numbers than the dataset below it."""
 NEIGHBOURS = 0xF000_0000
 """Sampled neighbours; one stream for each depth."""
 

@@ -69,7 +69,7 @@ def test_stopping_anywhere_and_going_on_with_another_size_and_hosts_is_one_seque
         hosts, steps = data.draw(st.sampled_from([1, 2, 3, 8])), data.draw(st.integers(1, 4))
         parts = []
         for host in range(hosts):
-            loader = Loader(DATA, size, seed=5, shard=Shard(host, hosts), **how)
+            loader = Loader(DATA, size, seed=5, shard=Shard(host, hosts), uneven=True, **how)
             loader.load_state_dict(state)
             taken = [ids_of(batch) for batch in itertools.islice(loader, steps)]
             parts.append((taken, json.loads(json.dumps(loader.state_dict()))))
@@ -93,14 +93,40 @@ def test_the_size_may_change_between_any_two_batches(how):
 
 
 @loaders
-def test_a_break_loses_nothing_and_an_epoch_can_be_chosen(how):
+def test_each_iteration_is_a_pass_and_one_can_be_chosen_or_gone_on_with(how):
     loader = Loader(DATA, 10, **how)
     first = ids_of(next(iter(loader)))
-    assert loader.state_dict()["drawn"] == 10
+    state = loader.state_dict()
+    assert (state["drawn"], state["epoch"]) == (10, 0)
+    assert list(itertools.chain(*map(ids_of, loader))) == Permuted(N, 0).ids(N, N).tolist()
+    loader.load_state_dict(state)
     rest = list(itertools.chain(*(ids_of(batch) for batch in loader)))
     assert sorted(first + rest) == list(range(N))
     loader.set_epoch(7)
     assert ids_of(next(iter(loader))) == Permuted(N, 0).ids(7 * N, 10).tolist()
+    assert loader.epoch == 7
+
+
+@loaders
+def test_iterators_of_one_loader_do_not_disturb_each_other(how):
+    loader = Loader(DATA, 10, **how)
+    pairs = [(ids_of(a), ids_of(b)) for a, b in zip(loader, loader, strict=True)]
+    assert len(pairs) == 5
+    for epoch in range(2):
+        assert list(itertools.chain(*(pair[epoch] for pair in pairs))) == Permuted(N, 0).ids(epoch * N, N).tolist()
+    assert sum(1 for _ in loader for _ in loader) == 25
+
+
+@loaders
+def test_a_state_after_the_last_batch_is_the_empty_rest_of_its_pass(how):
+    loader, states = Loader(DATA, 10, **how), []
+    for _ in loader:
+        states.append(loader.state_dict())
+    again = Loader(DATA, 10, **how)
+    again.load_state_dict(states[-1])
+    assert [sum(1 for _ in again) for _ in range(3)] == [0, 5, 5]
+    again.load_state_dict(loader.state_dict())
+    assert (again.epoch, sum(1 for _ in again)) == (1, 5)
 
 
 @loaders

@@ -100,7 +100,7 @@ def test_processes_answer_alike_and_carry_errors_with_their_ids():
 def test_a_process_that_dies_is_an_error_that_says_what_it_read():
     ahead = Ahead(Square(dies_at=2), successor, workers=1, processes=True, name=lambda n: f"example {n}")
     with pytest.raises(
-        RunError, match=r"a reading process died \(killed, or out of memory\) while example \d was read"
+        RunError, match=r"a reading process died \(SIGKILL: killed, or out of memory\) while example \d was read"
     ):
         [ahead.get(n) for n in range(6)]
     ahead.close()

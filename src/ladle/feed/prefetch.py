@@ -48,7 +48,8 @@ class _Read:
 class PrefetchedFeed:
     """A host feed whose micro-batches are read ahead; implements `ladle.core.protocols.Feed`, with the same batches.
 
-    - `feed`: the feed to read from. `workers`: how many read at once; two threads by default, 0 reads nothing ahead.
+    - `feed`: the feed to read from. `workers`: how many read at once; two threads by default, or what the source
+      says of itself (a dataset asked item by item is read by the caller); 0 reads nothing ahead.
     - `processes`: read in processes instead of threads. The feed travels there once, so it must be picklable.
     - `depth`: micro-batches read and not yet used, at most; `2 * workers` by default. Memory is bounded by
       `depth + 1` micro-batches and what the source itself keeps.
@@ -73,7 +74,10 @@ class PrefetchedFeed:
             raise ArgumentError(must("feed", "be a HostFeed", type(feed).__name__, why, "the feed as it is"))
         self.feed = feed
         self._planned: tuple[HostDraw, list[Piece]] | None = None
-        how: dict[str, Any] = {"workers": workers, "processes": processes, "depth": depth}
+        if workers is None and not processes:
+            workers = getattr(feed.source, "readers", None)
+        check = getattr(feed.source, "require_threads", None)
+        how: dict[str, Any] = {"workers": workers, "processes": processes, "depth": depth, "check": check}
         self.ahead = Ahead(_Read(feed), self._after, name=self._name, **how)
 
     @property

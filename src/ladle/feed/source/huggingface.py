@@ -29,6 +29,9 @@ class HuggingFace:
     _pieces: _Pieces | None = field(init=False, repr=False)
     _types: Mapping[str, Any] = field(init=False, repr=False)
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __post_init__(self) -> None:
         if len(self.dataset) == 0:
             why = "there is nothing to learn from"

@@ -12,7 +12,9 @@ from ladle.core.errors import ArgumentError, DataError, ExampleError, must
 from ladle.core.protocols import Source
 from ladle.feed.arrays import leaves, map_tree
 from ladle.feed.source.anything import as_source
+from ladle.feed.source.places import Places, taken
 from ladle.feed.source.request import all_bad, require_ids
+from ladle.feed.source.wrapping import pass_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +64,21 @@ class Joined:
         held = [getattr(source, "memory_bytes", None) for source in self.sources.values()]
         if any(own is not None for own in held):
             object.__setattr__(self, "memory_bytes", sum(own or 0 for own in held))
+        pass_on(self, list(self.sources.values()), self._take_at)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def take(self, ids: np.ndarray) -> Any:
         """Rows `ids` (`i64[k]`), in that order, and `source` beside them where rows are dicts."""
+        return self._take_at(ids, None)
+
+    def _take_at(self, ids: np.ndarray, run: Places | None) -> Any:
         ids = require_ids(ids, len(self))
         of = self.source_of(ids)
         asked = np.unique(of) if len(ids) else np.zeros(1, np.int64)
         places = [np.flatnonzero(of == number) for number in asked]
-        parts = self._parts(ids, asked.tolist(), places)
+        parts = self._parts(ids, asked.tolist(), places, run)
         rows = parts[0] if len(parts) == 1 else _placed(parts, places, len(ids), self._names(asked))
         return self._with_source(rows, of)
 
@@ -80,12 +86,14 @@ class Joined:
         """`i32[k]`: the number of the source that each id belongs to."""
         return (np.searchsorted(self.starts, ids, side="right") - 1).astype(np.int32)
 
-    def _parts(self, ids: np.ndarray, asked: list[int], places: list[np.ndarray]) -> list[Any]:
+    def _parts(self, ids: np.ndarray, asked: list[int], places: list[np.ndarray], run: Places | None) -> list[Any]:
         sources, parts, errors = list(self.sources.values()), [], []
         for number, where in zip(asked, places, strict=True):
             start = int(self.starts[number])
             try:
-                parts.append(sources[number].take(ids[where] - start))
+                own = None if run is None or not len(ids) else run._replace(position=run.position[where])
+                numbers = ids[where] - start
+                parts.append(sources[number].take(numbers) if own is None else taken(sources[number], numbers, own))
             except ExampleError as error:
                 said = f"source {list(self.sources)[number]!r}: {error}"
                 errors.append(ExampleError(said, [start + id for id in error.ids]))

@@ -53,6 +53,9 @@ class Mapped:
         object.__setattr__(self, "files", map_tree(_resolved, self.files))
         object.__setattr__(self, "_arrays", Arrays(map_tree(_mapped, self.files)))
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __len__(self) -> int:
         return len(self._arrays)
 

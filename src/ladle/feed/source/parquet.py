@@ -88,6 +88,9 @@ class Parquet:
         object.__setattr__(self, "levels", {name: tuple(a.to_pylist()) for name, a in opened.categories.items()})
         object.__setattr__(self, "_opened", opened)
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __len__(self) -> int:
         return self._opened.examples
 

@@ -100,6 +100,9 @@ class Sequences:
         """
         return cls(*joined(documents), **fields)
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

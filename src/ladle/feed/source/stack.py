@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,11 @@ def _stacked(items: list[Any], ids: list[int], path: str) -> Any:
 
 
 def _rows(items: list[Any], ids: list[int], path: str) -> np.ndarray:
+    if hasattr(items[0], "detach") and len({(type(item), getattr(item, "dtype", None)) for item in items}) == 1:
+        try:  # Tensors alike are put together by their own library, in half of the time.
+            return leaf_array(sys.modules["torch"].stack(items))
+        except (TypeError, RuntimeError):
+            pass  # The example that differs is named below.
     rows = [_array(item, id, path) for item, id in zip(items, ids, strict=True)]
     text = rows[0].dtype.kind in "US"  # Strings are as wide as they are long.
     _require_alike(rows, ids, path, lambda row: (row.shape, row.dtype.kind if text else row.dtype))

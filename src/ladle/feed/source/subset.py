@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ladle.core.errors import DataError, ExampleError, must
 from ladle.core.protocols import Source
 from ladle.feed.source.request import require_ids
+from ladle.feed.source.wrapping import pass_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +39,22 @@ class Chosen:
         held = getattr(self.source, "memory_bytes", None)
         if held is not None:
             object.__setattr__(self, "memory_bytes", held)
+        pass_on(self, [self.source], self._take_at)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def take(self, ids: np.ndarray) -> Any:
         """The chosen examples at `ids` (`i64[k]`), in that order."""
+        return self._chosen(ids, self.source.take)
+
+    def _take_at(self, ids: np.ndarray, places: Any) -> Any:
+        return self._chosen(ids, lambda numbers: self.source.take_at(numbers, places))  # type: ignore[attr-defined]
+
+    def _chosen(self, ids: np.ndarray, take: Callable[[np.ndarray], Any]) -> Any:
         ids = require_ids(ids, len(self))
         numbers = self.numbers[ids]
         try:
-            return self.source.take(numbers)
+            return take(numbers)
         except ExampleError as error:
             raise ExampleError(str(error), ids[np.isin(numbers, error.ids)].tolist()) from error

@@ -62,6 +62,9 @@ class Tokens:
         object.__setattr__(self, "_row", tokens)
         object.__setattr__(self, "_windows", np.lib.stride_tricks.sliding_window_view(tokens, length + 1)[::stride])
 
+    gathers = True
+    """Many rows cost little more than one: those of several batches may be taken at once."""
+
     def __len__(self) -> int:
         return len(self._windows)
 

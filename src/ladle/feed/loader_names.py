@@ -1,0 +1,159 @@
+"""Names that are known from torch's `DataLoader`: what each means for a `Loader`, or why it has no meaning there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ladle.core.errors import ArgumentError, must, nearest
+
+_REFUSED = {
+    "pin_memory_device": ("memory is pinned for the accelerator that torch has", 'to="torch:cuda:0"'),
+    "multiprocessing": ("readers are threads or processes", "processes=True"),
+}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The arguments of a `DataLoader` that a `Loader` takes under the same name.
+
+    - `shuffle`: True is order="auto", False is order="sequential". `sampler`: numbers of examples, anew each pass.
+    - `batch_sampler`: torch's own `BatchSampler`, which is a sampler, a size and `drop_last`; no other.
+    - `num_workers`: that many processes for datasets that are asked item by item, threads for other sources.
+    - `collate_fn`: list of items -> a batch, whatever it is; called with one batch at a time, by the reader.
+    - `pin_memory`: tensors in page-locked memory, where torch has an accelerator. `timeout`: seconds for a batch.
+    - `worker_init_fn(number)`: called in each reading process. `persistent_workers`: processes live from pass to pass;
+      otherwise they begin anew with each, so that a changed dataset is seen as changed.
+    - `generator`: draws the seed. `prefetch_factor`: batches ahead for each worker. `multiprocessing_context`: "fork",
+      "spawn". `in_order`: True.
+    """
+
+    shuffle: bool | None = None
+    sampler: Any = None
+    batch_sampler: Any = None
+    num_workers: int | None = None
+    collate_fn: Callable[[list[Any]], Any] | None = None
+    pin_memory: bool = False
+    timeout: float = 0
+    worker_init_fn: Callable[[int], Any] | None = None
+    persistent_workers: bool = False
+    generator: Any = None
+    prefetch_factor: int | None = None
+    multiprocessing_context: Any = None
+    in_order: bool = True
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Names:
+        """Those of a call. Raises `ArgumentError` for another name, with the nearest."""
+        known = [one.name for one in fields(cls)]
+        for name, value in given.items():
+            if name in _REFUSED:
+                why, remedy = _REFUSED[name]
+                raise ArgumentError(must(name, "be left out", value, why, remedy))
+            if name not in known:
+                why = "a Loader knows others"
+                raise ArgumentError(must(name, "be an argument of Loader", value, why, nearest(name, [*known, *OWN])))
+        names = cls(**given)
+        names.check()
+        return names
+
+    def check(self) -> None:
+        """Raises `ArgumentError` for values that cannot be."""
+        for name in ("shuffle", "pin_memory", "persistent_workers"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise ArgumentError(must(name, "be True or False", value, "it is a switch", f"{name}=True"))
+        if self.in_order is not True:
+            why, remedy = "a batch is a function of its position, so that a run can be resumed", "in_order=True"
+            raise ArgumentError(must("in_order", "be True", self.in_order, why, remedy))
+        if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or not 0 <= self.timeout < 1e9:
+            why, remedy = "seconds are waited for a batch", "timeout=60, or 0 to wait for ever"
+            raise ArgumentError(must("timeout", "be seconds, 0 or more", self.timeout, why, remedy))
+        for name in ("collate_fn", "worker_init_fn"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise ArgumentError(must(name, "be a function", value, "it is called", f"{name}=None"))
+        if sum(value is not None for value in (self.shuffle or None, self.sampler, self.batch_sampler)) > 1:
+            got = "more than one"
+            why, remedy = "each says which examples come next", "one of them"
+            raise ArgumentError(must("shuffle, sampler and batch_sampler", "exclude each other", got, why, remedy))
+
+    def of_batches(self, batch_size: int | None) -> Names:
+        """The same where batches are lists of items; of single items where `batch_size` is None."""
+        if batch_size is not None or self.batch_sampler is not None:
+            return self
+        return replace(self, collate_fn=Single(self.collate_fn))
+
+    def ordered(self, order: Any, sampled: bool) -> Any:
+        """The order that `shuffle` stands for, or the one that is given. `sampled`: there is a sampler."""
+        if self.shuffle is None and not sampled:
+            return order
+        if not isinstance(order, str) or order != "auto":
+            name = "sampler" if sampled else "shuffle"
+            why, remedy = "both say which examples come next", "order= alone"
+            raise ArgumentError(must(name, "be left out where order is given", f"order={order!r}", why, remedy))
+        return "sequential" if self.shuffle is False else "auto"
+
+    def unwrapped(self, batch_size: int, drop_last: bool) -> tuple[Any, int, bool]:
+        """`(sampler, batch_size, drop_last)`, from torch's `BatchSampler` where one is given."""
+        batches = self.batch_sampler
+        if batches is None:
+            return self.sampler, batch_size, drop_last
+        if type(batches).__name__ != "BatchSampler" or not hasattr(batches, "sampler"):
+            why = "batches end at positions that are known beforehand, so that any can be read again"
+            remedy = "sampler= with batch_size=, order=, or cut= (batches of one length: Bucketed, ByTokens)"
+            raise ArgumentError(must("batch_sampler", "be a BatchSampler", type(batches).__name__, why, remedy))
+        return batches.sampler, batches.batch_size, batches.drop_last
+
+    def seeded(self, seed: int) -> int:
+        """The seed, drawn from `generator` where there is one."""
+        if self.generator is None:
+            return seed
+        if hasattr(self.generator, "integers"):
+            return int(self.generator.integers(2**62))
+        torch = sys.modules["torch"]
+        return int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
+
+    def readers(self, workers: int | None, processes: bool, items: bool) -> tuple[int | None, bool]:
+        """`(workers, processes)`, from `num_workers` where that is given."""
+        if self.num_workers is None:
+            return workers, processes
+        if workers is not None:
+            why, remedy = "both count readers", "workers= alone"
+            raise ArgumentError(
+                must("num_workers", "be left out where workers is given", self.num_workers, why, remedy)
+            )
+        return self.num_workers, processes or (items and self.num_workers > 0)
+
+    def depth(self, depth: int | None, workers: int | None) -> int | None:
+        if self.prefetch_factor is None or depth is not None:
+            return depth
+        if not workers:
+            why, remedy = "nobody reads ahead", "num_workers=2"
+            got = self.prefetch_factor
+            raise ArgumentError(must("prefetch_factor", "be left out where there are no workers", got, why, remedy))
+        return self.prefetch_factor * workers
+
+    @property
+    def method(self) -> str | None:
+        """How processes are begun."""
+        context = self.multiprocessing_context
+        return context if context is None or isinstance(context, str) else context.get_start_method()
+
+
+@dataclass(frozen=True)
+class Single:
+    """The one item of a batch, and what a `collate_fn` makes of it."""
+
+    function: Callable[[Any], Any] | None = None
+
+    def __call__(self, items: list[Any]) -> Any:
+        return items[0] if self.function is None else self.function(items[0])
+
+
+OWN = (
+    "data", "batch_size", "order", "seed", "labels", "collate", "cut", "to", "drop_last", "bad", "batches", "shard",
+    "augment", "uneven", "workers", "processes", "depth",
+)  # fmt: skip
