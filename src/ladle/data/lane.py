@@ -22,11 +22,10 @@ from ladle.data.dataset import Data, moments
 from ladle.data.encoding import Encoding, WordCode, number_codes, strange_rows
 from ladle.data.holdout import Without
 from ladle.data.kept import Kept
-from ladle.data.new_rows import moments_of
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import place
 from ladle.data.screen import leaks, screen
-from ladle.data.stored import Roles, column, roles
+from ladle.data.stored import Roles, column, moments_of, roles
 from ladle.data.stream import digest_of
 from ladle.data.table import Column, Numbers, Table, Texts
 from ladle.data.target import TargetColumn, infer, representable

@@ -66,11 +66,6 @@ def new_rows(rows: Any, kept: Kept, name: str = "rows") -> tuple[dict[str, Colum
     return columns, count
 
 
-def moments_of(file: Path) -> frozenset[str]:
-    """The columns of a Parquet file that hold dates, times or durations."""
-    return frozenset(one.name for one in pq.read_schema(file) if pa.types.is_temporal(one.type))
-
-
 def _given(rows: Any, kept: Kept, name: str) -> dict[str, Any]:
     if isinstance(rows, str | Path):
         return _of_file(Path(rows), kept)

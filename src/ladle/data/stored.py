@@ -138,6 +138,11 @@ def names_of(file: Path) -> list[str]:
     return _schema(file).names
 
 
+def moments_of(file: Path) -> frozenset[str]:
+    """The columns of a Parquet or Arrow file that hold dates, times or durations."""
+    return frozenset(one.name for one in _schema(file) if pa.types.is_temporal(one.type))
+
+
 def _schema(file: Path) -> Any:
     try:
         if _is_arrow(file):
