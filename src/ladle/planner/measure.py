@@ -16,7 +16,7 @@ from ladle.core.speed import Speed
 from ladle.planner.throughput import ThroughputLine, fit_throughput
 
 LARGEST_TIMED = 8192
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 0.85
 """A size whose update would take longer is not timed, once two are."""
 
 TURNS = 4
