@@ -46,7 +46,7 @@ PLATEAU = (0.03, 0.01)
 LEARNED = 0.05
 """Of the loss at the start, what the best rate must take off for the race to tell anything."""
 
-EASIER = (0.1, 0.05)
+EASIER = (0.05, 0.02)
 """Shares of the lowest loss, and of the whole descent: the level lies above it by the smaller of the two."""
 
 MORE = 2
