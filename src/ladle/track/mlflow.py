@@ -52,7 +52,7 @@ class MLflowRun:
 
     def __init__(self, tracker: MLflow, name: str, facts: Mapping[str, Any], onward: Onward | None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # Nobody is told that a run was sent.
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
         uri = tracker.uri or os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
         self._client, self._step, self._texts = MlflowClient(tracking_uri=uri), 0, {}
@@ -67,7 +67,7 @@ class MLflowRun:
         self._client.log_dict(self.identity, dict(facts), "run.json")
 
     def numbers(self, values: Mapping[str, float], step: int, when: float) -> None:
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         self._step = max(self._step, step)
         self._waiting += [Metric(_key(name), float(value), int(1000 * when), step) for name, value in values.items()]
@@ -105,7 +105,7 @@ class MLflowRun:
         return str(self._client.create_experiment(tracker.experiment, artifact_location=at))
 
     def _parameters(self, facts: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
+        from mlflow.entities import Param  # pyright: ignore[reportMissingImports]
 
         known = [Param(_key(name), str(value)[:6000]) for name, value in parameters(facts).items()]
         for some in _slices(known, WORDS):

@@ -43,7 +43,7 @@ class TrackioRun:
     def __init__(self, tracker: Trackio, name: str, facts: Mapping[str, Any], onward: Onward | None) -> None:
         if tracker.folder is not None:  # It is read once, when the library is loaded.
             os.environ["TRACKIO_DIR"] = str(Path(tracker.folder).absolute())
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         resume: Any = {} if onward is None else {"resume": "allow"}
         self._run: Any = trackio.init(
@@ -65,12 +65,12 @@ class TrackioRun:
         self._require_well()
 
     def text(self, kind: str, words: str, step: int) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self._run.alert(kind, words, level=trackio.AlertLevel.INFO, step=step)
 
     def picture(self, name: str, path: Path, step: int) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self._run.log({name: trackio.Image(str(path))}, step=step)
 

@@ -42,7 +42,7 @@ class WandBRun:
     """One run. Weights & Biases takes steps in rising order alone, so what comes late goes with the last step."""
 
     def __init__(self, tracker: WandB, name: str, facts: Mapping[str, Any], onward: Onward | None) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         mode: Any = tracker.mode or os.environ.get("WANDB_MODE", "offline")
         if tracker.folder is not None:
@@ -79,7 +79,7 @@ class WandBRun:
         self._log({kind: words}, step)
 
     def picture(self, name: str, path: Path, step: int) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self._log({name: wandb.Image(str(path))}, step)
 
