@@ -293,7 +293,7 @@ def test_numbers_of_another_byte_order_and_short_floats_are_handed_over_and_text
     short = torch.arange(6, dtype=torch.bfloat16)
     batch = next(iter(Loader({"x": short}, 3, order="sequential", to=to)))["x"]
     assert "bfloat16" in str(batch.dtype) and [float(x) for x in batch] == [0, 1, 2]
-    with pytest.raises(DataError, match="data must be numbers; got 'datetime64"):
+    with pytest.raises(DataError, match="data 'x' must be numbers; got 'datetime64"):
         next(iter(Loader({"x": np.array(["2020-01-01"], "datetime64[D]")}, 1, to=to)))
-    with pytest.raises(DataError, match="data must have no masked cells"):
+    with pytest.raises(DataError, match="data .x. must have a value in every cell"):
         Loader({"x": np.ma.masked_equal(np.arange(4), 2)}, 2, to=to)
