@@ -93,7 +93,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [(1, 8), pytest.param((1, 2), marks=pytest.mark.long)])
+@pytest.mark.parametrize("devices", [(1, 4), pytest.param((1, 2, 8), marks=pytest.mark.long)])
 def test_any_number_of_devices_gives_the_same_gradients_and_losses(
     devices: tuple[int, ...], on_devices: Callable[[int, str], str]
 ):
