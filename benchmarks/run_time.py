@@ -21,7 +21,7 @@ from truth.cases import CASES
 import ladle
 from ladle.api.assembly import assemble
 from ladle.api.racetrack import Racetrack
-from ladle.planner.race import Path, evaluations
+from ladle.planner.path import Path, evaluations
 
 SIZES = (16, 64, 512)
 TASKS = ("digits, mlp, adam", "housing, mlp, adamw", "fashion, mlp, momentum", "fashion, convnet, adam")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers.feeds import ladle as loader_of
 from peers.images import photo
 from rates import Feed
 
@@ -89,33 +90,15 @@ DATASETS = {"transforms": Transformed, "jpeg": Photos, "python": Loops}
 
 
 def ladle(workload: str, how: dict[str, Any], path: str) -> Feed:
-    from ladle.feed import Loader
-
-    def batches() -> Iterator[Any]:
-        loader = Loader(DATASETS[workload](path), BATCH, drop_last=True, to="torch", **how)
-        try:
-            while True:
-                yield from loader
-        finally:
-            loader.close()
-
-    return batches
+    return loader_of(lambda: DATASETS[workload](path), BATCH, to="torch", **how)
 
 
 def ladle_folder(path: str) -> Feed:
     """The same work by a source of ladle's own, and a keyed stage for whole batches, in threads."""
-    from ladle.feed import Augment, ImageFolder, Loader, RandomImages
+    from ladle.feed import Augment, ImageFolder, RandomImages
 
-    def batches() -> Iterator[Any]:
-        stage = Augment(RandomImages(PAD), whole=True)
-        loader = Loader(ImageFolder(path, size=(SIDE, SIDE)), BATCH, drop_last=True, to="torch", augment=stage)
-        try:
-            while True:
-                yield from loader
-        finally:
-            loader.close()
-
-    return batches
+    stage = Augment(RandomImages(PAD), whole=True)
+    return loader_of(lambda: ImageFolder(path, size=(SIDE, SIDE)), BATCH, to="torch", augment=stage)
 
 
 def torch_of(workload: str, workers: int, stateful: bool, path: str) -> Feed:

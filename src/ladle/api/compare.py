@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
-import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +31,7 @@ from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
 from ladle.core.spec import BatchSpec
 from ladle.monitor.console import console
+from ladle.planner.rate_finding import RateFinding
 from ladle.report.table import text
 
 SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
@@ -72,8 +72,8 @@ def compare(
     - `sizes`: numbers, "full", or "planned" for what `ladle.plan` chooses; "full", 64, 1 and "planned" where left out,
       without 64 where there are fewer rows.
     - `until`: the budget of every run; in epochs or examples it is the same for all sizes.
-    - `lr`: "sweep" takes for each size the rate that is fastest there: rates around the rule's race over the budget, as
-      far as a few seconds go. "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size.
+    - `lr`: "sweep" takes for each size the rate that ends lowest there: rates around the rule's race over the budget,
+      as far as a few seconds go. "rule" moves the task's rate at 64 (or the optimiser's usual one) to each size.
       "auto": "rule" where the task has a number, which is kept, else "sweep". A number is the rate at 64.
     - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
       `overwrite`: remove the comparison that is in `out` first.
@@ -108,7 +108,9 @@ def compare(
         monitor.message("trying learning rates at each size")
     if memory is not None:
         assembly = within_limit(assembly, bytes_from(memory))  # Evaluations and sharpness keep it at every size.
-    entrants = [_entrant(assembly, name, chosen, lr, until) for name in wanted]
+    entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
+    if lr == "sweep":
+        entrants = _swept(assembly, entrants, until)
     if folder is not None:
         claim(folder, record.COMPARE_FILE, overwrite)
     runs = _runs(assembly, entrants, seeds, until, folder, monitor)
@@ -138,8 +140,8 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str, until: Until) -> Entrant:
-    """A size with its rate: by rule, or the fastest of those around the rule's."""
+def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> Entrant:
+    """A size with its rate by rule, or the plan's."""
     if name == "planned":
         assert plan is not None
         spec, rate, hyper = plan.first, plan.lr, dict(plan.hyper)
@@ -148,11 +150,16 @@ def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str, 
         spec = BatchSpec(size, resolve_micro(size, None))
         reference, hyper = lr if isinstance(lr, float) else assembly.reference_lr, {}
         rate = None if reference is None else reference * assembly.lr_ratio(size)
-    if lr != "sweep" or rate is None:
-        return Entrant(name, spec, rate, hyper)
-    found = found_rate(assembly, spec, rate, hyper, until=until, seconds=SECONDS)
-    tried = () if found.race is None else tuple((lane.rate, math.exp(lane.slower)) for lane in found.race.lanes)
-    return Entrant(name, spec, found.rate, hyper, tried)
+    return Entrant(name, spec, rate, hyper)
+
+
+def _swept(assembly: Assembly, entrants: Sequence[Entrant], until: Until) -> list[Entrant]:
+    """`entrants` with the rate that ends lowest, each size tried once. A plan's own rate is the fastest to a loss."""
+    found: dict[BatchSpec, RateFinding] = {}
+    for one in entrants:
+        if one.lr is not None and one.spec not in found:
+            found[one.spec] = found_rate(assembly, one.spec, one.lr, one.hyper, until=until, seconds=SECONDS)
+    return [replace(one, lr=of.rate, swept=of.tried) if (of := found.get(one.spec)) else one for one in entrants]
 
 
 def _runs(
@@ -215,7 +222,7 @@ def _describe(
 ) -> dict[str, Any]:
     rates = {
         "rule": f"{assembly.rule} rule from batches of 64",
-        "sweep": "the fastest of those tried at each size",
+        "sweep": "the best of those tried at each size",
     }.get(str(lr), f"{lr} at batches of 64, {assembly.rule} rule")
     return record.plain(
         {

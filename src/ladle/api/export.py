@@ -12,8 +12,6 @@ out/
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ladle.api import weights
-from ladle.api.model_files import FORMAT, WEIGHTS_FILE, require_free
+from ladle.api.model_files import FORMAT, WEIGHTS_FILE, made_whole, require_free
 from ladle.core import record
 from ladle.core.errors import ArgumentError, RunError, must
 
@@ -45,9 +43,7 @@ def export(model: Model, folder: Path, *, overwrite: bool = False) -> Path:
         raise ArgumentError(must("model", "know what its inputs look like", None, why, "a task on arrays or a table"))
     folder = require_free(folder, overwrite, (PROGRAM_FILE, WEIGHTS_FILE, EXPORT_FILE))
     program, any_rows = model.engine.exported(model.state, _tried(model, TRIED[-1]))
-    made = folder.with_name(f".{folder.name}.{os.getpid()}.saving")
-    made.mkdir(parents=True)
-    try:
+    with made_whole(folder) as made:
         (made / PROGRAM_FILE).write_bytes(program)
         held = model.engine.weights(model.state)
         weights.write(made / WEIGHTS_FILE, held)
@@ -55,11 +51,6 @@ def export(model: Model, folder: Path, *, overwrite: bool = False) -> Path:
         for rows in TRIED if any_rows else TRIED[-1:]:
             _require_same(model, read, _tried(model, rows))
         record.write_json(made / EXPORT_FILE, _facts(model, program, any_rows, held))
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return folder
 
 

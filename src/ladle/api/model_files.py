@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +39,25 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> Path:
     Raises `ArgumentError` where something else is there, or a model unless `overwrite`.
     """
     folder = require_free(folder, overwrite, (MODEL_FILE, WEIGHTS_FILE))
-    made = folder.with_name(f".{folder.name}.{os.getpid()}.saving")
-    made.mkdir(parents=True)
-    try:
+    with made_whole(folder) as made:
         weights.write(made / WEIGHTS_FILE, model.engine.weights(model.state))
         facts = {**content(model.description, model.form, model.facts), "weights": digest_of(made / WEIGHTS_FILE)}
         record.write_json(made / MODEL_FILE, sealed(facts))
+    return folder
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which takes its place once all is written; nothing is left otherwise."""
+    made = folder.with_name(f".{folder.name}.{os.getpid()}.saving")
+    made.mkdir(parents=True)
+    try:
+        yield made
         if folder.exists():
             shutil.rmtree(folder)
         os.rename(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    return folder
 
 
 def content(description: Mapping[str, Any], form: Form, facts: Mapping[str, Any]) -> dict[str, Any]:

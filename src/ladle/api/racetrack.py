@@ -44,18 +44,20 @@ class Racetrack:
     The loss is that of validation rows, or of training rows where there are none: a few times a batch, drawn once.
 
     - `hyper`: constants of the optimiser. `probe`: who measures gradient moments, where they are asked for.
+    - `judged`: rows that it is judged on; a few times a batch where left out.
     """
 
     assembly: Assembly
     spec: BatchSpec
     hyper: Mapping[str, float] = field(default_factory=dict)
     probe: Probe | None = None
+    judged: int | None = None
 
     @cached_property
     def rows(self) -> Any:
         """The rows that runs are judged on."""
         valid = self.assembly.valid
-        count = min(max(OF_A_BATCH * self.spec.size, JUDGED[0]), JUDGED[1])
+        count = self.judged or min(max(OF_A_BATCH * self.spec.size, JUDGED[0]), JUDGED[1])
         return _sample(self.assembly, self.assembly.measured_feed(0).data if valid is None else valid, count)
 
     def update_seconds(self) -> float:

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ladle.api.assembly import Assembly
-from ladle.api.racetrack import Racetrack
+from ladle.api.racetrack import JUDGED, Racetrack
 from ladle.core.duration import Until
 from ladle.core.protocols import Probe
 from ladle.core.spec import BatchSpec
+from ladle.planner.lane import Aim
 from ladle.planner.rate_finding import RateFinding
 from ladle.planner.tryout import Tryout, try_rates
 
-SECONDS = 5.0
+SECONDS = 10.0
 """For trying rates at one size of a run or a comparison, compiling apart."""
 
 
 def tryout_of(
-    assembly: Assembly, until: str | Until | None, seconds: float, probe: Probe | None = None, *, kept: bool = False
+    assembly: Assembly,
+    until: str | Until | None,
+    seconds: float,
+    probe: Probe | None = None,
+    *,
+    kept: bool = False,
+    aim: Aim = "time",
 ) -> Tryout:
     """Where rates for runs of `assembly` that end at `until` are tried, in about so many seconds."""
     bound = None if until is None else Until.parse(until)
-    return Tryout(lambda spec, hyper: Racetrack(assembly, spec, hyper, probe), seconds, bound, kept=kept)
+    judged = JUDGED[1] if aim == "loss" else None  # A loss is told apart from one nearby by more rows than a time.
+    return Tryout(lambda spec, hyper: Racetrack(assembly, spec, hyper, probe, judged), seconds, bound, kept, aim)
 
 
 def found_rate(
@@ -30,10 +38,14 @@ def found_rate(
     usual: float,
     hyper: Mapping[str, float],
     *,
-    until: str | Until | None,
+    until: str | Until,
     seconds: float,
 ) -> RateFinding:
-    """The fastest of the rates around `usual` at `spec`, with what was found of the others."""
-    tryout = tryout_of(assembly, until, seconds)
+    """The best of the rates around `usual` at `spec` for a run that ends at `until`, and what was found of the others.
+
+    Best is the fewest updates to a loss where a target ends the run, else the lowest loss at its end.
+    """
+    aim: Aim = "loss" if Until.parse(until).target is None else "time"
+    tryout = tryout_of(assembly, until, seconds, aim=aim)
     constants = {**assembly.optimizer.hyper, **hyper}
     return RateFinding(usual, try_rates(tryout, spec, usual, constants, rows=assembly.rows), spec.size)

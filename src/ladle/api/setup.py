@@ -46,7 +46,7 @@ class Terms:
     """What is asked of one sitting. The words are those of `fit`.
 
     - `rule`: how the rate follows a `policy` that is a text. `memory`: what the whole run may take.
-    - `lr`: a number, or "sweep" for the fastest of those tried at the first size.
+    - `lr`: a number, or "sweep" for the best of those tried at the first size.
     - `onward`: the rate is that of the sitting before, moved to this one's size, rather than the task's.
     """
 
@@ -171,7 +171,7 @@ def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None) ->
         return Plan.from_json(before["plan"]) if before.get("plan") else None
     from ladle.api.plan import plan  # Most runs have a size.
 
-    return plan(assembly, memory=terms.memory, seed=terms.seed)
+    return plan(assembly, memory=terms.memory, seed=terms.seed, until=terms.until)
 
 
 def _tried(

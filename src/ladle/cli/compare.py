@@ -26,7 +26,7 @@ class Compare(Common):
     seeds: int = 3
     """Runs per size; the spread is drawn as a band."""
     lr: Rate = "auto"
-    """auto (the fastest of those tried at each size), rule (the optimiser's, from its usual rate), or a rate at 64."""
+    """auto (the best of those tried at each size), rule (the optimiser's, from its usual rate), or a rate at 64."""
     memory: str | None = None
     """Memory limit for the planned size, such as 2GB."""
     overwrite: bool = False

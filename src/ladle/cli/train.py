@@ -39,7 +39,7 @@ class Train(Common):
     ) = None
     """How rate and constants follow the size of a schedule; the optimiser's usual rule where left out."""
     lr: Rate = "auto"
-    """auto, sweep (the fastest of those tried for a few seconds), or the rate at the first batch size."""
+    """auto, sweep (the best of those tried for a few seconds), or the rate at the first batch size."""
     lr_schedule: str = "constant"
     """Rate over time: constant, cosine, linear, "x0.1 at 10 epochs, 20 epochs"; each with ", warmup 1 epoch"."""
     noise: bool = False

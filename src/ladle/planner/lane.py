@@ -14,6 +14,9 @@ from ladle.core.noise import student_t
 CLEAR = 0.05
 """A rate is slower only if it takes 5 % more updates, whatever the seeds agree on."""
 
+Aim = Literal["time", "loss"]
+"""What a race is for: the fewest updates to a loss, or the lowest loss at the horizon."""
+
 Verdict = Literal["resolved", "flat", "not resolved"]
 
 
@@ -21,7 +24,8 @@ Verdict = Literal["resolved", "flat", "not resolved"]
 class Lane:
     """What a race found of one rate.
 
-    - `slower`: mean over seeds of log(T / T of the best); where it never reached the level, the least that it can be.
+    - `slower`: mean over seeds of log(T / T of the best), or of the losses at the end where those are the aim; where it
+      never reached the level, the least that it can be.
     - `seeds`: 1 where it left the race early. `worse`: whether it was shown to be slower than the best.
     """
 
@@ -50,6 +54,7 @@ class Race:
     horizon: int
     seeds: int
     drift: float = 0.0
+    aim: Aim = "time"
 
     @property
     def best(self) -> Lane:
@@ -89,16 +94,16 @@ class Race:
         return math.exp(float(np.interp(math.log(rate), logs, [lane.slower for lane in self.lanes])))
 
 
-def judged_lanes(rates: Sequence[float], taken: np.ndarray, *, horizon: int) -> list[Lane]:
+def judged_lanes(rates: Sequence[float], taken: np.ndarray, *, most: float) -> list[Lane]:
     """Which rates are shown to be slower than the fastest: paired over seeds, with the spread of all rates together.
 
-    - `taken`: `f64[rates, seeds]`, updates to the level.
+    - `taken`: `f64[rates, seeds]`, updates to the level, or losses at the end; `most`: what stands for inf.
 
     log T = rate + seed + error; the errors of all rates that reached the level share one variance, of (rates - 1)(seeds
     - 1) degrees of freedom, so that three seeds are enough for a test.
     """
     seeds, reached = taken.shape[1], np.array([bool(np.isfinite(one).all()) for one in taken])
-    logs = np.log(np.where(np.isfinite(taken), taken, horizon))
+    logs = np.log(np.where(np.isfinite(taken), taken, most))
     means = logs.mean(1)
     best = int(np.argmin(np.where(reached, means, np.inf)))
     errors = logs[reached] - logs[reached].mean(0)

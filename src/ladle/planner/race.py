@@ -4,11 +4,12 @@ Rates a factor of sqrt(10) apart start together, from the same parameters with t
 and the whole of the horizon those that are behind leave, and the others go on from where they stand. Then the best, its
 neighbours and the rates half-way between them run with more seeds.
 
-    T(rate, seed) = updates until the loss is at `level`, the lowest that three rates have reached
+    T(rate, seed) = updates until the loss is at `level`, a little above the lowest that three rates have reached
 
-What is compared is the time to a loss, not the loss at a time: where all rates end on one plateau, the fastest is still
-the fastest. A horizon that is short against the real run favours high rates, so of those behind two below the best stay
-and one above, and the answer names its horizon. Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
+What is compared is the time to a loss: where all rates end on one plateau, the fastest is still the fastest. A run of a
+fixed length wants another answer, the lowest loss at its end (`aim="loss"`): there the horizon is that length. A
+horizon that is short against the real run favours high rates, so of those behind two below the best stay and one above,
+and the answer names its horizon. Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ladle.planner.lane import Lane, Race, bottom, judged_lanes
+from ladle.planner.lane import Aim, Lane, Race, bottom, judged_lanes
+from ladle.planner.path import Path, evaluations
 
 DECADES = 0.5
 """Between two rates of the grid, in powers of ten. The last round looks half-way between them too."""
@@ -55,9 +57,6 @@ MORE = 2
 REACHED_BY = 3
 """Rates that have reached the level at which they are compared, where so many learn."""
 
-EVALUATIONS = 2
-"""For each doubling of the updates."""
-
 
 class Runner(Protocol):
     """Trains what races."""
@@ -72,44 +71,17 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True)
-class Path:
-    """One run so far. `times`: updates at its evaluations, 0 first; `losses`: there, inf at last where it diverged."""
-
-    rate: float
-    seed: int
-    run: Any
-    times: tuple[int, ...]
-    losses: tuple[float, ...]
-
-    @property
-    def lowest(self) -> float:
-        """The lowest loss so far that is no lucky evaluation; inf where it diverged."""
-        return float(smooth(self.losses)[-1]) if math.isfinite(self.losses[-1]) else math.inf
-
-    def reach(self, level: float) -> float:
-        """Updates until the loss is at `level`, on the line over log(updates) between evaluations; inf for never."""
-        if self.lowest > level:
-            return math.inf
-        falls = smooth(self.losses)
-        at = int(np.argmax(falls <= level))
-        if at == 0:
-            return 1.0
-        early = max(self.times[at - 1], 1)
-        share = (falls[at - 1] - level) / (falls[at - 1] - falls[at])
-        return float(early * (self.times[at] / early) ** share)
-
-
-@dataclass(frozen=True)
 class Heats:
     """The rounds with one seed: what `race` begins with, and all that a rough answer needs.
 
-    - `paths`: every rate tried. `leader`: the fastest. `stop`: how far it went. `drift`: as in `Race`.
+    - `paths`: every rate tried. `leader`: the best, by `aim`. `stop`: how far it went. `drift`: as in `Race`.
     """
 
     paths: tuple[Path, ...]
     leader: Path
     stop: int
     drift: float
+    aim: Aim = "time"
 
     @property
     def learned(self) -> bool:
@@ -125,24 +97,31 @@ class Heats:
         return taken if math.isfinite(taken) else float(self.stop)
 
 
-def heats(runner: Runner, usual: float, *, horizon: int, decades: tuple[float, float] = (LOWEST, HIGHEST)) -> Heats:
+def heats(
+    runner: Runner,
+    usual: float,
+    *,
+    horizon: int,
+    decades: tuple[float, float] = (LOWEST, HIGHEST),
+    aim: Aim = "time",
+) -> Heats:
     """The grid of rates around `usual`, `decades` below and above, thinned out at each of `SHARES` of the horizon."""
-    times = evaluations(horizon)
+    times = evaluations(horizon, aim)
     stops = [max(time for time in times if time <= max(share * horizon, times[1])) for share in SHARES]
     field, known = _opened(runner, usual, times, stops[0], decades), {}
-    leader, lowest, drift, stop = _leader(field), math.inf, 0.0, stops[0]
+    leader, lowest, drift, stop = _leader(field, aim), math.inf, 0.0, stops[0]
     for stop in stops:
         field = [_run(runner, path, times, stop) for path in field]
         known |= {path.rate: path for path in field}
-        earlier, leader = leader, _leader(field)
+        earlier, leader = leader, _leader(field, aim)
         drift = math.log(leader.rate / earlier.rate)
         before, lowest = lowest, min(path.lowest for path in field)
         least = min(PLATEAU[0] * abs(lowest), PLATEAU[1] * (leader.losses[0] - lowest))
-        if not math.isfinite(lowest) or before - lowest < least:
+        if not math.isfinite(lowest) or (aim == "time" and before - lowest < least):
             break
         place = field.index(leader)
         field = field[max(place - BELOW, 0) : place + ABOVE + 1]
-    return Heats(tuple(known.values()), leader, stop, drift)
+    return Heats(tuple(known.values()), leader, stop, drift, aim)
 
 
 def race(
@@ -152,9 +131,12 @@ def race(
     horizon: int,
     seeds: int = 3,
     decades: tuple[float, float] = (LOWEST, HIGHEST),
+    aim: Aim = "time",
     begun: Heats | None = None,
 ) -> Race:
     """The heats around the `usual` rate over `horizon` updates, then the best and its neighbours with all `seeds`.
+
+    - `aim`: "time", the fewest updates to a loss, or "loss", the lowest at the horizon.
 
     - `begun`: the heats, where they were run already.
 
@@ -162,38 +144,12 @@ def race(
     >>> found.verdict, 0.3 < found.rate < 2.0, found.slower(0.1) > 5
     ('flat', True, True)
     """
-    first = begun or heats(runner, usual, horizon=horizon, decades=decades)
+    first = begun or heats(runner, usual, horizon=horizon, decades=decades, aim=aim)
     if not first.learned:
         lowest = min(path.lowest for path in first.paths)
-        return Race(None, (), first.leader.losses[0], lowest, math.nan, first.stop, 1)
-    times = [time for time in evaluations(horizon) if time <= first.stop]
+        return Race(None, (), first.leader.losses[0], lowest, math.nan, first.stop, 1, aim=first.aim)
+    times = [time for time in evaluations(horizon, first.aim) if time <= first.stop]
     return _finish(runner, first, times, seeds=seeds)
-
-
-def evaluations(horizon: int) -> list[int]:
-    """Updates at which a run is evaluated: 0, then from a fortieth of the horizon on, sqrt(2) times apart.
-
-    >>> evaluations(20)
-    [0, 1, 2, 4, 5, 7, 10, 14, 20]
-    """
-    times, time = [], float(max(horizon, 2))
-    while round(time) >= max(horizon / 40, 1):
-        times.append(round(time))
-        time /= 2 ** (1 / EVALUATIONS)
-    return sorted({0, *times})
-
-
-def smooth(losses: Sequence[float]) -> np.ndarray:
-    """Each loss as the median of itself and its neighbours, and no higher than any before it.
-
-    >>> smooth([4.0, 3.0, 1.0, 3.0, 2.0]).tolist()
-    [4.0, 3.0, 3.0, 2.0, 2.0]
-    """
-    values = np.asarray(losses, np.float64)
-    if len(values) > 2:
-        inner = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)
-        values = np.concatenate([values[:1], inner, [max(values[-1], min(values[-2:]))]])
-    return np.minimum.accumulate(values)
 
 
 def _opened(runner: Runner, usual: float, times: Sequence[int], stop: int, decades: tuple[float, float]) -> list[Path]:
@@ -246,22 +202,61 @@ def _seeded(runner: Runner, first: Heats, eighth: int, times: Sequence[int], see
 
 def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[int]) -> Race:
     ordered = [runs[eighth] for eighth in sorted(runs)]
-    level = _level([_sure(of) for of in ordered], first.leader.losses[0])
-    taken = np.array([[path.reach(level) for path in of] for of in ordered])
-    lanes = judged_lanes([of[0].rate for of in ordered], taken, horizon=times[-1])
+    judge = Judge.of(ordered, first)
+    taken = np.array([[judge(path) for path in of] for of in ordered])
+    lanes = judged_lanes([of[0].rate for of in ordered], taken, most=judge.most)
     best = min(lanes, key=lambda lane: (not lane.reached, lane.slower))
     place = lanes.index(best)
-    early = [_left(path, ordered[place][0]) for path in first.paths if path.rate not in {lane.rate for lane in lanes}]
+    rates = {lane.rate for lane in lanes}
+    early = [judge.left(path, ordered[place][0]) for path in first.paths if path.rate not in rates]
+    middle = float(np.exp(np.log(taken[place]).mean()))
     return Race(
         rate=bottom(lanes, best, most=math.log(10) / 16),
         lanes=tuple(sorted([*lanes, *early], key=lambda lane: lane.rate)),
         start=first.leader.losses[0],
-        level=level,
-        updates=float(np.exp(np.log(taken[place]).mean())),
+        level=judge.level if judge.aim == "time" else judge.level + middle,
+        updates=middle if judge.aim == "time" else times[-1],
         horizon=times[-1],
         seeds=len(ordered[0]),
         drift=first.drift + math.log(best.rate / first.leader.rate),
+        aim=judge.aim,
     )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a run is judged by: a positive number that is better where it is smaller, inf where it never got there.
+
+    - `aim` "time": the updates to `level`. "loss": the loss at the end above `level`, which is 0 where no loss is
+      negative. `most`: what stands for inf beside it, at least.
+    """
+
+    aim: Aim
+    level: float
+    most: float
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[Path]], first: Heats) -> Judge:
+        start = first.leader.losses[0]
+        if first.aim == "time":
+            return cls("time", _level([_sure(of) for of in runs], start), runs[0][0].times[-1])
+        lowest = min(path.last for of in runs for path in of)
+        floor = 0.0 if lowest > 0 else lowest - max(start - lowest, 1e-9)
+        return cls("loss", floor, max(start - floor, 1e-9))
+
+    def __call__(self, path: Path) -> float:
+        return path.reach(self.level) if self.aim == "time" else path.last - self.level
+
+    def left(self, path: Path, best: Path) -> Lane:
+        """A rate that left the race, beside the best one as far as it went."""
+        if self.aim == "time":
+            ratio = path.times[-1] / best.reach(path.lowest) if math.isfinite(path.lowest) else math.inf
+        else:
+            ratio = (path.losses[-1] - self.level) / (best.losses[len(path.losses) - 1] - self.level)
+        slower = math.log(max(ratio, 1.0))
+        # A lower rate that is behind early may yet end lowest.
+        known = self.aim == "time" or path.rate > best.rate
+        return Lane(path.rate, slower, 1, known and slower > math.log(FAR_BEHIND), False)
 
 
 def _sure(of: Sequence[Path]) -> float:
@@ -282,16 +277,10 @@ def _level(lowest: Sequence[float], start: float) -> float:
     return value + min(EASIER[0] * abs(value), EASIER[1] * max(start - value, 0.0))
 
 
-def _left(path: Path, best: Path) -> Lane:
-    """A rate that left the race, beside the best one as far as it went."""
-    level = path.lowest
-    taken, ideal = float(path.times[-1]), best.reach(level)
-    slower = math.inf if not math.isfinite(level) else math.log(max(taken / ideal, 1.0))
-    return Lane(path.rate, slower, 1, slower > math.log(FAR_BEHIND), False)
-
-
-def _leader(field: Sequence[Path]) -> Path:
-    """The fastest to the lowest loss that three of them have reached; of those that never did, the lowest."""
+def _leader(field: Sequence[Path], aim: Aim) -> Path:
+    """The lowest now; or the fastest to the lowest loss that three have reached, of those that never did the lowest."""
+    if aim == "loss":
+        return min(field, key=lambda path: path.last)
     level = _level([path.lowest for path in field], field[0].losses[0])
     return min(field, key=lambda path: (path.reach(level), path.lowest))
 

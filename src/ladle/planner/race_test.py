@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.planner.lane import Lane, Race, judged_lanes
-from ladle.planner.race import Path, evaluations, heats, race, smooth
+from ladle.planner.path import Path, evaluations, smooth
+from ladle.planner.race import heats, race
 from ladle.planner.tryout import RUNS
 
 
@@ -122,11 +123,11 @@ def test_slower_is_read_between_the_rates_that_were_tried():
 def test_one_rate_is_worse_only_where_the_seeds_say_so():
     """log T: the second rate takes 30 % more with every seed, the third as much on average but in no order."""
     best = np.array([100.0, 110.0, 90.0])
-    sure = judged_lanes([1, 2], np.stack([best, 1.3 * best]), horizon=1000)
+    sure = judged_lanes([1, 2], np.stack([best, 1.3 * best]), most=1000)
     assert [lane.worse for lane in sure] == [False, True]
-    unsure = judged_lanes([1, 2, 3], np.stack([best, best * [2.2, 1.0, 1.0], best * [1.0, 1.0, 2.2]]), horizon=1000)
+    unsure = judged_lanes([1, 2, 3], np.stack([best, best * [2.2, 1.0, 1.0], best * [1.0, 1.0, 2.2]]), most=1000)
     assert not any(lane.worse for lane in unsure)
-    never = judged_lanes([1, 2], np.stack([best, [np.inf, 120.0, 130.0]]), horizon=1000)
+    never = judged_lanes([1, 2], np.stack([best, [np.inf, 120.0, 130.0]]), most=1000)
     assert [lane.worse for lane in never] == [False, True] and not never[1].reached
 
 
@@ -136,7 +137,7 @@ def test_equal_rates_are_seldom_called_worse():
     called = 0
     for _ in range(1000):
         taken = np.exp(5 + 0.3 * rng.standard_normal(3) + 0.2 * rng.standard_normal((5, 3)))
-        called += any(lane.worse for lane in judged_lanes(range(1, 6), taken, horizon=10**6))
+        called += any(lane.worse for lane in judged_lanes(range(1, 6), taken, most=1e6))
     assert called / 1000 < 0.35, "each is tested against the luckiest of five"
 
 
@@ -159,3 +160,28 @@ def test_a_level_is_reached_between_two_evaluations():
     assert path.reach(4.0) == 1.0 and path.reach(0.1) == math.inf
     assert 10 < path.reach(1.4) < 20
     assert Path(0.1, 0, None, (0, 10), (4.0, math.inf)).reach(5.0) == math.inf
+
+
+@pytest.mark.parametrize("usual", [1e-3, 0.4])
+def test_a_run_of_a_fixed_length_takes_the_rate_that_ends_lowest(usual):
+    """With noise the fastest rate ends on a higher floor: the one that ends lowest is several times smaller."""
+    fast, low = (race(Quadratic(noise=0.05), usual, horizon=400, aim=aim) for aim in ("time", "loss"))
+    assert low.horizon == low.updates == 400 and low.rate < fast.rate / 1.5
+    rates = np.geomspace(0.02, 1.9, 60)
+    ends = []
+    for rate in (*rates, low.rate):
+        run, _ = Quadratic(noise=0.05).start(float(rate), 0)
+        ends.append(Quadratic(noise=0.05).advance(run, 400)[1])
+    assert ends[-1] <= 1.15 * min(ends)
+    assert low.low < rates[int(np.argmin(ends[:-1]))] < low.high
+
+
+def test_losses_below_zero_are_held_against_each_other_too():
+    """The same loss less a constant: the same rate ends lowest."""
+
+    class Lower(Quadratic):
+        def _loss(self, square, rng):
+            return super()._loss(square, rng) - 5.0
+
+    one, other = (race(kind(noise=0.05), 0.1, horizon=300, aim="loss") for kind in (Quadratic, Lower))
+    assert 0.5 < other.rate / one.rate < 2.0 and other.verdict != "not resolved"

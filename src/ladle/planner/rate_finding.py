@@ -35,6 +35,12 @@ class RateFinding:
             return self.usual
         return self.race.rate
 
+    @property
+    def tried(self) -> tuple[tuple[float, float], ...]:
+        """Every rate that was tried, with how many times the best one's updates, or loss, it took."""
+        lanes = () if self.race is None else self.race.lanes
+        return tuple((lane.rate, math.exp(lane.slower)) for lane in lanes)
+
     def remarks(self) -> tuple[str, ...]:
         """The verdict with its numbers, and what to make of it."""
         if self.race is None:
@@ -49,9 +55,13 @@ class RateFinding:
             side = "lower" if race.low == 0 else "higher"
             return (f"Rates: not resolved: no {side} rate was shown to be slower ({where}){self._stays}.",)
         times = race.slower(self.usual)
-        whose = "given" if self.kept else "usual"
-        usual = f"; the {whose} {rounded(self.usual):g} takes {times:.2g} times as many" if times > 1.05 else ""
-        reached = f"{rounded(race.rate):g} reached a loss of {race.level:.3g} in {race.updates:.0f} updates"
+        whose = f"the {'given' if self.kept else 'usual'} {rounded(self.usual):g}"
+        if race.aim == "loss":
+            reached = f"{rounded(race.rate):g} ended at a loss of {race.level:.3g}"
+            usual = f"; {whose} at {times:.2g} times that" if times > 1.05 else ""
+        else:
+            reached = f"{rounded(race.rate):g} reached a loss of {race.level:.3g} in {race.updates:.0f} updates"
+            usual = f"; {whose} takes {times:.2g} times as many" if times > 1.05 else ""
         return (f"Rates: {self.told(race)}: {reached}{usual} ({where}){self._stays if self.kept else ''}.",)
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ladle.core.duration import Until
 from ladle.core.moments import Moments
 from ladle.core.spec import BatchSpec
-from ladle.planner.lane import Race
+from ladle.planner.lane import Aim, Race
 from ladle.planner.race import HIGHEST, LOWEST, Heats, Runner, heats, race
 
 RUNS = 27
@@ -27,7 +27,7 @@ JUDGEMENTS = 200
 PASSES = 30
 """Over the rows, that a run is taken to be meant to make, where nothing is said."""
 
-FEWEST, MOST = 48, 20_000
+FEWEST, MOST = 48, 100_000
 """Updates of a horizon. Below, too little is seen of a run; above, more tells no more about the rate."""
 
 NEAR = (-1.0, 1.0)
@@ -55,7 +55,8 @@ class Tryout:
     """Says where and how long rates are tried.
 
     - `track`: the track of a size with its optimiser constants. `seconds`: for all races together, compiling apart.
-    - `kept`: the rate is the user's and stays; what is found is only said.
+    - `kept`: the rate is the user's and stays; what is found is only said. `aim`: the fewest updates to a loss, or the
+      lowest loss at the end of the run that is meant.
     - `until`: how long the run is that is planned for; `PASSES` over the rows where it does not say.
     """
 
@@ -63,16 +64,20 @@ class Tryout:
     seconds: float
     until: Until | None = None
     kept: bool = False
+    aim: Aim = "time"
 
     def horizon(self, track: Racetrack, spec: BatchSpec, *, rows: int) -> int:
         """Updates of the longest runs: those of the run that is meant, as far as the seconds go; 0 for too few.
 
         horizon = (seconds - JUDGEMENTS * judging_seconds) / (RUNS * update_seconds)
+
+        Where the loss at its end is the aim, no more than those of the run, however few.
         """
-        meant = max(self._updates(spec.size, rows), FEWEST)
+        meant = self._updates(spec.size, rows)
+        meant = max(meant, FEWEST) if self.aim == "time" else math.ceil(meant)
         left = self.seconds - JUDGEMENTS * track.judging_seconds()
         updates = int(min(meant, left / (RUNS * track.update_seconds()), MOST))
-        return updates if updates >= FEWEST else 0
+        return updates if updates >= min(FEWEST, meant) else 0
 
     def _updates(self, size: int, rows: int) -> float:
         examples = None if self.until is None else self.until.stop(rows)
@@ -106,7 +111,9 @@ def glance(tryout: Tryout, spec: BatchSpec, usual: float, hyper: Mapping[str, fl
     """The heats at `spec` around the `usual` rate; None where an update takes too long to try any."""
     track = tryout.track(spec, hyper)
     horizon = tryout.horizon(track, spec, rows=rows)
-    return Glance(spec, track, usual, heats(track, usual, horizon=horizon), horizon) if horizon else None
+    return (
+        Glance(spec, track, usual, heats(track, usual, horizon=horizon, aim=tryout.aim), horizon) if horizon else None
+    )
 
 
 def try_rates(
@@ -119,11 +126,11 @@ def try_rates(
     seen: Glance | None = None,
 ) -> Race | None:
     """The race at `spec` around `guess`; None where an update takes too long. What was `seen` at that size is used."""
+    if seen is not None and seen.spec == spec:
+        return race(seen.track, seen.usual, horizon=seen.horizon, begun=seen.heats)
     track = tryout.track(spec, hyper)
     horizon = tryout.horizon(track, spec, rows=rows)
     if not horizon:
         return None
-    if seen is not None and (seen.spec, seen.horizon) == (spec, horizon):
-        return race(track, seen.usual, horizon=horizon, begun=seen.heats)
     near = NEAR if seen is not None and seen.heats.learned else (LOWEST, HIGHEST)
-    return race(track, guess, horizon=horizon, decades=near)
+    return race(track, guess, horizon=horizon, decades=near, aim=tryout.aim)

@@ -101,7 +101,7 @@ def test_powers_of_two_need_close_neighbours_and_little_noise() -> None:
 )
 def test_smaller_rate(rates: tuple[float, ...], expected: str) -> None:
     rows = [row(str(size), size, lr=lr, lr_sweep=[[lr, 1.0]]) for size, lr in zip((1, 64, 512), rates, strict=True)]
-    assert verdict("smaller-rate", rows, lr="the fastest of those tried at each size").verdict == expected
+    assert verdict("smaller-rate", rows, lr="the best of those tried at each size").verdict == expected
     ruled = [{**one, "lr_sweep": []} for one in rows]
     assert verdict("smaller-rate", ruled, lr="square-root rule").verdict == "not resolved"
 

@@ -1,0 +1,81 @@
+"""The losses of one run in a race, where they are read, and what is read off them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ladle.planner.lane import Aim
+
+EVALUATIONS = 2
+"""For each doubling of the updates."""
+
+LATE = (0.9, 0.95)
+"""Of the horizon: where a run is evaluated besides, whose loss at the end is what counts."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """One run so far. `times`: updates at its evaluations, 0 first; `losses`: there, inf at last where it diverged."""
+
+    rate: float
+    seed: int
+    run: Any
+    times: tuple[int, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def lowest(self) -> float:
+        """The lowest loss so far that is no lucky evaluation; inf where it diverged."""
+        return float(smooth(self.losses)[-1]) if math.isfinite(self.losses[-1]) else math.inf
+
+    @property
+    def last(self) -> float:
+        """The loss at the end: the mean over the last tenth of the updates; inf where it diverged."""
+        late = [loss for time, loss in zip(self.times, self.losses, strict=True) if time >= LATE[0] * self.times[-1]]
+        return float(np.mean(late))
+
+    def reach(self, level: float) -> float:
+        """Updates until the loss is at `level`, on the line over log(updates) between evaluations; inf for never."""
+        if not self.lowest <= level < math.inf:
+            return math.inf
+        falls = smooth(self.losses)
+        at = int(np.argmax(falls <= level))
+        if at == 0:
+            return 1.0
+        early = max(self.times[at - 1], 1)
+        share = (falls[at - 1] - level) / (falls[at - 1] - falls[at])
+        return float(early * (self.times[at] / early) ** share)
+
+
+def evaluations(horizon: int, aim: Aim = "time") -> list[int]:
+    """Updates at which a run is evaluated: 0, then from a fortieth of the horizon on, sqrt(2) times apart.
+
+    Where the loss at the end is the aim, at `LATE` of the horizon too.
+
+    >>> evaluations(20)
+    [0, 1, 2, 4, 5, 7, 10, 14, 20]
+    """
+    times, time = [], float(max(horizon, 2))
+    while round(time) >= max(horizon / 40, 1):
+        times.append(round(time))
+        time /= 2 ** (1 / EVALUATIONS)
+    late = [round(share * horizon) for share in LATE] if aim == "loss" else []
+    return sorted({0, *times, *late})
+
+
+def smooth(losses: Sequence[float]) -> np.ndarray:
+    """Each loss as the median of itself and its neighbours, and no higher than any before it.
+
+    >>> smooth([4.0, 3.0, 1.0, 3.0, 2.0]).tolist()
+    [4.0, 3.0, 3.0, 2.0, 2.0]
+    """
+    values = np.asarray(losses, np.float64)
+    if len(values) > 2:
+        inner = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)
+        values = np.concatenate([values[:1], inner, [max(values[-1], min(values[-2:]))]])
+    return np.minimum.accumulate(values)
