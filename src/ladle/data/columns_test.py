@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,34 @@ import pytest
 
 from ladle.core.errors import ArgumentError, DataError
 from ladle.data.dataset import Data
-from ladle.data.encoding import encode_numbers, encode_words
+from ladle.data.encoding import Encoding, number_codes, standardised, strange_rows, word_codes
 from ladle.data.loader import load
-from ladle.data.table import Numbers, Texts
+from ladle.data.table import Column, Numbers, Texts
 
 Write = Callable[..., Path]
+
+
+def encode_numbers(features: Mapping[str, Column], train: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Standardised columns, each with its mark of missing values where there are any: `f32[rows, 1 or 2]` each."""
+    codes = number_codes(features, train)
+    rows = len(next(iter(features.values())).values) if codes else 0  # type: ignore[union-attr]
+    made = [standardised([one], features, rows) for one in codes]
+    return made, Encoding(codes, ()).notes({})
+
+
+def encode_words(
+    features: Mapping[str, Column], train: np.ndarray, embed: int
+) -> tuple[list[np.ndarray], np.ndarray, tuple[int, ...], tuple[str, ...]]:
+    """Categories: one-hot `f32[rows, levels]` each; codes `i32[rows, c]` with their cardinalities; notes.
+
+    Levels are those of the training rows. A row with another one gets all zeros, or code 0.
+    """
+    codes = word_codes(features, train, embed)
+    made = [(one.hot, one.apply(features[one.name].codes)) for one in codes]  # type: ignore[union-attr]
+    coded = [array for hot, array in made if not hot]
+    stacked = np.stack(coded, axis=1) if coded else np.zeros((0, 0), np.int32)
+    encoding = Encoding((), codes)
+    return [a for hot, a in made if hot], stacked, encoding.cardinalities, encoding.notes(strange_rows(codes, features))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from ladle.data.loader import TABLES
 from ladle.data.reader import open_table, typed_column
 from ladle.data.refuse import place
 from ladle.data.table import Column, Numbers, Texts
-from ladle.data.tables import _floats, _seconds, _texts
+from ladle.data.tables import floats, seconds, texts
 from ladle.data.target import representable
 
 _C: Any = pc
@@ -163,7 +163,7 @@ def _words(label: str, array: Any, kept: Kept) -> Texts:
     kind = kept.kinds.get(label, Kind("words"))
     kind = Kind("words", usual=kind.usual)
     text = typed_column(array.cast(pa.string()), label, kind, kept.said)
-    return _texts(text.cast(pa.large_string()), missing=())
+    return texts(text.cast(pa.large_string()), missing=())
 
 
 def _numbers(label: str, array: Any, kept: Kept, date: bool) -> np.ndarray:
@@ -179,9 +179,7 @@ def _numbers(label: str, array: Any, kept: Kept, date: bool) -> np.ndarray:
     if pa.types.is_null(array.type):
         return np.full(len(array), np.nan)
     try:
-        values = (
-            _seconds(array) if date else _floats(array.cast(pa.int8()) if pa.types.is_boolean(array.type) else array)
-        )
+        values = seconds(array) if date else floats(array.cast(pa.int8()) if pa.types.is_boolean(array.type) else array)
     except _NOT_READ as error:
         raise DataError(must(f"column {label}", f"hold {what}", str(array.type), one_line(error), what)) from None
     bad = ~np.isnan(values) & ~representable(values)

@@ -145,35 +145,35 @@ def _column(name: str, array: Any) -> Column:
     if pa.types.is_null(kind):
         return Numbers(np.full(len(array), np.nan), "real")
     if pa.types.is_boolean(kind):
-        return Numbers(_floats(array.cast(pa.int8())), "boolean")
+        return Numbers(floats(array.cast(pa.int8())), "boolean")
     if pa.types.is_integer(kind):
-        return Numbers(_floats(array), "whole")
+        return Numbers(floats(array), "whole")
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return Numbers(_floats(array.cast(pa.float64())), "real")
+        return Numbers(floats(array.cast(pa.float64())), "real")
     if pa.types.is_temporal(kind):
-        return Numbers(_seconds(array), "date")
+        return Numbers(seconds(array), "date")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return _texts(array.cast(pa.large_string()))
+        return texts(array.cast(pa.large_string()))
     because = "text that is not UTF-8 has no letters" if pa.types.is_binary(kind) else "it is no number, word or date"
     remedy = f"saving the file as UTF-8, or drop=[{name!r}]" if pa.types.is_binary(kind) else f"drop=[{name!r}]"
     raise DataError(must(f"column {name}", "be of a usable type", str(kind), because, remedy))
 
 
-def _floats(array: Any) -> np.ndarray:
+def floats(array: Any) -> np.ndarray:
     """`f64[rows]`, NaN where missing."""
     return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def _seconds(array: Any) -> np.ndarray:
+def seconds(array: Any) -> np.ndarray:
     """Seconds since 1970 (dates), since midnight (times) or in all (durations)."""
     kind = array.type
     if pa.types.is_date32(kind):
-        return _floats(array.cast(pa.int32())) * 86_400
+        return floats(array.cast(pa.int32())) * 86_400
     unit = "ms" if pa.types.is_date64(kind) else kind.unit
-    return _floats(array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())) / _PER_SECOND[unit]
+    return floats(array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())) / _PER_SECOND[unit]
 
 
-def _texts(array: Any, missing: Sequence[str] = MISSING) -> Texts:
+def texts(array: Any, missing: Sequence[str] = MISSING) -> Texts:
     """Words as numbers of sorted levels, spaces at both ends removed."""
     encoded = pc.dictionary_encode(array)  # type: ignore[attr-defined]
     raw = [text.strip() for text in encoded.dictionary.to_pylist()]
@@ -186,7 +186,7 @@ def _texts(array: Any, missing: Sequence[str] = MISSING) -> Texts:
 def _words(name: str, array: Any) -> Texts:
     """What the user calls words, of any type: only an empty cell is missing."""
     column = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-    return _texts(column.cast(pa.large_string()), missing=("",))
+    return texts(column.cast(pa.large_string()), missing=("",))
 
 
 def _is_empty(column: Column) -> bool:
