@@ -1,4 +1,4 @@
-"""The climate every test runs in, and three fixtures that any of them may ask for.
+"""The climate every test runs in, and four fixtures that any of them may ask for.
 
 Types never promote by accident, ranks never broadcast by accident, compiled programs are not kept from run to run. All
 of it is said through the environment, before JAX is imported, so that child processes live in the same climate.
@@ -91,6 +91,19 @@ def on_devices() -> Callable[[int, str], str]:
         )
 
     return run
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """`LADLE_CACHE` is a folder of this test alone; JAX, which an engine tells of it, is told to keep nothing again."""
+    monkeypatch.setenv("LADLE_CACHE", str(tmp_path / "cache"))
+    yield tmp_path / "cache"
+    if "jax" in sys.modules:
+        import jax
+        from jax.experimental.compilation_cache import compilation_cache
+
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation_cache.reset_cache()
 
 
 @pytest.fixture

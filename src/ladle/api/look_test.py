@@ -13,9 +13,8 @@ from ladle.core.record import plain
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def table(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LADLE_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "t.csv"
     rows = [f"{n},{n * n % 17 or ''},{'uvw'[n % 3]},{n % 2},{n % 2}" for n in range(60)]
     path.write_text("id,a,w,copy,y\n" + "\n".join(rows) + "\n")

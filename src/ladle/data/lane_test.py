@@ -19,11 +19,7 @@ from ladle.data.dataset import Data
 
 SHAPES = ("input_shape", "outputs", "cardinalities")
 WORDS = ["red", "green", "blue", "none", "  red "]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LADLE_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def both(path: Path, **options: Any) -> tuple[Data, Data]:
