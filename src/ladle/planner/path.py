@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,24 @@ from ladle.planner.lane import Aim
 EVALUATIONS = 2
 """For each doubling of the updates."""
 
+FIRST = 1 / 400
+"""Of the horizon, the first evaluation. A loss that is reached before it is dated by a guess: the race's fastest rate
+may take a thirtieth of a horizon that was set for a slow one."""
+
 LATE = (0.9, 0.95)
 """Of the horizon: where a run is evaluated besides, whose loss at the end is what counts."""
+
+
+class Runner(Protocol):
+    """Trains what races."""
+
+    def start(self, rate: float, seed: int) -> tuple[Any, float]:
+        """A fresh run, and its loss before any update."""
+        ...
+
+    def advance(self, run: Any, updates: int) -> tuple[Any, float]:
+        """The run after `updates` more, and its loss there; inf where it diverged. Consumes the run."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class Path:
 
 
 def evaluations(horizon: int, aim: Aim = "time") -> list[int]:
-    """Updates at which a run is evaluated: 0, then from a fortieth of the horizon on, sqrt(2) times apart.
+    """Updates at which a run is evaluated: 0, then from `FIRST` of the horizon on, sqrt(2) times apart.
 
     Where the loss at the end is the aim, at `LATE` of the horizon too.
 
@@ -61,7 +77,7 @@ def evaluations(horizon: int, aim: Aim = "time") -> list[int]:
     [0, 1, 2, 4, 5, 7, 10, 14, 20]
     """
     times, time = [], float(max(horizon, 2))
-    while round(time) >= max(horizon / 40, 1):
+    while round(time) >= max(FIRST * horizon, 1):
         times.append(round(time))
         time /= 2 ** (1 / EVALUATIONS)
     late = [round(share * horizon) for share in LATE] if aim == "loss" else []
@@ -79,3 +95,21 @@ def smooth(losses: Sequence[float]) -> np.ndarray:
         inner = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)
         values = np.concatenate([values[:1], inner, [max(values[-1], min(values[-2:]))]])
     return np.minimum.accumulate(values)
+
+
+def started(runner: Runner, rate: float, seed: int) -> Path:
+    """A fresh run, before any update."""
+    run, loss = runner.start(rate, seed)
+    return Path(rate, seed, run, (0,), (loss,))
+
+
+def advanced(runner: Runner, path: Path, times: Sequence[int], stop: int) -> Path:
+    """`path` up to `stop`, evaluated at each of `times`; as it is where it diverged or is there."""
+    run, at, losses = path.run, list(path.times), list(path.losses)
+    for time in times:
+        if not at[-1] < time <= stop or not math.isfinite(losses[-1]):
+            continue
+        run, loss = runner.advance(run, time - at[-1])
+        at.append(time)
+        losses.append(loss if math.isfinite(loss) else math.inf)
+    return Path(path.rate, path.seed, run, tuple(at), tuple(losses))

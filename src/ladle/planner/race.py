@@ -4,9 +4,11 @@ Rates a factor of sqrt(10) apart start together, from the same parameters with t
 and the whole of the horizon those that are behind leave, and the others go on from where they stand. Then the best, its
 neighbours and the rates half-way between them run with more seeds.
 
-    T(rate, seed) = updates until the loss is at `level`, a little above the lowest that three rates have reached
+    T(rate, seed) = sqrt(updates to `level` * updates to a loss a twentieth of the descent above it)
 
-What is compared is the time to a loss: where all rates end on one plateau, the fastest is still the fastest. A run of a
+with `level` a little above the lowest loss that three rates have reached. What is compared is the time to a loss:
+where all rates end on one plateau, the fastest is still the fastest. The second loss tells rates apart where the
+descent's last part is a matter of luck. What the winner takes is then told by runs with seeds that did not race. A run of a
 fixed length wants another answer, the lowest loss at its end (`aim="loss"`): there the horizon is that length. A
 horizon that is short against the real run favours high rates, so of those behind two below the best stay and one above,
 and the answer names its horizon. Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
@@ -16,13 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ladle.planner.lane import Aim, Lane, Race, bottom, judged_lanes
-from ladle.planner.path import Path, evaluations
+from ladle.planner.path import Path, Runner, advanced, evaluations, started
 
 DECADES = 0.5
 """Between two rates of the grid, in powers of ten. The last round looks half-way between them too."""
@@ -51,23 +53,17 @@ LEARNED = 0.05
 EASIER = (0.05, 0.02)
 """Shares of the lowest loss, and of the whole descent: the level lies above it by the smaller of the two."""
 
+EARLIER = 0.05
+"""Of the descent: how far above the level lies another one, at which rates are compared too."""
+
 MORE = 2
 """How often rates are added in the last round."""
 
+FRESH = 5
+"""Seeds that say how many updates the rate takes, after the race."""
+
 REACHED_BY = 3
 """Rates that have reached the level at which they are compared, where so many learn."""
-
-
-class Runner(Protocol):
-    """Trains what races."""
-
-    def start(self, rate: float, seed: int) -> tuple[Any, float]:
-        """A fresh run, and its loss before any update."""
-        ...
-
-    def advance(self, run: Any, updates: int) -> tuple[Any, float]:
-        """The run after `updates` more, and its loss there; inf where it diverged. Consumes the run."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def heats(
     field, known = _opened(runner, usual, times, stops[0], decades), {}
     leader, lowest, drift, stop = _leader(field, aim), math.inf, 0.0, stops[0]
     for stop in stops:
-        field = [_run(runner, path, times, stop) for path in field]
+        field = [advanced(runner, path, times, stop) for path in field]
         known |= {path.rate: path for path in field}
         earlier, leader = leader, _leader(field, aim)
         drift = math.log(leader.rate / earlier.rate)
@@ -149,14 +145,14 @@ def race(
         lowest = min(path.lowest for path in first.paths)
         return Race(None, (), first.leader.losses[0], lowest, math.nan, first.stop, 1, aim=first.aim)
     times = [time for time in evaluations(horizon, first.aim) if time <= first.stop]
-    return _finish(runner, first, times, seeds=seeds)
+    return _retold(runner, _finish(runner, first, times, seeds=seeds), times)
 
 
 def _opened(runner: Runner, usual: float, times: Sequence[int], stop: int, decades: tuple[float, float]) -> list[Path]:
     """The grid at the first stop, and rates beyond it as long as an end is the best one."""
     lowest, highest = (round(end / DECADES) for end in decades)
     found = {
-        step: _run(runner, _started(runner, usual * 10 ** (step * DECADES), 0), times, stop)
+        step: advanced(runner, started(runner, usual * 10 ** (step * DECADES), 0), times, stop)
         for step in range(lowest, highest + 1)
     }
     most = round(FARTHEST / DECADES)
@@ -166,7 +162,7 @@ def _opened(runner: Runner, usual: float, times: Sequence[int], stop: int, decad
         if not (best == low > lowest - most or best == high < highest + most):
             return [found[step] for step in sorted(found)]
         further = low - 1 if best == low else high + 1
-        found[further] = _run(runner, _started(runner, usual * 10 ** (further * DECADES), 0), times, stop)
+        found[further] = advanced(runner, started(runner, usual * 10 ** (further * DECADES), 0), times, stop)
 
 
 def _finish(runner: Runner, first: Heats, times: Sequence[int], *, seeds: int) -> Race:
@@ -196,8 +192,23 @@ def _seeded(runner: Runner, first: Heats, eighth: int, times: Sequence[int], see
     rate = first.leader.rate * 10 ** (eighth / 8)
     rate = next((path.rate for path in first.paths if math.isclose(path.rate, rate)), rate)
     whole = {path.seed: path for path in first.paths if path.rate == rate and path.times[-1] == times[-1]}
-    fresh = [whole.get(seed) or _started(runner, rate, seed) for seed in range(seeds)]
-    return [_run(runner, path, times, times[-1]) for path in fresh]
+    fresh = [whole.get(seed) or started(runner, rate, seed) for seed in range(seeds)]
+    return [advanced(runner, path, times, times[-1]) for path in fresh]
+
+
+def _retold(runner: Runner, found: Race, times: Sequence[int]) -> Race:
+    """`found` with the updates to the level that `FRESH` more seeds take at its rate, and with a level that they reach.
+
+    Those of the race will not do: its rate and its level were picked because they came out well with these seeds.
+    """
+    if found.rate is None or found.aim == "loss":
+        return found
+    runs = [started(runner, found.rate, seed) for seed in range(found.seeds, found.seeds + FRESH)]
+    fresh = [advanced(runner, path, times, times[-1]) for path in runs]
+    level = max(found.level, _sure(fresh))
+    if not level < found.start:
+        return found
+    return replace(found, level=level, updates=math.exp(np.log([path.reach(level) for path in fresh]).mean()))
 
 
 def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[int]) -> Race:
@@ -209,7 +220,8 @@ def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[in
     place = lanes.index(best)
     rates = {lane.rate for lane in lanes}
     early = [judge.left(path, ordered[place][0]) for path in first.paths if path.rate not in rates]
-    middle = float(np.exp(np.log(taken[place]).mean()))
+    told = [path.reach(judge.level) if judge.aim == "time" else judge(path) for path in ordered[place]]
+    middle = float(np.exp(np.log(told).mean()))
     return Race(
         rate=bottom(lanes, best, most=math.log(10) / 16),
         lanes=tuple(sorted([*lanes, *early], key=lambda lane: lane.rate)),
@@ -245,7 +257,9 @@ class Judge:
         return cls("loss", floor, max(start - floor, 1e-9))
 
     def __call__(self, path: Path) -> float:
-        return path.reach(self.level) if self.aim == "time" else path.last - self.level
+        if self.aim == "loss":
+            return path.last - self.level
+        return math.sqrt(path.reach(self.level) * path.reach(self.level + EARLIER * (path.losses[0] - self.level)))
 
     def left(self, path: Path, best: Path) -> Lane:
         """A rate that left the race, beside the best one as far as it went."""
@@ -283,23 +297,6 @@ def _leader(field: Sequence[Path], aim: Aim) -> Path:
         return min(field, key=lambda path: path.last)
     level = _level([path.lowest for path in field], field[0].losses[0])
     return min(field, key=lambda path: (path.reach(level), path.lowest))
-
-
-def _started(runner: Runner, rate: float, seed: int) -> Path:
-    run, loss = runner.start(rate, seed)
-    return Path(rate, seed, run, (0,), (loss,))
-
-
-def _run(runner: Runner, path: Path, times: Sequence[int], stop: int) -> Path:
-    """`path` up to `stop`, evaluated at each of `times`; as it is where it diverged or is there."""
-    run, at, losses = path.run, list(path.times), list(path.losses)
-    for time in times:
-        if not at[-1] < time <= stop or not math.isfinite(losses[-1]):
-            continue
-        run, loss = runner.advance(run, time - at[-1])
-        at.append(time)
-        losses.append(loss if math.isfinite(loss) else math.inf)
-    return Path(path.rate, path.seed, run, tuple(at), tuple(losses))
 
 
 class _Bowl:

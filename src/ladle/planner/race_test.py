@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ladle.planner.lane import Lane, Race, judged_lanes
-from ladle.planner.path import Path, evaluations, smooth
-from ladle.planner.race import heats, race
+from ladle.planner.path import Path, advanced, evaluations, smooth, started
+from ladle.planner.race import Judge, heats, race
 from ladle.planner.tryout import RUNS
 
 
@@ -144,7 +144,7 @@ def test_equal_rates_are_seldom_called_worse():
 @given(st.integers(2, 10**5))
 def test_evaluations_begin_at_nothing_and_end_at_the_horizon(horizon):
     times = evaluations(horizon)
-    assert times[0] == 0 and times[-1] == horizon and times == sorted(set(times)) and len(times) <= 17
+    assert times[0] == 0 and times[-1] == horizon and times == sorted(set(times)) and len(times) <= 20
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=30))
@@ -185,3 +185,36 @@ def test_losses_below_zero_are_held_against_each_other_too():
 
     one, other = (race(kind(noise=0.05), 0.1, horizon=300, aim="loss") for kind in (Quadratic, Lower))
     assert 0.5 < other.rate / one.rate < 2.0 and other.verdict != "not resolved"
+
+
+def test_the_updates_told_are_those_of_seeds_that_did_not_race():
+    ratios = []
+    for number in range(12):
+        runner = Shifted(number)
+        found = race(runner, 0.05, horizon=300)
+        assert found.rate is not None
+        news = [advanced(runner, started(runner, found.rate, seed), evaluations(300), 300) for seed in range(100, 112)]
+        taken = np.array([path.reach(found.level) for path in news])
+        assert np.isfinite(taken).mean() > 0.9, "nearly every new seed gets there"
+        ratios.append(np.log(taken[np.isfinite(taken)]).mean() - math.log(found.updates))
+    assert abs(np.mean(ratios)) < 0.08 and np.median(np.abs(ratios)) < math.log(1.25)
+
+
+class Shifted(Quadratic):
+    """Each seed begins elsewhere: some take twice the updates of others."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(noise=1e-3, spread=0.02)
+        self.number = number
+
+    def start(self, rate: float, seed: int) -> tuple[Any, float]:
+        (rate, rng, square), _ = super().start(rate, seed)
+        square = square * math.exp(np.random.default_rng([self.number, seed]).normal())
+        return (rate, rng, square), self._loss(square, rng)
+
+
+def test_rates_that_end_level_are_told_apart_by_how_they_began():
+    """Both get to the bottom in the last moment; the one that was half-way sooner is taken."""
+    judge = Judge("time", 1.0, 100.0)
+    soon, late = (Path(1.0, 0, None, (0, 10, 50, 100), (11.0, half, 1.4, 0.9)) for half in (1.45, 9.0))
+    assert soon.reach(1.0) == late.reach(1.0) and judge(soon) < judge(late)

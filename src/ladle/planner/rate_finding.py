@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ladle.core.plan import Evidence, Plan
 from ladle.planner.lane import Race
+from ladle.planner.race import FRESH
 from ladle.planner.rate import rounded
 
 TOO_SLOW = "No rate was tried: an update takes too long for the budget. More seconds of it would tell."
@@ -85,10 +86,11 @@ class RateFinding:
             return tuple(others)
         how = f"race of {len(race.lanes)} rates: {self.told(race)}"
         rate = Evidence("lr", rounded(self.rate), "", "measured", how, race.low, race.high)
-        how = f"best rate, {race.seeds} seeds, on the way to a loss of {race.level:.4g}"
+        seeds = f"{FRESH} new seeds" if race.aim == "time" else f"{race.seeds} seeds"
+        how = f"best rate, {seeds}, on the way to a loss of {race.level:.4g}"
         numbers = [
             Evidence("updates_to_level", race.updates, "updates", "measured", how),
-            Evidence("level", race.level, "loss", "measured", "the lowest loss that three rates reached"),
+            Evidence("level", race.level, "loss", "measured", "near the lowest that three rates reached"),
         ]
         if math.isfinite(times := race.slower(self.usual)):
             how = f"updates at {rounded(self.usual):g}, the usual rate, over those at the best"

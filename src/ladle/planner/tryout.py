@@ -18,10 +18,10 @@ from ladle.core.spec import BatchSpec
 from ladle.planner.lane import Aim, Race
 from ladle.planner.race import HIGHEST, LOWEST, Heats, Runner, heats, race
 
-RUNS = 27
-"""Heats and a race take the updates of about so many runs to the horizon: 5 and 22."""
+RUNS = 32
+"""Heats and a race take the updates of about so many runs to the horizon: 5, 22 and 5 to tell how long it takes."""
 
-JUDGEMENTS = 200
+JUDGEMENTS = 400
 """Evaluations in a race."""
 
 PASSES = 30
