@@ -11,8 +11,8 @@ where all rates end on one plateau, the fastest is still the fastest. The second
 descent's last part is a matter of luck. What the winner takes is then told by runs with seeds that did not race.
 
 A run of a fixed length wants another answer, the lowest loss at its end (`aim="loss"`): there the horizon is that
-length. A horizon that is short against the real run favours high rates, so of those behind two below the best stay and one above,
-and the answer names its horizon. Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
+length. A horizon that is short against the real run favours high rates, so of those behind two below the best stay and
+one above, and the answer names its horizon. Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
 """
 
 from __future__ import annotations
