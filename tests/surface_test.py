@@ -47,6 +47,7 @@ PUBLIC = [
     "fit",
     "from_equinox",
     "from_nnx",
+    "layerwise",
     "load",
     "losses",
     "metrics",

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ladle.api.run import Run
     from ladle.api.run_time import RunTime, run_time
     from ladle.api.search import Search, search
+    from ladle.jax.optimizer import layerwise_named as layerwise
     from ladle.models import from_equinox, losses, metrics
     from ladle.models.nnx import from_nnx
 
@@ -62,7 +63,7 @@ __all__ = [
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
     "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
     "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
-    "from_equinox", "from_nnx", "load", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur",
+    "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur",
     "run_time", "scaling", "search", "track",
 ]  # fmt: skip
 
@@ -85,6 +86,7 @@ _LATER = {
     "from_nnx": ("ladle.models.nnx", "from_nnx"),
     "data": ("ladle.data", None),
     "feed": ("ladle.feed", None),
+    "layerwise": ("ladle.jax.optimizer", "layerwise_named"),
     "losses": ("ladle.models.losses", None),
     "metrics": ("ladle.models.metrics", None),
     "models": ("ladle.models", None),

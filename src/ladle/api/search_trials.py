@@ -22,7 +22,7 @@ from ladle.core.errors import RunError
 from ladle.feed.fold import Fold, Tabled
 from ladle.search.executors import executor_named
 from ladle.search.space import Space
-from ladle.search.trial import Candidate, Executor, Job, Outcome, Trial
+from ladle.search.trial import Candidate, Executor, Outcome, Stretch, Trial
 
 TOGETHER = 64
 """Most trials in one vmapped program: what bounds its memory."""
@@ -88,48 +88,57 @@ class Runner:
                 self.trials.prepare(self.order(Trial(Candidate(new[0], 0.0), 0, 0)), new)
                 self._ready |= rungs.keys()
 
-    def __call__(self, job: Job) -> Outcome:
-        """The job done here. One that cannot go on is an outcome too: the other trials are not its affair."""
-        self.prepare([job.trial.candidate.size])
+    def __call__(self, stretch: Stretch) -> Outcome:
+        """The stretch done here. One that cannot go on is an outcome too: the other trials are not its affair."""
+        self.prepare([stretch.trial.candidate.size])
         try:
-            return self._run(job)
+            return self._run(stretch)
         except RunError as error:
-            return Outcome.of_failure(job, error)
+            return Outcome.of_failure(stretch, error)
 
-    def _run(self, job: Job) -> Outcome:
-        trial, order = job.trial, self.order(job.trial)
+    def _run(self, stretch: Stretch) -> Outcome:
+        trial, order = stretch.trial, self.order(stretch.trial)
         began = time.perf_counter()
-        state, refused = self.trials.advance(self._start(job), order, trial.candidate.size, job.begun, job.updates)
+        state, refused = self.trials.advance(
+            self._start(stretch), order, trial.candidate.size, stretch.begun, stretch.updates
+        )
         reading = self.trials.score(state, trial.fold)
-        kept = None if not job.keep else self.assembly.engine.to_host(state) if self.away else state
+        kept = None if not stretch.keep else self.assembly.engine.to_host(state) if self.away else state
         seconds = time.perf_counter() - began
-        return Outcome(trial, job.updates, reading, seconds, diverged(refused, reading), kept)
+        return Outcome(trial, stretch.updates, reading, seconds, diverged(refused, reading), kept)
 
-    def together(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Jobs of one size and stretch as one program, which is compiled by training none of them."""
-        program = self.trials.rung(jobs[0].trial.candidate.size), len(jobs)
+    def together(self, stretches: Sequence[Stretch]) -> list[Outcome]:
+        """Stretches of one size and length as one program, which is compiled by training none of them."""
+        program = self.trials.rung(stretches[0].trial.candidate.size), len(stretches)
         if program not in self._ready:
-            self._run_all([replace(job, updates=job.begun) for job in jobs])
+            self._run_all([replace(stretch, updates=stretch.begun) for stretch in stretches])
             self._ready.add(program)
-        return self._run_all(jobs)
+        return self._run_all(stretches)
 
-    def _run_all(self, jobs: Sequence[Job]) -> list[Outcome]:
-        orders, first = [self.order(job.trial) for job in jobs], jobs[0]
+    def _run_all(self, stretches: Sequence[Stretch]) -> list[Outcome]:
+        orders, first = [self.order(stretch.trial) for stretch in stretches], stretches[0]
         began = time.perf_counter()
-        states = [self._start(job) for job in jobs]
+        states = [self._start(stretch) for stretch in stretches]
         size = first.trial.candidate.size
         states, refused = self.trials.advance_all(states, orders, size, first.begun, first.updates)
-        readings = self.trials.score_all(states, [job.trial.fold for job in jobs])
-        seconds = (time.perf_counter() - began) / len(jobs)
+        readings = self.trials.score_all(states, [stretch.trial.fold for stretch in stretches])
+        seconds = (time.perf_counter() - began) / len(stretches)
         return [
-            Outcome(job.trial, job.updates, reading, seconds, diverged(bad, reading), state if job.keep else None)
-            for job, reading, bad, state in zip(jobs, readings, refused, states, strict=True)
+            Outcome(
+                stretch.trial,
+                stretch.updates,
+                reading,
+                seconds,
+                diverged(bad, reading),
+                state if stretch.keep else None,
+            )
+            for stretch, reading, bad, state in zip(stretches, readings, refused, states, strict=True)
         ]
 
-    def _start(self, job: Job) -> Any:
-        if job.state is not None:
-            return self.assembly.engine.place(job.state)
-        return self.trials.start(job.trial.seed, {"lr": job.trial.candidate.lr})
+    def _start(self, stretch: Stretch) -> Any:
+        if stretch.state is not None:
+            return self.assembly.engine.place(stretch.state)
+        return self.trials.start(stretch.trial.seed, {"lr": stretch.trial.candidate.lr})
 
 
 class Work:
@@ -155,28 +164,30 @@ class Work:
     def __exit__(self, *failure: object) -> None:
         getattr(self.executor, "close", lambda: None)()
 
-    def __call__(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def __call__(self, stretches: Sequence[Stretch]) -> list[Outcome]:
         done: dict[Trial, Outcome] = {}
-        for outcome in self._outcomes(jobs):
+        for outcome in self._outcomes(stretches):
             done[outcome.trial] = outcome
             self.finished[outcome.trial] = replace(outcome, state=None)
-        return [done[job.trial] for job in jobs]
+        return [done[stretch.trial] for stretch in stretches]
 
-    def _outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def _outcomes(self, stretches: Sequence[Stretch]) -> Iterator[Outcome]:
         if self.executor is not None:
-            for job, answer in zip(jobs, self.executor.map(self.runner, jobs), strict=True):
-                yield Outcome.of_failure(job, answer) if isinstance(answer, RunError) else answer
+            for stretch, answer in zip(stretches, self.executor.map(self.runner, stretches), strict=True):
+                yield Outcome.of_failure(stretch, answer) if isinstance(answer, RunError) else answer
             return
-        for _, alike in groupby(jobs, lambda job: (job.trial.candidate.size, job.begun, job.updates)):
+        for _, alike in groupby(
+            stretches, lambda stretch: (stretch.trial.candidate.size, stretch.begun, stretch.updates)
+        ):
             for part in equal_parts(list(alike)):
                 yield from self.runner.together(part)
 
 
-def equal_parts(jobs: list[Job]) -> Iterable[list[Job]]:
-    """Parts of one length, so that they share a program: the last job stands in for those that the last part lacks."""
-    width = -(-len(jobs) // -(-len(jobs) // TOGETHER))
-    for first in range(0, len(jobs), width):
-        part = jobs[first : first + width]
+def equal_parts(stretches: list[Stretch]) -> Iterable[list[Stretch]]:
+    """Parts of one length, which share a program: the last stretch stands in for those that the last part lacks."""
+    width = -(-len(stretches) // -(-len(stretches) // TOGETHER))
+    for first in range(0, len(stretches), width):
+        part = stretches[first : first + width]
         yield part + [part[-1]] * (width - len(part))
 
 

@@ -18,7 +18,7 @@ from ladle.feed.fold import Fold, Tabled
 from ladle.models import losses
 from ladle.search.folds import folds_of
 from ladle.search.space import Space
-from ladle.search.trial import Candidate, Job, Outcome, Trial
+from ladle.search.trial import Candidate, Outcome, Stretch, Trial
 
 RNG = np.random.default_rng(0)
 DATA = arrays(RNG.standard_normal((60, 4)), np.arange(60) % 3, valid=0.2)
@@ -36,11 +36,11 @@ def test_a_runner_travels_as_its_recipe_and_gives_the_same(assembly):
     away = pickle.loads(pickle.dumps(runner))
     assert "assembly" not in vars(away)
     away.assembly = assembly  # What it would put together itself; that is tried in a process elsewhere.
-    first = Job(Trial(Candidate(4, 0.03), 1, 2), 5, keep=True)
-    for stretch in (runner, away):
-        begun = stretch(first)
-        ended = stretch(Job(first.trial, 11, begun.updates, pickle.loads(pickle.dumps(begun.state))))
-        assert ended.reading == runner(Job(first.trial, 11)).reading
+    first = Stretch(Trial(Candidate(4, 0.03), 1, 2), 5, keep=True)
+    for trainer in (runner, away):
+        begun = trainer(first)
+        ended = trainer(Stretch(first.trial, 11, begun.updates, pickle.loads(pickle.dumps(begun.state))))
+        assert ended.reading == runner(Stretch(first.trial, 11)).reading
     assert isinstance(away(first).state.key, np.ndarray)
 
 
@@ -48,8 +48,8 @@ def test_no_trials_time_holds_a_compilation(monkeypatch, compilations):
     monkeypatch.setattr(trying, "time", SimpleNamespace(perf_counter=compilations.total))
     runner = Runner(TASK, SPACE, 4, assemble(TASK))
     trials = [Trial(Candidate(4, 0.03), fold, 0) for fold in range(3)]
-    alone = runner(Job(trials[0], 5))
-    together = runner.together([Job(trial, 5) for trial in trials])
+    alone = runner(Stretch(trials[0], 5))
+    together = runner.together([Stretch(trial, 5) for trial in trials])
     assert compilations["_trace_window"] == 2
     assert [one.seconds for one in (alone, *together)] == [0.0] * 4
     assert together[0].reading == pytest.approx(alone.reading, rel=1e-4)
@@ -67,16 +67,16 @@ class Together:
     def __init__(self):
         self.parts = []
 
-    def together(self, jobs):
-        self.parts.append((jobs[0].trial.candidate.size, len(jobs)))
-        return [Outcome(job.trial, job.updates, {"valid_loss": 0.0}, 0.0) for job in jobs]
+    def together(self, stretches):
+        self.parts.append((stretches[0].trial.candidate.size, len(stretches)))
+        return [Outcome(stretch.trial, stretch.updates, {"valid_loss": 0.0}, 0.0) for stretch in stretches]
 
 
 def test_vmapped_trials_come_in_parts_of_one_length_for_each_size():
     trials = [Trial(Candidate(size, 0.1), fold, 0) for size in (4, 8) for fold in range(70)]
     runner = Together()
     with Work(runner, "vmapped", None) as work:
-        outcomes = work([Job(trial, 9) for trial in trials[:-1]])
+        outcomes = work([Stretch(trial, 9) for trial in trials[:-1]])
     assert [one.trial for one in outcomes] == trials[:-1]
     assert runner.parts == [(4, 35), (4, 35), (8, 35), (8, 35)]
 
@@ -84,10 +84,10 @@ def test_vmapped_trials_come_in_parts_of_one_length_for_each_size():
 class Refusing(Runner):
     """Its second fold cannot go on."""
 
-    def _run(self, job):
-        if job.trial.fold == 1:
+    def _run(self, stretch):
+        if stretch.trial.fold == 1:
             raise RunError("no room for it")
-        return Outcome(job.trial, job.updates, {"valid_loss": 0.5}, 0.1)
+        return Outcome(stretch.trial, stretch.updates, {"valid_loss": 0.5}, 0.1)
 
 
 class Dying:
@@ -99,15 +99,15 @@ class Dying:
 
 
 def test_a_trial_that_cannot_end_is_an_outcome_of_its_own(assembly):
-    jobs = [Job(Trial(Candidate(4, 0.03), fold, 0), 5) for fold in range(3)]
+    stretches = [Stretch(Trial(Candidate(4, 0.03), fold, 0), 5) for fold in range(3)]
     with Work(Refusing(TASK, SPACE, 4, assembly), Dying(), None) as work:
-        dead, refused, well = work(jobs)
+        dead, refused, well = work(stretches)
     assert [(one.failed, one.diverged) for one in (dead, refused)] == [
         ("its process ended with code 9", True),
         ("no room for it", True),
     ]
     assert (well.failed, well.reading) == ("", {"valid_loss": 0.5})
-    assert list(work.finished) == [job.trial for job in jobs]
+    assert list(work.finished) == [stretch.trial for stretch in stretches]
 
 
 class Broken:
@@ -119,7 +119,7 @@ class Broken:
 
 
 def test_what_was_finished_is_known_where_the_work_ends_early(assembly):
-    jobs = [Job(Trial(Candidate(4, 0.03), fold, 0), 5) for fold in (0, 2)]
+    stretches = [Stretch(Trial(Candidate(4, 0.03), fold, 0), 5) for fold in (0, 2)]
     with Work(Refusing(TASK, SPACE, 4, assembly), Broken(), None) as work, pytest.raises(ArgumentError):
-        work(jobs)
-    assert list(work.finished) == [jobs[0].trial]
+        work(stretches)
+    assert list(work.finished) == [stretches[0].trial]

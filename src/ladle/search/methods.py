@@ -10,23 +10,23 @@ from ladle.search.halving import FACTOR, Level, levels
 from ladle.search.optuna import Proposals
 from ladle.search.row import Row
 from ladle.search.space import Space
-from ladle.search.trial import Candidate, Job, Outcome, Trial
+from ladle.search.trial import Candidate, Outcome, Stretch, Trial
 
 PROPOSED = 20
 """Candidates of a model-based search where no number is given."""
 
-DoJobs = Callable[[Sequence[Job]], Sequence[Outcome]]
-"""Whoever does jobs: their outcomes, in their order."""
+TrainStretches = Callable[[Sequence[Stretch]], Sequence[Outcome]]
+"""Whoever trains stretches of trials: their outcomes, in their order."""
 
 Held = dict[Trial, Outcome]
 
 
-def grid(space: Space, work: DoJobs) -> list[Row]:
+def grid(space: Space, work: TrainStretches) -> list[Row]:
     """Every candidate for the whole budget."""
     return train(space, work, space.grid, Level(len(space.grid), 1), {})
 
 
-def halving(space: Space, work: DoJobs) -> list[Row]:
+def halving(space: Space, work: TrainStretches) -> list[Row]:
     """All for a short time, ever fewer for longer. Who diverges at a level is replaced by the next best that is left.
 
     So one candidate at least reaches the end wherever one can, and as many as the last level has room for.
@@ -46,7 +46,7 @@ def halving(space: Space, work: DoJobs) -> list[Row]:
     return [rows[candidate] for candidate in space.grid]
 
 
-def model(space: Space, work: DoJobs, trials: int = PROPOSED) -> list[Row]:
+def model(space: Space, work: TrainStretches, trials: int = PROPOSED) -> list[Row]:
     """`trials` candidates as Optuna proposes them; hopeless ones end early."""
     proposals = Proposals(space.sizes, space.lrs, higher=space.higher, seed=space.seed, factor=FACTOR)
     stages = levels(trials, space.epochs)
@@ -66,14 +66,14 @@ def model(space: Space, work: DoJobs, trials: int = PROPOSED) -> list[Row]:
 METHODS: Mapping[str, Callable[..., list[Row]]] = {"grid": grid, "halving": halving, "model": model}
 
 
-def train(space: Space, work: DoJobs, candidates: Sequence[Candidate], level: Level, held: Held) -> list[Row]:
+def train(space: Space, work: TrainStretches, candidates: Sequence[Candidate], level: Level, held: Held) -> list[Row]:
     """All trials of `candidates` up to a level, each from where `held` has it; `held` then has them there."""
-    jobs = [
-        Job(trial, level.updates(space.updates(candidate.size)), *_left(held, trial), keep=level.divisor > 1)
+    stretches = [
+        Stretch(trial, level.updates(space.updates(candidate.size)), *_left(held, trial), keep=level.divisor > 1)
         for candidate in candidates
         for trial in space.trials_of(candidate)
     ]
-    for outcome in work(jobs):
+    for outcome in work(stretches):
         before = held.get(outcome.trial)
         seconds = outcome.seconds + (before.seconds if before else 0.0)
         held[outcome.trial] = replace(outcome, seconds=seconds)

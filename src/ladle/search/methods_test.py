@@ -11,27 +11,29 @@ from ladle.search.folds import folds_of
 from ladle.search.methods import grid, halving, model
 from ladle.search.row import Row
 from ladle.search.space import Space
-from ladle.search.trial import Candidate, Job, Outcome
+from ladle.search.trial import Candidate, Outcome, Stretch
 
 LRS = tuple(round(0.01 * k, 2) for k in range(1, 13))
 SPACE = Space((4,), LRS, folds_of(12, 3, seed=0), 1, Until(epochs=20), "valid_loss", 0)
 
 
 class Formula:
-    """Does jobs: a trial's loss is |lr - 0.05| and a little of the fold, its state is how far it has come."""
+    """Trains nothing: a trial's loss is |lr - 0.05| and a little of the fold, its state is how far it has come."""
 
-    def __init__(self, diverges: Callable[[Job], bool] = lambda job: False) -> None:
+    def __init__(self, diverges: Callable[[Stretch], bool] = lambda stretch: False) -> None:
         self.diverges, self.updates = diverges, 0
 
-    def __call__(self, jobs: Sequence[Job]) -> list[Outcome]:
-        return [self.one(job) for job in jobs]
+    def __call__(self, stretches: Sequence[Stretch]) -> list[Outcome]:
+        return [self.one(stretch) for stretch in stretches]
 
-    def one(self, job: Job) -> Outcome:
-        assert job.state == (job.begun or None)
-        self.updates += job.updates - job.begun
-        loss = abs(job.trial.candidate.lr - 0.05) + 1e-4 * job.trial.fold
-        bad = self.diverges(job)
-        return Outcome(job.trial, job.updates, {"valid_loss": loss}, 1.0, bad, job.updates if job.keep else None)
+    def one(self, stretch: Stretch) -> Outcome:
+        assert stretch.state == (stretch.begun or None)
+        self.updates += stretch.updates - stretch.begun
+        loss = abs(stretch.trial.candidate.lr - 0.05) + 1e-4 * stretch.trial.fold
+        bad = self.diverges(stretch)
+        return Outcome(
+            stretch.trial, stretch.updates, {"valid_loss": loss}, 1.0, bad, stretch.updates if stretch.keep else None
+        )
 
 
 def lrs(rows: Sequence[Row]) -> list[float]:
@@ -61,26 +63,26 @@ def test_halving_continues_the_three_best_to_the_end():
 
 
 def test_finalists_that_diverge_are_replaced_by_the_next_best():
-    rows = halving(SPACE, Formula(lambda job: job.updates == 40 and job.trial.candidate.lr >= 0.05))
+    rows = halving(SPACE, Formula(lambda stretch: stretch.updates == 40 and stretch.trial.candidate.lr >= 0.05))
     assert [row.diverged for row in rows if row.candidate.lr in (0.05, 0.06)] == [True, True]
     assert whole(rows) == [0.02, 0.03, 0.04]
 
 
 def test_where_all_but_one_diverge_that_one_is_left():
-    rows = halving(SPACE, Formula(lambda job: job.updates == 40 and job.trial.candidate.lr != 0.01))
+    rows = halving(SPACE, Formula(lambda stretch: stretch.updates == 40 and stretch.trial.candidate.lr != 0.01))
     assert whole(rows) == [0.01]
 
 
 def test_halving_ends_where_nothing_trains():
-    rows = halving(SPACE, Formula(lambda job: True))
+    rows = halving(SPACE, Formula(lambda stretch: True))
     assert all(row.diverged and math.isnan(row.score.mean) for row in rows)
 
 
 def test_one_trial_that_fails_leaves_its_candidate_without_a_score():
     class Failing(Formula):
-        def one(self, job: Job) -> Outcome:
-            bad = job.trial.candidate.lr == 0.05 and job.trial.fold == 2
-            return Outcome.of_failure(job, "its process ended") if bad else super().one(job)
+        def one(self, stretch: Stretch) -> Outcome:
+            bad = stretch.trial.candidate.lr == 0.05 and stretch.trial.fold == 2
+            return Outcome.of_failure(stretch, "its process ended") if bad else super().one(stretch)
 
     rows = {row.candidate.lr: row for row in grid(SPACE, Failing())}
     assert rows[0.05].failed == "its process ended"

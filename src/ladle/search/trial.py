@@ -32,7 +32,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Job:
+class Stretch:
     """A stretch of a trial: from update `begun`, where `state` was, up to update `updates`.
 
     - `state`: what the stretch before returned; None at the start. `keep`: return the state, to go on from.
@@ -66,8 +66,8 @@ class Outcome:
     failed: str = ""
 
     @classmethod
-    def of_failure(cls, job: Job, why: object) -> Outcome:
-        return cls(job.trial, job.updates, {}, math.nan, diverged=True, failed=str(why))
+    def of_failure(cls, stretch: Stretch, why: object) -> Outcome:
+        return cls(stretch.trial, stretch.updates, {}, math.nan, diverged=True, failed=str(why))
 
 
 class Executor(Protocol):
