@@ -63,8 +63,8 @@ __all__ = [
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
     "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
     "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
-    "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur",
-    "run_time", "scaling", "search", "track",
+    "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "plan",
+    "policy", "recur", "run_time", "scaling", "search", "track",
 ]  # fmt: skip
 
 _LATER = {
