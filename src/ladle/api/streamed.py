@@ -41,11 +41,9 @@ def on_disk(
     """`Data` whose training rows are read as they are needed: of a table, a folder or a pattern of them, or any source.
 
     The arguments are those of `ladle.data.load`, and so are columns, kinds, classes, split and values. A text table is
-    written once as Parquet, in the user's cache. Raises `ArgumentError` without a target, `DataError` as `load` does.
+    written once as Parquet, in the user's cache. Raises `DataError` as `load` does, `ArgumentError` without a target
+    where the source is no table.
     """
-    if target is None:
-        why = "no row is looked at before it is needed"
-        raise ArgumentError(must("target", "be given with stream", None, why, "target=COLUMN"))
     text = os.fspath(data)
     paths = tables_of(text)
     said = Spelling(delimiter, quote, encoding, header, decimal, tuple(na))
@@ -105,8 +103,11 @@ def tables_of(text: str) -> list[Path] | None:
     return found
 
 
-def _other(text: str, target: str, valid: float, given: Mapping[str, Any]) -> Any:
+def _other(text: str, target: str | None, valid: float, given: Mapping[str, Any]) -> Any:
     """Anything else that the feed opens, as it is."""
+    if target is None:
+        why = "what this source calls its target is not known"
+        raise ArgumentError(must("target", "be given with stream here", None, why, "target=NAME"))
     from ladle.data import streamed
     from ladle.feed.source.open import open_source
 

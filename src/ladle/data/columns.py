@@ -11,7 +11,7 @@ Mean, sd, median and levels come from the training rows alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,7 +88,7 @@ class Prepared:
 def prepare(table: Table, *, target: str | None, valid: float, seed: int, kind: str | None, embed: int) -> Prepared:
     """Decide what is predicted from what. Raises as `to_data` does."""
     require_embed(embed)
-    name, why = choose_target(table, target)
+    name, why = choose_target(list(table.columns), target, table.name)
     goal = infer(target_values(name, table.columns[name]), kind=kind, name=name, counted_from=1)
     parts = split(goal, valid=valid, seed=seed)
     features, left_out, text = screen({key: column for key, column in table.columns.items() if key != name}, table)
@@ -99,18 +99,15 @@ def prepare(table: Table, *, target: str | None, valid: float, seed: int, kind: 
     return Prepared(name, why, goal, parts, features, encoding, left_out, leaks(plain, goal, name))
 
 
-def choose_target(table: Table, target: str | None) -> tuple[str, str]:
-    """The column to predict, and why it is that one.
+def choose_target(names: Sequence[str], target: str | None, table: str) -> tuple[str, str]:
+    """The column to predict among the `names` of those of `table`, and why it is that one.
 
-    >>> from ladle.data.table import Numbers
-    >>> column = Numbers(np.zeros(2), "whole")
-    >>> choose_target(Table("t.csv", {"Label": column, "b": column}, 2, ()), None)
+    >>> choose_target(["Label", "b"], None, "t.csv")
     ('Label', 'by its name; another one is given as target')
     """
-    names = list(table.columns)
     if target is not None:
-        if target not in table.columns:
-            because = f"{table.name} has no such column"
+        if target not in names:
+            because = f"{table} has no such column"
             raise DataError(must("target", "name a column", target, because, nearest(target, names)))
         return target, "as asked"
     likely = [name for name in names if name.lower() in TARGET_NAMES]

@@ -17,7 +17,7 @@ import numpy as np
 
 from ladle.core.errors import DataError, must
 from ladle.core.missing import MISSING
-from ladle.data.columns import require_embed, target_values, texts_of
+from ladle.data.columns import choose_target, require_embed, target_values, texts_of
 from ladle.data.dataset import Data, moments
 from ladle.data.encoding import Encoding, WordCode, number_codes, strange_rows
 from ladle.data.holdout import Without
@@ -25,7 +25,7 @@ from ladle.data.kept import Kept
 from ladle.data.parts import describe_split, split
 from ladle.data.refuse import place
 from ladle.data.screen import leaks, screen
-from ladle.data.stored import Roles, column, moments_of, roles
+from ladle.data.stored import Roles, column, moments_of, names_of, roles
 from ladle.data.stream import digest_of
 from ladle.data.table import Column, Numbers, Table, Texts
 from ladle.data.target import TargetColumn, infer, representable
@@ -115,7 +115,7 @@ def table_on_disk(
     open_: Callable[..., Any],
     *,
     name: str,
-    target: str,
+    target: str | None,
     kind: str | None = None,
     valid: float = 0.2,
     seed: int = 0,
@@ -133,6 +133,7 @@ def table_on_disk(
     require_embed(embed)
     asked = asked or {}
     drop = [*drop, *(one for one, what in asked.items() if what == "id" and one not in drop)]
+    target, why = choose_target([one for one in names_of(files[0]) if one not in drop], target, name)
     found = roles(files, target=target, drop=drop, asked=asked)
     if not found.order:
         because, remedy = "it is the only column", "a table with more columns"
@@ -164,7 +165,7 @@ def table_on_disk(
         outputs=len(goal.classes) or 1,
         notes=(
             *notes,
-            f"Target: {target}, as asked.",
+            f"Target: {target}, {why}.",
             goal.note,
             *encoding.notes(strange),
             *said,

@@ -155,7 +155,6 @@ def test_kind_and_classes_over_all_rows(tmp_path: Path) -> None:
         ([1.0, 2.0] * 20, {"drop": ["a"]}, "it is the only column"),
         ([[1], [1, 2]] * 20, {}, "column a must be of a usable type; got 'list"),
         ([1.0, 2.0] * 20, {"decimal": ","}, "options of text tables must be left out here"),
-        ([1.0, 2.0] * 20, {"target": None}, "target must be given with stream"),
     ],
 )
 def test_what_a_loaded_table_is_refused_for(tmp_path: Path, a: list[Any], options: dict, message: str) -> None:
@@ -164,6 +163,13 @@ def test_what_a_loaded_table_is_refused_for(tmp_path: Path, a: list[Any], option
     with pytest.raises(ArgumentError, match=message) as caught:
         on_disk(path, **{"target": "y", **options})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("drop", [("city",), ("city", "y", "said", "when", "same", "color")])
+def test_where_no_target_is_named_both_lanes_take_the_same_one(tmp_path: Path, drop: tuple[str, ...]) -> None:
+    loaded, read = both(write_csv(tmp_path / "t.csv", table(150)), drop=list(drop))
+    said = [note for note in read.notes if note.startswith("Target: ")]
+    assert said and said[0] in loaded.notes
 
 
 def test_a_dropped_column_may_hold_anything(tmp_path: Path) -> None:
