@@ -14,6 +14,7 @@ PUBLIC = [
     "Carry",
     "CheckpointError",
     "Comparison",
+    "Cost",
     "Cursor",
     "DataError",
     "Decision",

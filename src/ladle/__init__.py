@@ -55,11 +55,12 @@ if TYPE_CHECKING:
     from ladle.jax.optimizer import layerwise_named as layerwise
     from ladle.models import from_equinox, losses, metrics
     from ladle.models.nnx import from_nnx
+    from ladle.planner.target import Cost
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cursor", "DataError",
+    "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cost", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
     "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
     "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
@@ -76,6 +77,7 @@ _LATER = {
     "RunTime": ("ladle.api.run_time", "RunTime"),
     "run_time": ("ladle.api.run_time", "run_time"),
     "compare": ("ladle.api.compare", "compare"),
+    "Cost": ("ladle.planner.target", "Cost"),
     "Comparison": ("ladle.api.compare", "Comparison"),
     "feed_check": ("ladle.api.feed_check", "feed_check"),
     "recur": ("ladle.api.recur", "recur"),
