@@ -9,14 +9,13 @@
 
 from __future__ import annotations
 
-from ladle.core.errors import ArgumentError, must
+from importlib.util import find_spec
 
-try:
-    import sklearn as _sklearn
-except ImportError as error:
-    _why = "its estimators are built on scikit-learn's base classes"
-    _remedy = "pip install 'ladle[sklearn]'"
-    raise ImportError(must("ladle.sklearn", "have scikit-learn beside it", "none", _why, _remedy)) from error
+from ladle.core.errors import must
+
+if not find_spec("sklearn"):
+    _why, _remedy = "its estimators are built on scikit-learn's base classes", "pip install 'ladle[sklearn]'"
+    raise ImportError(must("ladle.sklearn", "have scikit-learn beside it", "none", _why, _remedy))
 
 from ladle.sklearn.classifier import BatchClassifier
 from ladle.sklearn.regressor import BatchRegressor

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.plan import Plan
 from ladle.sklearn.base import BatchEstimator
 
 
@@ -28,9 +29,9 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
       "tanh". `dropout`: share of hidden units left out in training.
     - `optimizer`: "adam", "adamw", "sgd", "momentum", "lion", ...; `optimizer_options`: its constants,
       `{"weight_decay": 1e-4}`. `learning_rate`: a number, or "auto", the optimiser's usual rate moved to the batch size
-      by its rule; with `batch_size="auto"` the plan's, which was measured.
-    - `batch_size`: rows of an update. A number (all rows where there are fewer), "full", or "auto": planned for these
-      rows on this machine in about `plan_seconds`, see `plan_`.
+      by its rule; with a plan the plan's, which was measured.
+    - `batch_size`: rows of an update. A number (all rows where there are fewer), "full", a `ladle.Plan`, or "auto":
+      planned for these rows on this machine in about `plan_seconds`, compiling apart; see `plan_`.
     - `max_iter`: passes over the rows at most. Training ends sooner where the loss was not lower by `tol` for
       `n_iter_no_change` passes: the training loss, or with `early_stopping` that of `validation_fraction` of the rows,
       held out; then the weights are those of the lowest.
@@ -41,7 +42,7 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
 
     `classes_`, `n_features_in_`, `feature_names_in_`; `n_iter_`, passes of the last fit; `loss_`, `loss_curve_`, mean
     training loss of each pass; `validation_loss_curve_`, None without `early_stopping`; `batch_size_`, in use;
-    `plan_`, a `ladle.Plan` where the size was planned.
+    `plan_`, the `ladle.Plan` where there is one.
 
     **Raises** `ValueError` for what cannot be right, `ladle.errors.RunError` where training diverged.
 
@@ -63,7 +64,7 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
         dropout: float = 0.0,
         optimizer: str = "adam",
         optimizer_options: Mapping[str, float] | None = None,
-        batch_size: int | str = 64,
+        batch_size: int | str | Plan = 64,
         learning_rate: float | str = "auto",
         max_iter: int = 200,
         tol: float = 1e-4,
@@ -98,7 +99,7 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
 
         - `classes`: all classes there will ever be, needed in the first call.
         """
-        if not hasattr(self, "classes_"):
+        if not hasattr(self, "_state"):
             if classes is None:
                 why = "later rows may hold others"
                 raise ArgumentError(must("classes", "be given to the first partial_fit", None, why, "np.unique(y)"))
@@ -109,21 +110,20 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
         if isinstance(self.class_weight, str):
             why, remedy = "how often classes come is not known from some of the rows", "a dict of weights"
             raise ArgumentError(must("class_weight", "be numbers for partial_fit", self.class_weight, why, remedy))
-        self._known = True
-        try:
-            return self._partial(X, y, sample_weight)
-        finally:
-            del self._known
+        return self._partial(X, y, sample_weight, learn=False)
 
-    def _read_targets(self, y: Any, weight: np.ndarray, *, reset: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _read_targets(self, y: Any, weight: np.ndarray, *, learn: bool) -> tuple[np.ndarray, np.ndarray | None]:
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        if reset and not hasattr(self, "_known"):
+        if learn:
             self.classes_ = np.unique(y)
         place = np.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         unknown = self.classes_[place] != y
         if unknown.any():
-            why, remedy = "the model has an output for each of these classes", "warm_start=False, or all classes at once"
+            why, remedy = (
+                "the model has an output for each of these classes",
+                "warm_start=False, or all classes at once",
+            )
             got = np.unique(y[unknown]).tolist()
             raise ArgumentError(must("y", f"hold classes of {self.classes_.tolist()}", got, why, remedy))
         own = None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
@@ -137,7 +137,8 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most likely class of each row, `[rows]`, one of `classes_`."""
-        return self.classes_[self._scores(X).argmax(1)]
+        scores = self._scores(X)
+        return self.classes_[scores.argmax(1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The chance of each class, `f64[rows, classes]`, in the order of `classes_`: softmax(outputs)."""
@@ -153,7 +154,7 @@ class BatchClassifier(ClassifierMixin, BatchEstimator):
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def _scores(self, X: Any) -> np.ndarray:
-        outputs = self._outputs(X)
+        outputs = self._outputs(X)  # Refuses what is not fitted yet.
         return outputs[:, : len(self.classes_)]
 
 

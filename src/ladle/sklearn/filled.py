@@ -3,8 +3,8 @@
 places   0 ........ n - 1   n ........ places - 1
 ids      a permutation      the rows that fill up, which weigh nothing: they end the last batch of a pass
 
-Data of 1,437 and of 1,438 rows, as folds leave them, so share one compiled program: the number of rows is data of it. The
-last batch is what it would have been, for a ragged end is masked by weights anyway.
+Data of 1,437 and of 1,438 rows, as folds leave them, so share one compiled program: the number of rows is data of it.
+The last batch is what it would have been, for a ragged end is masked by weights anyway.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
+from ladle.core.plan import Plan
 from ladle.sklearn.base import BatchEstimator
 
 
@@ -17,9 +18,9 @@ class BatchRegressor(RegressorMixin, BatchEstimator):
 
         z = (y - mean) / sd;   loss = sum_i w_i mean_k (mlp(x_i)_k - z_ik)^2 / sum_i w_i   over each batch
 
-    The target is standardised inside, each of its columns by the weighted mean and standard deviation of the rows of the
-    first fit, and predictions are in its own units. Losses are those of standardised targets: 1 is no better than the
-    mean. Inputs are used as they are: put a `StandardScaler` before it in a `Pipeline`.
+    The target is standardised inside, each of its columns by the weighted mean and standard deviation of the rows of
+    the first fit, and predictions are in its own units. Losses are those of standardised targets: 1 is no better than
+    the mean. Inputs are used as they are: put a `StandardScaler` before it in a `Pipeline`.
 
     Parameters and attributes as in `BatchClassifier`, without what is said of classes; `y` may be `[rows, outputs]`.
     `target_mean_`, `target_sd_`: `f64[outputs]`.
@@ -28,7 +29,7 @@ class BatchRegressor(RegressorMixin, BatchEstimator):
 
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 50)[:, None]
-    >>> model = BatchRegressor((), learning_rate=0.1, max_iter=100, random_state=0).fit(X, 1000 + 200 * X[:, 0])
+    >>> model = BatchRegressor((), learning_rate=0.03, tol=1e-8, random_state=0).fit(X, 1000 + 200 * X[:, 0])
     >>> model.predict([[0.5]]).round(-1).tolist()
     [1100.0]
     """
@@ -44,7 +45,7 @@ class BatchRegressor(RegressorMixin, BatchEstimator):
         dropout: float = 0.0,
         optimizer: str = "adam",
         optimizer_options: Mapping[str, float] | None = None,
-        batch_size: int | str = 64,
+        batch_size: int | str | Plan = 64,
         learning_rate: float | str = "auto",
         max_iter: int = 200,
         tol: float = 1e-4,
@@ -77,12 +78,13 @@ class BatchRegressor(RegressorMixin, BatchEstimator):
 
         Targets are standardised by the rows of the first call.
         """
-        return self._partial(X, y, sample_weight)
+        return self._partial(X, y, sample_weight, learn=True)
 
-    def _read_targets(self, y: Any, weight: np.ndarray, *, reset: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    def _read_targets(self, y: Any, weight: np.ndarray, *, learn: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        number: Any = np.float64
+        y = check_array(y, ensure_2d=False, dtype=number, input_name="y")
         table = y[:, None] if y.ndim == 1 else y
-        if reset:
+        if learn:
             self._flat = y.ndim == 1
             total = weight.sum() or 1.0
             self.target_mean_ = (weight[:, None] * table).sum(0) / total

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Settings:
     dropout: float
     optimizer: str
     hyper: Mapping[str, float] = field(hash=False)
-    batch_size: int | str
-    learning_rate: float | str
+    batch_size: int | str | Plan
+    learning_rate: float | Literal["auto"]
     max_iter: int
     tol: float
     patience: int
@@ -105,19 +106,19 @@ def _hyper(given: Any) -> dict[str, float]:
     return {key: float(of) for key, of in given.items()}
 
 
-def _batch_size(given: Any) -> int | str:
-    if given in ("auto", "full") and isinstance(given, str):
+def _batch_size(given: Any) -> int | str | Plan:
+    if isinstance(given, Plan) or (isinstance(given, str) and given in ("auto", "full")):
         return given
     if not isinstance(given, Integral) or isinstance(given, bool | np.bool_) or given < 1:
-        be, why = "be a whole number of at least 1, 'auto' or 'full'", "examples are counted"
+        be, why = "be a whole number of at least 1, 'auto', 'full' or a ladle.Plan", "examples are counted"
         raise ArgumentError(must("batch_size", be, given, why, "batch_size=64"))
     return int(given)
 
 
-def _rate(given: Any) -> float | str:
+def _rate(given: Any) -> float | Literal["auto"]:
     if isinstance(given, str) and given == "auto":
-        return given
-    if not _is_number(given) or not 0 < given < np.inf:
+        return "auto"
+    if not _is_number(given) or not 0 < float(given) < np.inf:
         be, why = "be a positive number or 'auto'", "a rate of zero learns nothing"
         raise ArgumentError(must("learning_rate", be, given, why, "learning_rate='auto'"))
     return float(given)

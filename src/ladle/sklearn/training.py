@@ -1,7 +1,7 @@
 """What an estimator trains with: one pass after another over rows that are filled up to a rung.
 
-The loop is ladle's own (`ladle.loop.train`), a window a pass. What is watched, when it ends and which weights stay is said
-here, in scikit-learn's words: `tol`, `n_iter_no_change`, `early_stopping`.
+The loop is ladle's own (`ladle.loop.train`), a window a pass. What is watched, when it ends and which weights stay is
+said here, in scikit-learn's words: `tol`, `n_iter_no_change`, `early_stopping`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ladle.core.decision import Progress
 from ladle.core.duration import Until
 from ladle.core.errors import RunError, must
 from ladle.data.dataset import Data
+from ladle.data.target import Kind
 from ladle.loop.train import train
 from ladle.policy.constant import Constant
 from ladle.sklearn.filled import Filled, filled_to, passes_at_once
@@ -43,12 +44,24 @@ class Rows:
     def taken(self, ids: np.ndarray) -> Rows:
         return Rows(self.x[ids], self.y[ids], self.weight[ids])
 
+    def merged(self) -> Rows:
+        """Equal rows as one of their joint weight, in an order of their own: the same loss over all of them.
+
+        So a row of weight 2 is the row twice, bit for bit, where all rows are one batch.
+        """
+        table = np.concatenate([self.x, self.y.reshape(len(self), -1).astype(np.float64)], axis=1)
+        _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
+        weight = np.bincount(place.reshape(-1), self.weight.astype(np.float64))
+        return Rows(self.x[first], self.y[first], weight.astype(np.float32))
+
     def filled(self, places: int) -> Rows:
         """Up to `places` rows, those added weighing nothing."""
         lacking = places - len(self)
         if not lacking:
             return self
-        return Rows(*(np.pad(each, [(0, lacking)] + [(0, 0)] * (each.ndim - 1)) for each in (self.x, self.y, self.weight)))
+        return Rows(
+            *(np.pad(each, [(0, lacking)] + [(0, 0)] * (each.ndim - 1)) for each in (self.x, self.y, self.weight))
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class Trained:
     valid_curve: list[float] | None
 
 
-def data_of(kind: Any, rows: Rows, outputs: int, valid: Rows | None = None) -> Data:
+def data_of(kind: Kind, rows: Rows, outputs: int, valid: Rows | None = None) -> Data:
     """`rows` as data of a task, as they are: no split, no scaling."""
     held = {} if valid is None else {"x": valid.x, "y": valid.y}
     train = {"x": rows.x, "y": rows.y}
@@ -114,7 +127,8 @@ class Training:
             upto = min(first + held, end)
             order = _Order(self.rows, self.places, first, upto - first, self.assembly.engine.place)
             feed = replace(self.assembly, task=self.assembly.task.with_(order=order)).feed(seed)
-            for line, carry in train(carry, feed, step, policy, Until(epochs=float(upto))):
+            for line, after in train(carry, feed, step, policy, Until(epochs=float(upto))):
+                carry = after
                 if line["refused"] > 0:
                     raise _diverged(self.assembly.engine.constants(carry.state)["lr"])
                 yield line["train_loss"], carry.state
@@ -126,7 +140,8 @@ class Training:
         curve: list[float] = []
         valid_curve: list[float] | None = [] if watch is not None and watch.valid is not None else None
         best, best_state, waited = np.inf, None, 0
-        for loss, state in self.passes(state, seed, begun, count):
+        for loss, after in self.passes(state, seed, begun, count):
+            state = after
             curve.append(loss)
             if watch is None:
                 continue
