@@ -123,9 +123,10 @@ class Training:
         at = begun * self.places
         carry = Carry(state, Cursor(at), None, Progress(examples=at, epoch=float(begun)))
         held, end = passes_at_once(self.places), begun + count
+        place = self.assembly.engine.place if self.assembly.placed else _as_it_is
         for first in range(begun, end, held):
             upto = min(first + held, end)
-            order = _Order(self.rows, self.places, first, upto - first, self.assembly.engine.place)
+            order = _Order(self.rows, self.places, first, upto - first, place)
             feed = replace(self.assembly, task=self.assembly.task.with_(order=order)).feed(seed)
             for line, after in train(carry, feed, step, policy, Until(epochs=float(upto))):
                 carry = after
@@ -148,13 +149,17 @@ class Training:
             if watch.valid is not None and valid_curve is not None:
                 loss = watch.valid(state)
                 valid_curve.append(loss)
-                if best_state is None or loss < min(valid_curve[:-1]):
+                if best_state is None or loss < best:
                     best_state = engine.to_host(state)
             waited = 0 if loss < best - watch.tol else waited + 1
             best = min(best, loss)
             if waited >= watch.patience:
                 break
         return Trained(engine.to_host(state) if best_state is None else best_state, curve, valid_curve)
+
+
+def _as_it_is(tree: Any) -> Any:
+    return tree
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ class _Order:
     places: int
     first: int = 0
     passes: int = 0
-    place: Callable[[Any], Any] = lambda tree: tree
+    place: Callable[[Any], Any] = _as_it_is
 
     def __call__(self, seed: int) -> Filled:
         return Filled(self.rows, self.places, seed, self.first, self.passes, self.place)
