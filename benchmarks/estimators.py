@@ -4,7 +4,7 @@ Claim: at least as fast from a warm compilation cache; a later fit of equal shap
 
     python benchmarks/estimators.py [--quick]
 
-Hardware and every sample: `results/estimators.json`. n = 5 repetitions in turn, a new process for each. Both search
+Hardware and every sample: `results/estimators.json`. n = 7 repetitions in turn, a new process for each. Both search
 batches of 32, 64, 128 and rates 1e-3, 3e-3, 1e-2 with one hidden layer of 64 units, Adam, relu, 30 passes (`tol` and
 `n_iter_no_change` end nothing early, `alpha=0`), `n_jobs=1`, and fit the best on all rows at last: 46 fits of the 1,797
 rows of `sklearn.datasets.load_digits`, divided by 16. Not the same: float64 against float32, and the first parameters.
@@ -100,7 +100,7 @@ def main() -> None:
     if options.worker:
         print(json.dumps(work(options.worker)))
         return
-    repeats = 2 if options.quick else 5
+    repeats = 2 if options.quick else 7
     print(headline())
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name) / "cache"
