@@ -51,7 +51,7 @@ def test_where_names_files_that_hold_what_it_says():
 
 
 NAMED = re.compile(
-    r"(?<![\w/.])((?:core|api|cli|jax|feed|policy|planner|critical|quadratic|search|loop|data|models)/[\w/]+\.py)"
+    r"(?<![\w/.])((?:core|api|cli|jax|feed|policy|planner|critical|quadratic|search|loop|data|models|sklearn)/[\w/]+\.py)"
 )
 
 

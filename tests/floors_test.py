@@ -1,7 +1,8 @@
 """Who may import whom, read from the folders. A failure names the file, the line and the rule.
 
     cli     may import everything; nothing imports it
-    api     may import everything but cli and the backends, which it asks through `ladle.core.backend`
+    sklearn the estimators: may import what api may, and api; nothing imports it
+    api     may import everything but the other two and the backends, which it asks through `ladle.core.backend`
     rooms   every other folder: import core and themselves, never each other
     core    itself, the standard library and NumPy
 
@@ -20,6 +21,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "ladle"
+
+DOORS = frozenset({"cli", "sklearn"})
+"""Ways in, above the roof: nothing imports them."""
 
 BACKENDS = frozenset({"jax", "torch"})
 """Rooms of the libraries that compute. The roof names them as text in one file, and loads what a task needs."""
@@ -44,12 +48,13 @@ PLACES = {
         "feed/source/",
     ),
     "torch": ("torch/", "feed/output.py"),
+    "sklearn": ("data/text.py", "sklearn/"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich safetensors sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
+    "redis rich safetensors submitit tensorboardX trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 
@@ -132,9 +137,10 @@ def floors(found: list[Import]) -> Iterator[str]:
         if here == "" or not is_ladle(item.module):
             continue
         there = floor(item.module)
-        if there in ("", "cli") and here != there:
-            yield item.breaks(f"{here} may not import the {'command line' if there else 'public names'}")
-        elif here in ("api", "cli"):
+        if (there == "" or there in DOORS) and here != there:
+            what = {"": "public names", "cli": "command line"}.get(there, "estimators")
+            yield item.breaks(f"{here} may not import the {what}")
+        elif here == "api" or here in DOORS:
             if there in BACKENDS:
                 yield item.breaks(f"{here} may not import a backend; it asks ladle.core.backend")
         elif there == "api":
@@ -245,6 +251,7 @@ def tree(folder: Path, **files: str) -> Path:
         {"jax__step": "import jax\nfrom ladle.core.spec import BatchSpec\nfrom ladle.jax import rows", "jax__rows": ""},
         {"api__fit": "from ladle.feed import order", "feed__order": ""},
         {"cli__main": "import tyro\nfrom ladle.api.fit import fit", "api__fit": "import ladle.core.spec"},
+        {"sklearn__fit": "import sklearn.base\nfrom ladle.api.fit import fit", "api__fit": ""},
         {"feed__order_test": "import jax\nimport ladle.jax.step\nimport unheard_of", "jax__step": ""},
         {"feed__order": "from . import ids\nfrom ..core.spec import BatchSpec", "feed__ids": ""},
         {"__init__": "from ladle.api.fit import fit\nfrom ladle.core import spec", "api__fit": ""},
@@ -272,6 +279,8 @@ def test_lawful_trees_pass(tmp_path: Path, files: dict[str, str]):
         ),
         ({"api__fit": "import ladle.cli.main", "cli__main": ""}, "api/fit.py:1", "api may not import the command line"),
         ({"feed__order": "import ladle.cli.main", "cli__main": ""}, "feed/order.py:1", "import the command line"),
+        ({"api__fit": "import ladle.sklearn.base", "sklearn__base": ""}, "api/fit.py:1", "import the estimators"),
+        ({"api__fit": "import sklearn"}, "api/fit.py:1", "only allowed in data/text.py, sklearn/"),
         ({"api__fit": "from ladle.jax import step", "jax__step": ""}, "api/fit.py:1", "api may not import a backend"),
         ({"api__fit": "from ladle import plan"}, "api/fit.py:1", "api may not import the public names"),
         ({"feed__order": "from ladle.jax import step", "jax__step": ""}, "feed/order.py:1", "may not import room jax"),
