@@ -104,7 +104,7 @@ def _below(folder: Path, name: str, deep: int) -> Iterator[tuple[str, Files]]:
     inside = [found for one in sorted(directories) if deep for found in _below(folder / one, f"{name}/{one}", deep - 1)]
     if any(files for _, files in inside) or COMPARE_FILE in files or CRITICAL_FILE in files:
         yield from ((name, files) for name, files in inside if files)
-    elif not files and not directories:
+    elif not files and not os.listdir(folder):
         yield name, {}
 
 
