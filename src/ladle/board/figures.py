@@ -25,7 +25,8 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from ladle.board.panels import AXES, Drawn, Panel
+from ladle.board.panels import Drawn, Panel
+from ladle.board.series import AXES
 from ladle.core.colours import colors
 
 INK, SOFT, LINE = ("#1f2328", "#e6edf3"), ("#59636e", "#a8b3bf"), ("#e6e8eb", "#30363d")
@@ -64,7 +65,9 @@ def picture(panel: Panel, common: Range1d) -> Picture:
     drawn = plot.multi_line("xs", "ys", source=lines, color="color", line_dash="dash", line_width=1.6)
     marks = plot.scatter("x", "y", source=points, marker="marker", size="size", color="color")
     plot.add_tools(
-        HoverTool(renderers=[drawn], tooltips=[("run", "@name"), (panel.title, "$snap_y{0.[0000]a}")], line_policy="nearest"),
+        HoverTool(
+            renderers=[drawn], tooltips=[("run", "@name"), (panel.title, "$snap_y{0.[0000]a}")], line_policy="nearest"
+        ),
         HoverTool(renderers=[marks], tooltips=[("run", "@name"), ("", "@text"), (panel.title, "@y{0.[0000]a}")]),
     )
     return Picture(panel, plot, lines, bands, points)
@@ -145,7 +148,9 @@ class Map:
         self.rings.data = {
             "size": [one["size"] for one in best],
             "lr": [one["lr"] for one in best],
-            "mark": [" ".join([*(["best"] if one["best"] else []), *(["chosen"] if one["chosen"] else [])]) for one in best],
+            "mark": [
+                " ".join([*(["best"] if one["best"] else []), *(["chosen"] if one["chosen"] else [])]) for one in best
+            ],
         }
 
 
@@ -161,9 +166,18 @@ def search_map() -> Map:
         fill_color={"field": "mean", "transform": mapper},
     )  # fmt: skip
     found.glyph.line_color = {"field": "mean", "transform": mapper}
-    plot.scatter("size", "lr", source=rings, marker="square", size=34, fill_color=None, line_color="#d55e00", line_width=3)
+    plot.scatter(
+        "size", "lr", source=rings, marker="square", size=34, fill_color=None, line_color="#d55e00", line_width=3
+    )
     plot.text(
-        "size", "lr", text="mark", source=rings, text_color="#c04f00", text_font_size="13px", y_offset=-20, text_align="center"
+        "size",
+        "lr",
+        text="mark",
+        source=rings,
+        text_color="#c04f00",
+        text_font_size="13px",
+        y_offset=-20,
+        text_align="center",
     )
     tips = [("size", "@size{0,0}"), ("rate", "@lr{0.[000000]}"), ("mean", "@mean{0.0000}"), ("", "@text")]
     plot.add_tools(HoverTool(renderers=[found], tooltips=tips))

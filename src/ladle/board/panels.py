@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ladle.board.follow import Followed
-from ladle.board.series import AXES, Change, Series, Span, averaged, changes, noise, series, steps
+from ladle.board.series import Change, Series, Span, averaged, changes, noise, series, steps
 from ladle.board.told import metric_of
 
 MARKED = 60
@@ -105,7 +105,12 @@ def draw(panel: Panel, groups: Sequence[tuple[str, Sequence[Source]]], axis: str
             training = column.startswith("train_")
             label = f"{name}, training" if training else f"{name}, validation" if column.startswith("valid_") else name
             drawn.line(at, label, steps(one) if stairs and one.low is None else one, "5 3" if training else "solid")
-            if not training and not stairs and len(one.x) <= MARKED and (column.startswith("valid_") or len(one.x) == 1):
+            if (
+                not training
+                and not stairs
+                and len(one.x) <= MARKED
+                and (column.startswith("valid_") or len(one.x) == 1)
+            ):
                 for x, y in zip(one.x.tolist(), one.y.tolist(), strict=True):
                     drawn.point(at, label, x, y, "circle", "evaluation", 6)
             if place == 0 or not drawn.ends or drawn.ends[-1][0] != name:
@@ -131,7 +136,9 @@ def _noise(drawn: Drawn, at: int, name: str, sources: Sequence[Source], axis: st
             continue
         known = np.isfinite(one.y)
         if known.any():
-            drawn.line(at, f"{source.name}, noise scale", Series(one.x, one.y, one.low, np.where(known, one.high, np.nan)))
+            drawn.line(
+                at, f"{source.name}, noise scale", Series(one.x, one.y, one.low, np.where(known, one.high, np.nan))
+            )
             drawn.ends.append((source.name, float(one.y[known][-1])))
         for x, y, low in zip(one.x.tolist(), one.y.tolist(), one.low.tolist(), strict=True):
             if y == y:
@@ -180,6 +187,3 @@ def _whole(known: np.ndarray) -> list[slice]:
     """
     edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(int)))
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
-

@@ -84,7 +84,9 @@ def _best(info: Mapping[str, Any]) -> Row:
 
 def metric_of(last: Mapping[str, Any]) -> str | None:
     """The validation column besides the loss, such as `valid_accuracy`; of several the first by name."""
-    return min((one for one in last if one.startswith("valid_") and one != "valid_loss" and "/" not in one), default=None)
+    return min(
+        (one for one in last if one.startswith("valid_") and one != "valid_loss" and "/" not in one), default=None
+    )
 
 
 def alike(entry: Entry) -> str:

@@ -39,11 +39,15 @@ def test_a_row_says_what_the_run_says():
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {}, [[]], True, float("nan")])
 def test_whatever_a_file_holds_the_tables_are_made(value: Any):
-    names = "data model seed size optimizer policy energy best hardware command request candidates trials metric".split()
+    names = (
+        "data model seed size optimizer policy energy best hardware command request candidates trials metric".split()
+    )
     for kind in ("run", "search"):
         one = entry(kind=kind, info={name: value for name in names} | {"data": {"name": value, "lane": value}})
         json.dumps([told.row(one), told.facts(one), told.candidates(one.info), [n for n, _ in told.groups([one])]])
-    one = entry(kind="search", info={"candidates": [value, {"size": value}], "trials": [value, {"size": 1, "lr": value}]})
+    one = entry(
+        kind="search", info={"candidates": [value, {"size": value}], "trials": [value, {"size": 1, "lr": value}]}
+    )
     json.dumps([told.row(one), told.candidates(one.info)], allow_nan=False)
 
 
@@ -59,7 +63,9 @@ def test_runs_that_differ_only_in_their_seed_are_one_group():
 
 def test_a_search_finished_and_one_interrupted():
     done = {"size": 16, "lr": 0.01, "mean": 0.9, "se": 0.01, "seconds": 1.0, "updates": 5, "complete": True}
-    rows = told.candidates({"best": 1, "chosen": 0, "candidates": [done, {**done, "complete": False}, {"failed": "no"}]})
+    rows = told.candidates(
+        {"best": 1, "chosen": 0, "candidates": [done, {**done, "complete": False}, {"failed": "no"}]}
+    )
     assert [(one["chosen"], one["best"], one["state"]) for one in rows] == [
         (True, False, ""), (False, True, "ended early"), (False, False, "failed"),
     ]  # fmt: skip

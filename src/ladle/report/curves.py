@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ladle.core.colours import PALETTE, colors
 from ladle.report.study import Group, RunRecord, valid_metric
 
 AXES = ("examples", "updates", "seconds")
