@@ -13,6 +13,7 @@ from bokeh.models import (
     ColorBar,
     ColumnDataSource,
     DataRange1d,
+    FixedTicker,
     HoverTool,
     LinearColorMapper,
     LinearScale,
@@ -58,6 +59,8 @@ class Picture:
 def picture(panel: Panel, common: Range1d) -> Picture:
     """An empty panel. `common`: the axis that all share."""
     plot = _empty(panel.key, panel.form, common)
+    if panel.ends is not None:
+        plot.y_range = Range1d(*panel.ends)
     sources = Drawn()
     made = [ColumnDataSource({**one, "color": []}) for one in (sources.lines, sources.bands, sources.points)]
     lines, bands, points = made
@@ -137,6 +140,8 @@ class Map:
         if sound:
             low, high = min(sound), max(sound)
             self.mapper.low, self.mapper.high = low, high if high > low else low + 1e-9
+        for axis, name in ((self.plot.xaxis, "size"), (self.plot.yaxis, "lr")):
+            axis.ticker = FixedTicker(ticks=sorted({one[name] for one in placed}))
         self.source.data = {
             "size": [one["size"] for one in placed],
             "lr": [one["lr"] for one in placed],
@@ -182,6 +187,7 @@ def search_map() -> Map:
     tips = [("size", "@size{0,0}"), ("rate", "@lr{0.[000000]}"), ("mean", "@mean{0.0000}"), ("", "@text")]
     plot.add_tools(HoverTool(renderers=[found], tooltips=tips))
     plot.add_layout(ColorBar(color_mapper=mapper, width=10, background_fill_color=None), "right")
+    plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.xaxis.axis_label, plot.yaxis.axis_label = "batch size", "learning rate"
-    plot.x_range.range_padding = plot.y_range.range_padding = 0.15
+    plot.x_range.range_padding = plot.y_range.range_padding = 0.3
     return Map(plot, source, rings, mapper)

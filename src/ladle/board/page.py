@@ -59,6 +59,8 @@ class Page:
         self.pictures = [picture(panel, self.common) for panel in PANELS]
         self.map = search_map()
         self._span: Span | None = None
+        self._moving = False
+        self._tried: list[Any] = []
         self._drawn: tuple[Any, ...] = ()
         self._known: dict[str, Entry] | None = None
         self._begin()
@@ -136,7 +138,9 @@ class Page:
         axis = self.board.axis
         if self._span is None:
             start, end = extent(made, axis)
+            self._moving = True  # By us: it is no zoom.
             self.common.update(start=start, end=end)
+            self._moving = False
         panels = {}
         for one in self.pictures:
             drawn = draw(one.panel, made, axis, self._span)
@@ -146,7 +150,10 @@ class Page:
             panels[one.panel.key] = {"title": title, "empty": drawn.empty, "ends": drawn.ends}
         searches = [one for one in chosen if one.kind == "search"]
         tried = candidates(searches[0].info) if searches else []
-        self.map.show(tried)
+        if tried != self._tried:
+            self._tried = tried
+            with self.document.models.freeze():
+                self.map.show(tried)
         self.board.told = _json(
             {
                 "axis": AXES[axis],
@@ -191,13 +198,16 @@ class Page:
         elif name == "span":
             self._span = None
         elif name == "log":
-            scale([one.plot for one in self.pictures if one.panel.key != "wait"], new)
+            with self.document.models.freeze():  # Else bokeh looks through all its models for each that is new.
+                scale([one.plot for one in self.pictures if one.panel.ends is None], new)
         elif name == "dark":
             paint(self.plots, dark=new)
         self.tick()
 
     def _zoomed(self, name: str, old: Any, new: Any) -> None:
         """Another part of the axis is shown: its points are taken anew, so that nothing in it is thinned away."""
+        if self._moving:
+            return
         low, high = float(self.common.start), float(self.common.end)
         chosen = [one for one in self.chosen() if one.kind == "run"]
         start, end = extent([("", [Source(one.name, self.shelf.record(one)) for one in chosen])], self.board.axis)
@@ -211,9 +221,10 @@ class Page:
         self._show(chosen, [one for one in chosen if one.kind == "run"])
 
 
-def _interest(entry: Entry) -> tuple[bool, bool, float]:
-    """What is shown first: a run that is running, else the newest that can be read."""
-    return entry.status == "running", entry.status not in ("broken", "empty"), entry.changed
+def _interest(entry: Entry) -> tuple[bool, bool, bool, float]:
+    """What is shown first: a run that is running, else the newest run that can be read."""
+    readable = entry.status not in ("broken", "empty")
+    return entry.status == "running", readable, entry.kind == "run", entry.changed
 
 
 def _json(value: Any) -> str:

@@ -20,6 +20,7 @@ class Panel:
     """`key`, `title` with its unit, and the columns that are drawn: solid, then dashed.
 
     - `kind`: "line", "steps" or "noise". `form`: of its numbers, as bokeh writes them. `marked`: with decisions.
+    - `factor`: from the record's unit to the panel's. `ends`: of its values, where they are known beforehand.
     """
 
     key: str
@@ -28,6 +29,8 @@ class Panel:
     kind: str = "line"
     form: str = "0.[0000]"
     marked: bool = False
+    factor: float = 1.0
+    ends: tuple[float, float] | None = None
 
 
 METRIC = "metric"
@@ -40,8 +43,8 @@ PANELS = (
     Panel("noise", "gradient noise scale, examples", ("size",), "noise", "0.[0]a"),
     Panel("gradient", "gradient norm", ("grad_norm",)),
     Panel("speed", "examples per second", ("examples_per_second",), form="0.[0]a"),
-    Panel("wait", "share of time waiting for data", ("data_wait_fraction",), form="0.[0] %"),
-    Panel("memory", "memory in use", ("memory_bytes",), form="0.[0] b"),
+    Panel("wait", "share of time waiting for data", ("data_wait_fraction",), form="0 %", ends=(0.0, 1.0)),
+    Panel("memory", "memory in use, MB", ("memory_bytes",), form="0,0", factor=1e-6),
     Panel("energy", "energy, joules", ("joules", "energy_joules"), form="0.[0]a"),
 )
 
@@ -100,7 +103,7 @@ def draw(panel: Panel, groups: Sequence[tuple[str, Sequence[Source]]], axis: str
             found = [one for source in sources if (one := series(source.run, column, axis, span)) is not None]
             if not found:
                 continue
-            one = averaged(found)
+            one = averaged(found).scaled(panel.factor)
             stairs = panel.kind == "steps"
             training = column.startswith("train_")
             label = f"{name}, training" if training else f"{name}, validation" if column.startswith("valid_") else name

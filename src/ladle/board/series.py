@@ -34,6 +34,11 @@ class Series:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
+    def scaled(self, factor: float) -> Series:
+        """The same in another unit."""
+        low, high = (None if one is None else one * factor for one in (self.low, self.high))
+        return self if factor == 1 else Series(self.x, self.y * factor, low, high)
+
 
 def series(run: Followed, name: str, axis: str, span: Span | None = None, points: int = POINTS) -> Series | None:
     """Column `name` of a run against `axis`, thinned with its extremes kept; None where it has no number.
