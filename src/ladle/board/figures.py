@@ -12,7 +12,6 @@ from bokeh.models import (
     BoxZoomTool,
     ColorBar,
     ColumnDataSource,
-    DataRange1d,
     FixedTicker,
     HoverTool,
     LinearColorMapper,
@@ -26,7 +25,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from ladle.board.panels import Drawn, Panel
+from ladle.board.panels import Drawn, Panel, value_ends
 from ladle.board.series import AXES
 from ladle.core.colours import colors
 
@@ -46,9 +45,12 @@ class Picture:
     bands: ColumnDataSource
     points: ColumnDataSource
 
-    def show(self, drawn: Drawn, dark: bool) -> None:
+    def show(self, drawn: Drawn, dark: bool, log: bool) -> None:
         """Draw this instead of what is there."""
         palette = colors(9, dark)
+        if self.panel.ends is None:
+            low, high = value_ends(drawn, log)
+            self.plot.y_range.update(start=low, end=high)
 
         def data(given: Mapping[str, list]) -> dict[str, Any]:
             return {**given, "color": [palette[at % len(palette)] for at in given["group"]]}
@@ -60,7 +62,7 @@ def picture(panel: Panel, common: Range1d) -> Picture:
     """An empty panel. `common`: the axis that all share."""
     plot = _empty(panel.key, panel.form, common)
     if panel.ends is not None:
-        plot.y_range = Range1d(*panel.ends)
+        plot.y_range.update(start=panel.ends[0], end=panel.ends[1])
     sources = Drawn()
     made = [ColumnDataSource({**one, "color": []}) for one in (sources.lines, sources.bands, sources.points)]
     lines, bands, points = made
@@ -78,7 +80,7 @@ def picture(panel: Panel, common: Range1d) -> Picture:
 
 def _empty(name: str, form: str, common: Range1d | None, **more: Any) -> Any:
     zoom = BoxZoomTool(dimensions="width")
-    more = {"x_range": common, "y_range": DataRange1d(), **more} if common is not None else more
+    more = {"x_range": common, "y_range": Range1d(0, 1), **more} if common is not None else more
     plot = figure(
         height=260, sizing_mode="stretch_width", tools=[zoom], toolbar_location=None, name=name,
         background_fill_color=None, border_fill_color=None, outline_line_color=None, min_border_right=12, **more,

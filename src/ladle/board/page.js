@@ -191,7 +191,7 @@ function told() {
   $("legend").replaceChildren(...found.groups.map((group, at) => {
     const li = make("li"), swatch = make("i"); swatch.style.borderColor = palette[at % palette.length];
     li.append(swatch, make("span", group.seeds > 1 ? `${group.name}: mean and range of ${group.seeds} seeds` : group.name)); return li;
-  }), ...(found.groups.length ? [make("li", "points: evaluations; dashed: training; triangles down: decisions", "note")] : []));
+  }), ...(found.groups.length ? [make("li", "points: evaluations; dashed: training; triangles down: decisions; up: at least so much", "note")] : []));
   $("trouble").replaceChildren(...[...found.runs.flatMap((run) => run.trouble.map((text) => `${run.name}: ${text}`)), ...found.nothing.map((one) => `${one.name}: ${one.why}`)].map((text) => make("p", text, "trouble")));
   $("trouble").parentElement.hidden = found.groups.length === 0 && !$("trouble").children.length;
   const kept = document.activeElement;

@@ -129,7 +129,7 @@ class Page:
         state = (
             [(id(one), one.name) for one in chosen],
             [(self.shelf.record(one).version, self.shelf.record(one).trouble) for one in runs],
-            self.board.axis, self.board.dark, self._span,
+            self.board.axis, self.board.dark, self.board.log, self._span,
         )  # fmt: skip
         if state == self._drawn:
             return
@@ -144,7 +144,7 @@ class Page:
         panels = {}
         for one in self.pictures:
             drawn = draw(one.panel, made, axis, self._span)
-            one.show(drawn, self.board.dark)
+            one.show(drawn, self.board.dark, self.board.log)
             titles = columns(one.panel, [source.run for _, some in made for source in some])
             title = titles[0].removeprefix("valid_") if one.panel.key == "metric" and titles else one.panel.title
             panels[one.panel.key] = {"title": title, "empty": drawn.empty, "ends": drawn.ends}

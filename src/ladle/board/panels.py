@@ -42,10 +42,10 @@ PANELS = (
     Panel("lr", "learning rate", ("lr",), "steps", "0.[000000]", marked=True),
     Panel("noise", "gradient noise scale, examples", ("size",), "noise", "0.[0]a"),
     Panel("gradient", "gradient norm", ("grad_norm",)),
-    Panel("speed", "examples per second", ("examples_per_second",), form="0.[0]a"),
-    Panel("wait", "share of time waiting for data", ("data_wait_fraction",), form="0 %", ends=(0.0, 1.0)),
+    Panel("speed", "examples per second", ("examples_per_second",), form="0.[00]a"),
+    Panel("wait", "share of time waiting for data", ("data_wait_fraction",), form="0 %", ends=(-0.03, 1.03)),
     Panel("memory", "memory in use, MB", ("memory_bytes",), form="0,0", factor=1e-6),
-    Panel("energy", "energy, joules", ("joules", "energy_joules"), form="0.[0]a"),
+    Panel("energy", "energy, joules", ("joules", "energy_joules"), form="0.[00]a"),
 )
 
 
@@ -174,6 +174,39 @@ def sentence(change: Change) -> str:
         return change.reason
     old, new = change.size
     return f"batch size {'' if old is None else f'{old:g} -> '}{new:g}; no reason recorded"
+
+
+BAND_ROOM, MARGIN = 0.5, 0.06
+"""Bands may lengthen the axis of values by so much of what the lines span; and what is left free at each end."""
+
+
+def value_ends(drawn: Drawn, log: bool) -> Span:
+    """Lowest and highest value of a panel: around its lines and points, with some room for their bands.
+
+    >>> drawn = Drawn()
+    >>> drawn.line(0, "a", Series(np.array([0.0, 1.0]), np.array([1.0, 2.0])))
+    >>> value_ends(drawn, log=False)
+    (0.94, 2.06)
+    """
+    lines = np.concatenate([np.empty(0), *drawn.lines["ys"], np.asarray(drawn.points["y"], float)])
+    bands = np.concatenate([np.empty(0), *drawn.bands["ys"]])
+    lines, bands = (_scaled(one, log) for one in (lines, bands))
+    if not lines.size:
+        return (1.0, 10.0) if log else (0.0, 1.0)
+    low, high = float(lines.min()), float(lines.max())
+    room = BAND_ROOM * (high - low)
+    low, high = (
+        max(min(low, bands.min(initial=np.inf)), low - room) if room else min(low, bands.min(initial=np.inf)),
+        min(max(high, bands.max(initial=-np.inf)), high + room) if room else max(high, bands.max(initial=-np.inf)),
+    )
+    margin = MARGIN * (high - low) or (0.1 if log else 0.1 * abs(high) or 0.1)
+    ends = low - margin, high + margin
+    return (10 ** ends[0], 10 ** ends[1]) if log else ends
+
+
+def _scaled(values: np.ndarray, log: bool) -> np.ndarray:
+    values = values[np.isfinite(values)]
+    return np.log10(values[values > 0]) if log else values
 
 
 def extent(groups: Sequence[tuple[str, Sequence[Source]]], axis: str) -> Span:
