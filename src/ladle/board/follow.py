@@ -22,14 +22,14 @@ LONG_BYTES = 3 * 2**24
 SAMPLES, SAMPLE_BYTES = 200, 2**14
 
 MARK_BYTES = 2**22
-"""Places this far apart are remembered: a record that was cut, to go on from a checkpoint, is read from the last one."""
+"""Places this far apart are remembered: a record that was cut, to go on from a checkpoint, is read on from the last."""
 
 PRINT_BYTES = 96
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A place up to which the file was read. `text`: the bytes right before it, to tell whether they still are there."""
+    """A place up to which the file was read. `text`: the bytes right before it, by which it is known again."""
 
     offset: int = 0
     count: int = 0
@@ -44,7 +44,7 @@ class Followed:
     end. A file that was cut or written anew is read again from the last place that is still the same.
 
     - `rows`: the exact columns, from the first line on. `sample`: some later lines, while those are not read yet.
-    - `share`: how much of the file is read. `broken`, `why`: lines that were no record, and what is wrong with the first.
+    - `share`: how much of the file is read. `broken`, `why`: lines that were no record; the first one's fault.
     - `version`: another number whenever the rows are others.
     """
 

@@ -1,4 +1,4 @@
-"""`Page`: one browser's view of the board, as a document of bokeh. It hears what is clicked and draws what has changed."""
+"""`Page`: one browser's view of the board, as a document of bokeh: it hears clicks and draws what has changed."""
 
 from __future__ import annotations
 
@@ -82,8 +82,9 @@ class Page:
         for name in ("start", "end"):
             self.common.on_change(name, self._zoomed)
         self.map.plot.tags = [self.board]  # What is no root and belongs to one travels with it.
-        for root in self.plots:
-            self.document.add_root(root)
+        with self.document.models.freeze():
+            for root in self.plots:
+                self.document.add_root(root)
         here = Path(__file__).parent
         self.document.title = "ladle board"
         text, style, script = ((here / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
@@ -182,7 +183,9 @@ class Page:
             "name": entry.name,
             "facts": facts(entry),
             "trouble": trouble,
-            "decisions": [{"examples": one.examples, "text": sentence(one), "inputs": one.inputs} for one in found[::-1]],
+            "decisions": [
+                {"examples": one.examples, "text": sentence(one), "inputs": one.inputs} for one in found[::-1]
+            ],
             "outcome": list(self.shelf.held(entry)),
         }
 

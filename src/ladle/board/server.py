@@ -37,20 +37,12 @@ def make_server(root: Path, outcome: Outcome, *, port: int, address: str = "127.
         logging.getLogger(name).setLevel(logging.ERROR)
     # A page of another host, which a name server may point here, gets no answer.
     hosts = ("127.0.0.1", "localhost", *(() if address in LOOPBACK else (address,)))
-    try:
-        port = port or _free(address)
-        origins = ["*"] if address in EVERYWHERE else [f"{host}:{port}" for host in hosts]
-        return Server(
-            {"/": application}, port=port, address=address, allow_websocket_origin=origins,
-            unused_session_lifetime_milliseconds=10_000, check_unused_sessions_milliseconds=5_000,
-        )  # fmt: skip
-    except OSError as error:
-        name, value, why, remedy = "port", port, error.strerror or str(error), f"port={port + 1}"
-        if error.errno == errno.EADDRINUSE:
-            why = "something else listens there, perhaps another board"
-        elif error.errno not in (errno.EACCES, errno.EPERM):
-            name, value, remedy = "address", address, "address='127.0.0.1'"
-        raise ArgumentError(must(name, "be free to listen on", value, why, remedy)) from None
+    port = _require_free(address, port)
+    origins = ["*"] if address in EVERYWHERE else [f"{host}:{port}" for host in hosts]
+    return Server(
+        {"/": application}, port=port, address=address, allow_websocket_origin=origins,
+        unused_session_lifetime_milliseconds=10_000, check_unused_sessions_milliseconds=5_000,
+    )  # fmt: skip
 
 
 def serve(server: Server, ready: Callable[[str], None]) -> None:
@@ -66,11 +58,23 @@ def serve(server: Server, ready: Callable[[str], None]) -> None:
         server.stop(wait=False)
 
 
-def _free(address: str) -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind((address, 0))
-        return int(one.getsockname()[1])
+def _require_free(address: str, port: int) -> int:
+    """`port`, or for 0 one that nobody listens on. The server itself would leave its socket open where it fails."""
+    try:
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((address, port))
+            one.listen()
+            return int(one.getsockname()[1])
+    except OSError as error:
+        name, value, why, remedy = "port", port, error.strerror or str(error), f"port={port + 1}"
+        if error.errno == errno.EADDRINUSE:
+            why = "something else listens there, perhaps another board"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            remedy = "port=5006"
+        else:
+            name, value, remedy = "address", address, "address='127.0.0.1'"
+        raise ArgumentError(must(name, "be free to listen on", value, why, remedy)) from None
 
 
 def _open(document: Document, shelf: Shelf) -> None:

@@ -1,4 +1,4 @@
-"""What the board's tables say, as plain values for JSON: rows of runs, facts, searches. No text is made of numbers here.
+"""What the board's tables say, as plain values for JSON: rows of runs, facts, searches. Numbers stay numbers.
 
 Files may hold anything: what is not of the kind that is meant is None.
 """
