@@ -46,6 +46,7 @@ def outcome(entry: Entry, run: Followed) -> Sequence[dict[str, Any]]:
             "unit": one.unit,
             "predicted": one.predicted if number(one.predicted) else None,
             "actual": one.actual if number(one.actual) else None,
+            "ends": [end if number(end) else None for end in one.actual_ends],
             "ratio": one.ratio if number(one.ratio) else None,
             "how": one.how,
         }

@@ -80,7 +80,7 @@ def picture(panel: Panel, common: Range1d) -> Picture:
 
 def _empty(name: str, form: str, common: Range1d | None, **more: Any) -> Any:
     zoom = BoxZoomTool(dimensions="width")
-    more = {"x_range": common, "y_range": Range1d(0, 1), **more} if common is not None else more
+    more = {"x_range": common, "y_range": Range1d(start=0, end=1), **more} if common is not None else more
     plot = figure(
         height=260, sizing_mode="stretch_width", tools=[zoom], toolbar_location=None, name=name,
         background_fill_color=None, border_fill_color=None, outline_line_color=None, min_border_right=12, **more,

@@ -152,8 +152,9 @@ function outcome(some, name) {
   }
   const body = table.createTBody();
   for (const one of some) {
-    const tr = body.insertRow();
-    tr.append(make("td", one.name, "words"), make("td", unit(one.predicted, one.unit)), make("td", unit(one.actual, one.unit)), make("td", one.ratio === null ? "-" : `${three(one.ratio)} x`), make("td", one.how, "words why"));
+    const tr = body.insertRow(), measured = make("td", unit(one.actual, one.unit)), [low, high] = one.ends;
+    if (low !== null || high !== null) measured.append(make("small", high === null ? `at least ${unit(low, one.unit)}` : `${unit(low, one.unit)} to ${unit(high, one.unit)}`, "ends"));
+    tr.append(make("td", one.name, "words"), make("td", unit(one.predicted, one.unit)), measured, make("td", one.ratio === null ? "-" : `${three(one.ratio)} x`), make("td", one.how, "words why"));
   }
   scroll.append(table);
   return scroll;

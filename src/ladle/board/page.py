@@ -54,8 +54,8 @@ class Page:
 
     def __init__(self, document: Document, shelf: Shelf) -> None:
         self.document, self.shelf = document, shelf
-        self.board = Board(name="board", folder=str(shelf.root))
-        self.common = Range1d(0, 1, name="common")
+        self.board: Any = Board(name="board", folder=str(shelf.root))
+        self.common: Any = Range1d(start=0, end=1, name="common")
         self.pictures = [picture(panel, self.common) for panel in PANELS]
         self.map = search_map()
         self._span: Span | None = None
@@ -88,7 +88,7 @@ class Page:
         here = Path(__file__).parent
         self.document.title = "ladle board"
         text, style, script = ((here / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
-        self.document.template = text.replace("/* page.css */", style)
+        self.document.template = text.replace("/* page.css */", style)  # pyright: ignore[reportAttributeAccessIssue]  # A text is taken too.
         begin = CustomJS(args={"board": self.board, "common": self.common}, code=script)
         self.document.js_on_event("document_ready", begin)
 

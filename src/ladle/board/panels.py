@@ -104,6 +104,8 @@ def draw(panel: Panel, groups: Sequence[tuple[str, Sequence[Source]]], axis: str
             if not found:
                 continue
             one = averaged(found).scaled(panel.factor)
+            if panel.kind == "steps" and one.low is not None and np.array_equal(one.low, one.y):
+                one = Series(one.x, one.y)  # All seeds have the same: stairs, and no band.
             stairs = panel.kind == "steps"
             training = column.startswith("train_")
             label = f"{name}, training" if training else f"{name}, validation" if column.startswith("valid_") else name

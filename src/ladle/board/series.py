@@ -148,7 +148,7 @@ def changes(run: Followed, most: int = 400) -> list[Change]:
         if not np.isfinite(size[row]):
             continue
         old, one = before.get(row), told.get(row)
-        place = [float(run.rows[axis][row - 1]) if row else 0.0 for axis in AXES]
+        at, updates, seconds = (float(run.rows[axis][row - 1]) if row else 0.0 for axis in AXES)
         pair = (None if old is None else float(size[old]), float(size[row]))
-        made.append(Change(*place, pair, one.reason if one else "", one.inputs if one else {}))
+        made.append(Change(at, updates, seconds, pair, one.reason if one else "", one.inputs if one else {}))
     return made

@@ -81,10 +81,16 @@ def _open(document: Document, shelf: Shelf) -> None:
     """A new page: drawn at once, then kept up to date while it is open."""
     page = Page(document, shelf)
 
-    def tick() -> None:
-        if page.tick():
-            document.add_timeout_callback(tick, READING_MILLISECONDS)
+    def look(*_: object) -> None:
+        page.tick()
 
-    document.add_periodic_callback(page.tick, TICK_MILLISECONDS)
-    document.add_timeout_callback(tick, READING_MILLISECONDS)
-    page.board.on_change("chosen", lambda name, old, new: document.add_timeout_callback(tick, READING_MILLISECONDS))
+    def read_on(*_: object) -> None:
+        if page.tick():
+            document.add_timeout_callback(read_on, READING_MILLISECONDS)
+
+    def chosen(name: str, old: object, new: object) -> None:
+        document.add_timeout_callback(read_on, READING_MILLISECONDS)
+
+    document.add_periodic_callback(look, TICK_MILLISECONDS)
+    document.add_timeout_callback(read_on, READING_MILLISECONDS)
+    page.board.on_change("chosen", chosen)
