@@ -46,14 +46,16 @@ PLACES = {
         "data/stored.py",
         "data/new_rows.py",
         "feed/source/",
+        "board/lines.py",
     ),
+    "bokeh": ("report/plots.py", "board/figures.py", "board/page.py", "board/server.py"),
     "torch": ("torch/", "feed/output.py"),
     "sklearn": ("data/text.py", "sklearn/"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
-    "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
+    "PIL codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
     "redis rich safetensors submitit tensorboardX trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""

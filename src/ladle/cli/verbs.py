@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ladle.cli.board import BoardVerb
 from ladle.cli.compare import Compare
 from ladle.cli.critical import CriticalVerb
 from ladle.cli.data import DataVerb
@@ -27,6 +28,7 @@ VERBS = {
     "recur": Recur,
     "rehearse": RehearseVerb,
     "report": Report,
+    "board": BoardVerb,
     "data": DataVerb,
     "feed-check": FeedCheckVerb,
     "laws": LawsVerb,

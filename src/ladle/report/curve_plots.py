@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report.curve_row import CurveRow, Place, bar_width, curve_rows
-from ladle.report.curves import AXES, BARS, MARKS, Curve, along, broken, colors, spaced
+from ladle.report.curves import AXES, BARS, MARKS, Curve, along, broken, spaced
 from ladle.report.decisions import marks, pair
 from ladle.report.plots import (
     FORMULA,

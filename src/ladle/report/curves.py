@@ -14,10 +14,6 @@ AXES = ("examples", "updates", "seconds")
 
 X_LABELS = {"examples": "examples seen", "updates": "updates", "seconds": "seconds of training"}
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#4d4d4d", "#8c564b", "#b5a900")
-"""Colours told apart with any colour vision (Okabe and Ito 2008, their yellow replaced: too pale on white)."""
-
-
 MARKS, BARS = 60, 16
 """Evaluations of a curve that are marked, and bars that stand for its band, at most."""
 
@@ -76,15 +72,6 @@ def _placed(run: RunRecord, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The column with the positions that its values are about."""
     x, y = run.column(name)
     return ((np.concatenate(([0.0], x))[:-1] + x) / 2 if name.startswith("train_") else x), y
-
-
-def colors(count: int) -> list[str]:
-    """The first `count` colours, from the beginning again when they are spent.
-
-    >>> colors(10)[9] == colors(1)[0]
-    True
-    """
-    return [PALETTE[i % len(PALETTE)] for i in range(count)]
 
 
 def all_curves(groups: Sequence[Group], names: Sequence[str]) -> dict[tuple[int, str], Curve]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report import track_picture
 from ladle.report.canvas import (
     FAINT,
@@ -28,7 +29,7 @@ from ladle.report.canvas import (
     write,
 )
 from ladle.report.curve_row import CurveRow, bar_width, curve_rows
-from ladle.report.curves import AXES, BARS, MARKS, X_LABELS, Curve, along, broken, colors, far_apart, spaced
+from ladle.report.curves import AXES, BARS, MARKS, X_LABELS, Curve, along, broken, far_apart, spaced
 from ladle.report.decision_marks import draw_decisions
 from ladle.report.study import Group
 from ladle.report.tracks import shown

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ladle.core.colours import colors
 from ladle.report.canvas import HALO, INK, Axes, side
 from ladle.report.curve_row import CurveRow
-from ladle.report.curves import AXES, colors
+from ladle.report.curves import AXES
 from ladle.report.decisions import Mark, marks, pair
 from ladle.report.frame import Frame
 from ladle.report.study import Group

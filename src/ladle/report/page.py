@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from ladle.core.colours import colors
 from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
 from ladle.report.checks import study_findings
 from ladle.report.critical_picture import critical_svg
 from ladle.report.curve_plots import curve_plots
-from ladle.report.curves import colors
 from ladle.report.facts import study_facts
 from ladle.report.fragments import text
 from ladle.report.plan_picture import plan_svg

@@ -19,7 +19,8 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
-from ladle.report.curves import X_LABELS, Curve, colors, far_apart
+from ladle.core.colours import colors
+from ladle.report.curves import X_LABELS, Curve, far_apart
 from ladle.report.fragments import text
 from ladle.report.study import Group
 

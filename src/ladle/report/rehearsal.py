@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report.canvas import (
     INK,
     Axes,
@@ -23,7 +24,7 @@ from ladle.report.canvas import (
     sheet,
     write,
 )
-from ladle.report.curves import colors, logarithmic
+from ladle.report.curves import logarithmic
 
 X = {"examples": "examples", "steps": "updates", "seconds": "seconds (predicted)"}
 """What loss is drawn against, and its label."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report import numbers
 from ladle.report.canvas import FAINT, INK, Axes, FuncFormatter, Line2D, NullFormatter, Patch, plain
-from ladle.report.curves import AXES, colors
+from ladle.report.curves import AXES
 from ladle.report.study import Group, RunRecord
 from ladle.report.tracks import NoiseTrack, Tracks, corners, crowded, limits, middles
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report import numbers
-from ladle.report.curves import AXES, all_curves, colors, panels
+from ladle.report.curves import AXES, all_curves, panels
 from ladle.report.plots import (
     INK,
     ColumnDataSource,
