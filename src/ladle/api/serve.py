@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from ladle.api.model import Model
 from ladle.core.errors import ArgumentError, DataError, must
 from ladle.core.spec import require_count
 from ladle.serve.app import App
-from ladle.serve.bodies import json_of
-from ladle.serve.control import Controller
+from ladle.serve.control import Controller, Line
 from ladle.serve.desk import Desk
 from ladle.serve.forecast import Forecast
 from ladle.serve.numbers import Numbers
@@ -51,7 +50,7 @@ class ServedModel:
         known = form.kind == "classification" and form.loss in ("cross_entropy", "binary_cross_entropy")
         return form.classes if known else ()
 
-    @cached_property
+    @property
     def takes(self) -> tuple[np.dtype, tuple[int, ...]] | None:
         form = self.model.form
         if form.kept is not None or form.inputs is None or "of" in form.inputs:
@@ -176,17 +175,17 @@ def service(
             raise ArgumentError(must(name, "be a positive number", value, "nothing fits in none", f"{name}=20"))
     most = MOST if batch is None else require_count("batch", batch)
     if most > MOST:
-        raise ArgumentError(must("batch", f"be at most {MOST:,}", most, "that many rows are computed at once", "batch=64"))
+        raise ArgumentError(
+            must("batch", f"be at most {MOST:,}", most, "that many rows are computed at once", "batch=64")
+        )
     loaded = load(folder, model=model)
     served = ServedModel(loaded, _name(Path(folder)))
     warmed = warm(served, p99_ms / 1e3, most)
     body_bytes = int(body_mb * 2**20)
-    import json
-
     body = json.dumps(served.example()).encode()
-    json_of(body)
-    measured = door.front(_app(served, warmed, p99_ms / 1e3, False, max(body_bytes, len(body))), body)
-    plan = Forecast.of(p99_ms / 1e3, warmed.line, warmed.largest, measured)
+    app = _app(served, warmed, p99_ms / 1e3, False, max(body_bytes, len(body)))
+    with door.Opened(app) as server:
+        plan = Forecast.of(p99_ms / 1e3, Line(warmed.seconds), warmed.largest, lambda count: server.load(body, count))
     return Service(served, warmed, plan, newest, body_bytes)
 
 
@@ -198,7 +197,7 @@ def serve(made: Service, *, host: str = "127.0.0.1", port: int = 8000, opened: C
 
 
 def _app(served: ServedModel, warmed: Warmed, target_seconds: float, newest: bool, body_bytes: int) -> App:
-    control = Controller(target_seconds, warmed.line, warmed.largest)
+    control = Controller(target_seconds, Line(warmed.seconds), warmed.largest)
     return App(Desk(served, control, Numbers(), newest=newest), body_bytes=body_bytes)
 
 
@@ -207,7 +206,9 @@ def _door() -> Any:
         from ladle.serve import door
     except ImportError as error:
         why = f"serving needs {error.name or 'uvicorn'}"
-        raise ArgumentError(must("ladle serve", "have its libraries", None, why, "pip install 'ladle[serve]'")) from None
+        raise ArgumentError(
+            must("ladle serve", "have its libraries", None, why, "pip install 'ladle[serve]'")
+        ) from None
     return door
 
 

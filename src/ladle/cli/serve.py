@@ -11,7 +11,7 @@ from ladle.cli.common import print_json
 
 @dataclass(frozen=True)
 class ServeVerb:
-    """A trained model behind a port: batches what is queued, holds its p99, refuses what it could not answer in time."""
+    """A trained model behind a port: batches what is queued, holds its p99, refuses what would come too late."""
 
     folder: ModelFolder
     """Folder that run.save or `ladle train` wrote."""
@@ -22,7 +22,7 @@ class ServeVerb:
     newest: bool = False
     """One request waits at most and a newer one takes its place, as for a camera."""
     host: str = "127.0.0.1"
-    """Address to listen at. Nothing is encrypted and nobody is asked who they are: beyond loopback, put a proxy before it."""
+    """Address to listen at. Nothing is encrypted and nobody is asked who they are: beyond loopback put a proxy first."""
     port: int = 8000
     """Port; 0 for any free one."""
     body_mb: float = BODY_MB

@@ -149,7 +149,12 @@ class App:
     def _health(self) -> tuple[int, str, bytes]:
         desk = self.desk
         state = "ready" if desk.works else "stopping"
-        told = {"status": state, "model": desk.served.name, "queued_rows": desk.queued, "p99_ms": desk.control.p99 * 1e3}
+        told = {
+            "status": state,
+            "model": desk.served.name,
+            "queued_rows": desk.queued,
+            "p99_ms": desk.control.p99 * 1e3,
+        }
         return _json(200 if desk.works else 503, told)
 
     def _ready(self) -> tuple[int, str, bytes]:
@@ -163,9 +168,8 @@ class App:
             "ladle_budget_seconds": (control.budget, "What may be predicted of an answer."),
             "ladle_target_seconds": (control.target_seconds, "The p99 to hold."),
             "ladle_p99_seconds": (control.p99, "Of the last answers."),
-            "ladle_line_fixed_seconds": (control.line.fixed_seconds, "Of a batch, before the port opened."),
-            "ladle_line_row_seconds": (control.line.per_example_seconds, "Of each row, likewise."),
-            "ladle_pace": (control.pace, "How much slower batches are now than that line."),
+            "ladle_line_fixed_seconds": (control.line.speed.fixed_seconds, "Of a batch, as things go now."),
+            "ladle_line_row_seconds": (control.line.speed.per_example_seconds, "Of each row, likewise."),
             "ladle_loop_lag_seconds": (self.desk.lag, "How late the event loop is."),
         }
         return 200, _TEXT, self.desk.numbers.text(gauges).encode()

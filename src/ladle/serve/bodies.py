@@ -35,7 +35,7 @@ _ONE_INPUT = ("x", "input", "input-0", "inputs", "rows")
 def json_of(body: bytes) -> Any:
     """The value in a body. Raises `Refused` for what is no JSON, names a thing twice, or holds NaN or infinity."""
     if not body:
-        raise Refused(400, "the body is empty; rows are wanted, such as [[0.1, 0.2]] or {\"column\": [1, 2]}")
+        raise Refused(400, 'the body is empty; rows are wanted, such as [[0.1, 0.2]] or {"column": [1, 2]}')
     try:
         return json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
     except RecursionError:

@@ -1,10 +1,10 @@
 """`Controller`: how many rows a batch may have, and whether a request can still be answered in time.
 
-    seconds(rows) = pace (fixed + per_row rung(rows))        the line, measured before the port opens; pace, while serving
-    limit         = the largest rung with 2 seconds(rung) <= budget
+    seconds(rows) = fixed + per_row rung(rows)         the line: measured before the port opens, and with every batch
+    limit         = the largest rung with seconds(rung) <= budget
     admit         = lag + what is left of the batch at work + batches ahead + own batch <= budget
 
-Twice, because a request that comes while a batch has just begun waits for that one and then for its own. The budget
+So the queue, and with it the next batch, is as large as can still be answered in time, and no larger. The budget
 begins at `SHARE` of the target. It shrinks by a factor whenever the measured p99 is above the target and grows by a
 step otherwise, so that whatever the line does not know of is kept out of the answers' latency as well.
 
@@ -17,6 +17,8 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from ladle.core.spec import rungs
 from ladle.core.speed import Speed
@@ -31,20 +33,49 @@ JUDGED = 200
 """Answers after which the budget moves."""
 
 
-def line_of(seconds: Mapping[int, float]) -> Speed:
-    """The line through seconds by rung, each rung weighted by 1 / its seconds: errors are in proportion to the time.
+class Line:
+    """The line through seconds by rung: least squares, each weighted by 1 / its seconds^2, for errors are in
+    proportion to the time. Newer batches count more; those from before the port opened count to the end, as `KNOWN`
+    batches would, so that the slope is known also while all batches are of one rung.
 
-    >>> line_of({1: 0.011, 2: 0.012, 4: 0.014})
-    Speed(fixed_seconds=0.01, per_example_seconds=0.001)
+    >>> line = Line({1: 0.011, 2: 0.012, 4: 0.014})
+    >>> round(line.seconds(8), 9)
+    0.018
     """
-    weights = [(1 / took**2, rows, took) for rows, took in seconds.items()]
-    total = sum(weight for weight, _, _ in weights)
-    mean_rows = sum(weight * rows for weight, rows, _ in weights) / total
-    mean_took = sum(weight * took for weight, _, took in weights) / total
-    spread = sum(weight * (rows - mean_rows) ** 2 for weight, rows, _ in weights)
-    together = sum(weight * (rows - mean_rows) * (took - mean_took) for weight, rows, took in weights)
-    slope = max(together / spread, 0.0) if spread else 0.0
-    return Speed(round(max(mean_took - slope * mean_rows, 0.0), 12), round(slope, 12))
+
+    def __init__(self, before: Mapping[int, float]) -> None:
+        """`before`: seconds by rung, measured before the port opened."""
+        self._known = np.sum([_sums(rows, took, KNOWN / len(before)) for rows, took in before.items()], axis=0)
+        self._seen = np.zeros(5)
+        self.speed = _solved(self._known)
+
+    def seconds(self, rows: int) -> float:
+        """Of a batch of a rung."""
+        return self.speed.seconds(rows)
+
+    def add(self, rows: int, seconds: float) -> None:
+        """A batch of a rung took so long. One stall says little about the next: it counts as ten times the line."""
+        self._seen = FADE * self._seen + _sums(rows, min(seconds, 10 * self.seconds(rows)), 1.0)
+        self.speed = _solved(self._known + self._seen)
+
+
+KNOWN = 4.0
+FADE = 0.95
+"""What is left of a batch's weight after each later one."""
+
+
+def _sums(rows: float, seconds: float, weight: float) -> np.ndarray:
+    weight /= max(seconds, 1e-6) ** 2
+    return weight * np.array([1.0, rows, seconds, rows * rows, rows * seconds])
+
+
+def _solved(sums: np.ndarray) -> Speed:
+    one, rows, took, squares, products = sums.tolist()
+    spread = squares - rows * rows / one
+    slope = max((products - rows * took / one) / spread, 0.0) if spread > 1e-12 * squares else 0.0
+    fixed = (took - slope * rows) / one
+    # Below zero the line would promise the impossible for few rows: then it goes through the origin.
+    return Speed(fixed, slope) if fixed >= 0 else Speed(0.0, took / rows)
 
 
 @dataclass
@@ -52,13 +83,12 @@ class Controller:
     """What is decided about each request and each batch. All times in seconds; one thread asks at a time.
 
     - `target_seconds`: the p99 to hold. `line`: of a batch, all that the model's thread does. `largest`: rows.
-    - `pace`: how much slower batches are now than the line says. `budget`: what may be predicted of a request.
+    - `budget`: what may be predicted of a request.
     """
 
     target_seconds: float
-    line: Speed
+    line: Line
     largest: int
-    pace: float = 1.0
     budget: float = 0.0
     taken: deque[float] = field(default_factory=lambda: deque(maxlen=JUDGED))
     _since: int = 0
@@ -73,12 +103,12 @@ class Controller:
 
     def seconds(self, rows: int) -> float:
         """Of a batch of `rows`, as things go now."""
-        return self.pace * self.line.seconds(self.rung(rows))
+        return self.line.seconds(self.rung(rows))
 
     @property
     def limit(self) -> int:
         """Rows that a batch may have now: at least one."""
-        return max((rung for rung in self.rungs if 2 * self.seconds(rung) <= self.budget), default=1)
+        return max((rung for rung in self.rungs if self.seconds(rung) <= self.budget), default=1)
 
     def predicted(self, rows: int, queued: int, left: float) -> float:
         """Until the answer of a request of `rows`, with `queued` rows before it and `left` seconds of work begun."""
@@ -87,11 +117,8 @@ class Controller:
         return left + whole * self.seconds(limit) + self.seconds(rest + 1)
 
     def computed(self, rows: int, seconds: float) -> None:
-        """A batch was: the pace follows, at once where it is slower, slowly where it is faster."""
-        ratio = seconds / max(self.line.seconds(self.rung(rows)), 1e-9)
-        share = 0.2 if ratio > self.pace else 0.05
-        # One stall of the machine says little about the next batch, so a single ratio counts for ten at most.
-        self.pace += share * (min(ratio, 10 * self.pace) - self.pace)
+        """A batch was: the line follows."""
+        self.line.add(self.rung(rows), seconds)
 
     def answered(self, seconds: float) -> None:
         """A request was, so long after it came."""

@@ -42,13 +42,12 @@ class Desk:
     """Accepted requests and the thread that answers them, for one model.
 
     - `newest`: at most one request waits; a newer one takes its place. `lag`: how late the event loop is, in seconds.
-    - `refusing`: every request is refused, as if there were too many.
     """
 
     def __init__(self, served: Served, control: Controller, numbers: Numbers, *, newest: bool = False) -> None:
         """Nothing runs before `open`."""
         self.served, self.control, self.numbers, self.newest = served, control, numbers, newest
-        self.lag, self.refusing = 0.0, False
+        self.lag = 0.0
         self._waiting: deque[Ticket] = deque()
         self._queued, self._at_work, self._begun = 0, 0, 0.0
         self._there = threading.Condition()
@@ -87,13 +86,12 @@ class Desk:
         """
         if self._closing:
             raise Refused(503, "the server is stopping", {"retry-after": "5"}, "stopping")
-        if self.newest and not self.refusing:
+        if self.newest:
             return
         queued, idle = self._queued, not self._at_work
         left = 0.0 if idle else max(self.control.seconds(self._at_work) - (time.perf_counter() - self._begun), 0.0)
         predicted = self.lag + self.control.predicted(rows, queued, left)
-        late = predicted > self.control.budget and (queued or not idle or self.lag > self.control.budget)
-        if late or self.refusing:
+        if predicted > self.control.budget and (queued or not idle or self.lag > self.control.budget):
             # Whole seconds are the header's unit, and the queue is empty long before.
             sentence = f"an answer would take {predicted * 1e3:.0f} ms; this server holds its promised time by refusing"
             raise Refused(503, sentence, {"retry-after": str(max(1, round(predicted)))}, "full")

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import math
+import os
 import signal
 import socket
-import statistics
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ladle.core.errors import ArgumentError, must
 from ladle.serve.app import App
 from ladle.serve.desk import Desk
-from ladle.serve.forecast import Front
+from ladle.serve.forecast import Load
 
 HEADER_BYTES = 64 << 10
 REQUEST_SECONDS = 30.0
@@ -36,8 +40,8 @@ TICK_SECONDS = 0.005
 SWITCH_SECONDS = 0.0005
 """How long one thread may keep Python to itself: five milliseconds, the usual, are a quarter of a target of twenty."""
 
-ASKED = 100
-"""Requests that the front is measured with, of each kind."""
+ASKED_SECONDS = 0.4
+"""For which each number of connections is tried, beforehand."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -136,7 +140,7 @@ class _Server(uvicorn.Server):
         while True:
             due = time.perf_counter() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
-            self.desk.lag = max(time.perf_counter() - due, 0.0)
+            self.desk.lag = max(time.perf_counter() - due, 0.9 * self.desk.lag)
             now = time.monotonic()
             if now - swept > 1:
                 swept = now
@@ -192,53 +196,21 @@ class Opened:
         self._server.should_exit = True
         self._thread.join()
 
-    def processor_seconds(self) -> float:
-        """Of the event loop's thread so far."""
-        found: list[float] = []
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (found.append(time.thread_time()), done.set()))
-        done.wait(10)
-        return found[0]
+    def load(self, body: bytes, connections: int) -> Load:
+        """Ask for predictions over so many connections at once, from a process of its own."""
+        head = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(body)}\r\n\r\n"
+        command = [sys.executable, "-m", "ladle.serve.asker", str(self.port), str(ASKED_SECONDS), str(connections)]
+        done = subprocess.run(command, input=head.encode() + body, capture_output=True, check=True, env=_paths())
+        told = json.loads(done.stdout)
+        took, count = told["seconds"], sum(told["statuses"].values())
+        if not took:
+            return Load(connections, 0.0, math.inf, math.inf, 1.0)
+        p50, p99 = (took[min(int(share * len(took)), len(took) - 1)] for share in (0.5, 0.99))
+        return Load(connections, len(took) / ASKED_SECONDS, p50, p99, 1 - len(took) / count)
 
 
-def front(app: App, body: bytes) -> Front:
-    """What a request costs around the model, measured by asking over loopback, one after the other."""
-    request = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-    request += b"content-length: %d\r\n\r\n" % len(body) + body
-    with Opened(app) as server, socket.create_connection(("127.0.0.1", server.port)) as line:
-        line.settimeout(30)
-        _asked(line, request, ASKED // 5)
-        answered, times = _measured(server, line, request)
-        app.desk.refusing = True
-        refused, _ = _measured(server, line, request)
-    return Front(answered, refused, statistics.median(times))
-
-
-def _measured(server: Opened, line: socket.socket, request: bytes) -> tuple[float, list[float]]:
-    before = server.processor_seconds()
-    times = _asked(line, request, ASKED)
-    return (server.processor_seconds() - before) / ASKED, times
-
-
-def _asked(line: socket.socket, request: bytes, count: int) -> list[float]:
-    """Seconds until the answer, of each of `count` requests."""
-    times = []
-    for _ in range(count):
-        begun = time.perf_counter()
-        line.sendall(request)
-        held = b""
-        while b"\r\n\r\n" not in held:
-            held += _more(line)
-        head, _, rest = held.partition(b"\r\n\r\n")
-        length = next(int(one.split(b":")[1]) for one in head.lower().split(b"\r\n") if one.startswith(b"content-length"))
-        while len(rest) < length:
-            rest += _more(line)
-        times.append(time.perf_counter() - begun)
-    return times
-
-
-def _more(line: socket.socket) -> bytes:
-    data = line.recv(1 << 16)
-    if not data:
-        raise RuntimeError("the server closed a connection while it was measured")
-    return data
+def _paths() -> dict[str, str]:
+    """The environment of a child that finds the ladle of this process."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

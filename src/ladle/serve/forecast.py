@@ -1,132 +1,95 @@
-"""`Forecast`: what a server will do, said before its port opens: batch, latency, and how many requests a second.
+"""`Forecast`: what a server will do, measured before its port opens: batch, latency, and how many requests a second.
 
-Requests of one row come at random (Poisson) and are played through the controller itself, on one processor that reads
-requests, computes batches and writes answers in turn:
-
-    seconds(batch) = fixed + per_row rung(rows) + front rows
-
-The capacity is the largest rate at which at most `REFUSED` of the requests are refused, and at which refusing as many
-again leaves time for the answers:  rate (front + refuse + seconds(limit) / limit) <= 1.
+The real server is asked over loopback by 1, 2, 4, ... connections at once, from a process beside it, until it no longer
+holds its target or grows no faster. The capacity is `SAFE` of the largest rate that it held: connections that wait for
+their answers come evenly, and the world's requests come in bunches.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from ladle.core.speed import Speed
-from ladle.serve.control import Controller
+from ladle.serve.control import SHARE, Controller, Line
 
-REFUSED = 0.01
-"""Of the requests, at capacity."""
+SAFE = 0.6
+"""Of the largest rate that was held, so that requests at random moments hold the target too."""
 
-PLAYED = 3000
-"""Requests in one trial."""
+FASTER = 1.03
+"""What a doubling of the connections must bring; after two that do not, no more are tried."""
 
-LOADS = (0.25, 0.5, 1.0)
-"""Shares of the capacity whose latencies are told."""
-
-
-@dataclass(frozen=True)
-class Front:
-    """What a request costs around the model, in seconds of the event loop.
-
-    - `answered`: one that is answered. `refused`: one that is not. `idle`: from a client's first byte to its answer
-      where nobody else asks, by the clock.
-    """
-
-    answered: float
-    refused: float
-    idle: float
+CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
 class Load:
-    """At `rate` requests a second: median and p99 of those that are answered, and the share that is refused."""
+    """What was measured with so many connections at once: answers a second, median and p99, the share of refusals."""
 
+    connections: int
     rate: float
     p50_seconds: float
     p99_seconds: float
     refused: float
 
+    def explain(self) -> str:
+        """In a line."""
+        times = f"p50 {self.p50_seconds * 1e3:.3g} ms, p99 {self.p99_seconds * 1e3:.3g} ms"
+        refused = f", {self.refused:.0%} refused" if self.refused else ""
+        return f"asked by  {self.connections:3} at once: {self.rate:6,.0f} answers/s, {times}{refused} (measured)"
+
 
 @dataclass(frozen=True)
 class Forecast:
-    """Size, latency and capacity of a server, as `ladle serve --plan` tells them."""
+    """Size, latency and capacity of a server. `capacity`: requests of one row a second."""
 
     target_seconds: float
     line: Speed
-    largest: int
     limit: int
-    front: Front
     capacity: float
     loads: tuple[Load, ...]
 
     @classmethod
-    def of(cls, target_seconds: float, line: Speed, largest: int, front: Front) -> Forecast:
-        """From a measured line and a measured front.
+    def of(cls, target_seconds: float, line: Line, largest: int, ask: Callable[[int], Load]) -> Forecast:
+        """From a measured line, and `ask`, which measures with a number of connections.
 
-        >>> made = Forecast.of(0.02, Speed(1e-3, 1e-4), 32, Front(1e-4, 1e-4, 2e-3))
-        >>> made.limit, 2000 < made.capacity < 1 / (2e-4 + 1e-4)
-        (32, True)
+        >>> ask = lambda n: Load(n, min(n, 8) * 100.0, 1e-3, 1e-3 * n, 0)
+        >>> made = Forecast.of(0.02, Line({1: 1e-3, 32: 4e-3}), 32, ask)
+        >>> [load.connections for load in made.loads], made.capacity
+        ([1, 2, 4, 8, 16], 480.0)
         """
+        loads = tuple(_ramp(target_seconds, ask))
+        held = [load.rate for load in loads if _holds(load, target_seconds)]
         limit = Controller(target_seconds, line, largest).limit
-        most = 1 / (front.answered + front.refused + line.seconds(limit) / limit)
-        low, high = 0.0, most
-        if played(target_seconds, line, largest, front, most).refused > REFUSED:
-            while high - low > 0.02 * most:
-                middle = (low + high) / 2
-                refused = played(target_seconds, line, largest, front, middle).refused
-                low, high = (middle, high) if refused <= REFUSED else (low, middle)
-            most = low
-        loads = tuple(played(target_seconds, line, largest, front, share * most) for share in LOADS) if most else ()
-        return cls(target_seconds, line, largest, limit, front, most, loads)
+        return cls(target_seconds, line.speed, limit, SAFE * max(held, default=0.0), loads)
 
     def explain(self) -> str:
         """The plan in words, a line each."""
-        line, front = self.line, self.front
-        rows = f"{self.limit:,} row" + ("s" if self.limit > 1 else "")
-        worst = 2 * line.seconds(self.limit)
-        lines = [
-            f"target    p99 {self.target_seconds * 1e3:.4g} ms",
-            f"batch     at most {rows}: a request waits for one batch and then for its own, {worst * 1e3:.3g} ms",
-            f"line      {line.fixed_seconds * 1e3:.3g} ms a batch, {line.per_example_seconds * 1e6:.3g} us a row (measured)",
-            f"front     {front.answered * 1e6:.0f} us to read and write a request, {front.refused * 1e6:.0f} us to refuse "
-            "one (measured)",
-            f"alone     {front.idle * 1e3:.3g} ms from request to answer (measured)",
-            f"capacity  {self.capacity:,.0f} requests of one row a second; more are answered 503 (predicted)",
-        ]
-        lines += [
-            f"at {load.rate:7,.0f}/s  p50 {load.p50_seconds * 1e3:.3g} ms, p99 {load.p99_seconds * 1e3:.3g} ms (predicted)"
-            for load in self.loads
-        ]
-        return "\n".join(lines)
+        line, limit = self.line, self.limit
+        rows = f"{limit:,} row" + ("s" if limit > 1 else "")
+        fixed, each = f"{line.fixed_seconds * 1e3:.3g} ms a batch", f"{line.per_example_seconds * 1e6:.3g} us a row"
+        many = f"{self.capacity:,.0f} requests of one row a second"
+        return "\n".join(
+            [
+                f"target    p99 {self.target_seconds * 1e3:.4g} ms",
+                f"batch     what is queued, at most {rows}, in {line.seconds(limit) * 1e3:.3g} ms",
+                f"line      {fixed}, {each} (measured)",
+                *(load.explain() for load in self.loads),
+                f"capacity  {many}: {SAFE:.0%} of the most that held; what is too much gets 503 and Retry-After",
+            ]
+        )
 
 
-def played(target_seconds: float, line: Speed, largest: int, front: Front, rate: float) -> Load:
-    """`PLAYED` random requests at `rate` through the controller; the same ones for every call."""
-    control = Controller(target_seconds, line, largest)
-    came = np.cumsum(np.random.default_rng(0).exponential(1 / rate, PLAYED)).tolist()
-    waiting: deque[float] = deque()
-    free, rows, refused = 0.0, 0, 0
-    took: list[float] = []
-    around = max(front.idle - control.seconds(1) - front.answered, 0.0)
-    for time in [*came, float("inf")]:
-        while waiting and free <= time:
-            rows = min(control.limit, len(waiting))
-            begun = max(free, waiting[0])
-            free = begun + control.seconds(rows) + front.answered * rows
-            took += [free - waiting.popleft() + around for _ in range(rows)]
-        if time == float("inf"):
-            break
-        left = max(free - time, 0.0)
-        if left + front.answered * len(waiting) + control.predicted(1, len(waiting), 0.0) > control.budget and left:
-            refused += 1
-            free += front.refused
-        else:
-            waiting.append(time)
-            free = max(free, time)
-    p50, p99 = np.quantile(took, [0.5, 0.99]).tolist()
-    return Load(rate, p50, p99, refused / PLAYED)
+def _ramp(target_seconds: float, ask: Callable[[int], Load]) -> Iterator[Load]:
+    best, idle = 0.0, 0
+    for connections in CONNECTIONS:
+        load = ask(connections)
+        yield load
+        idle = idle + 1 if load.rate < FASTER * best else 0
+        if not _holds(load, target_seconds) or idle == 2:
+            return
+        best = max(best, load.rate)
+
+
+def _holds(load: Load, target_seconds: float) -> bool:
+    return load.refused <= 0.01 and load.p99_seconds <= SHARE * target_seconds

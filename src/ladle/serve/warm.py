@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import rungs
-from ladle.core.speed import Speed
 from ladle.serve.bodies import json_answer
-from ladle.serve.control import SHARE, line_of
+from ladle.serve.control import SHARE
 from ladle.serve.desk import Ticket, answered
 from ladle.serve.served import Refused, Served
 
@@ -27,10 +26,9 @@ TIMED = 9
 
 @dataclass(frozen=True)
 class Warmed:
-    """The rungs that are compiled: seconds of each, the line through them, and the largest that holds the target."""
+    """Seconds of every rung that was timed, and the largest that holds the target."""
 
     seconds: dict[int, float]
-    line: Speed
     largest: int
 
 
@@ -52,9 +50,7 @@ def warm(served: Served, target_seconds: float, most: int = MOST) -> Warmed:
         why = f"one row alone takes {seconds[1] * 1e3:.3g} ms, and a request may come while another is computed"
         remedy = f"p99_ms={_up(least):g}"
         raise ArgumentError(must("p99_ms", "be within reach", target_seconds * 1e3, why, remedy))
-    largest = max(held)
-    kept = {rung: took for rung, took in seconds.items() if rung <= largest}
-    return Warmed(kept, line_of(seconds), largest)
+    return Warmed(seconds, max(held))
 
 
 def _timed(served: Served, inputs: object, rung: int) -> float:
