@@ -57,17 +57,19 @@ class ServedModel:
             return None
         return np.dtype(form.inputs["dtype"]), tuple(form.inputs["shape"])
 
-    def read(self, rows: Any) -> tuple[Any, int]:
+    def read(self, rows: Any) -> tuple[Any, int, tuple[str, ...]]:
         form = self.model.form
         if self.takes is not None:
             rows = self._matrix(rows)
-        x, _ = form.read(rows)
+        x, remarks = form.read(rows)
+        if self.takes is not None and isinstance(x, np.ndarray):
+            x = _as_rows(x, self.takes[1])
         if form.kept is None and form.inputs is not None:
             _require_shape(x, form.inputs, "rows")
-        return x, _count(x)
+        return x, _count(x), remarks
 
     def _matrix(self, rows: Any) -> Any:
-        """Rows of a model of one array: columns by name where it was trained on such, one row as a list of one."""
+        """Rows of a model of one array: columns by name where it was trained on such."""
         assert self.takes is not None
         columns, shape = self.model.form.columns, self.takes[1]
         if isinstance(rows, Mapping):
@@ -82,10 +84,6 @@ class ServedModel:
                 why = "row i of each is of one row"
                 raise DataError(must("columns", "have as many rows", "unequal ones", why, "columns of equal length"))
             rows = np.asarray(rows, dtype=object if _odd(rows) else None).T
-        elif isinstance(rows, list) and rows and not isinstance(rows[0], list | Mapping) and shape:
-            rows = [rows]
-        if isinstance(rows, np.ndarray) and rows.shape == shape and shape:
-            rows = rows[None]
         return rows
 
     def compute(self, inputs: Any) -> np.ndarray:
@@ -101,6 +99,17 @@ class ServedModel:
             return {name: [None] for name in form.kept.columns}
         assert form.inputs is not None
         return _zeros(form.inputs)
+
+
+def _as_rows(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One row as rows, and flat rows in their shape, as tables of numbers have them.
+
+    >>> _as_rows(np.zeros(6), (2, 3)).shape, _as_rows(np.zeros((5, 6)), (2, 3)).shape
+    ((1, 2, 3), (5, 2, 3))
+    """
+    width = math.prod(shape)
+    flat = x.ndim == 2 and x.shape[1] == width
+    return x.reshape(-1, *shape) if shape and (x.shape == shape or x.shape == (width,) or flat) else x
 
 
 def _odd(columns: list[Any]) -> bool:
@@ -159,12 +168,14 @@ def service(
     batch: int | None = None,
     newest: bool = False,
     body_mb: float = BODY_MB,
+    fast: bool = False,
     model: Any = None,
 ) -> Service:
     """Load, compile and time the model in `folder` for `p99_ms`; no port is opened.
 
     - `batch`: rows computed at once, at most; the largest that hold the target where left out.
     - `newest`: one request waits at most, and a newer one takes its place. `body_mb`: the largest body.
+    - `fast`: the capacity is not measured, which takes some seconds.
     - `model`: see `ladle.load`.
 
     Raises `ArgumentError` where the target is out of reach: one row alone takes too long.
@@ -182,10 +193,12 @@ def service(
     served = ServedModel(loaded, _name(Path(folder)))
     warmed = warm(served, p99_ms / 1e3, most)
     body_bytes = int(body_mb * 2**20)
-    body = json.dumps(served.example()).encode()
+    line, body = Line(warmed.seconds), json.dumps(served.example()).encode()
     app = _app(served, warmed, p99_ms / 1e3, False, max(body_bytes, len(body)))
+    if fast:
+        return Service(served, warmed, Forecast.of(p99_ms / 1e3, line, warmed.largest), newest, body_bytes)
     with door.Opened(app) as server:
-        plan = Forecast.of(p99_ms / 1e3, Line(warmed.seconds), warmed.largest, lambda count: server.load(body, count))
+        plan = Forecast.of(p99_ms / 1e3, line, warmed.largest, lambda count: server.load(body, count))
     return Service(served, warmed, plan, newest, body_bytes)
 
 

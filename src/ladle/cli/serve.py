@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 
 from ladle.api.serve import BODY_MB, P99_MS, serve, service
@@ -22,15 +23,17 @@ class ServeVerb:
     newest: bool = False
     """One request waits at most and a newer one takes its place, as for a camera."""
     host: str = "127.0.0.1"
-    """Address to listen at. Nothing is encrypted and nobody is asked who they are: beyond loopback put a proxy first."""
+    """Address to listen at. Nothing is encrypted and nobody is asked who they are: beyond loopback, use a proxy."""
     port: int = 8000
     """Port; 0 for any free one."""
     body_mb: float = BODY_MB
     """The largest body of a request, in MiB."""
     model: str | None = None
     """file.py:task, for a saved model that is not built in."""
+    fast: bool = False
+    """Open the port some seconds sooner: the capacity is not measured."""
     plan: bool = False
-    """Say batch size, latency and capacity, and open nothing (also: ladle plan --serve MODEL)."""
+    """Say batch size, latency and capacity and open no port; also `ladle plan --serve MODEL`."""
     json: bool = False
     """JSON on standard output and nothing else: the plan, and where the port is."""
 
@@ -41,6 +44,7 @@ class ServeVerb:
             batch=self.batch,
             newest=self.newest,
             body_mb=self.body_mb,
+            fast=self.fast,
             model=self.model,
         )
         told = {"model": made.served.name, **asdict(made.plan)}
@@ -57,8 +61,6 @@ class ServeVerb:
                 print_json({**told, "address": address})
             else:
                 print(f"serving   {address}/predict and {address}/v2/models/{made.served.name}/infer; ctrl-C stops")
-            import sys
-
             sys.stdout.flush()
 
         serve(made, host=self.host, port=self.port, opened=opened)

@@ -21,7 +21,7 @@ from typing import Any
 from ladle.core.errors import LadleError
 from ladle.serve import bodies
 from ladle.serve.desk import Desk, Ticket
-from ladle.serve.served import Answer, Refused
+from ladle.serve.served import Refused
 
 JSON, BYTES = "application/json", "application/octet-stream"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -104,10 +104,10 @@ class App:
         rows, asked = bodies.v2_rows(await self._body(scope, receive), self.desk.served)
         return await self._asked(rows, partial(bodies.v2_answer, name=self.desk.served.name, asked=asked))
 
-    async def _asked(self, rows: Any, write: Callable[[Answer], bytes]) -> bytes:
+    async def _asked(self, rows: Any, write: Callable[..., bytes]) -> bytes:
         """The body of the answer to `rows`."""
         try:
-            inputs, count = self.desk.served.read(rows)
+            inputs, count, remarks = self.desk.served.read(rows)
         except LadleError as error:
             raise Refused(422, str(error), why="rows") from None
         most = self.desk.control.largest
@@ -115,7 +115,7 @@ class App:
             sentence = f"a request has at most {most:,} rows here; got {count:,}; send them in parts"
             raise Refused(413, sentence, why="rows")
         self.desk.require_room(count)
-        ticket = Ticket(inputs, count, write, asyncio.get_running_loop().create_future())
+        ticket = Ticket(inputs, count, partial(write, remarks=remarks), asyncio.get_running_loop().create_future())
         self.desk.accept(ticket)
         return await ticket.future
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def npy_rows(body: bytes) -> np.ndarray:
     """The array in the bytes of a `.npy` file; nothing is allocated that is not there. Raises `Refused`."""
     file = io.BytesIO(body)
     try:
-        header = npy_header(file, len(body), "the body", "the array")  # type: ignore[arg-type]
+        header = npy_header(file, len(body), Path("body"), "the array")
         if header.dtype.kind not in "biuf" or not all(size > 0 for size in header.shape) or not header.shape:
             raise Refused(422, f"the array is of {header.dtype} and shape {header.shape}; rows of numbers are wanted")
         flat = np.frombuffer(body, header.dtype, offset=header.offset_bytes)
@@ -84,11 +85,16 @@ def npy_rows(body: bytes) -> np.ndarray:
         raise Refused(400, f"the body is no .npy array: {one_line(error)}") from None
 
 
-def json_answer(answer: Answer) -> bytes:
-    """`{"predictions": [...], "chances": [[...]]}`; numbers as they are, digit for digit."""
+def json_answer(answer: Answer, remarks: Sequence[str] = ()) -> bytes:
+    """`{"predictions": [...], "chances": [[...]]}`; numbers as they are, digit for digit.
+
+    - `remarks`: what is to be said of the rows, such as words that no training row has.
+    """
     made: dict[str, Any] = {"predictions": answer.predictions.tolist()}
     if answer.chances is not None:
         made["chances"] = answer.chances.tolist()
+    if remarks:
+        made["remarks"] = list(remarks)
     return json.dumps(made, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -151,11 +157,13 @@ def _cells(name: str, kind: str, data: list[Any]) -> np.ndarray:
     return made
 
 
-def v2_answer(answer: Answer, name: str, asked: str | None) -> bytes:
+def v2_answer(answer: Answer, name: str, asked: str | None, remarks: Sequence[str] = ()) -> bytes:
     """The same answers in the protocol's words: outputs `predictions` and, where there are, `chances`."""
     parts = {"predictions": answer.predictions, "chances": answer.chances}
     outputs = [_output(label, array) for label, array in parts.items() if array is not None]
-    made = {"model_name": name, **({} if asked is None else {"id": asked}), "outputs": outputs}
+    made: dict[str, Any] = {"model_name": name, **({} if asked is None else {"id": asked}), "outputs": outputs}
+    if remarks:
+        made["parameters"] = {"remarks": "; ".join(remarks)}
     return json.dumps(made, separators=(",", ":"), allow_nan=False).encode()
 
 

@@ -26,7 +26,7 @@ from ladle.core.speed import Speed
 SHARE = 0.7
 """Of the target, for what is predicted; the rest is for what is not: other processes, the network's stack."""
 
-LEAST = 0.2
+LEAST = 0.35
 """Of the target: the budget shrinks to this at most."""
 
 JUDGED = 200
@@ -34,9 +34,9 @@ JUDGED = 200
 
 
 class Line:
-    """The line through seconds by rung: least squares, each weighted by 1 / its seconds^2, for errors are in
-    proportion to the time. Newer batches count more; those from before the port opened count to the end, as `KNOWN`
-    batches would, so that the slope is known also while all batches are of one rung.
+    """The line through seconds by rung: least squares, each weighted by 1 / seconds^2 of that rung as measured before,
+    for errors are in proportion to the time. Newer batches count more. Those from before the port opened count for
+    good, as `KNOWN` batches would, so that the slope is known also while all batches are of one rung.
 
     >>> line = Line({1: 0.011, 2: 0.012, 4: 0.014})
     >>> round(line.seconds(8), 9)
@@ -45,9 +45,11 @@ class Line:
 
     def __init__(self, before: Mapping[int, float]) -> None:
         """`before`: seconds by rung, measured before the port opened."""
-        self._known = np.sum([_sums(rows, took, KNOWN / len(before)) for rows, took in before.items()], axis=0)
+        weight = KNOWN / len(before)
+        known = [_sums(rows, took, weight / max(took, 1e-6) ** 2) for rows, took in before.items()]
+        self._known = np.sum(known, axis=0)
         self._seen = np.zeros(5)
-        self.speed = _solved(self._known)
+        self._first = self.speed = _solved(self._known)
 
     def seconds(self, rows: int) -> float:
         """Of a batch of a rung."""
@@ -55,7 +57,8 @@ class Line:
 
     def add(self, rows: int, seconds: float) -> None:
         """A batch of a rung took so long. One stall says little about the next: it counts as ten times the line."""
-        self._seen = FADE * self._seen + _sums(rows, min(seconds, 10 * self.seconds(rows)), 1.0)
+        weight = 1 / max(self._first.seconds(rows), 1e-6) ** 2
+        self._seen = FADE * self._seen + _sums(rows, min(seconds, 10 * self.seconds(rows)), weight)
         self.speed = _solved(self._known + self._seen)
 
 
@@ -65,7 +68,6 @@ FADE = 0.95
 
 
 def _sums(rows: float, seconds: float, weight: float) -> np.ndarray:
-    weight /= max(seconds, 1e-6) ** 2
     return weight * np.array([1.0, rows, seconds, rows * rows, rows * seconds])
 
 

@@ -36,6 +36,7 @@ class Ticket:
     write: Callable[[Answer], bytes]
     future: asyncio.Future[bytes]
     came: float = field(default_factory=time.perf_counter)
+    """When it can have come: that of a request read after a stall of the event loop is before the stall."""
 
 
 class Desk:
@@ -98,6 +99,7 @@ class Desk:
 
     def accept(self, ticket: Ticket) -> None:
         """Queue a request. Its future gets the body of its answer, or `Refused`."""
+        ticket.came -= self.lag
         with self._there:
             replaced = list(self._waiting) if self.newest else []
             if replaced:
@@ -149,7 +151,7 @@ class Desk:
         self.numbers.batch(rows, self.control.rung(rows), seconds)
         now = time.perf_counter()
         for ticket, answer in zip(taken, answers, strict=True):
-            self.control.answered(now - ticket.came + self.lag)
+            self.control.answered(now - ticket.came)
             self.numbers.latency(now - ticket.came)
             _settle(ticket, answer)
 

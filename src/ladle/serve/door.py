@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -101,7 +100,6 @@ class _Connection(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     def __init__(self, app: App, opened: Callable[[int], None]) -> None:
         """Nothing is open yet."""
-        quiet: dict[str, Any] = {"version": 1, "disable_existing_loggers": False}
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
@@ -110,7 +108,7 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 interface="asgi3",
                 access_log=False,
-                log_config=quiet,
+                log_config=None,  # A configuration of its own would close everyone's handlers of logs.
                 log_level="critical",
                 server_header=False,
                 proxy_headers=False,
@@ -140,7 +138,7 @@ class _Server(uvicorn.Server):
         while True:
             due = time.perf_counter() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
-            self.desk.lag = max(time.perf_counter() - due, 0.9 * self.desk.lag)
+            self.desk.lag = max(time.perf_counter() - due, self.desk.lag / 2)
             now = time.monotonic()
             if now - swept > 1:
                 swept = now

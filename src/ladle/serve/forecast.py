@@ -41,16 +41,17 @@ class Load:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Size, latency and capacity of a server. `capacity`: requests of one row a second."""
+    """Size, latency and capacity of a server. `capacity`: requests of one row a second; None where it was not
+    measured."""
 
     target_seconds: float
     line: Speed
     limit: int
-    capacity: float
+    capacity: float | None
     loads: tuple[Load, ...]
 
     @classmethod
-    def of(cls, target_seconds: float, line: Line, largest: int, ask: Callable[[int], Load]) -> Forecast:
+    def of(cls, target_seconds: float, line: Line, largest: int, ask: Callable[[int], Load] | None = None) -> Forecast:
         """From a measured line, and `ask`, which measures with a number of connections.
 
         >>> ask = lambda n: Load(n, min(n, 8) * 100.0, 1e-3, 1e-3 * n, 0)
@@ -58,24 +59,26 @@ class Forecast:
         >>> [load.connections for load in made.loads], made.capacity
         ([1, 2, 4, 8, 16], 480.0)
         """
-        loads = tuple(_ramp(target_seconds, ask))
+        loads = tuple(_ramp(target_seconds, ask)) if ask is not None else ()
         held = [load.rate for load in loads if _holds(load, target_seconds)]
         limit = Controller(target_seconds, line, largest).limit
-        return cls(target_seconds, line.speed, limit, SAFE * max(held, default=0.0), loads)
+        return cls(target_seconds, line.speed, limit, SAFE * max(held, default=0.0) if loads else None, loads)
 
     def explain(self) -> str:
         """The plan in words, a line each."""
         line, limit = self.line, self.limit
         rows = f"{limit:,} row" + ("s" if limit > 1 else "")
         fixed, each = f"{line.fixed_seconds * 1e3:.3g} ms a batch", f"{line.per_example_seconds * 1e6:.3g} us a row"
-        many = f"{self.capacity:,.0f} requests of one row a second"
+        many = "not measured"
+        if self.capacity is not None:
+            many = f"{self.capacity:,.0f} requests of one row a second: {SAFE:.0%} of the most that held"
         return "\n".join(
             [
                 f"target    p99 {self.target_seconds * 1e3:.4g} ms",
                 f"batch     what is queued, at most {rows}, in {line.seconds(limit) * 1e3:.3g} ms",
                 f"line      {fixed}, {each} (measured)",
                 *(load.explain() for load in self.loads),
-                f"capacity  {many}: {SAFE:.0%} of the most that held; what is too much gets 503 and Retry-After",
+                f"capacity  {many}; what is too much gets 503 and Retry-After",
             ]
         )
 

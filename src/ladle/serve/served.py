@@ -35,8 +35,11 @@ class Served(Protocol):
     @property
     def takes(self) -> tuple[np.dtype, tuple[int, ...]] | None: ...
 
-    def read(self, rows: Any) -> tuple[Any, int]:
-        """Inputs of one request's rows, a tree of arrays, and how many there are. Raises `DataError`."""
+    def read(self, rows: Any) -> tuple[Any, int, tuple[str, ...]]:
+        """Inputs of one request's rows, a tree of arrays; how many there are; what is to be said of them.
+
+        Raises `DataError` for rows that cannot be read.
+        """
         ...
 
     def compute(self, inputs: Any) -> np.ndarray:

@@ -37,7 +37,7 @@ def warm(served: Served, target_seconds: float, most: int = MOST) -> Warmed:
 
     Raises `ArgumentError` where even one row at a time is too slow for it.
     """
-    inputs, rows = served.read(served.example())
+    inputs, rows, _ = served.read(served.example())
     assert rows == 1
     seconds: dict[int, float] = {}
     for rung in rungs(most):
