@@ -8,7 +8,9 @@ Hardware and every sample: `results/serving.json`. The model is a perceptron 784
 JSON, asked by `peers/serve_load.py`, a process of its own on the same two cores: Poisson arrivals at 50, 200, 400 and
 800 a second, 10 s each, n = 2 in turn, and latencies count from the moment a request was due. The others are written
 by hand (`peers/serve_*.py`): batches of 64 padded to powers of two, warm, 1 ms of waiting (BentoML: its own rule below
-100 ms), no controller. Then ladle alone: at 0.9 of its stated capacity, and at twice it for 60 s.
+100 ms), no controller. Then ladle alone: at 0.9 of its stated capacity, at twice it for 60 s, at half of it. "own" is
+the share answered in time as ladle counts it, from a request's last byte: what differs from the generator's count is
+the generator itself and the network's stack, on the same cores.
 
 LitServe and BentoML are taken from the interpreter that SERVE_PEERS names, where it does.
 """
@@ -131,14 +133,21 @@ def answers(port: int, body: Path) -> bool:
 def load(name: str, folder: Path, port: int, rate: float, seconds: float, seed: int = 0) -> dict[str, Any]:
     program = [sys.executable, str(PEERS / "serve_load.py"), f"127.0.0.1:{port}/predict"]
     wanted = [str(body_of(name, folder)), str(rate), str(seconds), str(seed)]
+    before = counted(port) if name == "ladle" else (0, 0)
     done = subprocess.run([*program, *wanted], capture_output=True, text=True, check=True)
-    return {
-        "name": name,
-        "rate": rate,
-        "seconds": seconds,
-        "load_average": os.getloadavg()[0],
-        **json.loads(done.stdout),
-    }
+    told = {"name": name, "rate": rate, "seconds": seconds, "load_average": os.getloadavg()[0]}
+    if name == "ladle":
+        answers, within = (after - start for after, start in zip(counted(port), before, strict=True))
+        told["own_share_within_target"] = within / max(answers, 1)
+    return {**told, **json.loads(done.stdout)}
+
+
+def counted(port: int) -> tuple[int, int]:
+    """Answers so far, and those within the target, as ladle itself counts them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        lines = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line[0] != "#")
+    held = lines[f'ladle_latency_seconds_bucket{{le="{TARGET_MS / 1e3}"}}']
+    return int(lines["ladle_latency_seconds_count"]), int(held)
 
 
 def main() -> None:
@@ -167,7 +176,8 @@ def main() -> None:
             [one["name"], f"{one['rate']:.0f}", where, *times, one["served"], one["refused"], one["unanswered"]]
         )
     print(headline())
-    print(table(["server", "asked/s", "", "p50 ms", "p99 ms", "served", "refused", "unanswered"], rows))
+    header = ["server", "asked/s", "", "p50 ms", "p99 ms", "served", "refused", "unanswered", "own", "load"]
+    print(table(header, rows))
     print(save("serving", quick=options.quick or bool(options.only), target_ms=TARGET_MS, samples=samples))
 
 
