@@ -6,8 +6,9 @@ import json
 import math
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,11 +203,17 @@ def service(
     return Service(served, warmed, plan, newest, body_bytes)
 
 
-def serve(made: Service, *, host: str = "127.0.0.1", port: int = 8000, opened: Callable[[int], None]) -> None:
-    """Answer requests until SIGTERM or ctrl-C; `opened(port)` is called once anyone can connect."""
-    door = _door()
-    with closing(door.bound(host, port)) as at:
-        door.run(made.app(), at, opened)
+def reserved(host: str = "127.0.0.1", port: int = 8000) -> AbstractContextManager[socket.socket]:
+    """The address for a server, which nobody else can take and nobody can connect to before `serve`.
+
+    Raises `ArgumentError` where it is taken already.
+    """
+    return closing(_door().bound(host, port))
+
+
+def serve(made: Service, at: socket.socket, *, opened: Callable[[int], None]) -> None:
+    """Answer requests at a `reserved` address until SIGTERM or ctrl-C; `opened(port)` once anyone can connect."""
+    _door().run(made.app(), at, opened)
 
 
 def _app(served: ServedModel, warmed: Warmed, target_seconds: float, newest: bool, body_bytes: int) -> App:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from ladle.api.serve import BODY_MB, P99_MS, serve, service
+from ladle.api.serve import BODY_MB, P99_MS, Service, reserved, serve, service
 from ladle.cli.arguments import ModelFolder
 from ladle.cli.common import print_json
 
@@ -38,7 +39,21 @@ class ServeVerb:
     """JSON on standard output and nothing else: the plan, and where the port is."""
 
     def run(self) -> int:
-        made = service(
+        if self.plan:
+            made = self._service()
+            print_json(_told(made)) if self.json else print(made.plan.explain())
+            return 0
+        with reserved(self.host, self.port) as at:  # Before the work: an address that is taken is refused at once.
+            made = self._service()
+            if not self.json:
+                print(made.plan.explain())
+            serve(made, at, opened=lambda port: self._say(made, port))
+        if not self.json:
+            print("stopped: all that was accepted is answered")
+        return 0
+
+    def _service(self) -> Service:
+        return service(
             self.folder,
             p99_ms=self.p99_ms,
             batch=self.batch,
@@ -47,23 +62,16 @@ class ServeVerb:
             fast=self.fast,
             model=self.model,
         )
-        told = {"model": made.served.name, **asdict(made.plan)}
-        if self.plan:
-            print_json(told) if self.json else print(made.plan.explain())
-            return 0
-        if not self.json:
-            print(made.plan.explain())
 
-        def opened(port: int) -> None:
-            host = f"[{self.host}]" if ":" in self.host else self.host
-            address = f"http://{host}:{port}"
-            if self.json:
-                print_json({**told, "address": address})
-            else:
-                print(f"serving   {address}/predict and {address}/v2/models/{made.served.name}/infer; ctrl-C stops")
-            sys.stdout.flush()
+    def _say(self, made: Service, port: int) -> None:
+        """Where the port is, now that it is open."""
+        address = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
+        if self.json:
+            print_json({**_told(made), "address": address})
+        else:
+            print(f"serving   {address}/predict and {address}/v2/models/{made.served.name}/infer; ctrl-C stops")
+        sys.stdout.flush()
 
-        serve(made, host=self.host, port=self.port, opened=opened)
-        if not self.json:
-            print("stopped: all that was accepted is answered")
-        return 0
+
+def _told(made: Service) -> dict[str, Any]:
+    return {"model": made.served.name, **asdict(made.plan)}
