@@ -6,11 +6,11 @@ Claim: `ladle serve` holds its p99 target at every load below the capacity that 
 
 Hardware and every sample: `results/serving.json`. The model is a perceptron 784-2048-2048-10, a request one row as
 JSON, asked by `peers/serve_load.py`, a process of its own on the same two cores: Poisson arrivals at 50, 200, 400 and
-800 a second, 5 s each, n = 1 (`turns` in `main`), and latencies count from the moment a request was due. The others are written
-by hand (`peers/serve_*.py`): batches of 64 padded to powers of two, warm, 1 ms of waiting (BentoML: its own rule below
-100 ms), no controller. Then ladle alone: at 0.9 of its stated capacity, at twice it for 60 s, at half of it. "own" is
-the share answered in time as ladle counts it, from a request's last byte: what differs from the generator's count is
-the generator itself and the network's stack, on the same cores.
+800 a second, 5 s each, n = 1 (`turns` in `main`). Latencies count from the moment a request was due. The others are
+written by hand (`peers/serve_*.py`): batches of 64 padded to powers of two, warm, 1 ms of waiting (BentoML: its own
+rule below 100 ms), no controller. Then ladle alone: at 0.9 of its stated capacity, at twice it for 60 s, at half of it.
+"own" is the share answered in time as ladle counts it, from a request's last byte: what differs from the generator's
+count is the generator itself and the network's stack, on the same cores.
 
 LitServe and BentoML are taken from the interpreter that SERVE_PEERS names, where it does.
 """
