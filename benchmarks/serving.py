@@ -168,17 +168,19 @@ def main() -> None:
                 for share, lasting in ((0.9, seconds), (2.0, long), (0.5, seconds)) if told["capacity"] else ():
                     one = load("ladle", folder, port, share * told["capacity"], lasting)
                     samples.append({**one, "share": share, "capacity": told["capacity"]})
-    rows = []
-    for one in samples:
-        where = f"{one['share']} of capacity" if "share" in one else f"turn {one['turn']}"
-        times = [f"{one[key]:.1f}" if one[key] is not None else "-" for key in ("p50_ms", "p99_ms")]
-        rows.append(
-            [one["name"], f"{one['rate']:.0f}", where, *times, one["served"], one["refused"], one["unanswered"]]
-        )
     print(headline())
-    header = ["server", "asked/s", "", "p50 ms", "p99 ms", "served", "refused", "unanswered", "own", "load"]
-    print(table(header, rows))
     print(save("serving", quick=options.quick or bool(options.only), target_ms=TARGET_MS, samples=samples))
+    header = ["server", "asked/s", "", "p50 ms", "p99 ms", "served", "refused", "unanswered", "own", "load"]
+    print(table(header, [told_of(one) for one in samples]))
+
+
+def told_of(one: dict[str, Any]) -> list[str]:
+    """A line of the table."""
+    where = f"{one['share']} of capacity" if "share" in one else f"turn {one['turn']}"
+    times = [f"{one[key]:.1f}" if one[key] is not None else "-" for key in ("p50_ms", "p99_ms")]
+    own = f"{one['own_share_within_target']:.2%}" if "own_share_within_target" in one else ""
+    counts = [str(one[key]) for key in ("served", "refused", "unanswered")]
+    return [one["name"], f"{one['rate']:.0f}", where, *times, *counts, own, f"{one['load_average']:.1f}"]
 
 
 if __name__ == "__main__":
