@@ -32,6 +32,8 @@ def run(args: Sequence[str]) -> int:
         return run([args[1], "--help"]) if args[1:] else _print(welcome(VERBS).rstrip())
     if args[0] in ("--version", "-V", "version"):
         return _print(f"ladle {record.versions().get('ladle', 'of an unknown version')}")
+    if args[0] == "plan" and "--serve" in args:  # The plan of a server is of a model, not of data.
+        args = ["serve", *(one for one in args[1:] if one != "--serve"), "--plan"]
     verb = None
     try:
         verb = parse(args, VERBS)

@@ -15,6 +15,7 @@ from ladle.cli.recur import Recur
 from ladle.cli.rehearse import RehearseVerb
 from ladle.cli.report import Report
 from ladle.cli.search import SearchVerb
+from ladle.cli.serve import ServeVerb
 from ladle.cli.train import Train
 
 VERBS = {
@@ -22,6 +23,7 @@ VERBS = {
     "plan": PlanVerb,
     "train": Train,
     "predict": PredictVerb,
+    "serve": ServeVerb,
     "export": ExportVerb,
     "critical": CriticalVerb,
     "search": SearchVerb,
