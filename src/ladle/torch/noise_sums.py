@@ -67,7 +67,7 @@ class _Look:
 
 def local(gradient: torch.Tensor) -> torch.Tensor:
     """What this process holds of a gradient: all of it, but for a sharded one."""
-    return gradient.to_local() if hasattr(gradient, "to_local") else gradient  # type: ignore[operator]
+    return gradient if type(gradient) is torch.Tensor else getattr(gradient, "to_local", lambda: gradient)()
 
 
 @dataclass

@@ -14,10 +14,12 @@ import torch
 from torch import distributed, nn
 
 
-def shared(model: nn.Module) -> bool:
-    """Whether gradients of `model` are reduced over several processes."""
-    known = hasattr(model, "no_sync") or hasattr(model, "set_requires_gradient_sync")
-    return known and distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+def place_of(model: nn.Module) -> tuple[int, int]:
+    """Which of the processes that share a batch this is, and how many there are: `(0, 1)` where none are shared."""
+    reduces = hasattr(model, "no_sync") or hasattr(model, "set_requires_gradient_sync")
+    if not (reduces and distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
 
 
 def unsynchronised(model: nn.Module, last: bool) -> AbstractContextManager[Any]:

@@ -49,6 +49,11 @@ def rows_of(batch: Any) -> int:
     >>> rows_of({"x": torch.zeros(8, 3), "y": torch.zeros(8), "name": "train"})
     8
     """
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else (batch,)
+    if all(type(leaf) is torch.Tensor and leaf.ndim for leaf in parts):  # What most batches are, in half of the time.
+        found = {leaf.shape[0] for leaf in parts}
+        if len(found) == 1:
+            return found.pop()
     counts = {path: len(leaf) for path, leaf in leaves(batch) if has_rows(leaf)}
     if len(set(counts.values())) != 1:
         got = ", ".join(f"{path} {rows}" for path, rows in counts.items()) or type(batch).__name__

@@ -21,8 +21,9 @@ from ladle.core.moments import Gauge
 from ladle.core.observation import METRIC, Observation
 from ladle.torch.losses import Sum, weighted
 from ladle.torch.noise_sums import NONE, Pieces, local, watching
+from ladle.torch.numbers import norm_of, numbers_of
 from ladle.torch.randomness import generators, mixed
-from ladle.torch.ranks import shared, summed, unsynchronised
+from ladle.torch.ranks import place_of, summed, unsynchronised
 from ladle.torch.refuse import require_gaugeable, require_numbers, require_usable
 from ladle.torch.tree import cut, has_rows, mapped, rows_of
 
@@ -70,14 +71,31 @@ class Part:
 
 @dataclass
 class _Open:
-    """An update that has begun: what its parts came to so far. Tensors are read once, at its end."""
+    """An update that has begun: what its parts came to so far. Tensors are read once, at its end.
+
+    - `alone`: there is one part, on one process. `divided`: and its gradient is that of the mean already.
+    """
 
     measured: bool
-    examples: int
+    alone: bool
+    leaves: list[nn.Parameter]
+    generators: list[torch.Generator]
+    divided: bool = False
+    examples: int = 0
     parts: int = 0
     sums: list[Sum] = field(default_factory=list)
     squares: list[torch.Tensor] = field(default_factory=list)
     metrics: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+
+class _Read(NamedTuple):
+    """An update as numbers of the host: sums over all its parts and ranks."""
+
+    loss: float
+    weight: float
+    examples: float
+    metrics: dict[str, float]
+    pieces: Pieces
 
 
 class Update:
@@ -133,10 +151,10 @@ class Update:
         self.gauge, self.scaler, self.clip = gauge, scaler, clip
         self.seed, self.rng, self.warn = seed, rng, warn and scaler is None
         self.position = self.updates = self.refused = 0
+        self._rank, self._ranks = place_of(model)
         self._rows = self._unmeasured = 0
-        self._sums: dict[str, float] = {}
+        self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *NONE), 0.0)
         self._open: _Open | None = None
-        self._spare: Any = None
 
     def __call__(self, batch: Any, loss: Callable[[nn.Module, Any], Any], weight: Any = None) -> Done:
         """The whole update: `loss(model, rows)` of every part, and the step."""
@@ -154,68 +172,66 @@ class Update:
         rows = rows_of(batch)
         batch = self._stood_in(batch) if rows == 0 else batch
         measured = self._due(rows)
-        self.begin(measured)
-        size = self._piece(min(rows, self.micro_size or rows), rows, measured)
-        for start in range(0, max(rows, 1), size):
-            stop = min(start + size, rows)
-            filled = size if self.micro_size else stop - start
-            data = cut(batch, start, stop, filled) if stop else cut(batch, 0, 1, filled or 1)
-            of_rows = None if weight is None else weight[start:stop]
-            with unsynchronised(self.model, last=stop >= rows):
-                yield self.part(data, of_rows, filled or 1, stop - start, self.position + start)
+        size = self._piece(rows, measured)
+        self.begin(measured, alone=rows == size)
         self._rows = rows
+        if rows == size:
+            yield self.part(batch, weight, size, rows, self.position)
+            return
+        for start in range(0, max(rows, 1), size):
+            real = min(size, rows - start)
+            filled = size if self.micro_size else max(real, 1)
+            data = cut(batch, start, start + max(real, 1), filled)
+            of_rows = None if weight is None else weight[start : start + real]
+            with unsynchronised(self.model, last=start + size >= rows):
+                yield self.part(data, of_rows, filled, real, self.position + start)
 
-    def begin(self, measured: bool = False) -> None:
+    def begin(self, measured: bool = False, alone: bool = False) -> None:
         """A new update, of which nothing is there yet; one that was left in the middle is forgotten.
 
         `parts` does it by itself. Where rows come one micro-batch at a time: `begin`, `part` for each, `step`.
+
+        - `measured`: take its moments. `alone`: it will have one part.
         """
-        for leaf in self._parameters():
+        leaves = [leaf for group in self.optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+        for leaf in leaves:
             leaf.grad = None
-        self._open = _Open(measured, 0)
+        drawing = generators(leaves[0].device) if self.rng == "position" else []
+        self._open = _Open(measured, alone and self._ranks == 1, leaves, drawing)
 
     def part(self, data: Any, weight: torch.Tensor | None, rows: int, real: int, position: int) -> Part:
         """The next part, with the generators set for what it draws. `position`: of its first row in the whole run."""
-        assert self._open is not None
-        if self.rng == "position":
-            rank = torch.distributed.get_rank() if shared(self.model) else 0
-            word = mixed(self.seed, position, rank)
-            for generator in generators(self._parameters()[0].device):
-                generator.manual_seed(word)
-        self._open.parts += 1
-        self._open.examples += real
+        update = self._begun()
+        for generator in update.generators:
+            generator.manual_seed(mixed(self.seed, position, self._rank))
+        update.parts += 1
+        update.examples += real
         return Part(self, data, weight, rows, real)
 
     def step(self) -> Done:
         """Divide once, clip, step the optimiser; or refuse a gradient or loss that is not finite, and move nothing."""
-        done, self._open = self._opened(), None
-        parameters = self._parameters()
+        update = self._whole()
+        self._open = None
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        gradients = [local(leaf.grad) for leaf in parameters if leaf.grad is not None]
-        several = shared(self.model)
-        numbers, pieces, norm = self._read(done, gradients)
-        ranks = 1
-        if several:
-            ranks = torch.distributed.get_world_size()
-            values = summed([*numbers.values(), *vars(pieces).values()], parameters[0].device)
-            numbers = dict(zip(numbers, values, strict=False))
-            pieces = Pieces(*values[len(numbers) :])
-        share = ranks / max(numbers["weight"], TINY)
+        gradients = [local(leaf.grad) for leaf in update.leaves if leaf.grad is not None]
+        read, norm = self._read(update, gradients)
+        share = 1.0 if update.divided else self._ranks / max(read.weight, TINY)
         norm *= share
-        fine = math.isfinite(norm) and math.isfinite(numbers["loss"])
+        fine = math.isfinite(norm) and math.isfinite(read.loss)
         if fine:
-            _multiply(gradients, share * min(1.0, self.clip / (norm + 1e-6) if self.clip else 1.0))
+            if (factor := share * self._clipped(norm)) != 1.0:
+                torch._foreach_mul_(gradients, factor)
             self.optimizer.step() if self.scaler is None else self.scaler.step(self.optimizer)
         if self.scaler is not None:
             self.scaler.update()
-        return self._recorded(done, numbers, pieces, norm, fine)
+        return self._recorded(update, read, norm, fine)
 
     def observation(self) -> Observation:
         """Sums and moments of the updates since this was last asked, to be merged and read; see `ladle.Observation`."""
-        names, values = tuple(self._sums), np.array(list(self._sums.values()))
-        self._sums = {}
-        return Observation(names, values)
+        found = Observation(tuple(self._sums), np.array(list(self._sums.values())))
+        self._sums = dict.fromkeys(self._sums, 0.0)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that an `Update` is between two updates, as plain numbers. The scaler's is in it."""
@@ -233,46 +249,50 @@ class Update:
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
 
-    def _parameters(self) -> list[nn.Parameter]:
-        return [leaf for group in self.optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
-
     def _due(self, rows: int) -> bool:
         """Whether the noise of the next update is measured. That of a ragged last batch is not: its error is larger."""
-        if self.gauge is None:
+        if self.gauge is None or self._unmeasured < self.gauge.every - 1 and self.updates:
             return False
-        return self._unmeasured % self.gauge.every == 0 and (rows >= self._rows or shared(self.model))
+        return rows >= self._rows or self._ranks > 1  # Ranks have to agree, and know their own rows alone.
 
-    def _piece(self, size: int, rows: int, measured: bool) -> int:
+    def _piece(self, rows: int, measured: bool) -> int:
         """Rows of a part: those of a micro-batch, or fewer where one alone is measured."""
-        if self.gauge is None or not measured or size == 0:
-            return self.micro_size or max(size, 1)
+        size = self.micro_size or max(rows, 1)
+        if self.gauge is None or not measured or rows == 0:
+            return size
         if self.gauge.per_example:
             return 1
-        alone = size == rows and not shared(self.model)
-        return -(-size // min(self.gauge.parts, size)) if alone else self.micro_size or size
+        return -(-rows // min(self.gauge.parts, rows)) if rows <= size and self._ranks == 1 else size
 
     def _stood_in(self, batch: Any) -> Any:
         """A row for a rank that has none of its own: every rank takes part in the reduction of gradients."""
-        if not shared(self.model):
+        if self._ranks == 1:
             raise ArgumentError(must("batch", "have a row", 0, "a mean of nothing is no number", "a batch with rows"))
         return mapped(lambda leaf: leaf.new_zeros((1, *leaf.shape[1:])) if has_rows(leaf) else leaf, batch)
 
     def _add(self, found: Sum, metrics: dict[str, torch.Tensor]) -> None:
-        if self._open is None:
-            why = "its update has ended"
-            raise ArgumentError(must("backward", "be called before step", "after it", why, "one step after all parts"))
+        """Backward of one part. One that is the whole update, of a weight that is known, is divided on the way."""
+        update = self._begun()
         total = found.loss if self.scaler is None else self.scaler.scale(found.loss)
-        if self._open.measured:
-            with watching(self._parameters()) as seen:
-                total.backward()
-            self._open.squares.append(seen.square())
+        update.divided = update.alone and not isinstance(found.weight, torch.Tensor)
+        seed = total.new_tensor(1 / max(found.weight, TINY)) if update.divided else None
+        if update.measured:
+            with watching(update.leaves) as seen:
+                total.backward(seed)
+            update.squares.append(seen.square())
         else:
-            total.backward()
-        self._open.sums.append(found._replace(loss=found.loss.detach()))
+            total.backward(seed)
+        update.sums.append(found._replace(loss=found.loss.detach()))
         for name, value in metrics.items():
-            self._open.metrics.setdefault(name, []).append(value)
+            update.metrics.setdefault(name, []).append(value)
 
-    def _opened(self) -> _Open:
+    def _begun(self) -> _Open:
+        if self._open is None:
+            why = "gradients are added up between its beginning and its step"
+            raise ArgumentError(must("backward", "be called within an update", "none", why, "update.parts(batch)"))
+        return self._open
+
+    def _whole(self) -> _Open:
         found = self._open
         if found is None or not found.parts or len(found.sums) != found.parts:
             got = "no part" if found is None else f"{len(found.sums)} of {found.parts} parts"
@@ -280,69 +300,49 @@ class Update:
             raise ArgumentError(must("step", "follow a backward for each part", got, why, "part.backward(losses)"))
         return found
 
-    def _read(self, done: _Open, gradients: list[torch.Tensor]) -> tuple[dict[str, float], Pieces, float]:
-        """Sums of the update, its pieces and the norm of its summed gradient: the one read of the device."""
-        norm = _norm(gradients)
-        several = [one.loss for one in done.sums], *done.metrics.values()
-        told = [one[0] if len(one) == 1 else torch.stack(one).sum() for one in several]
-        weights = [number for one in done.sums for number in (one.weight, one.weight_sq)]
-        numbers = iter(_numbers([norm, *told, *weights, *done.squares]))
-        length, *sums = (next(numbers) for _ in range(1 + len(told)))
-        pairs = [(next(numbers), next(numbers)) for _ in done.sums]
-        scale = self.scaler.get_scale() if self.scaler is not None and done.squares else 1.0
-        pieces = Pieces()
-        for square, (weight, weight_sq) in zip(numbers, pairs, strict=False):
-            pieces.add(square / scale**2, weight, weight_sq)
-        named = dict(zip((METRIC + name for name in done.metrics), sums[1:], strict=True))
-        weight = sum(weight for weight, _ in pairs)
-        return {"loss": sums[0], "weight": weight, "examples": float(done.examples), **named}, pieces, length
+    def _clipped(self, norm: float) -> float:
+        return 1.0 if self.clip is None else min(1.0, self.clip / (norm + 1e-6))
 
-    def _recorded(self, done: _Open, numbers: dict[str, float], pieces: Pieces, norm: float, fine: bool) -> Done:
+    def _read(self, update: _Open, gradients: list[torch.Tensor]) -> tuple[_Read, float]:
+        """Sums of the update over all ranks, and the norm of its summed gradient: the one read of the device."""
+        told = [[one.loss for one in update.sums], *update.metrics.values()]
+        sums = [one[0] if len(one) == 1 else torch.stack(one).sum() for one in told]
+        weights = [number for one in update.sums for number in one[1:3]]
+        numbers = numbers_of([norm_of(gradients), *sums, *weights, *update.squares])
+        after = 1 + len(sums)
+        pairs = numbers[after : after + len(weights)]
+        pieces = Pieces()
+        scale = self.scaler.get_scale() if self.scaler is not None and update.squares else 1.0
+        for at, square in enumerate(numbers[after + len(weights) :]):
+            pieces.add(square / scale**2, pairs[2 * at], pairs[2 * at + 1])
+        found = [sum(pairs[::2]), float(update.examples), *numbers[1:after]]
+        if self._ranks > 1:
+            found = summed([*found, *vars(pieces).values()], gradients[0].device)
+            found, pieces = found[: -len(vars(pieces))], Pieces(*found[-len(vars(pieces)) :])
+        return _Read(found[2], found[0], found[1], dict(zip(update.metrics, found[3:], strict=True)), pieces), numbers[0]
+
+    def _recorded(self, update: _Open, read: _Read, norm: float, fine: bool) -> Done:
         """Counts and sums with this update in them."""
-        weight, examples = numbers["weight"], numbers.pop("examples")
-        noise = pieces.sums(weight, norm**2, examples) if fine and done.measured else NONE
-        self._unmeasured += 1
-        self.position, self.updates, self.refused = (
-            self.position + round(examples),
-            self.updates + fine,
-            self.refused + (not fine),
-        )
-        names = {"updates": float(fine), "refused": float(not fine), "grad_sq": norm**2}
-        new = {"loss": numbers.pop("loss"), "weight": numbers.pop("weight"), **names, **numbers, **noise}
-        loss = new["loss"] / max(weight, TINY)
-        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in new.items()}
+        sums, grad_sq = self._sums, norm * norm
+        sums["loss"] += read.loss
+        sums["weight"] += read.weight
+        sums["updates" if fine else "refused"] += 1.0
+        sums["grad_sq"] += grad_sq
+        for name, value in read.metrics.items():
+            sums[METRIC + name] = sums.get(METRIC + name, 0.0) + value
+        if update.measured and fine:
+            for name, value in read.pieces.sums(read.weight, grad_sq, read.examples).items():
+                sums[name] += value
+        self._unmeasured = 0 if update.measured else self._unmeasured + 1
+        self.position += round(read.examples)
+        self.updates, self.refused = self.updates + fine, self.refused + (not fine)
+        loss = read.loss / max(read.weight, TINY)
         if fine:
-            return Done(loss, norm, weight)
+            return Done(loss, norm, read.weight)
         why = f"its loss was {loss}" if not math.isfinite(loss) else f"the norm of its gradient was {norm}"
         if self.warn:
             warnings.warn(f"update {self.updates + self.refused} was refused: {why}", RuntimeWarning, stacklevel=3)
-        return Done(loss, norm, weight, False, why)
+        return Done(loss, norm, read.weight, False, why)
 
 
 _COUNTS = ("position", "updates", "refused", "seed", "_rows", "_unmeasured")
-
-
-def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
-    """|G| over all of them, in float32 at least."""
-    if not gradients:
-        why = "none of the optimiser's parameters took part in the loss"
-        raise ArgumentError(must("loss", "depend on the parameters", "no gradient", why, "a loss of the model's outputs"))
-    narrow = any(one.dtype in (torch.float16, torch.bfloat16) for one in gradients)
-    norms = torch._foreach_norm(gradients, 2, torch.float32) if narrow else torch._foreach_norm(gradients)
-    device = norms[0].device
-    return torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms]))
-
-
-def _multiply(gradients: list[torch.Tensor], factor: float) -> None:
-    if factor != 1.0:
-        torch._foreach_mul_(gradients, factor)
-
-
-def _numbers(values: list[Any]) -> list[float]:
-    """All of them as numbers of the host: tensors are read together."""
-    tensors = [value for value in values if isinstance(value, torch.Tensor)]
-    if len(tensors) < 3 and tensors[0].device.type == "cpu":
-        return [float(value) for value in values]
-    device = tensors[0].device
-    found = iter(torch.stack([value.detach().to(device, torch.float64) for value in tensors]).tolist())
-    return [next(found) if isinstance(value, torch.Tensor) else value for value in values]
