@@ -44,12 +44,13 @@ PLACES = {
         "feed/source/",
     ),
     "torch": ("torch/", "feed/output.py"),
+    "safetensors": ("api/weights.py", "torch/save.py"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich safetensors sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
+    "redis rich sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

@@ -59,6 +59,7 @@ PUBLIC = [
     "run_time",
     "scaling",
     "search",
+    "torch",
     "track",
 ]
 

@@ -41,7 +41,7 @@ from ladle.core.speed import Speed
 from ladle.core.traits import Traits
 
 if TYPE_CHECKING:
-    from ladle import data, feed, models, policy, track
+    from ladle import data, feed, models, policy, torch, track
     from ladle.api.compare import Comparison, compare
     from ladle.api.feed_check import FeedCheck, feed_check
     from ladle.api.fit import fit
@@ -63,7 +63,7 @@ __all__ = [
     "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
     "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
     "from_equinox", "from_nnx", "load", "losses", "metrics", "models", "moments", "noise", "plan", "policy", "recur",
-    "run_time", "scaling", "search", "track",
+    "run_time", "scaling", "search", "torch", "track",
 ]  # fmt: skip
 
 _LATER = {
@@ -89,6 +89,7 @@ _LATER = {
     "metrics": ("ladle.models.metrics", None),
     "models": ("ladle.models", None),
     "policy": ("ladle.policy", None),
+    "torch": ("ladle.torch", None),
     "track": ("ladle.track", None),
 }
 

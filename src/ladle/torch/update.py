@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -118,6 +118,7 @@ class Update:
     - `clip`: largest norm of the mean gradient, as `torch.nn.utils.clip_grad_norm_` has it.
     - `rng`: "position" sets torch's generators from (seed, position) before each part, so that dropout is the same in
       a resumed run; they are left where the last part left them. "user" does not touch them.
+    - `metrics`: names of those that parts will give, so that an observation has them from the first on.
     - `warn`: whether an update that is refused is said with a `RuntimeWarning`. A scaler's are usual, and are not.
 
     Raises `ArgumentError` for what cannot be done right: closures, `DataParallel`, batch norm with a gauge, ...
@@ -142,6 +143,7 @@ class Update:
         seed: int = 0,
         rng: Literal["position", "user"] = "position",
         warn: bool = True,
+        metrics: Sequence[str] = (),
     ) -> None:
         require_usable(model, optimizer)
         require_numbers(micro_size, clip, rng)
@@ -153,7 +155,8 @@ class Update:
         self.position = self.updates = self.refused = 0
         self._rank, self._ranks = place_of(model)
         self._rows = self._unmeasured = 0
-        self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *NONE), 0.0)
+        named = (METRIC + name for name in metrics)
+        self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *named, *NONE), 0.0)
         self._open: _Open | None = None
 
     def __call__(self, batch: Any, loss: Callable[[nn.Module, Any], Any], weight: Any = None) -> Done:
