@@ -151,9 +151,9 @@ def _loss(loss: Any, kind: str) -> tuple[Callable[..., Any], str | None]:
         return LOSSES[loss], loss
     if isinstance(loss, nn.Module) or getattr(loss, "__module__", "") == "torch.nn.functional":
         return per_row(loss), None
-    if not callable(loss):
+    if not callable(loss) or isinstance(loss, type):
         why, remedy = "rows are judged by it", "loss='cross_entropy', or a function (outputs, y) -> f32[rows]"
-        raise ArgumentError(must("loss", "be a function, a torch loss or a name", type(loss).__name__, why, remedy))
+        raise ArgumentError(must("loss", "be a function, a torch loss or a name", loss, why, remedy))
     return loss, None
 
 
