@@ -94,7 +94,8 @@ def test_weights_of_rows_and_a_schedule_count_the_same(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "text", ["constant", "cosine", "linear", "x0.1 at 2 epochs, 3 epochs", "cosine, warmup 1 epoch", "warmup 50 examples"]
+    "text",
+    ["constant", "cosine", "linear", "x0.1 at 2 epochs, 3 epochs", "cosine, warmup 1 epoch", "warmup 50 examples"],
 )
 def test_schedules_are_the_same(text: str):
     one, two = (read(text, total=1000, epoch_size=200) for read in (jax_rate, torch_rate))

@@ -76,7 +76,7 @@ class Objective:
             losses = self.function(outputs, data["y"])
         else:
             losses = self.function(model, data)
-            outputs = model(data["x"]) if self.measured and measured else None
+            outputs: Any = model(data["x"]) if self.measured and measured else None
         if not measured:
             return losses, {}
         with torch.no_grad():
@@ -135,7 +135,9 @@ class _Made:
         made = self.function()
         if not isinstance(made, nn.Module):
             why = "its parameters are what is learnt"
-            raise ArgumentError(must("model", "make a torch module", type(made).__name__, why, "lambda: nn.Linear(3, 2)"))
+            raise ArgumentError(
+                must("model", "make a torch module", type(made).__name__, why, "lambda: nn.Linear(3, 2)")
+            )
         return made
 
 

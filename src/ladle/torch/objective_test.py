@@ -28,7 +28,9 @@ def of_model(model: nn.Module, batch: Any) -> torch.Tensor:
     return own(model(batch["x"]), batch["y"])
 
 
-@pytest.mark.parametrize("loss", [None, "cross_entropy", nn.CrossEntropyLoss(), functional.cross_entropy, own, of_model])
+@pytest.mark.parametrize(
+    "loss", [None, "cross_entropy", nn.CrossEntropyLoss(), functional.cross_entropy, own, of_model]
+)
 def test_losses_of_every_kind_are_one_a_row(loss: Any):
     made = objective(Net, loss, None, "classification")
     model = made.fresh(0)

@@ -16,7 +16,9 @@ WEIGHT, BIAS = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(1))
 
 
 def grouped(**how: Any) -> torch.optim.AdamW:
-    return torch.optim.AdamW([{"params": [WEIGHT]}, {"params": [BIAS], "lr": 2e-3, "weight_decay": 0.0}], lr=1e-3, **how)
+    return torch.optim.AdamW(
+        [{"params": [WEIGHT]}, {"params": [BIAS], "lr": 2e-3, "weight_decay": 0.0}], lr=1e-3, **how
+    )
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -45,7 +45,9 @@ def feed(resident: bool, weight: np.ndarray | None = None) -> Any:
     return ResidentFeed(Arrays(dict(DATA)), order, weight).placed(engine().place)
 
 
-def run(made: TorchEngine, spec: BatchSpec, updates: int, resident: bool = True, state: State | None = None, at: int = 0):
+def run(
+    made: TorchEngine, spec: BatchSpec, updates: int, resident: bool = True, state: State | None = None, at: int = 0
+):
     state = state or made.step.init(3)
     source, cursor = feed(resident, WEIGHT), feed(resident).start()
     cursor = replace(cursor, drawn=at)

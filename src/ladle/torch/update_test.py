@@ -329,7 +329,8 @@ ENGINE = type("Engine", (nn.Module,), {"__module__": "deepspeed.runtime.engine"}
         (lambda: updated(net())((torch.ones(3), torch.ones(4)), loss), r"batch\[0\] 3, batch\[1\] 4"),
         (lambda: updated(net())("a text", loss), "one number of rows"),
         (lambda: updated(net())(rows(0), loss), "batch must have a row"),
-        (lambda: updated(net()).step(), "follow a backward for each part"),
+        (lambda: updated(net()).step(), "step must come after the beginning"),
+        (lambda: [list(u.parts(rows(4))), u.step()] if (u := updated(net())) else 0, "0 of 1 parts"),
         (lambda: updated(net())(rows(4), lambda m, b: torch.ones(4, requires_grad=True) * 1), "depend on the param"),
     ],
 )
