@@ -109,6 +109,21 @@ def test_constants_move_and_are_read_back():
         made.step.transfer(state, {"momentum": 0.9})
 
 
+def test_a_compiled_module_has_one_shape():
+    shapes: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        shapes.append(inputs)
+        return graph.forward
+
+    made = BACKEND.objective(lambda: torch.compile(nn.Linear(4, 3), backend=backend), None, None, "classification")
+    compiled = BACKEND.engine(made, BACKEND.optimizer("sgd"), devices="cpu")
+    state = compiled.step.init(3)
+    for size, micro in ((20, 20), (33, 20), (7, 20)):
+        state, _ = run(compiled, BatchSpec(size, micro), 3, state=state)
+    assert state.compiled and len(shapes) == 1
+
+
 def test_what_is_not_finite_is_refused_and_ends_the_draw():
     made, bad = engine(), dict(DATA)
     bad["x"] = DATA["x"].copy()

@@ -52,7 +52,7 @@ class TorchTrials:
                 rows = (
                     self._rows(order, at, min(at + spec.micro_size, end)) for at in range(start, end, spec.micro_size)
                 )
-                done = self.step._made(state.update, rows, end - start, spec, measured=False)
+                done = self.step.made(state, rows, end - start, spec, measured=False)
                 if not done.applied:
                     return state, True
                 start = end
