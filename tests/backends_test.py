@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,34 @@ def jax_task(**more: Any) -> ladle.Task:
     return ladle.Task(model, "cross_entropy", ladle.data.arrays(X, Y), optimizer="momentum", **more)
 
 
-@pytest.fixture(params=[numpy_task, jax_task], ids=["numpy", "jax"])
+def torch_task(**more: Any) -> ladle.Task:
+    import torch
+
+    def make() -> torch.nn.Module:
+        return torch.nn.Linear(FEATURES, CLASSES)
+
+    data = ladle.data.arrays(X, Y)
+    return ladle.Task(make, torch.nn.functional.cross_entropy, data, optimizer="momentum", **more)
+
+
+@pytest.fixture(params=[numpy_task, jax_task, torch_task], ids=["numpy", "jax", "torch"])
 def task(request: pytest.FixtureRequest) -> Callable[..., ladle.Task]:
     return request.param
 
 
 SHOWN_ELSEWHERE = pytest.mark.parametrize(
-    "task", [numpy_task, pytest.param(jax_task, marks=pytest.mark.long)], ids=["numpy", "jax"]
+    "task", [numpy_task, pytest.param(jax_task, marks=pytest.mark.long), torch_task], ids=["numpy", "jax", "torch"]
 )
 """JAX does by itself what the tests of the verb ask more of: plan, compare, steps and search of the command line."""
+
+
+NO_PROBE = pytest.mark.skipif(find_spec("ladle.torch.probe") is None, reason="the torch room has no probe")
+
+WITH_PROBE = pytest.mark.parametrize(
+    "task",
+    [numpy_task, pytest.param(jax_task, marks=pytest.mark.long), pytest.param(torch_task, marks=NO_PROBE)],
+    ids=["numpy", "jax", "torch"],
+)
 
 
 def numbers(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -82,7 +102,7 @@ def test_stopped_and_resumed_it_is_the_unbroken_run(task: Callable[..., ladle.Ta
     assert broken == whole
 
 
-@SHOWN_ELSEWHERE
+@WITH_PROBE
 def test_a_plan_is_made_and_followed(task: Callable[..., ladle.Task]):
     plan = ladle.plan(task())
     assert 1 <= plan.size <= 192 and plan.lr is not None and plan.number("examples_per_second") is not None
@@ -90,7 +110,7 @@ def test_a_plan_is_made_and_followed(task: Callable[..., ladle.Task]):
         assert run.status == "finished"
 
 
-@SHOWN_ELSEWHERE
+@WITH_PROBE
 def test_sizes_are_compared(task: Callable[..., ladle.Task]):
     compared = ladle.compare(task(), sizes=["full", 16], seeds=2, until="3 epochs")
     assert [row["size"] for row in compared.rows] == [192, 16]
@@ -112,23 +132,25 @@ def test_sizes_and_rates_are_searched(task: Callable[..., ladle.Task]):
 def test_a_run_is_branched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Branches begin at the checkpoint of a run from the command line, whose task is a file of its own."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    for kind in ("numpy", "jax"):
-        (tmp_path / f"{kind}.py").write_text(f"from backends_test import {kind}_task\ntask = {kind}_task()\n")
-        request = Request(TaskOptions(f"{tmp_path / kind}.py:task"), size="8", until="2 epochs")
+    for kind in ("numpy", "jax", "torch"):
+        (tmp_path / f"{kind}_run.py").write_text(f"from backends_test import {kind}_task\ntask = {kind}_task()\n")
+        request = Request(TaskOptions(f"{tmp_path / kind}_run.py:task"), size="8", until="2 epochs")
         begin(request, tmp_path / kind, show=False, every_seconds=30.0)
         found = measure(tmp_path / kind, factors=(1, 2, 4), examples="1 epoch", seeds=2)
         assert [row["size"] for row in found.table] == [8, 16, 32]
         assert resume(request.changed("16", None, None, "3 epochs"), tmp_path / kind, show=False, every_seconds=30.0)
 
 
-def test_the_roof_loads_no_backend_that_it_does_not_need():
-    code = """
+@pytest.mark.parametrize(("kind", "loaded"), [("numpy", "[]"), ("torch", "['torch']")])
+def test_the_roof_loads_no_backend_that_it_does_not_need(kind: str, loaded: str):
+    code = f"""
 import sys
-from backends_test import numpy_task
+from backends_test import {kind}_task as task
 import ladle
-ladle.fit(numpy_task(), size=20, until="1 epochs")
-ladle.plan(numpy_task())
-print(sorted({"jax", "torch", "optax"} & set(sys.modules)))
+ladle.fit(task(), size=20, until="1 epochs")
+if "{kind}" == "numpy":
+    ladle.plan(task())
+print(sorted({{"jax", "torch", "optax"}} & set(sys.modules)))
 """
     child = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
-    assert child.stdout.strip() == "[]", child.stderr
+    assert child.stdout.strip() == loaded, child.stderr

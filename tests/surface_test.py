@@ -61,6 +61,7 @@ PUBLIC = [
     "run_time",
     "scaling",
     "search",
+    "torch",
     "track",
 ]
 

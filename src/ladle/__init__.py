@@ -41,7 +41,7 @@ from ladle.core.speed import Speed
 from ladle.core.traits import Traits
 
 if TYPE_CHECKING:
-    from ladle import data, feed, models, policy, track
+    from ladle import data, feed, models, policy, torch, track
     from ladle.api.compare import Comparison, compare
     from ladle.api.feed_check import FeedCheck, feed_check
     from ladle.api.fit import fit
@@ -65,7 +65,7 @@ __all__ = [
     "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
     "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
     "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "plan",
-    "policy", "recur", "run_time", "scaling", "search", "track",
+    "policy", "recur", "run_time", "scaling", "search", "torch", "track",
 ]  # fmt: skip
 
 _LATER = {
@@ -93,6 +93,7 @@ _LATER = {
     "metrics": ("ladle.models.metrics", None),
     "models": ("ladle.models", None),
     "policy": ("ladle.policy", None),
+    "torch": ("ladle.torch", None),
     "track": ("ladle.track", None),
 }
 

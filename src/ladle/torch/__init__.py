@@ -1,0 +1,39 @@
+"""PyTorch: exact updates for a loop of your own, and the backend by which `ladle.fit` trains an `nn.Module`.
+
+Read `update.py` first (one update, however it is cut), then `losses.py` (sums with weights), `noise_sums.py` (moments
+by hooks) and `step.py` (the same for `ladle.fit`). Nothing is loaded before it is used, and nothing of it loads JAX.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ladle.torch.per_row import per_row
+    from ladle.torch.update import Done, Part, Update
+
+    task: Any
+
+__all__ = ["Done", "Part", "Update", "per_row", "task"]
+
+# `task` makes a value of the roof's, which a room may name and not import.
+_HOMES = {
+    "Done": "ladle.torch.update",
+    "Part": "ladle.torch.update",
+    "Update": "ladle.torch.update",
+    "per_row": "ladle.torch.per_row",
+    "task": "ladle.api.torch_task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # `per_row` is a module, too: the name is the function's.
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
