@@ -88,12 +88,12 @@ def opened(root: Path) -> dict[str, float]:
     return taken
 
 
-def refreshed(root: Path, long: Path) -> dict[str, float]:
+def refreshed(root: Path, long: Path, names: list[str]) -> dict[str, float]:
     """Seconds of: reading the whole, the longest step on the way, and a refresh with a line more."""
     shelf = Shelf(root, outcome)
     page = Page(Document(), shelf)
-    names = sorted(shelf.index.entries)[:3]
-    page.board.chosen = json.dumps([long.name, *[name for name in names if name != long.name]][:3])
+    shown = sorted(shelf.index.entries)[:3]
+    page.board.chosen = json.dumps([long.name, *[name for name in shown if name != long.name]][:3])
     began, longest, more = time.perf_counter(), 0.0, True
     while more:
         start = time.perf_counter()
@@ -103,7 +103,7 @@ def refreshed(root: Path, long: Path) -> dict[str, float]:
     whole = time.perf_counter() - began
     end = int(shelf.record(shelf.index.entries[long.name])["examples"][-1]) // 64
     with open(long / "metrics.jsonl", "a", encoding="utf-8") as out:
-        out.write(line(end + 1, [*SHORT, *MORE]))
+        out.write(line(end + 1, names))
     shelf._looked = -1e9
     start = time.perf_counter()
     page.tick()
@@ -125,7 +125,9 @@ def main() -> None:
         for _ in range(repeats):
             for name, folder in kinds.items():
                 long = folder / ("run-0000" if "runs" in name else "long")
-                samples[name].append({**opened(folder), **refreshed(folder, long)})
+                samples[name].append(
+                    {**opened(folder), **refreshed(folder, long, SHORT if "short" in name else [*SHORT, *MORE])}
+                )
     measured = {name: {key: spread([one[key] for one in some]) for key in some[0]} for name, some in samples.items()}
     header = ["", "open", "open, CPU", "refresh", "whole", "step"]
     print(table(header, [[name, *(show(one[key], unit=" s") for key in header[1:])] for name, one in measured.items()]))

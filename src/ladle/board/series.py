@@ -142,12 +142,12 @@ def changes(run: Followed, most: int = 400) -> list[Change]:
     moved = known[1:][np.diff(size[known]) != 0]
     told = {one.row: one for one in run.rows.told}
     places = sorted({*moved.tolist(), *told})[-most:]
-    before = {int(row): int(known[at - 1]) for at, row in enumerate(known) if at and int(row) in set(places)}
     made = []
     for row in places:
         if not np.isfinite(size[row]):
             continue
-        old, one = before.get(row), told.get(row)
+        earlier, one = int(np.searchsorted(known, row)), told.get(row)
+        old = known[earlier - 1] if earlier else None
         at, updates, seconds = (float(run.rows[axis][row - 1]) if row else 0.0 for axis in AXES)
         pair = (None if old is None else float(size[old]), float(size[row]))
         made.append(Change(at, updates, seconds, pair, one.reason if one else "", one.inputs if one else {}))

@@ -49,8 +49,8 @@ def serve(server: Server, ready: Callable[[str], None]) -> None:
     """Answer until an interrupt (Ctrl-C). `ready` is told the address once the server answers."""
     server.start()
     host = "localhost" if server.address in (*LOOPBACK, *EVERYWHERE) else server.address
-    ready(f"http://{host}:{server.port}/")
     try:
+        ready(f"http://{host}:{server.port}/")
         server.io_loop.start()
     except KeyboardInterrupt:
         pass
