@@ -23,6 +23,8 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["LADLE_CACHE"] = "off"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 os.environ.setdefault("MPLBACKEND", "agg")
+# Torch's threads wait for each other in a loop: two test processes on two cores would mostly wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell's background job ignores Ctrl-C, and so would the tests and every child they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
