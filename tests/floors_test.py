@@ -43,13 +43,14 @@ PLACES = {
         "data/new_rows.py",
         "feed/source/",
     ),
+    "sklearn": ("data/text.py", "baselines/fits.py"),
     "torch": ("torch/", "feed/output.py"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich safetensors sklearn submitit tensorboardX trackio tyro wandb zeus".split(),
+    "redis rich safetensors submitit tensorboardX trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ladle.api.rows import as_rows
 from ladle.api.run_model import model_of
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
+
+if TYPE_CHECKING:
+    from ladle.api.baselines import Baselines
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,21 @@ class Run:
             why = "what it left is no model"
             raise ArgumentError(must("run", "have a model to save", self.status, why, "a run at a smaller lr"))
         return self.model.save(folder, overwrite=overwrite)
+
+    def baselines(self) -> Baselines:
+        """Hold the model against scikit-learn's linear model and gradient boosting, on the same split: `print` it.
+
+        They are fitted to the same training rows and judged on the same validation rows; see `ladle.api.baselines`. A
+        run's folder keeps the answer, and its report shows it. Raises `ArgumentError` without scikit-learn, for rows
+        that no plain model can be fitted to, and for a run that diverged.
+        """
+        from ladle.api.baselines import baselines, keep
+
+        self._require_outputs()
+        found = baselines([self], f"the {self.assembly.objective.name}")
+        if self.folder is not None:
+            keep(found, self.folder)
+        return found
 
     def _require_outputs(self) -> None:
         if not self.assembly.objective.predicts:

@@ -85,6 +85,8 @@ def section(study: Study) -> str:
         ),
     ]
     parts += ["<h2>Loss against examples, updates and seconds</h2>", curves(study.groups)]
+    if plain := chapters.baselines_section(study):
+        parts += ["<h2>Beside scikit-learn's plain models</h2>", plain]
     if decided := chapters.decision_table(study):
         parts += ["<h2>Decisions</h2>", decided]
     if study.compare:
