@@ -264,6 +264,7 @@ def _write(folder: Path, described: dict[str, Any], plan: Plan | None) -> None:
     found = study_findings(load_compare(folder))  # They read the runs too: how far each loss still fell.
     record.write_json(folder / record.COMPARE_FILE, {**described, "findings": [one.to_json() for one in found]})
     report.write_curves(folder)
+    report.write_answers(folder)
     if plan is not None:
         report.write_plan_figure(plan.to_json(), folder / "plan.png")
     report.write_report([folder], folder / "report.html")
