@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
+from ladle.core.shown import shown
 from ladle.core.spec import BatchSpec
 from ladle.monitor.console import console
 from ladle.planner.rate_finding import RateFinding
@@ -57,7 +57,7 @@ class Comparison:
         return text(self.facts["runs"], self.facts) + said
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return shown(self, str(self))
 
 
 def compare(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from ladle.api.rows import as_rows
 from ladle.api.run_model import model_of
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
+from ladle.core.shown import shown
 
 if TYPE_CHECKING:
     from ladle.api.baselines import Baselines
@@ -130,5 +130,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}
-        rows = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in cells.items())
-        return f"<p>{html.escape(self.status)}: {html.escape(self.why)}</p><table>{rows}</table>"
+        wide = max(map(len, cells), default=0)
+        lines = [f"{self.status}: {self.why}", *(f"{name:<{wide}}  {value}" for name, value in cells.items())]
+        return shown(self, "\n".join(lines))
