@@ -16,7 +16,7 @@ from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
 from ladle.api.folder import RunFolder
 from ladle.api.run import Run
-from ladle.api.run_answers import keep_answers
+from ladle.api.run_answers import forget_answers, keep_answers
 from ladle.api.run_model import describe_model
 from ladle.api.session import Session, ending
 from ladle.api.setup import Restore, RunSetup, Terms, set_up
@@ -182,6 +182,7 @@ def sit(
             one.begin(place.path.name if place.path else "run", known, place.path, begun)
         try:
             carry = carry or place.begin(session)
+            forget_answers(place.path)
             if place.path is not None:
                 describe_model(setup.assembly, place.path, {"seed": setup.seed})
             for sentence in (*_described(session), *setup.warnings):

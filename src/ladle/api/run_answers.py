@@ -20,6 +20,7 @@ import numpy as np
 from ladle.api.answers import answers, chances, class_numbers
 from ladle.api.assembly import Assembly
 from ladle.api.form import Form
+from ladle.api.run_model import model_of
 from ladle.core import record
 
 MOST_NUMBERS = 2**20
@@ -38,7 +39,7 @@ def keep_answers(assembly: Assembly, state: Any, folder: Path) -> tuple[str, ...
     asked = {name: dict(part) for name, part in parts.items() if part is not None and _single(part)}
     if not assembly.objective.predicts or not asked:
         return ()
-    form = Form.of(data, assembly.objective.loss)
+    form = model_of(assembly, state, {}).form
     made: dict[str, np.ndarray] = {"classes": np.array(form.classes, str)}
     try:
         for name, part in asked.items():
@@ -51,6 +52,12 @@ def keep_answers(assembly: Assembly, state: Any, folder: Path) -> tuple[str, ...
         np.savez(file, allow_pickle=False, **made)
     os.replace(temporary, folder / record.ANSWERS_FILE)
     return ()
+
+
+def forget_answers(folder: Path | None) -> None:
+    """Remove what an earlier sitting kept: a run that goes on says something else soon."""
+    if folder is not None:
+        (folder / record.ANSWERS_FILE).unlink(missing_ok=True)
 
 
 def _single(part: Any) -> bool:

@@ -59,6 +59,15 @@ def test_of_many_rows_a_sample_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(np.isclose(every, row, rtol=1e-6).all(1).any() for row in valid.chances)
 
 
+def test_a_run_that_goes_on_and_diverges_keeps_nothing_of_before(tmp_path: Path):
+    run_of(classes(), tmp_path / "r", optimizer="sgd", lr=0.1)
+    assert (tmp_path / "r" / ANSWERS_FILE).exists()
+    task = ladle.Task(ladle.models.linear(3, 2), None, classes(), optimizer="sgd", lr=0.1)
+    with pytest.warns(ladle.DivergedWarning):
+        ladle.fit(task, 32, until="40 epochs", lr=1e38, out=tmp_path / "r", resume=True)
+    assert not (tmp_path / "r" / ANSWERS_FILE).exists()
+
+
 def test_a_run_in_memory_predicts_nothing(monkeypatch: pytest.MonkeyPatch):
     def never(*_: Any) -> None:
         raise AssertionError

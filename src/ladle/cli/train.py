@@ -118,7 +118,11 @@ class Train(Common):
 
     def _end(self, run: Any, baselines: bool) -> int:
         """Say how the run ended, and with which exit code."""
-        plain = run.baselines() if baselines and run.status in ("finished", "stopped") else None
+        plain = None
+        if baselines and run.status in ("finished", "stopped"):
+            if not (self.json or self.quiet):
+                print("fitting scikit-learn's linear model and gradient boosting to the same rows", file=sys.stderr)
+            plain = run.baselines()
         for name, reason in run.refused:
             print(f"ladle: checkpoint {name} refused: {reason}; an older one was used", file=sys.stderr)
         if self.json:
