@@ -50,7 +50,7 @@ PLACES = {
 
 ONE_FILE = frozenset(
     "PIL bokeh codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich safetensors submitit tensorboardX trackio tyro wandb zeus".split(),
+    "redis rich safetensors submitit tensorboardX threadpoolctl trackio tyro wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

@@ -9,7 +9,7 @@ import pytest
 
 import ladle
 import ladle.api.compare as compare_
-from ladle.api.baselines import require_baselines
+from ladle.api.baselines import baselines_of_best, require_baselines
 from ladle.cli.main import run as ladle_command
 from ladle.core.errors import ArgumentError
 from ladle.feed import Arrays
@@ -61,6 +61,21 @@ def test_amounts_are_judged_in_their_own_unit():
     assert boosting["verdict"] == "worse" and "root mean squared error" in boosting["sentence"]
 
 
+def test_the_best_size_is_held_against_them_seeds_together():
+    task = ladle.Task(ladle.models.linear(4, 2), None, classes(200))
+    runs = [[ladle.fit(task, size, until="1 epochs", seed=seed) for seed in (0, 1)] for size in (16, 64)]
+    losses = [float(np.mean([run.final["valid_loss"] for run in of])) for of in runs]
+    rows = [{"name": name, "valid_loss": loss} for name, loss in zip(("16", "64"), losses, strict=True)]
+    found = baselines_of_best(rows, runs)
+    assert found is not None
+    best = int(np.argmin(losses))
+    assert found.name == f"the {runs[0][0].assembly.objective.name} (size {rows[best]['name']}, mean of 2 seeds)"
+    assert found.value == pytest.approx(np.mean([run.final["valid_accuracy"] for run in runs[best]]))
+    assert found.note.startswith(f"Size {rows[best]['name']} is the best of 2")
+    assert baselines_of_best([{"name": "16", "valid_loss": None}], runs[:1]) is None
+
+
+@pytest.mark.long
 def test_compare_holds_its_best_size_against_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -26,6 +26,8 @@ MOST_CLASSES = 100
 """Classes that boosting is tried on, at most: it grows 100 trees for each."""
 ITERATIONS = 1000
 """Steps of logistic regression, at most; scikit-learn's 100 seldom suffice."""
+SMALL = 2**18
+"""Numbers of a table that one thread fits a model to."""
 MOST_LEVELS = 254
 """Levels of a category that boosting can tell apart; rarer ones count as missing."""
 
@@ -157,8 +159,14 @@ def _frequent(train: np.ndarray, asked: np.ndarray, place: int) -> bool:
 
 
 def _fit(model: Any, x: Any, y: np.ndarray, weight: np.ndarray | None) -> str:
-    """Fit `model`, and what it warned of in a few words."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Fit `model`, and what it warned of in a few words.
+
+    A small table has one thread: several wait for each other at every step, and on busy cores that is all they do.
+    """
+    from threadpoolctl import threadpool_limits  # Comes with scikit-learn.
+
+    threads = 1 if x.shape[0] * x.shape[1] <= SMALL else None
+    with threadpool_limits(threads), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(x, y, sample_weight=weight)
     late = any(type(one.message).__name__ == "ConvergenceWarning" for one in caught)
