@@ -50,14 +50,14 @@ PLACES = {
     ),
     "bokeh": ("report/plots.py", "board/figures.py", "board/page.py", "board/server.py"),
     "torch": ("torch/", "feed/output.py"),
-    "sklearn": ("data/text.py", "sklearn/"),
+    "sklearn": ("data/text.py", "sklearn/", "baselines/fits.py"),
     "safetensors": ("api/weights.py", "torch/save.py"),
 }
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
     "PIL codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich submitit tensorboardX trackio tyro uvicorn wandb zeus".split(),
+    "redis rich submitit tensorboardX threadpoolctl trackio tyro uvicorn wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

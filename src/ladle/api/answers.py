@@ -39,9 +39,14 @@ def answers(form: Form, outputs: np.ndarray) -> np.ndarray:
     if form.kind == "regression":
         amounts = outputs.astype(np.float64) * form.target_sd + form.target_mean
         return amounts[:, 0] if amounts.ndim == 2 and amounts.shape[1] == 1 else amounts
+    return form.names[class_numbers(form, outputs)]
+
+
+def class_numbers(form: Form, outputs: np.ndarray) -> np.ndarray:
+    """The class that each row's outputs speak for, by its number: `i64[rows]`. Raises `ArgumentError` as `answers`."""
     if form.loss == "binary_cross_entropy" and len(form.classes) == 2:
-        return form.names[(_flat(outputs) > 0).astype(np.int64)]
-    return form.names[_scores(form, outputs, "predict").argmax(-1)]
+        return (_flat(outputs) > 0).astype(np.int64)
+    return _scores(form, outputs, "predict").argmax(-1)
 
 
 def chances(form: Form, outputs: np.ndarray) -> np.ndarray:

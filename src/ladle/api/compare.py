@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
+from ladle.api.baselines import Baselines, baselines_of_best, require_baselines
 from ladle.api.comparison import Entrant, measured_of, peaks_of, row_of
 from ladle.api.fit import fit
 from ladle.api.fitting import fitted
@@ -29,6 +29,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
+from ladle.core.shown import shown
 from ladle.core.spec import BatchSpec
 from ladle.monitor.console import console
 from ladle.planner.rate_finding import RateFinding
@@ -39,19 +40,24 @@ SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
 
 @dataclass(frozen=True)
 class Comparison:
-    """The measured batch-size table. `rows`: one mapping per size; `folder`: where the runs are, or None."""
+    """The measured batch-size table. `rows`: one mapping per size; `folder`: where the runs are, or None.
+
+    `baselines`: plain models of scikit-learn beside the best size, where they were asked for.
+    """
 
     rows: list[dict[str, Any]]
     facts: Mapping[str, Any]
     plan: Plan | None = None
     folder: Path | None = None
     runs: list[list[Run]] = field(default_factory=list, repr=False)
+    baselines: Baselines | None = None
 
     def __str__(self) -> str:
-        return text(self.facts["runs"], self.facts)
+        said = "" if self.baselines is None else f"\n{self.baselines}"
+        return text(self.facts["runs"], self.facts) + said
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return shown(self, str(self))
 
 
 def compare(
@@ -64,6 +70,7 @@ def compare(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     memory: int | str | None = None,
+    baselines: bool = False,
     show: Sink | bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> Comparison:
@@ -77,6 +84,7 @@ def compare(
       "auto": "rule" where the task has a number, which is kept, else "sweep". A number is the rate at 64.
     - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
       `overwrite`: remove the comparison that is in `out` first.
+    - `baselines`: fit scikit-learn's linear model and gradient boosting to the same rows too, and say which is better.
 
     Beside the losses it measures, at each size: peak memory of the update in a child process, examples per second, the
     variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
@@ -85,6 +93,8 @@ def compare(
     if seeds < 1:
         raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "seeds=3"))
     assembly = task if isinstance(task, Assembly) else assemble(task)
+    if baselines:
+        require_baselines(assembly.task)
     until = require_measured(Until.parse(until), assembly)
     usual = [size for size in SIZES if isinstance(size, str) or size <= assembly.rows]
     wanted = _unique(usual if sizes is None else sizes, assembly.rows)
@@ -119,12 +129,16 @@ def compare(
         peaks = background.submit(peaks_of, assembly, entrants)
         measured = [[measured_of(assembly, one, run) for run in of] for one, of in zip(entrants, runs, strict=True)]
         rows = [row_of(assembly, *of_size) for of_size in zip(entrants, runs, measured, peaks.result(), strict=True)]
+    if baselines:
+        monitor.message("fitting scikit-learn's linear model and gradient boosting to the same rows")
+    plain = baselines_of_best(rows, runs) if baselines else None
     described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
+    described |= {} if plain is None else {"baselines": record.plain(plain.to_json())}
     if folder is not None:
         _write(folder, described, chosen)
         described = record.read_json(folder / record.COMPARE_FILE)
     monitor.close()
-    return Comparison(rows, described, chosen, folder, runs)
+    return Comparison(rows, described, chosen, folder, runs, plain)
 
 
 def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
@@ -250,6 +264,7 @@ def _write(folder: Path, described: dict[str, Any], plan: Plan | None) -> None:
     found = study_findings(load_compare(folder))  # They read the runs too: how far each loss still fell.
     record.write_json(folder / record.COMPARE_FILE, {**described, "findings": [one.to_json() for one in found]})
     report.write_curves(folder)
+    report.write_answers(folder)
     if plan is not None:
         report.write_plan_figure(plan.to_json(), folder / "plan.png")
     report.write_report([folder], folder / "report.html")

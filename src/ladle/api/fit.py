@@ -16,6 +16,7 @@ from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
 from ladle.api.folder import RunFolder
 from ladle.api.run import Run
+from ladle.api.run_answers import forget_answers, keep_answers
 from ladle.api.run_model import describe_model
 from ladle.api.session import Session, ending
 from ladle.api.setup import Restore, RunSetup, Terms, set_up
@@ -181,6 +182,7 @@ def sit(
             one.begin(place.path.name if place.path else "run", known, place.path, begun)
         try:
             carry = carry or place.begin(session)
+            forget_answers(place.path)
             if place.path is not None:
                 describe_model(setup.assembly, place.path, {"seed": setup.seed})
             for sentence in (*_described(session), *setup.warnings):
@@ -260,6 +262,9 @@ def _finish(
     final, used = ending(session, carry, status), meter.stop()
     kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     state = _restored(session, carry, status)
+    if place.path is not None and status in ("finished", "stopped"):
+        for said in keep_answers(session.setup.assembly, state, place.path):
+            session.message(said)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
         session.message(f"diverged: {why}{last}; try a smaller lr")

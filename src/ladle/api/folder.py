@@ -26,8 +26,17 @@ BEST = "best"
 TRACKERS = "trackers"
 """The folder in which each tracker that hears of a run has a file, with what it knows the run by."""
 
-DRAWN = ("curves.png", "plan.png", "report.html")
-WRITTEN = (record.RUN_FILE, record.METRICS_FILE, record.CHECKPOINTS, BEST, TRACKERS, "model.json", *DRAWN)
+DRAWN = ("curves.png", "plan.png", "answers.png", "report.html")
+WRITTEN = (
+    record.RUN_FILE,
+    record.METRICS_FILE,
+    record.CHECKPOINTS,
+    BEST,
+    TRACKERS,
+    "model.json",
+    record.ANSWERS_FILE,
+    *DRAWN,
+)
 """What a run, or a report on it, leaves in its folder: all that `overwrite` removes."""
 
 

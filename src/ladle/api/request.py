@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ladle.api.assembly import assemble
 from ladle.api.backend import backend_of
+from ladle.api.baselines import require_baselines
 from ladle.api.courier import couriers
 from ladle.api.fit import sit
 from ladle.api.folder import RunFolder
@@ -37,7 +38,7 @@ class Request:
     """What `ladle train` was asked for. Kept in run.json, so that a folder alone says how to go on.
 
     - `size`: "auto", "full" or a number; the others as on the command line. `sweep`: the rate is to be found.
-    - `track`: trackers by name, joined by commas.
+    - `track`: trackers by name, joined by commas. `baselines`: whether plain models are fitted to its rows at the end.
     """
 
     task: TaskOptions
@@ -53,6 +54,7 @@ class Request:
     rule: Rule | None = None
     restore: Restore | None = None
     track: str | None = None
+    baselines: bool = False
 
     @classmethod
     def of_folder(cls, folder: Path) -> Request:
@@ -106,6 +108,8 @@ def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float
     before, until = place.before(), Until.parse(request.until)
     sent = trackers(request.track, place.path.absolute().parent)
     task = request.task.task()
+    if request.baselines:
+        require_baselines(task)
     assembly = assemble(task, rate=_rate(request, until, task), gauge=Gauge() if request.noise else None)
     setup = set_up(assembly, terms_of(request, until, before), before)
     kept = replace(request, task=request.task.located())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ladle.core import record
 
-DRAWN = ("curves.png", "plan.png", "report.html")
+DRAWN = ("curves.png", "plan.png", "answers.png", "report.html")
 
 
 def require_free(folder: Path, own: str, overwrite: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +18,10 @@ from ladle.api.rows import as_rows
 from ladle.api.run_model import model_of
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
+from ladle.core.shown import shown
+
+if TYPE_CHECKING:
+    from ladle.api.baselines import Baselines
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,21 @@ class Run:
             raise ArgumentError(must("run", "have a model to save", self.status, why, "a run at a smaller lr"))
         return self.model.save(folder, overwrite=overwrite)
 
+    def baselines(self) -> Baselines:
+        """Hold the model against scikit-learn's linear model and gradient boosting, on the same split: `print` it.
+
+        They are fitted to the same training rows and judged on the same validation rows; see `ladle.api.baselines`. A
+        run's folder keeps the answer, and its report shows it. Raises `ArgumentError` without scikit-learn, for rows
+        that no plain model can be fitted to, and for a run that diverged.
+        """
+        from ladle.api.baselines import baselines, keep
+
+        self._require_outputs()
+        found = baselines([self], f"the {self.assembly.objective.name}")
+        if self.folder is not None:
+            keep(found, self.folder)
+        return found
+
     def _require_outputs(self) -> None:
         if not self.assembly.objective.predicts:
             raise ArgumentError(
@@ -112,5 +130,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}
-        rows = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in cells.items())
-        return f"<p>{html.escape(self.status)}: {html.escape(self.why)}</p><table>{rows}</table>"
+        wide = max(map(len, cells), default=0)
+        lines = [f"{self.status}: {self.why}", *(f"{name:<{wide}}  {value}" for name, value in cells.items())]
+        return shown(self, "\n".join(lines))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from ladle.api.run import Run
 from ladle.core import record
+from ladle.core.shown import shown
 from ladle.report.search import text
 from ladle.search.row import Row
 from ladle.search.trial import Outcome
@@ -31,7 +31,7 @@ class Search:
         return text(to_json(self))
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return shown(self, str(self))
 
 
 def to_json(found: Search) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import ladle.api.pictures  # noqa: F401  # Everything begins with a task: from here on notebooks show pictures.
 from ladle.api.backend import backend_of
 from ladle.core.backend import Backend, Objective
 from ladle.core.errors import ArgumentError, must

@@ -29,6 +29,8 @@ class Compare(Common):
     """auto (the best of those tried at each size), rule (the optimiser's, from its usual rate), or a rate at 64."""
     memory: str | None = None
     """Memory limit for the planned size, such as 2GB."""
+    baselines: bool = False
+    """Fit scikit-learn's linear model and gradient boosting to the same rows, and say which is better."""
     overwrite: bool = False
     """Remove the comparison that is in --out first."""
 
@@ -61,6 +63,7 @@ class Compare(Common):
             out=folder,
             overwrite=self.overwrite,
             memory=self.memory,
+            baselines=self.baselines,
             show=not self.json,
             facts={"task": asdict(options.located())},
         )
@@ -70,7 +73,8 @@ class Compare(Common):
     def _print(self, done: Any) -> None:
         folder = done.folder
         if self.json:
-            print_json({"folder": str(folder), "runs": done.facts["runs"]})
+            plain = {} if done.baselines is None else {"baselines": done.facts["baselines"]}
+            print_json({"folder": str(folder), "runs": done.facts["runs"], **plain})
             return
         print(done)
         for finding in done.facts.get("findings", []):

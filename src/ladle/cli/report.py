@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ladle.cli.arguments import Folders, Page
 from ladle.cli.common import print_json
 from ladle.cli.folders import require_folder
 from ladle.core import record
-from ladle.core.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, RunError, must
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,21 @@ class Report:
         if self.to is not None:
             return self._send(self.to)
         page = report.write_report(list(self.folders), self.output)
+        drawn = [made for folder in self.folders if (made := self._drawn(folder)) is not None]
         if self.json:
-            print_json({"report": str(page)})
+            print_json({"report": str(page), "pictures": [str(one) for one in drawn]})
         else:
-            print(f"report {page}")
+            print("\n".join([f"report {page}", *(f"picture {one}" for one in drawn)]))
         return 0
+
+    def _drawn(self, folder: Path) -> Path | None:
+        """answers.png in `folder`, where there is something to draw and it may be written there."""
+        from ladle import report
+
+        try:
+            return report.write_answers(folder)
+        except RunError:  # The page is elsewhere then (-o), and has the picture too.
+            return None
 
     def _send(self, names: str) -> int:
         """Send every run in the folders; files of trackers lie beside the folders."""

@@ -14,8 +14,8 @@ from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 
 CHANGED = {
-    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "track", "checkpoint_every",
-    "quiet", "json",
+    "data", "resume", "size", "micro_size", "schedule", "rule", "until", "restore", "track", "baselines",
+    "checkpoint_every", "quiet", "json",
 }  # fmt: skip
 """Options that a later sitting has of its own."""
 
@@ -51,6 +51,8 @@ class Train(Common):
     patience or a validation target ends the run."""
     track: str | None = None
     """Where else the record goes, by commas: tensorboard, mlflow, wandb, trackio; files are beside the run's folder."""
+    baselines: bool = False
+    """Fit scikit-learn's linear model and gradient boosting to the same rows at the end, and say which is better."""
     seed: int = 0
     """Seed of initial parameters, data order and dropout."""
     resume: Path | None = None
@@ -69,11 +71,12 @@ class Train(Common):
 
         how: dict[str, Any] = {"show": not (self.json or self.quiet), "every_seconds": self.checkpoint_every}
         if self.resume is not None:
-            return self._end(asked.resume(self._resumed(self.resume), self.resume, **how))
+            request = self._resumed(self.resume)
+            return self._end(asked.resume(request, self.resume, **how), request.baselines)
         if not self.data:
             raise ArgumentError(must("DATA", "be given", None, "there is nothing to train on", "ladle train digits"))
         folder = self.out or record.free_folder("train", self.data)
-        return self._end(asked.begin(self._request(), folder, overwrite=self.overwrite, **how))
+        return self._end(asked.begin(self._request(), folder, overwrite=self.overwrite, **how), self.baselines)
 
     def begun_with(self, name: str) -> bool:
         return self.resume is not None and name not in CHANGED
@@ -99,6 +102,7 @@ class Train(Common):
         request = request.changed(
             self.size, self.micro_size, self.schedule, self.until, self.rule, self.restore, self.track
         )
+        request = replace(request, baselines=request.baselines or self.baselines)
         if self.rule is not None and self.size is None and request.schedule is None:
             why = "it says how the rate follows another size"
             raise ArgumentError(must("rule", "come with --size or --schedule", self.rule, why, "leaving it out"))
@@ -112,17 +116,22 @@ class Train(Common):
                 name = f"--{one.name.replace('_', '-')}"
                 raise ArgumentError(must(name, "be left out with --resume", given, why, remedy))
 
-    def _end(self, run: Any) -> int:
+    def _end(self, run: Any, baselines: bool) -> int:
         """Say how the run ended, and with which exit code."""
+        plain = None
+        if baselines and run.status in ("finished", "stopped"):
+            if not (self.json or self.quiet):
+                print("fitting scikit-learn's linear model and gradient boosting to the same rows", file=sys.stderr)
+            plain = run.baselines()
         for name, reason in run.refused:
             print(f"ladle: checkpoint {name} refused: {reason}; an older one was used", file=sys.stderr)
         if self.json:
             counts = {key: run.final.get(key, 0) for key in ("examples", "updates", "seconds")}
             final = {key: value for key, value in run.final.items() if key not in counts}
             facts = {"folder": str(run.folder), "status": run.status, "size": run.final.get("size")}
-            print_json({**facts, **counts, "final": final})
+            print_json({**facts, **counts, "final": final, **({"baselines": plain.to_json()} if plain else {})})
         else:
-            print(f"{summary(run)}\nfolder {run.folder}")
+            print("\n".join([summary(run), *([str(plain)] if plain else []), f"folder {run.folder}"]))
         if run.status == "interrupted":
             print(f"interrupted; go on with: ladle train --resume {run.folder}", file=sys.stderr)
             return 143 if run.why.startswith("SIGTERM") else 130

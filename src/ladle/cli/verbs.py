@@ -6,6 +6,7 @@ from ladle.cli.board import BoardVerb
 from ladle.cli.compare import Compare
 from ladle.cli.critical import CriticalVerb
 from ladle.cli.data import DataVerb
+from ladle.cli.doctor import DoctorVerb
 from ladle.cli.export import ExportVerb
 from ladle.cli.feed_check import FeedCheckVerb
 from ladle.cli.laws import LawsVerb
@@ -34,4 +35,5 @@ VERBS = {
     "data": DataVerb,
     "feed-check": FeedCheckVerb,
     "laws": LawsVerb,
+    "doctor": DoctorVerb,
 }

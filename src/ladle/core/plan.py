@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ladle.core.noise import NoiseScale
 from ladle.core.scaling.coupling import Rule
+from ladle.core.shown import shown
 from ladle.core.spec import BatchSpec
 
 Source = Literal["predicted", "measured", "given", "assumed", "modelled"]
@@ -89,6 +90,4 @@ class Plan:
         return cls(**fields)
 
     def _repr_html_(self) -> str:
-        import html
-
-        return f"<pre>{html.escape(self.explain())}</pre>"
+        return shown(self, self.explain())

@@ -28,6 +28,8 @@ METRICS_FILE = "metrics.jsonl"
 COMPARE_FILE = "compare.json"
 CRITICAL_FILE = "critical.json"
 """What `ladle critical` writes."""
+ANSWERS_FILE = "answers.npz"
+"""What a run's model said of its validation and test rows."""
 CHECKPOINTS = "checkpoints"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from ladle.core import record
 from ladle.core.errors import ArgumentError, must
+from ladle.core.shown import shown
 from ladle.critical.definition import Definition
 
 Kind = Literal["branches", "steps to target"]
@@ -72,7 +72,7 @@ class Critical:
         return number(one.value) if one.value != 0 else f"below {number(min(sizes))}, not resolved"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return shown(self, str(self))
 
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {

@@ -12,6 +12,7 @@ import numpy as np
 from ladle.core.errors import DataError, must
 from ladle.core.foreign import as_array, is_number, is_small
 from ladle.core.frames import is_frame, names_of, require_same_index
+from ladle.core.shown import shown
 from ladle.data.inputs import as_f32, inputs, weights
 from ladle.data.many import are_tokens, infer_many, is_many, refused_many
 from ladle.data.parts import describe_given, describe_split, split
@@ -87,6 +88,9 @@ class Data:
         amounts = "one amount" if self.outputs == 1 else f"{self.outputs} amounts"
         answer = f"{self.outputs} classes" if self.kind == "classification" else amounts
         return f"{self.name}: {self.kind}, {', '.join(parts)}; {inputs} -> {answer}; digest {self.digest[:12]}"
+
+    def _repr_html_(self) -> str:
+        return shown(self, "\n".join([self.describe(), *self.notes]))
 
 
 def arrays(

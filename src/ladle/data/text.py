@@ -1,4 +1,4 @@
-"""Columns of text as weights of their words. The only file that imports scikit-learn, and only where a table has text.
+"""Columns of text as weights of their words. Imports scikit-learn, only where a table has text.
 
     w = (1 + log count) log((1 + n) / (1 + n_word)) + ...,  each text scaled to length 1:  TfidfVectorizer
 

@@ -13,14 +13,12 @@ from pathlib import Path
 import jax
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.host import cache_base
 
 
 def cache_folder() -> Path:
-    """`$LADLE_CACHE`, else `ladle/` in the user's cache folder."""
-    if chosen := os.environ.get("LADLE_CACHE"):
-        return Path(chosen) / "compiled"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ladle" / "compiled"
+    """`compiled/` in `$LADLE_CACHE`, else in `ladle/` of the user's cache folder."""
+    return (cache_base() or Path("off")) / "compiled"  # Where it is off, nobody asks.
 
 
 def use_compilation_cache(folder: Path | None = None) -> Path | None:

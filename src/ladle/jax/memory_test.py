@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ladle.jax.memory import _group_left_bytes, device_free_bytes
+from ladle.core.host import group_left_bytes
+from ladle.jax.memory import device_free_bytes
 
 
 def test_something_is_free():
@@ -14,7 +15,7 @@ def test_something_is_free():
 def test_a_control_group_leaves_what_it_has_not_used_and_idle_files(tmp_path: Path):
     for name, text in (("max", "1000\n"), ("current", "700\n"), ("stat", "anon 300\ninactive_file 250\n")):
         (tmp_path / f"memory.{name}").write_text(text)
-    assert _group_left_bytes(tmp_path, "memory.max", "memory.current", "inactive_file") == 550
+    assert group_left_bytes(tmp_path, "memory.max", "memory.current", "inactive_file") == 550
     (tmp_path / "memory.max").write_text("max\n")
     with pytest.raises(ValueError):
-        _group_left_bytes(tmp_path, "memory.max", "memory.current", "inactive_file")
+        group_left_bytes(tmp_path, "memory.max", "memory.current", "inactive_file")

@@ -18,11 +18,11 @@ import numpy as np
 
 from ladle.core.cursor import Cursor
 from ladle.core.errors import RunError
+from ladle.core.host import host_free_bytes
 from ladle.core.moments import Moments
 from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
-from ladle.jax.memory import host_free_bytes
 from ladle.jax.operands import Rung, Window, on_device
 from ladle.jax.step import CompiledStep
 

@@ -15,6 +15,7 @@ from ladle.core.duration import better_is_higher
 
 _LIVE_SECONDS = 0.1
 _PLAIN_SECONDS = 2.0
+_NOTEBOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0
 
 
@@ -47,12 +48,15 @@ def console(
     - `quiet`: show nothing, messages neither.
     - `clock`: seconds that never run backwards; limits how often anything is drawn.
 
-    A terminal gets a live line through rich (`NO_COLOR` is respected), anything else plain text: at most one line per
-    2 seconds and per epoch, whichever is less often (but one a minute in very long epochs), and always the last.
+    A terminal gets a live line through rich (`NO_COLOR` is respected), a notebook one line that is written anew, at
+    most twice a second, anything else plain text: at most one line per 2 seconds and per epoch, whichever is less often
+    (but one a minute in very long epochs), and always the last.
     """
     stream = sys.stderr if stream is None else stream
     if quiet or stream is None:  # a program without a terminal may have no standard error at all
         return Quiet()
+    if type(stream).__module__.startswith("ipykernel."):
+        return Notebook(total_examples, stream=stream, clock=clock)
     if stream.isatty():
         return Live(total_examples, stream=stream, clock=clock)
     return Plain(total_examples, stream=stream, clock=clock)
@@ -99,6 +103,41 @@ class Plain:
         self._last_time, self._last_epoch, self._waiting = self._clock(), epoch, None
         words = [_position(line, self._total), *_parts(line), _duration(line.get("seconds"))]
         self.message("  ".join(word for word in words if word))
+
+
+class Notebook:
+    """One line below a notebook's cell, written anew: a return goes back to its beginning."""
+
+    def __init__(self, total_examples: int | None, *, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._total, self._stream, self._clock = total_examples, stream, clock
+        self._last_time, self._wide = -float("inf"), 0
+        self._waiting: Mapping[str, Any] | None = None
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        self._waiting = line
+        if self._clock() - self._last_time >= _NOTEBOOK_SECONDS:
+            self._draw(line)
+
+    def message(self, text: str) -> None:
+        """On a line of its own; the line that moves goes on below."""
+        self._stream.write("\r" + text.ljust(self._wide) + "\n")
+        self._stream.flush()
+        self._wide = 0
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._draw(self._waiting)
+        if self._wide:
+            self._stream.write("\n")
+            self._wide = 0
+
+    def _draw(self, line: Mapping[str, Any]) -> None:
+        self._waiting = None
+        words = [_position(line, self._total), *_parts(line), _duration(line.get("seconds"))]
+        text = "  ".join(word for word in words if word)
+        self._stream.write("\r" + text.ljust(self._wide))  # Blanks over what a longer line before has left.
+        self._stream.flush()
+        self._wide, self._last_time = len(text), self._clock()
 
 
 class Live:

@@ -136,3 +136,23 @@ def test_a_run_survives_the_reader_of_its_log() -> None:
 
 def test_plain_is_for_what_is_no_terminal() -> None:
     assert isinstance(console(stream=io.StringIO()), Plain)
+
+
+class Cell(io.StringIO):
+    """What a notebook's kernel writes to."""
+
+
+Cell.__module__ = "ipykernel.iostream"
+
+
+def test_a_notebook_has_one_line_that_is_written_anew() -> None:
+    stream = Cell()
+    shown = console(1000, stream=stream, clock=Clock(0.2))
+    for position in range(0, 1001, 100):
+        shown.append(line(position, reason="a long reason" if position == 300 else None))
+    shown.message("a word")
+    shown.append(line(1000))
+    shown.close()
+    screen = [part.rpartition("\r")[2].rstrip() for part in stream.getvalue().split("\n")]
+    assert screen[0] == "a word" and "epoch   1.00 100%" in screen[1] and screen[2:] == [""]
+    assert stream.getvalue().count("\r") < 8

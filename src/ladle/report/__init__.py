@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
 
-__all__ = ["write_curves", "write_plan_figure", "write_report"]
+__all__ = ["write_answers", "write_curves", "write_plan_figure", "write_report"]
 
 Folder = str | os.PathLike[str]
 
@@ -40,6 +40,24 @@ def write_curves(folder: Folder) -> Path:
 
     study = load_folders([folder])[0]
     return curves_figure(study.groups, study.folder / "curves.png", caption(study_facts(study)))
+
+
+def write_answers(folder: Folder) -> Path | None:
+    """`answers.png` in `folder`: confusion, ROC and calibration of its model, or residuals. Returns its path.
+
+    Of a comparison, the best size's. None where no run there kept what its model said.
+    """
+    from ladle.report.answers import answered
+    from ladle.report.answers_picture import answers_figure
+    from ladle.report.facts import caption, study_facts
+    from ladle.report.load import load_folders
+
+    study = load_folders([folder])[0]
+    found = [one for one in answered(study) if one.parts]
+    if not found:
+        return None
+    title = f"{found[0].title}; {caption(study_facts(study))}"
+    return answers_figure(found[0].parts, study.folder / "answers.png", title, found[0].unit)
 
 
 def write_plan_figure(plan: Plan | Mapping[str, Any], path: Folder, facts: Mapping[str, Any] | None = None) -> Path:

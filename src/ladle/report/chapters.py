@@ -8,7 +8,7 @@ from typing import Any
 
 from ladle.report import numbers, outcome, targets
 from ladle.report.decisions import Change, changes, pair
-from ladle.report.facts import caption
+from ladle.report.facts import baselines_of, caption
 from ladle.report.fragments import text
 from ladle.report.outcome import Held
 from ladle.report.study import Study
@@ -78,6 +78,32 @@ def target_section(target: Milestone, picture: bytes) -> str:
         f"seed's. Rates are those of the comparison, not tuned for this target.{missed}{curve}"
     )
     return f"{said}{_picture(picture, 'steps against examples')}{_table(heads, body)}<p class='note'>{text(note)}</p>"
+
+
+def baselines_section(study: Study) -> str:
+    """scikit-learn's plain models beside ladle's: who is better, in a sentence each and as a table; "" without them."""
+    runs = [run for group in study.groups for run in group.runs]
+    owners = [(study.folder.name, study.compare)] if study.compare else [(run.folder.name, run.info) for run in runs]
+    found = [(name, one) for name, of in owners if (one := baselines_of(of))]
+    return "".join(_baselines(name if len(owners) > 1 else None, one) for name, one in found)
+
+
+def _baselines(name: str | None, found: Mapping[str, Any]) -> str:
+    metric = found["metric"]
+    rows = [{"name": found["name"], **{key: found.get(key) for key in ("value", "seconds")}}]
+    rows += [row for row in found["table"] if "value" in row]
+    form = numbers.amount if metric == "rmse" else numbers.loss
+    body = "".join(
+        f"<tr><td>{text(row['name'])}</td>{_cell(form(row['value']))}{_cell(form(row.get('difference')))}"
+        f"{_cell(form(row.get('error')))}{_cell(numbers.duration(row['seconds']))}"
+        f"<td class='words'>{text(row.get('note') or '')}</td></tr>"
+        for row in rows
+    )
+    title = f"<h3>{text(name)}</h3>" if name else ""
+    said = "".join(f"<p>{text(row['sentence'])}</p>" for row in found["table"])
+    heads = ["model", metric, "ladle's minus it", "standard error", "time"]
+    note = f"Paired over {numbers.count(found['rows'])} validation rows. {found.get('note') or ''}"
+    return f"{title}{said}{_table(heads, body, words=('note',))}<p class='note'>{text(note)}</p>"
 
 
 def critical_section(found: Mapping[str, Any], picture: bytes) -> str:

@@ -25,6 +25,7 @@ from ladle.report.canvas import (
     missing,
     plain,
     sheet,
+    svg,
     verbatim,
     write,
 )
@@ -48,6 +49,11 @@ def curves_figure(groups: Sequence[Group], path: str | os.PathLike[str], caption
     Raises `RunError` where `path` cannot be written.
     """
     return write(draw_curves(groups, caption), path)
+
+
+def curves_svg(groups: Sequence[Group], caption: str = "") -> bytes:
+    """The same picture as SVG, for a notebook."""
+    return svg(draw_curves(groups, caption))
 
 
 def draw_curves(groups: Sequence[Group], caption: str = "") -> Figure:

@@ -71,6 +71,14 @@ def facts_beside(path: Path) -> Mapping[str, Any]:
     return {}
 
 
+def baselines_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a record tells of plain models beside its own; empty where it tells nothing that can be shown."""
+    found = mapping(facts.get("baselines"))
+    table = found.get("table")
+    sound = isinstance(table, list) and all("sentence" in mapping(row) and "name" in row for row in table)
+    return found if sound and {"name", "metric", "rows"} <= set(found) else {}
+
+
 def mapping(value: object) -> Mapping[str, Any]:
     """`value` where it is a mapping, else an empty one: records come from outside."""
     return value if isinstance(value, Mapping) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from ladle.core.colours import colors
 from ladle.core.errors import RunError, must
 from ladle.report import chapters, fragments, plots
+from ladle.report.answers import answers_section
 from ladle.report.checks import study_findings
 from ladle.report.critical_picture import critical_svg
 from ladle.report.curve_plots import curve_plots
@@ -85,6 +86,10 @@ def section(study: Study) -> str:
         ),
     ]
     parts += ["<h2>Loss against examples, updates and seconds</h2>", curves(study.groups)]
+    if said := answers_section(study):
+        parts += ["<h2>What the model says of rows that it was not trained on</h2>", said]
+    if plain := chapters.baselines_section(study):
+        parts += ["<h2>Beside scikit-learn's plain models</h2>", plain]
     if decided := chapters.decision_table(study):
         parts += ["<h2>Decisions</h2>", decided]
     if study.compare:

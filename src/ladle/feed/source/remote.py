@@ -17,6 +17,7 @@ from threading import get_ident
 from typing import Any
 
 from ladle.core.errors import ArgumentError, DataError, LadleError, must
+from ladle.core.host import cache_base
 from ladle.core.npy import one_line
 
 CHUNK_BYTES = 8 << 20
@@ -107,12 +108,11 @@ def kept_folder(argument: str, name: str) -> Path:
 
     Raises `ArgumentError` where `LADLE_CACHE` is off: then `argument` has to say where.
     """
-    chosen = os.environ.get("LADLE_CACHE")
-    if chosen == "off":
+    base = cache_base()
+    if base is None:
         why, remedy = "a copy has to lie somewhere, and LADLE_CACHE is off", f'{argument}="data"'
         raise ArgumentError(must(argument, "be given", None, why, remedy))
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ladle"
-    return (Path(chosen) if chosen else base) / name
+    return base / name
 
 
 @contextmanager
