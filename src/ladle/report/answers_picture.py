@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report.canvas import (
     ACCENT,
     FAINT,
@@ -28,7 +29,6 @@ from ladle.report.canvas import (
     verbatim,
     write,
 )
-from ladle.report.curves import colors
 from ladle.report.facts import shortened
 from ladle.report.judged import Judged
 from ladle.report.judging import BINS, calibration, confusion, roc

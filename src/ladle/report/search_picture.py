@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ladle.core.colours import colors
 from ladle.report.canvas import INK, Figure, Line2D, legend, log_ticks, plain, sheet, svg, verbatim
-from ladle.report.curves import colors
 from ladle.report.numbers import finite
 
 
