@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ladle.torch.per_row import per_row
+    from ladle.torch.row_losses import per_row
     from ladle.torch.update import Done, Part, Update
 
     task: Any
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["Done", "Part", "Update", "per_row", "task"]
 
 # `task` makes a value of the roof's, which a room may name and not import.
+# No file bears the name of what it holds: loading it would hide the function behind the module.
 _HOMES = {
     "Done": "ladle.torch.update",
     "Part": "ladle.torch.update",
     "Update": "ladle.torch.update",
-    "per_row": "ladle.torch.per_row",
+    "per_row": "ladle.torch.row_losses",
     "task": "ladle.api.torch_task",
 }
 
@@ -31,7 +32,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # `per_row` is a module, too: the name is the function's.
+    globals()[name] = value
     return value
 
 
