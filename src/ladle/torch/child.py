@@ -21,8 +21,7 @@ import torch
 
 from ladle.core.spec import BatchSpec
 from ladle.torch.confirm import Job
-from ladle.torch.place import placed
-from ladle.torch.tree import mapped, rows_of
+from ladle.torch.tree import cut, mapped, rows_of
 from ladle.torch.update import Update
 
 SETTLING = 5
@@ -49,7 +48,7 @@ def _run(job: Job, spec: BatchSpec, device: torch.device, peaks: list[int]) -> N
     torch.manual_seed(0)
     model = job.make_model().to(device).train()
     optimizer = job.make_optimizer(model.parameters())
-    batch = placed(repeated(job.batch, spec.size), device)
+    batch = repeated(job.batch, spec.size, device)
     gauge = None if job.gauge is None else replace(job.gauge, every=2)
     update = Update(model, optimizer, micro_size=min(spec.micro_size, spec.size), gauge=gauge, clip=job.clip, warn=False)
     gc.collect()
@@ -59,16 +58,10 @@ def _run(job: Job, spec: BatchSpec, device: torch.device, peaks: list[int]) -> N
     peaks.append(_peak(device))
 
 
-def repeated(batch: Any, rows: int) -> Any:
+def repeated(batch: Any, rows: int, device: torch.device) -> Any:
     """A batch of so many rows: those of `batch`, over and over."""
-    have = rows_of(batch)
-
-    def leaf_of(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor) and leaf.ndim:
-            return leaf[torch.arange(rows) % have] if rows != have else leaf
-        return leaf
-
-    return mapped(leaf_of, batch)
+    made = cut(batch, 0, rows_of(batch), rows) if rows > rows_of(batch) else cut(batch, 0, rows, rows)
+    return mapped(lambda leaf: leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf, made)
 
 
 def _settled(device: torch.device) -> int:

@@ -62,7 +62,7 @@ def _without_functions(part: nn.Module) -> dict[str, OrderedDict[int, Any]]:
 def borrowed(model: nn.Module, mode: FakeTensorMode) -> Iterator[nn.Module]:
     """The module itself with fake tensors in it, for one that cannot be copied; its own come back at the end."""
     inner, known = plain(model), dict[int, torch.Tensor]()
-    before = [(part, dict(part._parameters), dict(part._buffers), _set_aside(part)) for part in inner.modules()]
+    before = [(part, dict(part._parameters), dict(part._buffers), set_aside(part)) for part in inner.modules()]
 
     def fake(tensor: torch.Tensor | None) -> torch.Tensor | None:
         if tensor is None:
@@ -86,7 +86,7 @@ def borrowed(model: nn.Module, mode: FakeTensorMode) -> Iterator[nn.Module]:
             vars(part).update(others)
 
 
-def _set_aside(part: nn.Module) -> dict[str, Any]:
+def set_aside(part: nn.Module) -> dict[str, Any]:
     """What a module had beside its tensors, now that its hooks of functions are off."""
     others = {name: vars(part).get(name) for name in (*HOOKS, "training")}
     vars(part).update(_without_functions(part))
@@ -109,34 +109,53 @@ def optimizer_for(
     optimizer: torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer],
     parameters: Sequence[torch.Tensor],
     twin: nn.Module,
+    mode: FakeTensorMode | None = None,
 ) -> torch.optim.Optimizer:
-    """A fresh optimiser of the same kind and groups for `twin`, a copy of the module that has these `parameters`.
+    """The optimiser again for `twin`, a copy of the module that has these `parameters`: groups, constants, averages.
 
-    Without hooks, averages and schedule. Its constructor is not called: what it would want is not known. A function
-    makes its own.
+    Without hooks and schedule. Its constructor is not called: what it would want is not known. A function makes its own.
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
-        return optimizer(twin.parameters())
-    memo: dict[int, Any] = {id(old): new for old, new in zip(parameters, twin.parameters(), strict=True)}
-    kept = {
+        with mode or nullcontext():
+            return optimizer(twin.parameters())
+    pairs = list(zip(parameters, twin.parameters(), strict=True))
+    memo: dict[int, Any] = {id(old): new for old, new in pairs}
+    twins = {id(old): new for old, new in pairs}
+    own = {
         name: value
         for name, value in vars(optimizer).items()
         if not callable(value) and "hooks" not in name and name not in ("state", "param_groups")
     }
+    groups = [
+        {name: _plain(value) if name != "params" else copy.deepcopy(value, memo) for name, value in group.items()}
+        for group in optimizer.param_groups
+    ]
+    state: dict[Any, Any] = defaultdict(dict)
+    for leaf, held in optimizer.state.items():
+        state[twins.get(id(leaf), leaf)] = {name: _average(value, mode) for name, value in held.items()}
     made = object.__new__(type(optimizer))
-    vars(made).update(copy.deepcopy(kept, memo))
-    hooks = {name: OrderedDict() for name in vars(optimizer) if "hooks" in name}
-    groups = [{name: _plain(name, copy.deepcopy(value, memo)) for name, value in group.items()} for group in optimizer.param_groups]
-    vars(made).update(hooks | {"state": defaultdict(dict), "param_groups": groups})
+    vars(made).update(copy.deepcopy(own, memo))
+    vars(made).update({name: OrderedDict() for name in vars(optimizer) if "hooks" in name})
+    vars(made).update({"state": state, "param_groups": groups})
     made._patch_step_function()  # What a constructor does at its end: hooks of profiles and steps.
     return made
 
 
-def _plain(name: str, value: Any) -> Any:
-    """A constant of a group as a number: a fake tensor has no value, and a rate of zero-d costs no memory."""
-    if name == "params" or not isinstance(value, torch.Tensor) or value.numel() != 1:
-        return value
-    return 0.001 if isinstance(value, torch._subclasses.FakeTensor) else float(value)
+def _plain(value: Any) -> Any:
+    """A constant of a group, numbers for tensors of one: the fake of a rate would have no value."""
+    return float(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else copy.deepcopy(value)
+
+
+def _average(value: Any, mode: FakeTensorMode | None) -> Any:
+    """What an optimiser keeps of a parameter. Counts keep their value in a fake: the step reads them."""
+    if not isinstance(value, torch.Tensor):
+        return copy.deepcopy(value)
+    if mode is None:
+        return value.detach().clone()
+    if value.numel() == 1 and value.device.type == "cpu":
+        with mode:
+            return torch.tensor(value.tolist(), dtype=value.dtype)
+    return mode.from_tensor(value.detach(), static_shapes=True)
 
 
 def fake_rows(batch: Any, rows: int, mode: FakeTensorMode) -> Any:

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ladle.core.errors import LadleError
 from ladle.core.moments import Gauge
 from ladle.core.spec import BatchSpec
+from ladle.torch import ledger, noise_sums
 from ladle.torch.fakes import fake_mode, fake_rows, optimizer_for, plain, twin
 from ladle.torch.ledger import Bytes, Ledger
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import watching
 from ladle.torch.numbers import norm_of
-from ladle.torch.tree import cut, leaves
+from ladle.torch.tree import cut, leaves, rows_of
 from ladle.torch.untouched import kept_generators, kept_gradients
 
 Loss = Callable[[nn.Module, Any], Any]
@@ -44,7 +46,7 @@ class Updating:
 
     - `model`: the user's; never touched. `loss(model, batch) -> f32[rows]`. `optimizer`: or a function that makes one.
     - `batch`: any batch: its shapes and kinds are what counts. `gauge`: whether moments are taken, and in what pieces.
-    - `clip`: whether gradients are clipped.
+    - `whole`: whether all rows of an update are there together, or come one micro-batch at a time.
     """
 
     model: nn.Module
@@ -52,7 +54,7 @@ class Updating:
     optimizer: torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
     batch: Any
     gauge: Gauge | None = None
-    clip: bool = False
+    whole: bool = True
 
 
 def trace(updating: Updating, spec: BatchSpec, mode: FakeTensorMode | None = None) -> Bytes:
@@ -85,9 +87,8 @@ def trace(updating: Updating, spec: BatchSpec, mode: FakeTensorMode | None = Non
 def _traced(updating: Updating, spec: BatchSpec, mode: FakeTensorMode, measured: bool) -> Bytes:
     parameters = list(plain(updating.model).parameters())
     with twin(updating.model, mode) as model:
-        batch = fake_rows(updating.batch, spec.size, mode)
-        with mode:
-            optimizer = optimizer_for(updating.optimizer, parameters, model)
+        batch = fake_rows(updating.batch, rows_held(updating, spec), mode)
+        optimizer = optimizer_for(updating.optimizer, parameters, model, mode)
         return counted(model, optimizer, batch, updating, spec, measured, mode)
 
 
@@ -101,18 +102,18 @@ def counted(
     mode: FakeTensorMode | None = None,
 ) -> Bytes:
     """The bytes of two updates of `model`, which they change: fake under a mode, real without."""
-    ledger = Ledger()
-    with mode or nullcontext(), ledger:
-        ledger.call("parameters", [*model.parameters(), *model.buffers()])
-        ledger.call("parameters", (leaf for group in optimizer.param_groups for leaf in group["params"]))
-        ledger.call("batch", (leaf for _, leaf in leaves(batch)))
+    seen = Ledger()
+    with mode or nullcontext(), seen:
+        seen.call("parameters", [*model.parameters(), *model.buffers()])
+        seen.call("parameters", (leaf for group in optimizer.param_groups for leaf in group["params"]))
+        seen.call("batch", (leaf for _, leaf in leaves(batch)))
         for _ in range(2):
-            _update(ledger, model, optimizer, batch, updating, spec, measured)
-    return ledger.at_peak()
+            _update(seen, model, optimizer, batch, updating, spec, measured)
+    return seen.at_peak()
 
 
 def _update(
-    ledger: Ledger,
+    seen: Ledger,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: Any,
@@ -125,20 +126,30 @@ def _update(
     for leaf in weights:
         leaf.grad = None
     rows = piece(spec, updating.gauge if measured else None)
-    for start in range(0, spec.size, rows):
-        real = min(rows, spec.size - start)
-        data = cut(batch, start, start + real, rows) if spec.size > rows else batch
-        with ledger.forward():
+    held, starts = rows_of(batch), range(0, spec.size, rows)
+    for start in starts if len(starts) <= FEW else (*starts[: FEW - 1], starts[-1]):
+        real, at = min(rows, spec.size - start), start % held
+        data = cut(batch, at, at + real, rows) if held > rows else batch
+        with seen.forward():
             loss = weighted(updating.loss(model, data), rows, real, None).loss
         with watching(weights) if measured else nullcontext():
             loss.backward()
-        ledger.call("gradients", (leaf.grad for leaf in weights))
+        seen.call("gradients", (leaf.grad for leaf in weights))
         del loss, data
     gradients = [leaf.grad for leaf in weights if leaf.grad is not None]
     norm_of(gradients)
     torch._foreach_mul_(gradients, 0.5)
     optimizer.step()
-    ledger.call("optimizer", (leaf for state in optimizer.state.values() for leaf in state.values()))
+    seen.call("optimizer", (leaf for state in optimizer.state.values() for leaf in state.values()))
+
+
+FEW = 3
+"""Parts of an update that are gone through, the last one among them: those between are as the second."""
+
+
+def rows_held(updating: Updating, spec: BatchSpec) -> int:
+    """How many rows are in memory at once."""
+    return spec.size if updating.whole else min(spec.size, spec.micro_size)
 
 
 def piece(spec: BatchSpec, gauge: Gauge | None) -> int:
@@ -159,6 +170,8 @@ def _parameters(updating: Updating) -> list[torch.Tensor]:
     return list({id(leaf): leaf for leaf in (*updating.model.parameters(), *others)}.values())
 
 
+NOT_THE_USERS = (str(Path(torch.__file__).parent), __file__, ledger.__file__, noise_sums.__file__)
+
 NAMES = {"_local_scalar_dense": ".item()", "equal": "torch.equal"}
 """What people call operations of torch."""
 
@@ -172,6 +185,6 @@ def _untraceable(error: Exception) -> Untraceable:
     else:
         operation = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "/torch/" not in frame.filename and "/ladle/" not in frame.filename]
-    where = next((f"{frame.filename}:{frame.lineno}" for frame in reversed(own or frames)), "")
+    own = [frame for frame in frames if not frame.filename.startswith(NOT_THE_USERS)]
+    where = next((f"{frame.filename}:{frame.lineno}" for frame in reversed(own)), "")
     return Untraceable(operation, where)

@@ -191,7 +191,7 @@ def test_the_library_tells_what_its_recurrent_layer_keeps():
     asked = Updating(model, squares, torch.optim.SGD(model.parameters()), batch)
     real = copied(model)
     found = counted(real, optimizer_for(asked.optimizer, list(model.parameters()), real), batch, asked, BatchSpec(24, 24), False)
-    assert trace(asked, BatchSpec(24, 24)).peak == pytest.approx(found.peak, rel=0.03)
+    assert trace(asked, BatchSpec(24, 24)).peak == pytest.approx(found.peak, rel=0.05)
 
 
 def test_the_ledger_forgets_what_is_gone():

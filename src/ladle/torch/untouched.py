@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from ladle.core.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, RunError, must
+from ladle.torch.fakes import set_aside
 
 
 @contextmanager
@@ -63,3 +65,34 @@ def kept_gradients(parameters: Iterable[torch.Tensor]) -> Iterator[None]:
         raise ArgumentError(
             must("loss", "use the model that it is given alone", "another", why, "loss(model, batch): model(batch[0])")
         )
+
+
+@contextmanager
+def kept_module(module: nn.Module) -> Iterator[nn.Module]:
+    """The module itself to measure with, for one that cannot be copied: its tensors come back bit for bit.
+
+    Their values wait on the host meanwhile. Raises `RunError` where one is not what it was afterwards.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    kept = [leaf.detach().to("cpu", copy=True) for leaf in tensors]
+    gradients = [(leaf, leaf.grad) for leaf in module.parameters()]
+    others = [(part, set_aside(part)) for part in module.modules()]
+    for leaf, _ in gradients:
+        leaf.grad = None
+    try:
+        yield module if module.training else module.train()
+    finally:
+        with torch.no_grad():
+            for leaf, was in zip(tensors, kept, strict=True):
+                leaf.copy_(was)
+        for leaf, gradient in gradients:
+            leaf.grad = gradient
+        for part, was in others:
+            vars(part).update(was)
+    now = [*module.parameters(), *module.buffers()]
+    if any(one is not two for one, two in zip(now, tensors, strict=True)) or not all(
+        torch.equal(leaf.detach().to("cpu").view(torch.uint8), was.view(torch.uint8))
+        for leaf, was in zip(tensors, kept, strict=True)
+        if leaf.ndim
+    ):
+        raise RunError("a measurement changed the module, which could neither be copied nor put back as it was")

@@ -12,18 +12,25 @@ RECURRENT = "mkldnn_rnn_layer"
 """The processor's LSTM. Its last output is a block of bytes whose size oneDNN decides; as a fake it has none."""
 
 
+FEW = 8
+"""Rows from which on blocks of rows are rounded up no more."""
+
+
 def workspace_bytes(func: Any, args: tuple[Any, ...]) -> int | None:
     """Bytes of the workspace that this call makes; None for any other operation.
 
-    The layer is run on one row and on two: the workspace is a line in the rows (off by 0.2 % at eight).
+    The layer is run on that many rows, or on `FEW` and twice as many: the workspace is a line in the rows.
     """
     if getattr(func, "overloadpacket", None) is not getattr(torch.ops.aten, RECURRENT, ()):
         return None
     inputs, *others = args
     steps, rows, features = inputs.shape
     shapes = tuple(tuple(leaf.shape) for leaf in others[:4])
-    one, two = (_bytes(steps, at, features, shapes, inputs.dtype, tuple(map(_plain, others[6:]))) for at in (1, 2))
-    return one + (rows - 1) * (two - one)
+    how = (features, shapes, inputs.dtype, tuple(map(_plain, others[6:])))
+    if rows <= 2 * FEW:
+        return _bytes(steps, rows, *how)
+    one, two = _bytes(steps, FEW, *how), _bytes(steps, 2 * FEW, *how)
+    return one + (rows - FEW) * (two - one) // FEW
 
 
 def _plain(value: Any) -> Any:
