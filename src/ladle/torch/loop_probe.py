@@ -23,7 +23,7 @@ from ladle.torch.noise_sums import Pieces, local, watching
 from ladle.torch.numbers import norm_of, numbers_of
 from ladle.torch.refuse import coupling
 from ladle.torch.room import limit_bytes
-from ladle.torch.timing import seconds_of
+from ladle.torch.timing import runnable, seconds_of
 from ladle.torch.untouched import kept_generators, kept_gradients, kept_module
 from ladle.torch.update import Update
 
@@ -51,8 +51,13 @@ class LoopProbe:
     def device(self) -> torch.device:
         return next(plain(self.model).parameters()).device
 
+    @property
+    def coupled(self) -> bool:
+        """Whether rows depend on each other, by a layer that takes statistics of them."""
+        return coupling(self.model) is not None
+
     def memory_bytes(self, spec: BatchSpec) -> int:
-        return self.foresight.bytes(spec)
+        return self.foresight.bytes(runnable(spec, self.coupled))
 
     def confirm_bytes(self, spec: BatchSpec) -> int:
         return self.confirm_all([spec])[0]
@@ -61,13 +66,14 @@ class LoopProbe:
         why = NO_FACTORY if self.job is None else hindrance(self.job)
         if why is not None or self.job is None:
             raise NotConfirmed(why)
-        return confirm(self.job, specs)
+        return confirm(self.job, [runnable(spec, self.coupled) for spec in specs])
 
     def limit_bytes(self) -> tuple[int, str]:
         return limit_bytes(self.device)
 
     def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
         """Updates by `Update` at a rate of zero: the same work, and it cannot diverge. The batch is there already."""
+        spec = runnable(spec, self.coupled)
         with self._copy() as (model, optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = 0.0
@@ -84,7 +90,7 @@ class LoopProbe:
 
     def moments(self, spec: BatchSpec, updates: int, state: Any = None) -> Moments:
         """Moments at the parameters as they stand: what micro-batches of rows not seen before make of the gradient."""
-        if coupling(self.model) is not None:
+        if self.coupled:
             return Moments()  # A row has no gradient of its own.
         found = Moments()
         with self._copy() as (model, optimizer):

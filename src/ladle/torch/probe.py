@@ -23,7 +23,7 @@ from ladle.torch.objective import GENERATORS
 from ladle.torch.room import limit_bytes
 from ladle.torch.state import State
 from ladle.torch.step import TorchStep
-from ladle.torch.timing import MOST_UPDATES, seconds_of, timed
+from ladle.torch.timing import MOST_UPDATES, runnable, seconds_of, timed
 from ladle.torch.trace import Updating
 from ladle.torch.tree import cut, has_rows, leaves, mapped
 from ladle.torch.untouched import kept_generators
@@ -52,7 +52,7 @@ class TorchProbe:
 
     def memory_bytes(self, spec: BatchSpec) -> int:
         """Data that lie on the device, and the peak of an update beside them."""
-        return self._data_bytes + self._foresight.bytes(spec)
+        return self._data_bytes + self._foresight.bytes(self._runnable(spec))
 
     def confirm_bytes(self, spec: BatchSpec) -> int:
         """The same, measured in a child process. Raises `RunError` if the child did not survive it."""
@@ -65,7 +65,7 @@ class TorchProbe:
         job = Job(self.step.make_model, self.step.per_row_loss, Remade.of(state.optimizer), self._rows(FEW), **of_rows)
         if (why := hindrance(replace(job, batch=None))) is not None:
             raise NotConfirmed(why)
-        return [self._data_bytes + peak for peak in confirm(job, specs)]
+        return [self._data_bytes + peak for peak in confirm(job, [self._runnable(spec) for spec in specs])]
 
     def limit_bytes(self) -> tuple[int, str]:
         limit, how = limit_bytes(self.step.device)
@@ -73,7 +73,7 @@ class TorchProbe:
 
     def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
         """Updates at a rate of zero: the same work, and it cannot diverge."""
-        state = self.step.init(self.seed, self.hyper)
+        spec, state = self._runnable(spec), self.step.init(self.seed, self.hyper)
 
         def update(updates: int) -> None:
             self._window(state, self.feed.start(), replace(spec, updates=updates), 0.0)
@@ -103,6 +103,7 @@ class TorchProbe:
         """Mean over as many updates as the meter needs to be read well."""
         if self.meter is None or not self.meter.measures:
             return None
+        spec = self._runnable(spec)
         self.seconds(spec, 1)
         state = self.step.init(self.seed, self.hyper)
         left = updates = max(int(np.ceil(self.meter.least_seconds / self.paces[spec])), 1)
@@ -113,6 +114,9 @@ class TorchProbe:
                 left -= MOST_UPDATES
             used = self.meter.stop()
         return used.joules / updates if used.joules is not None and used.source == "measured" else None
+
+    def _runnable(self, spec: BatchSpec) -> BatchSpec:
+        return runnable(spec, coupled=not self.step.objective.additive)
 
     @cached_property
     def _foresight(self) -> Foresight:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ladle.core.spec import BatchSpec
+
 PROBE_SECONDS = 0.03
 MOST_UPDATES = 500
 """Updates of one timing."""
@@ -33,3 +35,13 @@ def timed(update: Callable[[int], None], updates: int, device: torch.device) -> 
     if device.type != "cpu":
         torch.get_device_module(device).synchronize(device)
     return time.perf_counter() - began
+
+
+def runnable(spec: BatchSpec, coupled: bool) -> BatchSpec:
+    """`spec`, or two rows in the place of one where rows depend on each other: batch norm refuses a single one.
+
+    >>> runnable(BatchSpec(1, 1), coupled=True).size, runnable(BatchSpec(1, 1), coupled=False).size
+    (2, 1)
+    """
+    small = coupled and min(spec.size, spec.micro_size) < 2
+    return BatchSpec(max(spec.size, 2), max(spec.micro_size, 2), updates=spec.updates) if small else spec
