@@ -54,14 +54,19 @@ def task(request: pytest.FixtureRequest) -> Callable[..., ladle.Task]:
     return request.param
 
 
-LONG, PROBED = pytest.mark.long, pytest.mark.skipif(find_spec("ladle.torch.probe") is None, reason="needs its probe")
-
 SHOWN_ELSEWHERE = pytest.mark.parametrize(
-    "task",
-    [numpy_task, pytest.param(jax_task, marks=LONG), pytest.param(torch_task, marks=PROBED)],
-    ids=["numpy", "jax", "torch"],
+    "task", [numpy_task, pytest.param(jax_task, marks=pytest.mark.long), torch_task], ids=["numpy", "jax", "torch"]
 )
 """JAX does by itself what the tests of the verb ask more of: plan, compare, steps and search of the command line."""
+
+
+NO_PROBE = pytest.mark.skipif(find_spec("ladle.torch.probe") is None, reason="the torch room has no probe")
+
+WITH_PROBE = pytest.mark.parametrize(
+    "task",
+    [numpy_task, pytest.param(jax_task, marks=pytest.mark.long), pytest.param(torch_task, marks=NO_PROBE)],
+    ids=["numpy", "jax", "torch"],
+)
 
 
 def numbers(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -97,7 +102,7 @@ def test_stopped_and_resumed_it_is_the_unbroken_run(task: Callable[..., ladle.Ta
     assert broken == whole
 
 
-@SHOWN_ELSEWHERE
+@WITH_PROBE
 def test_a_plan_is_made_and_followed(task: Callable[..., ladle.Task]):
     plan = ladle.plan(task())
     assert 1 <= plan.size <= 192 and plan.lr is not None and plan.number("examples_per_second") is not None
@@ -105,7 +110,7 @@ def test_a_plan_is_made_and_followed(task: Callable[..., ladle.Task]):
         assert run.status == "finished"
 
 
-@SHOWN_ELSEWHERE
+@WITH_PROBE
 def test_sizes_are_compared(task: Callable[..., ladle.Task]):
     compared = ladle.compare(task(), sizes=["full", 16], seeds=2, until="3 epochs")
     assert [row["size"] for row in compared.rows] == [192, 16]

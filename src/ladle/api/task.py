@@ -41,7 +41,8 @@ class Task:
       the device where they take at most half of its free memory.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
-    - `backend`: who computes: "auto" (PyTorch for its modules and losses, else JAX), "jax", "torch", or a value that implements `ladle.core.backend.Backend`.
+    - `backend`: who computes: "auto" (PyTorch where model or loss is its own, else JAX), "jax", "torch", or a value
+      that implements `ladle.core.backend.Backend`.
 
     Raises `ArgumentError` for a rate, a lane or data that cannot be.
 

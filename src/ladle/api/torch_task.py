@@ -22,9 +22,10 @@ def task(
 
     - `model`: a function (or class) that makes an `nn.Module`, seeded by the run; or a module, of which every run
       trains a copy. It takes `data`'s x as a tensor, or a dict of them.
-    - `loss`: a name of `ladle.losses` or None for the usual one; a loss of `torch.nn`, whose mean is left out; a function
-      `(outputs, y) -> f32[rows]`, or `(model, batch) -> f32[rows]` with a first argument called model.
-    - `optimizer`: a name, or a function `parameters -> torch.optim.Optimizer`; its rate is the run's unless `lr` is given.
+    - `loss`: a name of `ladle.losses`, or None for the usual one; a loss of `torch.nn`, whose mean is left out; a
+      function `(outputs, y) -> f32[rows]`, or `(model, batch) -> f32[rows]` with a first argument called model.
+    - `optimizer`: a name, or a function `parameters -> torch.optim.Optimizer`, whose rate is the run's unless `lr` is
+      given.
     - `rest`: as in `ladle.Task`: `hyper`, `order`, `feed`, `lane`, `metrics`.
 
     >>> import ladle

@@ -1,7 +1,7 @@
 """PyTorch: exact updates for a loop of your own, and the backend by which `ladle.fit` trains an `nn.Module`.
 
-Read `update.py` first (one update, however it is cut), then `losses.py` (sums with weights), `noise_sums.py` (moments by
-hooks) and `step.py` (the same for `ladle.fit`). Nothing is loaded before it is used, and nothing of it loads JAX.
+Read `update.py` first (one update, however it is cut), then `losses.py` (sums with weights), `noise_sums.py` (moments
+by hooks) and `step.py` (the same for `ladle.fit`). Nothing is loaded before it is used, and nothing of it loads JAX.
 """
 
 from __future__ import annotations

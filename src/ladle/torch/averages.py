@@ -25,7 +25,9 @@ def keep(optimizer: torch.optim.Optimizer, old: Mapping[str, float], new: Mappin
     >>> round(adam.state[w]["exp_avg_sq"].item(), 2)
     6.81
     """
-    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or all(old.get(b) == new.get(b) for b in ("b1", "b2")):
+    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or all(
+        old.get(b) == new.get(b) for b in ("b1", "b2")
+    ):
         return
     for held in optimizer.state.values():
         updates = float(held.get("step", 0))

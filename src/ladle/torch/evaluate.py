@@ -70,7 +70,9 @@ class Evaluator:
         fit = self.room_bytes // max(self.bytes_of(model, rows, 1), 1)
         if fit < 1:
             got, why = f"{self.room_bytes:,} bytes", "judging one row at a time takes more"
-            raise ArgumentError(must("memory", "leave room for an evaluation", got, why, "more memory, a smaller model"))
+            raise ArgumentError(
+                must("memory", "leave room for an evaluation", got, why, "more memory, a smaller model")
+            )
         return min(most, fit)
 
     def bytes_of(self, model: nn.Module, rows: Any, count: int) -> int:

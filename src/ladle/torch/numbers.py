@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -10,24 +11,32 @@ from ladle.core.errors import ArgumentError, must
 
 NARROW = (torch.float16, torch.bfloat16)
 
+FEW = 16
+"""So many numbers in the processor's memory are read faster one by one than put together first."""
 
-def norm_of(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """|G| over all gradients, `f32[]` at least. Raises `ArgumentError` where there is none, or one is sparse.
 
-    >>> norm_of([torch.tensor([3.0]), torch.tensor([[4.0]])])
-    tensor(5.)
+def norms_of(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Norms, `f32[]` at least, whose root of summed squares is |G| over all gradients: of each, or of all as one.
+
+    Raises `ArgumentError` where there is no gradient, or one is sparse.
+
+    >>> norms_of([torch.tensor([3.0]), torch.tensor([[4.0]])])
+    [tensor(3.), tensor(4.)]
     """
     if not gradients:
         why = "none of the optimiser's parameters took part in the loss"
-        raise ArgumentError(must("loss", "depend on the parameters", "no gradient", why, "a loss of the model's outputs"))
+        raise ArgumentError(
+            must("loss", "depend on the parameters", "no gradient", why, "a loss of the model's outputs")
+        )
     if any(one.layout is not torch.strided for one in gradients):
         why = "one division and one norm are taken of all gradients"
         raise ArgumentError(must("gradients", "be dense", "a sparse one", why, "nn.Embedding(..., sparse=False)"))
     narrow = any(one.dtype in NARROW for one in gradients)
-    norms = torch._foreach_norm(gradients, 2, torch.float32) if narrow else torch._foreach_norm(gradients)
-    if any(one.device != norms[0].device for one in norms):
-        norms = [one.to(norms[0].device) for one in norms]
-    return torch.linalg.vector_norm(torch.stack(list(norms)))
+    take: Any = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
+    norms = list(take(gradients, 2, torch.float32) if narrow else take(gradients))
+    if len(norms) <= FEW:
+        return norms
+    return [torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))]
 
 
 def numbers_of(values: Sequence[torch.Tensor | float]) -> list[float]:

@@ -76,7 +76,7 @@ class Objective:
             losses = self.function(outputs, data["y"])
         else:
             losses = self.function(model, data)
-            outputs = model(data["x"]) if self.measured and measured else None
+            outputs: Any = model(data["x"]) if self.measured and measured else None
         if not measured:
             return losses, {}
         with torch.no_grad():
@@ -135,7 +135,9 @@ class _Made:
         made = self.function()
         if not isinstance(made, nn.Module):
             why = "its parameters are what is learnt"
-            raise ArgumentError(must("model", "make a torch module", type(made).__name__, why, "lambda: nn.Linear(3, 2)"))
+            raise ArgumentError(
+                must("model", "make a torch module", type(made).__name__, why, "lambda: nn.Linear(3, 2)")
+            )
         return made
 
 
@@ -151,9 +153,9 @@ def _loss(loss: Any, kind: str) -> tuple[Callable[..., Any], str | None]:
         return LOSSES[loss], loss
     if isinstance(loss, nn.Module) or getattr(loss, "__module__", "") == "torch.nn.functional":
         return per_row(loss), None
-    if not callable(loss):
+    if not callable(loss) or isinstance(loss, type):
         why, remedy = "rows are judged by it", "loss='cross_entropy', or a function (outputs, y) -> f32[rows]"
-        raise ArgumentError(must("loss", "be a function, a torch loss or a name", type(loss).__name__, why, remedy))
+        raise ArgumentError(must("loss", "be a function, a torch loss or a name", loss, why, remedy))
     return loss, None
 
 

@@ -58,7 +58,7 @@ BY_NAME: Mapping[str, Optimizer] = {
 
 
 def optimizer_of(rule: Any, hyper: Mapping[str, float] | None = None) -> Optimizer:
-    """The optimiser of that name, or that of a function `parameters -> torch.optim.Optimizer`, with `hyper` over its own.
+    """The optimiser of that name, or of a function `parameters -> torch.optim.Optimizer`, with `hyper` over its own.
 
     >>> optimizer_of(lambda p: torch.optim.AdamW(p, lr=3e-4)).lr, optimizer_of("adamw").hyper["weight_decay"]
     (0.0003, 0.0001)
@@ -80,15 +80,16 @@ def optimizer_of(rule: Any, hyper: Mapping[str, float] | None = None) -> Optimiz
     return replace(known, hyper={**known.hyper, **(hyper or {})})
 
 
-def _of_function(make: Any) -> Optimizer:
+def _of_function(make: Make | Any) -> Optimizer:
     if not callable(make):
         why, remedy = "each run makes one for its module", "'adamw', or lambda p: torch.optim.AdamW(p)"
         raise ArgumentError(must("optimizer", "be a name or a function", type(make).__name__, why, remedy))
-    made = make([nn.Parameter(torch.zeros(2, 2))])
+    made: Any = make([nn.Parameter(torch.zeros(2, 2))])
     require_usable(nn.Linear(1, 1), made)
     found = constants_of(made)
     lr = found.pop("lr", None)
-    return Optimizer(type(made).__name__.lower(), make, {**found, "lr": lr or 1.0}, lr, found)
+    rule: Any = make
+    return Optimizer(type(made).__name__.lower(), rule, {**found, "lr": lr or 1.0}, lr, found)
 
 
 PLAIN = ("eps", "momentum", "weight_decay", "dampening", "alpha", "momentum_decay")

@@ -45,10 +45,13 @@ def per_row(loss: nn.Module | Callable[..., Any]) -> PerRow:
     if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
         if loss.reduction not in ("mean", "batchmean", "none"):
             raise _refused(name, f"reduction={loss.reduction!r} grows with the batch")
-        made = copy.deepcopy(loss)
+        made: Any = copy.deepcopy(loss)
         made.reduction = "none"
         classes = isinstance(loss, CLASSES)
-        return PerRow(made, name, classes, loss.reduction == "batchmean", loss.ignore_index if classes else None)
+        weight = getattr(loss, "weight", None)
+        if classes and getattr(loss, "label_smoothing", 0.0) and weight is not None and not bool((weight > 0).all()):
+            raise _refused(name, "smoothed labels of a class of weight 0 count beside its weight")
+        return PerRow(made, name, classes, loss.reduction == "batchmean", made.ignore_index if classes else None)
     if callable(loss) and "reduction" in _parameters(loss):
         classes = "ignore_index" in _parameters(loss)
         ignored = _parameters(loss)["ignore_index"].default if classes else None

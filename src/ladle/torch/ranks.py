@@ -16,8 +16,7 @@ from torch import distributed, nn
 
 def place_of(model: nn.Module) -> tuple[int, int]:
     """Which of the processes that share a batch this is, and how many there are: `(0, 1)` where none are shared."""
-    reduces = hasattr(model, "no_sync") or hasattr(model, "set_requires_gradient_sync")
-    if not (reduces and distributed.is_available() and distributed.is_initialized()):
+    if not (hasattr(model, "no_sync") and distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 

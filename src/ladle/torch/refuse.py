@@ -20,7 +20,7 @@ def require_usable(model: Any, optimizer: Any) -> None:
     """Refuse models and optimisers whose updates are not the optimiser's step after a backward pass."""
     if type(model).__module__.partition(".")[0] == "deepspeed":
         why = "its engine owns backward, division and step"
-        raise ArgumentError(must("model", "be a torch module", "a DeepSpeed engine", why, "FSDP2's fully_shard(model)"))
+        raise ArgumentError(must("model", "be a torch module", "a DeepSpeed engine", why, "DistributedDataParallel"))
     if isinstance(model, nn.DataParallel):
         why = "it splits rows by itself, and a part's rows would be cut twice"
         raise ArgumentError(
@@ -29,6 +29,9 @@ def require_usable(model: Any, optimizer: Any) -> None:
     if not isinstance(model, nn.Module):
         why = "its parameters are what is updated"
         raise ArgumentError(must("model", "be a torch module", type(model).__name__, why, "an nn.Module"))
+    if hasattr(model, "set_requires_gradient_sync"):
+        why = "its shards' norms and moments are not added up here yet"
+        raise ArgumentError(must("model", "be whole on every rank", "fully_shard", why, "DistributedDataParallel"))
     if getattr(model, "_comm_hooks", None):
         why = "it may change gradients, and their average over ranks is undone here"
         raise ArgumentError(must("model", "have no communication hook", "one is registered", why, "the model without"))
@@ -38,7 +41,8 @@ def require_usable(model: Any, optimizer: Any) -> None:
             must("optimizer", "be a torch optimiser", type(optimizer).__name__, why, "torch.optim.AdamW(...)")
         )
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty or isinstance(optimizer, torch.optim.LBFGS):
+    needed = closure is not None and closure.default is inspect.Parameter.empty
+    if needed or isinstance(optimizer, torch.optim.LBFGS):
         why = "it computes the loss again within its step, on a batch that is gone by then"
         raise ArgumentError(
             must("optimizer", "step without a closure", type(optimizer).__name__, why, "torch.optim.AdamW(...)")
@@ -70,4 +74,6 @@ def require_gaugeable(model: nn.Module, gauge: Gauge) -> None:
     for name, only in (("geometry", "sgd"), ("projection", False)):
         if getattr(gauge, name) != only:
             why = "the torch backend takes plain squares"
-            raise ArgumentError(must(name, f"be {only!r} with torch", getattr(gauge, name), why, f"Gauge({name}={only!r})"))
+            raise ArgumentError(
+                must(name, f"be {only!r} with torch", getattr(gauge, name), why, f"Gauge({name}={only!r})")
+            )

@@ -38,6 +38,11 @@ class State:
         """What makes its updates. A refusal is in the record, so it is not said."""
         return Update(self.model, self.optimizer, seed=self.seed, metrics=self.metrics, warn=False)
 
+    @cached_property
+    def compiled(self) -> bool:
+        """Whether a part of the module is compiled, so that every micro-batch had better have one shape."""
+        return any("_orig_mod" in vars(part)["_modules"] for part in self.model.modules())
+
     @property
     def weights(self) -> dict[str, torch.Tensor]:
         """Parameters and buffers by name, as `nn.Module.state_dict` has them."""

@@ -22,7 +22,7 @@ from ladle.torch.place import placed
 from ladle.torch.rate import Rate, constant_rate
 from ladle.torch.state import State
 from ladle.torch.tree import cut, has_rows, mapped
-from ladle.torch.update import Done, Update
+from ladle.torch.update import Done
 
 
 class Rows(NamedTuple):
@@ -111,21 +111,23 @@ class TorchStep:
                 set_rate(state.optimizer, state.shares, lr)
                 measured = self._measured(start % draw.epoch_size, count, spec, draw.epoch_size)
                 rows = self._rows(draw, update, start, count, spec.micro_size)
-                if not self._made(state.update, rows, count, spec, measured).applied:
+                if not self.made(state, rows, count, spec, measured).applied:
                     break
                 start += count
         return state, state.update.observation()
 
-    def _made(self, update: Update, batches: Iterator[Rows], count: int, spec: BatchSpec, measured: bool) -> Done:
+    def made(self, state: State, batches: Iterator[Rows], count: int, spec: BatchSpec, measured: bool) -> Done:
         """One update of the micro-batches. One that is alone is cut where it is measured."""
+        update = state.update
         size = self._piece(min(count, spec.micro_size), count <= spec.micro_size) if measured else spec.micro_size
         update.begin(measured, alone=count <= size)
         for rows in batches:
             for at in range(0, rows.count, size):
                 real = min(size, rows.count - at)
-                data = rows.data if real == rows.count else cut(rows.data, at, at + real, real)
+                filled = size if state.compiled else real
+                data = rows.data if rows.count == filled else cut(rows.data, at, at + real, filled)
                 weight = None if rows.weight is None else rows.weight[at : at + real]
-                part = update.part(data, weight, real, real, rows.position + at)
+                part = update.part(data, weight, filled, real, rows.position + at)
                 losses, metrics = self.objective.losses(update.model, data)
                 part.backward(losses, **metrics)
         return update.step()

@@ -49,8 +49,10 @@ class TorchTrials:
         with GENERATORS:
             for end in batch_ends(start, size, updates - begun, order.epoch_size).tolist():
                 set_rate(state.optimizer, state.shares, state.hyper["lr"] * self.step.rate(start))
-                rows = (self._rows(order, at, min(at + spec.micro_size, end)) for at in range(start, end, spec.micro_size))
-                done = self.step._made(state.update, rows, end - start, spec, measured=False)
+                rows = (
+                    self._rows(order, at, min(at + spec.micro_size, end)) for at in range(start, end, spec.micro_size)
+                )
+                done = self.step.made(state, rows, end - start, spec, measured=False)
                 if not done.applied:
                     return state, True
                 start = end

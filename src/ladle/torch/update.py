@@ -1,7 +1,7 @@
 """`Update`: one optimiser update by the exact mean gradient of a batch, however it is cut. For a loop of your own.
 
-    G = sum_i w_i grad l_i        backward of sums, part by part
-    g = G / sum_i w_i             one division, in `step`: never a mean of means
+G = sum_i w_i grad l_i        backward of sums, part by part
+g = G / sum_i w_i             one division, in `step`: never a mean of means
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,16 +19,13 @@ from torch import nn
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.observation import METRIC, Observation
-from ladle.torch.losses import Sum, weighted
-from ladle.torch.noise_sums import NONE, Pieces, local, watching
-from ladle.torch.numbers import norm_of, numbers_of
+from ladle.torch.begun import TINY, Begun, Read
+from ladle.torch.losses import weighted
+from ladle.torch.noise_sums import NONE, local
 from ladle.torch.randomness import generators, mixed
-from ladle.torch.ranks import place_of, summed, unsynchronised
+from ladle.torch.ranks import place_of, unsynchronised
 from ladle.torch.refuse import require_gaugeable, require_numbers, require_usable
 from ladle.torch.tree import cut, has_rows, mapped, rows_of
-
-TINY = 1e-30
-"""Least sum of weights: a batch that weighs nothing has no gradient, not one of 0/0."""
 
 
 class Done(NamedTuple):
@@ -66,36 +63,8 @@ class Part:
         Raises `ArgumentError` for a loss that was reduced already.
         """
         found = weighted(losses, self.rows, self.real, self.weight)
-        self.update._add(found, {name: found.of(value, self.real) for name, value in metrics.items()})
-
-
-@dataclass
-class _Open:
-    """An update that has begun: what its parts came to so far. Tensors are read once, at its end.
-
-    - `alone`: there is one part, on one process. `divided`: and its gradient is that of the mean already.
-    """
-
-    measured: bool
-    alone: bool
-    leaves: list[nn.Parameter]
-    generators: list[torch.Generator]
-    divided: bool = False
-    examples: int = 0
-    parts: int = 0
-    sums: list[Sum] = field(default_factory=list)
-    squares: list[torch.Tensor] = field(default_factory=list)
-    metrics: dict[str, list[torch.Tensor]] = field(default_factory=dict)
-
-
-class _Read(NamedTuple):
-    """An update as numbers of the host: sums over all its parts and ranks."""
-
-    loss: float
-    weight: float
-    examples: float
-    metrics: dict[str, float]
-    pieces: Pieces
+        sums = {name: found.of(value, self.real) for name, value in metrics.items()}
+        self.update._begun("backward").add(found, sums, self.update.scaler)
 
 
 class Update:
@@ -157,7 +126,7 @@ class Update:
         self._rows = self._unmeasured = 0
         named = (METRIC + name for name in metrics)
         self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *named, *NONE), 0.0)
-        self._open: _Open | None = None
+        self._open: Begun | None = None
 
     def __call__(self, batch: Any, loss: Callable[[nn.Module, Any], Any], weight: Any = None) -> Done:
         """The whole update: `loss(model, rows)` of every part, and the step."""
@@ -200,11 +169,11 @@ class Update:
         for leaf in leaves:
             leaf.grad = None
         drawing = generators(leaves[0].device) if self.rng == "position" else []
-        self._open = _Open(measured, alone and self._ranks == 1, leaves, drawing)
+        self._open = Begun(measured, alone and self._ranks == 1, leaves, drawing)
 
     def part(self, data: Any, weight: torch.Tensor | None, rows: int, real: int, position: int) -> Part:
         """The next part, with the generators set for what it draws. `position`: of its first row in the whole run."""
-        update = self._begun()
+        update = self._begun("part")
         for generator in update.generators:
             generator.manual_seed(mixed(self.seed, position, self._rank))
         update.parts += 1
@@ -213,22 +182,24 @@ class Update:
 
     def step(self) -> Done:
         """Divide once, clip, step the optimiser; or refuse a gradient or loss that is not finite, and move nothing."""
-        update = self._whole()
+        update = self._begun("step")
+        update.require_whole()
         self._open = None
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         gradients = [local(leaf.grad) for leaf in update.leaves if leaf.grad is not None]
-        read, norm = self._read(update, gradients)
+        read = update.read(gradients, self.scaler, self._ranks)
         share = 1.0 if update.divided else self._ranks / max(read.weight, TINY)
-        norm *= share
-        fine = math.isfinite(norm) and math.isfinite(read.loss)
-        if fine:
-            if (factor := share * self._clipped(norm)) != 1.0:
-                torch._foreach_mul_(gradients, factor)
+        done = _judged(read, read.norm * share)
+        if done.applied:
+            clipped = 1.0 if self.clip is None else min(1.0, self.clip / (done.grad_norm + 1e-6))
+            if share * clipped != 1.0:
+                torch._foreach_mul_(gradients, share * clipped)  # pyright: ignore[reportPrivateImportUsage]
             self.optimizer.step() if self.scaler is None else self.scaler.step(self.optimizer)
         if self.scaler is not None:
             self.scaler.update()
-        return self._recorded(update, read, norm, fine)
+        self._record(read, done, update.measured)
+        return done
 
     def observation(self) -> Observation:
         """Sums and moments of the updates since this was last asked, to be merged and read; see `ladle.Observation`."""
@@ -254,7 +225,7 @@ class Update:
 
     def _due(self, rows: int) -> bool:
         """Whether the noise of the next update is measured. That of a ragged last batch is not: its error is larger."""
-        if self.gauge is None or self._unmeasured < self.gauge.every - 1 and self.updates:
+        if self.gauge is None or (self.updates and self._unmeasured < self.gauge.every - 1):
             return False
         return rows >= self._rows or self._ranks > 1  # Ranks have to agree, and know their own rows alone.
 
@@ -273,79 +244,42 @@ class Update:
             raise ArgumentError(must("batch", "have a row", 0, "a mean of nothing is no number", "a batch with rows"))
         return mapped(lambda leaf: leaf.new_zeros((1, *leaf.shape[1:])) if has_rows(leaf) else leaf, batch)
 
-    def _add(self, found: Sum, metrics: dict[str, torch.Tensor]) -> None:
-        """Backward of one part. One that is the whole update, of a weight that is known, is divided on the way."""
-        update = self._begun()
-        total = found.loss if self.scaler is None else self.scaler.scale(found.loss)
-        update.divided = update.alone and not isinstance(found.weight, torch.Tensor)
-        seed = total.new_tensor(1 / max(found.weight, TINY)) if update.divided else None
-        if update.measured:
-            with watching(update.leaves) as seen:
-                total.backward(seed)
-            update.squares.append(seen.square())
-        else:
-            total.backward(seed)
-        update.sums.append(found._replace(loss=found.loss.detach()))
-        for name, value in metrics.items():
-            update.metrics.setdefault(name, []).append(value)
-
-    def _begun(self) -> _Open:
+    def _begun(self, what: str) -> Begun:
         if self._open is None:
-            why = "gradients are added up between its beginning and its step"
-            raise ArgumentError(must("backward", "be called within an update", "none", why, "update.parts(batch)"))
+            why = "gradients are added up between the two"
+            remedy = "for part in update.parts(batch): part.backward(...), then update.step()"
+            raise ArgumentError(
+                must(what, "come after the beginning of an update and before its end", "none", why, remedy)
+            )
         return self._open
 
-    def _whole(self) -> _Open:
-        found = self._open
-        if found is None or not found.parts or len(found.sums) != found.parts:
-            got = "no part" if found is None else f"{len(found.sums)} of {found.parts} parts"
-            why = "the gradient is the sum of all parts"
-            raise ArgumentError(must("step", "follow a backward for each part", got, why, "part.backward(losses)"))
-        return found
-
-    def _clipped(self, norm: float) -> float:
-        return 1.0 if self.clip is None else min(1.0, self.clip / (norm + 1e-6))
-
-    def _read(self, update: _Open, gradients: list[torch.Tensor]) -> tuple[_Read, float]:
-        """Sums of the update over all ranks, and the norm of its summed gradient: the one read of the device."""
-        told = [[one.loss for one in update.sums], *update.metrics.values()]
-        sums = [one[0] if len(one) == 1 else torch.stack(one).sum() for one in told]
-        weights = [number for one in update.sums for number in one[1:3]]
-        numbers = numbers_of([norm_of(gradients), *sums, *weights, *update.squares])
-        after = 1 + len(sums)
-        pairs = numbers[after : after + len(weights)]
-        pieces = Pieces()
-        scale = self.scaler.get_scale() if self.scaler is not None and update.squares else 1.0
-        for at, square in enumerate(numbers[after + len(weights) :]):
-            pieces.add(square / scale**2, pairs[2 * at], pairs[2 * at + 1])
-        found = [sum(pairs[::2]), float(update.examples), *numbers[1:after]]
-        if self._ranks > 1:
-            found = summed([*found, *vars(pieces).values()], gradients[0].device)
-            found, pieces = found[: -len(vars(pieces))], Pieces(*found[-len(vars(pieces)) :])
-        return _Read(found[2], found[0], found[1], dict(zip(update.metrics, found[3:], strict=True)), pieces), numbers[0]
-
-    def _recorded(self, update: _Open, read: _Read, norm: float, fine: bool) -> Done:
+    def _record(self, read: Read, done: Done, measured: bool) -> None:
         """Counts and sums with this update in them."""
-        sums, grad_sq = self._sums, norm * norm
+        sums, grad_sq = self._sums, done.grad_norm**2
         sums["loss"] += read.loss
         sums["weight"] += read.weight
-        sums["updates" if fine else "refused"] += 1.0
+        sums["updates" if done.applied else "refused"] += 1.0
         sums["grad_sq"] += grad_sq
         for name, value in read.metrics.items():
             sums[METRIC + name] = sums.get(METRIC + name, 0.0) + value
-        if update.measured and fine:
+        if measured and done.applied:
             for name, value in read.pieces.sums(read.weight, grad_sq, read.examples).items():
                 sums[name] += value
-        self._unmeasured = 0 if update.measured else self._unmeasured + 1
+        self._unmeasured = 0 if measured else self._unmeasured + 1
         self.position += round(read.examples)
-        self.updates, self.refused = self.updates + fine, self.refused + (not fine)
-        loss = read.loss / max(read.weight, TINY)
-        if fine:
-            return Done(loss, norm, read.weight)
-        why = f"its loss was {loss}" if not math.isfinite(loss) else f"the norm of its gradient was {norm}"
-        if self.warn:
-            warnings.warn(f"update {self.updates + self.refused} was refused: {why}", RuntimeWarning, stacklevel=3)
-        return Done(loss, norm, read.weight, False, why)
+        self.updates, self.refused = self.updates + done.applied, self.refused + (not done.applied)
+        if self.warn and not done.applied:
+            said = f"update {self.updates + self.refused} was refused: {done.why}"
+            warnings.warn(said, RuntimeWarning, stacklevel=3)
+
+
+def _judged(read: Read, norm: float) -> Done:
+    """What an update came to; `norm`: of its mean gradient."""
+    loss = read.loss / max(read.weight, TINY)
+    if math.isfinite(norm) and math.isfinite(loss):
+        return Done(loss, norm, read.weight)
+    why = f"the norm of its gradient was {norm}" if math.isfinite(loss) else f"its loss was {loss}"
+    return Done(loss, norm, read.weight, False, why)
 
 
 _COUNTS = ("position", "updates", "refused", "seed", "_rows", "_unmeasured")

@@ -281,6 +281,22 @@ def test_an_update_left_in_the_middle_is_forgotten():
     close(flat(model), wanted, 1e-6)
 
 
+def test_one_compilation_serves_every_size():
+    programs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        programs.append(graph)
+        return graph.forward
+
+    model = torch.compile(net(), backend=backend)
+    update = Update(model, torch.optim.SGD(model.parameters(), lr=0.1), micro_size=16)  # type: ignore[arg-type]
+    for size in (16, 16, 32, 17, 5, 2, 1, 40):
+        update(rows(size), loss)
+    update.optimizer.param_groups[0]["lr"] = 0.2
+    update(rows(3), loss)
+    assert len(programs) == 1
+
+
 class Twice(nn.Module):
     """A layer used in two segments, each computed again in the backward pass."""
 
@@ -329,7 +345,8 @@ ENGINE = type("Engine", (nn.Module,), {"__module__": "deepspeed.runtime.engine"}
         (lambda: updated(net())((torch.ones(3), torch.ones(4)), loss), r"batch\[0\] 3, batch\[1\] 4"),
         (lambda: updated(net())("a text", loss), "one number of rows"),
         (lambda: updated(net())(rows(0), loss), "batch must have a row"),
-        (lambda: updated(net()).step(), "follow a backward for each part"),
+        (lambda: updated(net()).step(), "step must come after the beginning"),
+        (lambda: [list(u.parts(rows(4))), u.step()] if (u := updated(net())) else 0, "0 of 1 parts"),
         (lambda: updated(net())(rows(4), lambda m, b: torch.ones(4, requires_grad=True) * 1), "depend on the param"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -96,7 +97,7 @@ def model_named(name: str, input_shape: Sequence[int], outputs: int) -> Callable
 
     def make() -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
-        for at, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for at, (before, after) in enumerate(pairwise(widths)):
             layers += [*([nn.ReLU()] if at else []), nn.Linear(before, after)]
         return nn.Sequential(*layers)
 

@@ -1,0 +1,94 @@
+"""An update between its beginning and its step: what its parts came to so far, read once at its end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ladle.core.errors import ArgumentError, must
+from ladle.torch.losses import Sum
+from ladle.torch.noise_sums import Pieces, watching
+from ladle.torch.numbers import norms_of, numbers_of
+from ladle.torch.ranks import summed
+
+TINY = 1e-30
+"""Least sum of weights: a batch that weighs nothing has no gradient, not one of 0/0."""
+
+
+class Read(NamedTuple):
+    """An update as numbers of the host: sums over all its parts and ranks; `norm` of its summed gradient."""
+
+    loss: float
+    weight: float
+    examples: float
+    norm: float
+    metrics: dict[str, float]
+    pieces: Pieces
+
+
+@dataclass
+class Begun:
+    """Parts of one update, added up.
+
+    - `measured`: squares of each part's gradient are taken. `leaves`: parameters of the optimiser.
+    - `alone`: there is one part, on one process. `divided`: and its gradient is that of the mean already.
+    - `examples`: rows of the batch in the `parts` so far. The lists have an entry for each backward pass.
+    """
+
+    measured: bool
+    alone: bool
+    leaves: list[nn.Parameter]
+    generators: list[torch.Generator]
+    divided: bool = False
+    examples: int = 0
+    parts: int = 0
+    sums: list[Sum] = field(default_factory=list)
+    squares: list[torch.Tensor] = field(default_factory=list)
+    metrics: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+    def add(self, found: Sum, metrics: dict[str, torch.Tensor], scaler: Any) -> None:
+        """Backward of one part. One that is the whole update, of a weight that is known, is divided on the way."""
+        total = found.loss if scaler is None else scaler.scale(found.loss)
+        seed = None
+        if self.alone and not isinstance(found.weight, torch.Tensor):
+            self.divided, seed = True, total.new_tensor(1 / max(found.weight, TINY))
+        if self.measured:
+            with watching(self.leaves) as seen:
+                total.backward(seed)
+            self.squares.append(seen.square())
+        else:
+            total.backward(seed)
+        self.sums.append(found._replace(loss=found.loss.detach()))
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)
+
+    def require_whole(self) -> None:
+        """Refuse a step where a part had no backward pass, or none came."""
+        if not self.parts or len(self.sums) != self.parts:
+            got, why = f"{len(self.sums)} of {self.parts} parts", "the gradient is the sum of all parts"
+            raise ArgumentError(must("step", "follow a backward for each part", got, why, "part.backward(losses)"))
+
+    def read(self, gradients: list[torch.Tensor], scaler: Any, ranks: int) -> Read:
+        """The one read of the device, and what all ranks have together. `gradients` are unscaled."""
+        told = [[one.loss for one in self.sums], *self.metrics.values()]
+        sums = [one[0] if len(one) == 1 else torch.stack(one).sum() for one in told]
+        weights = [number for one in self.sums for number in (one.weight, one.weight_sq)]
+        norms = norms_of(gradients)
+        numbers = numbers_of([*norms, *sums, *weights, *self.squares])
+        norm, numbers = math.hypot(*numbers[: len(norms)]), numbers[len(norms) :]
+        loss, *metrics = numbers[: len(sums)]
+        pairs, squares = numbers[len(sums) : len(sums) + len(weights)], numbers[len(sums) + len(weights) :]
+        pieces = Pieces()
+        scale = scaler.get_scale() if scaler is not None and squares else 1.0
+        for square, weight, weight_sq in zip(squares, pairs[::2], pairs[1::2], strict=bool(squares)):
+            pieces.add(square / scale**2, weight, weight_sq)
+        weight, examples = sum(pairs[::2]), float(self.examples)
+        if ranks > 1:
+            mine = [loss, weight, examples, *vars(pieces).values(), *metrics]
+            loss, weight, examples, *rest = summed(mine, gradients[0].device)
+            pieces, metrics = Pieces(*rest[: len(vars(pieces))]), rest[len(vars(pieces)) :]
+        return Read(loss, weight, examples, norm, dict(zip(self.metrics, metrics, strict=True)), pieces)
