@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -56,8 +57,9 @@ class Remade:
 
     @classmethod
     def of(cls, optimizer: torch.optim.Optimizer) -> Remade:
-        numbers = {name: value for name, value in optimizer.defaults.items() if not isinstance(value, torch.Tensor)}
-        return cls(type(optimizer), numbers)
+        taken = inspect.signature(type(optimizer)).parameters
+        constants = {name: value for name, value in optimizer.defaults.items() if name in taken}
+        return cls(type(optimizer), {n: v.item() if isinstance(v, torch.Tensor) else v for n, v in constants.items()})
 
     def __call__(self, parameters: Any) -> torch.optim.Optimizer:
         return self.kind(parameters, **self.constants)

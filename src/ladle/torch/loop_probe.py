@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +21,9 @@ from ladle.torch.fakes import copied, optimizer_for, plain
 from ladle.torch.foresight import Foresight
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import Pieces, local, watching
-from ladle.torch.numbers import norm_of, numbers_of
+from ladle.torch.numbers import norms_of, numbers_of
 from ladle.torch.refuse import coupling
-from ladle.torch.room import limit_bytes
+from ladle.torch.limit import limit_bytes
 from ladle.torch.timing import runnable, seconds_of
 from ladle.torch.untouched import kept_generators, kept_gradients, kept_module
 from ladle.torch.update import Update
@@ -115,8 +116,8 @@ class LoopProbe:
             square, of_piece, of_squares = numbers_of([seen.square(), found.weight, found.weight_sq])
             pieces.add(square, of_piece, of_squares)
             weight += of_piece
-        (norm,) = numbers_of([norm_of([local(leaf.grad) for leaf in leaves if leaf.grad is not None])])
-        if not np.isfinite(norm) or weight <= 0:
+        norm = math.hypot(*numbers_of(norms_of([local(leaf.grad) for leaf in leaves if leaf.grad is not None])))
+        if not math.isfinite(norm) or weight <= 0:
             return Moments()
         return Moments.from_sums(pieces.sums(weight, (norm / weight) ** 2, spec.size))
 

@@ -20,7 +20,7 @@ from ladle.core.spec import BatchSpec
 from ladle.torch.confirm import Job, Remade, confirm, hindrance
 from ladle.torch.foresight import Foresight
 from ladle.torch.objective import GENERATORS
-from ladle.torch.room import limit_bytes
+from ladle.torch.limit import limit_bytes
 from ladle.torch.state import State
 from ladle.torch.step import TorchStep
 from ladle.torch.timing import MOST_UPDATES, runnable, seconds_of, timed
@@ -90,9 +90,9 @@ class TorchProbe:
         The pilot trains `PILOT_UPDATES` updates (at most one epoch): at the untrained parameters the gradient is so
         large that the noise scale means little.
         """
-        if not self.step.objective.additive:
-            return Moments()  # An example has no gradient of its own.
         with kept_generators():
+            if not self.step.objective.additive:
+                return Moments()  # An example has no gradient of its own.
             state, cursor = self._piloted() if state is None else (state, self.feed.start())
             every = replace(self.step.gauge or Gauge(), every=1)
             measuring = replace(self, step=replace(self.step, gauge=every))
@@ -116,7 +116,8 @@ class TorchProbe:
         return used.joules / updates if used.joules is not None and used.source == "measured" else None
 
     def _runnable(self, spec: BatchSpec) -> BatchSpec:
-        return runnable(spec, coupled=not self.step.objective.additive)
+        with kept_generators():  # To know that, a module is made.
+            return runnable(spec, coupled=not self.step.objective.additive)
 
     @cached_property
     def _foresight(self) -> Foresight:

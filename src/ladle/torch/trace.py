@@ -25,7 +25,7 @@ from ladle.torch.fakes import fake_mode, fake_rows, optimizer_for, plain, twin
 from ladle.torch.ledger import Bytes, Ledger
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import watching
-from ladle.torch.numbers import norm_of
+from ladle.torch.numbers import norms_of
 from ladle.torch.tree import cut, leaves, rows_of
 from ladle.torch.untouched import kept_generators, kept_gradients
 
@@ -137,7 +137,7 @@ def _update(
         seen.call("gradients", (leaf.grad for leaf in weights))
         del loss, data
     gradients = [leaf.grad for leaf in weights if leaf.grad is not None]
-    norm_of(gradients)
+    norms_of(gradients)
     torch._foreach_mul_(gradients, 0.5)
     optimizer.step()
     seen.call("optimizer", (leaf for state in optimizer.state.values() for leaf in state.values()))
