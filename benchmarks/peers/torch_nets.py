@@ -11,7 +11,11 @@ from torch import nn
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.layer, self.out = nn.Embedding(128, 128), nn.LSTM(128, 256, batch_first=True), nn.Linear(256, 10)
+        self.embed, self.layer, self.out = (
+            nn.Embedding(128, 128),
+            nn.LSTM(128, 256, batch_first=True),
+            nn.Linear(256, 10),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.out(self.layer(self.embed(x))[0][:, -1])

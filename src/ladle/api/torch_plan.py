@@ -63,7 +63,8 @@ def plan(
 
     >>> import torch
     >>> model, rows = torch.nn.Linear(8, 1), torch.randn(256, 8)
-    >>> made = plan(model, lambda m, x: m(x).square().mean(1), rows.split(32), torch.optim.SGD(model.parameters(), lr=0.1))
+    >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> made = plan(model, lambda model, x: model(x).square().mean(1), rows.split(32), sgd)
     >>> made.reference_size, made.reference_lr, made.lr_rule
     (32, 0.1, 'linear')
     """
@@ -72,9 +73,7 @@ def plan(
         raise ArgumentError(must("minimize", "be 'time' or 'examples'", minimize, why, remedy))
     began = time.perf_counter()
     loader = list(loader) if isinstance(loader, tuple) else loader
-    asked = import_module(ROOM).question(
-        model, loss, loader, optimizer, rows=rows, gauge=gauge, clip=clip, seed=seed
-    )
+    asked = import_module(ROOM).question(model, loss, loader, optimizer, rows=rows, gauge=gauge, clip=clip, seed=seed)
     made = choose(
         asked.probe,
         rows=asked.rows,
@@ -124,6 +123,6 @@ def _rate(made: Plan) -> tuple[str, ...]:
         return ()
     factor = made.lr / made.reference_lr
     return (
-        f"Your rate is kept for batches of {made.reference_size:,}. When the size changes the {made.lr_rule} rule holds: "
-        f"at {made.size:,} multiply the rate of every group, and of the schedule, by {factor:.3g}.",
+        f"Your rate is kept for batches of {made.reference_size:,}. When the size changes the {made.lr_rule} "
+        f"rule holds: at {made.size:,} multiply the rate of every group, and of the schedule, by {factor:.3g}.",
     )

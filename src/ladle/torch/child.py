@@ -50,7 +50,9 @@ def _run(job: Job, spec: BatchSpec, device: torch.device, peaks: list[int]) -> N
     optimizer = job.make_optimizer(model.parameters())
     batch = repeated(job.batch, spec.size, device)
     gauge = None if job.gauge is None else replace(job.gauge, every=2)
-    update = Update(model, optimizer, micro_size=min(spec.micro_size, spec.size), gauge=gauge, clip=job.clip, warn=False)
+    update = Update(
+        model, optimizer, micro_size=min(spec.micro_size, spec.size), gauge=gauge, clip=job.clip, warn=False
+    )
     gc.collect()
     _reset_peak(device)  # What initial values were drawn in is no part of an update.
     for _ in range(UPDATES):

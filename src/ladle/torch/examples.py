@@ -17,7 +17,7 @@ from ladle.torch.tree import has_rows, leaves, mapped, rows_of
 from ladle.torch.untouched import kept_generators
 
 MOST_ROWS = 8192
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 MOST_SECONDS = 5.0
 
 
@@ -66,7 +66,10 @@ def read_ahead(loader: Any, device: torch.device, rows: int | None = None) -> Ex
     Raises `ArgumentError` where rows cannot be counted, or reading once would use them up.
     """
     if loader is iter_or_none(loader):
-        why, remedy = "what is read for a measurement would be gone", "a DataLoader, a ladle Loader, or a list of batches"
+        why, remedy = (
+            "what is read for a measurement would be gone",
+            "a DataLoader, a ladle Loader, or a list of batches",
+        )
         raise ArgumentError(must("loader", "begin anew each time", "an iterator", why, remedy))
     total = require_count("rows", rows) if rows is not None else _rows(loader)
     batches, read, size, began = list[Any](), 0, 0, time.perf_counter()
@@ -78,7 +81,9 @@ def read_ahead(loader: Any, device: torch.device, rows: int | None = None) -> Ex
             if read >= min(MOST_ROWS, total) or size >= MOST_BYTES or time.perf_counter() - began > MOST_SECONDS:
                 break
     if not batches:
-        raise ArgumentError(must("loader", "hand out a batch", "none", "sizes are measured on its rows", "a loader of rows"))
+        raise ArgumentError(
+            must("loader", "hand out a batch", "none", "sizes are measured on its rows", "a loader of rows")
+        )
     return Examples(joined(batches), total, rows_of(batches[0]))
 
 

@@ -69,15 +69,13 @@ def borrowed(model: nn.Module, mode: FakeTensorMode) -> Iterator[nn.Module]:
             return None
         if id(tensor) not in known:
             made = mode.from_tensor(tensor.detach(), static_shapes=True)
-            known[id(tensor)] = (
-                nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
-            )
+            known[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
         return known[id(tensor)]
 
     try:
         for part, parameters, buffers, _ in before:
-            part._parameters.update({name: fake(leaf) for name, leaf in parameters.items()})
-            part._buffers.update({name: fake(leaf) for name, leaf in buffers.items()})
+            for held, own in ((part._parameters, parameters), (part._buffers, buffers)):
+                held.update({name: fake(leaf) for name, leaf in own.items()})  # pyright: ignore
         yield inner if inner.training else inner.train()
     finally:
         for part, parameters, buffers, others in before:
@@ -113,7 +111,8 @@ def optimizer_for(
 ) -> torch.optim.Optimizer:
     """The optimiser again for `twin`, a copy of the module that has these `parameters`: groups, constants, averages.
 
-    Without hooks and schedule. Its constructor is not called: what it would want is not known. A function makes its own.
+    Without hooks and schedule. Its constructor is not called: what it would want is not known. A function makes its
+    own.
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         with mode or nullcontext():

@@ -12,8 +12,7 @@ from ladle.core.carry import Carry
 from ladle.core.cursor import Cursor
 from ladle.core.decision import Clock, Decision, Progress
 from ladle.core.duration import window_stop
-from ladle.core.errors import ArgumentError, RunError, must
-from ladle.core.memory import plain
+from ladle.core.errors import RunError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
 from ladle.core.spec import BatchSpec
@@ -23,8 +22,8 @@ from ladle.torch.follow_refuse import require_constants, require_followable, row
 from ladle.torch.optimizer import constants_of, set_constants
 
 COUNTED = (
-    "batches of {} after {}: a learning-rate scheduler that is stepped with every update now goes {:.3g} times as fast by "
-    "examples. Step it by examples, or with every epoch"
+    "batches of {} after {}: a learning-rate scheduler that is stepped with every update now goes {:.3g} times as fast "
+    "by examples. Step it by examples, or with every epoch"
 )
 
 
@@ -145,7 +144,9 @@ class Follow:
     def _put(self, spec: BatchSpec, lr_factor: float) -> None:
         self._spec, self.factor.value = spec, lr_factor
         self.loader.batch_size = spec.size
-        self.update.micro_size = min(spec.micro_size, spec.size)  # It fills up to that, which would be work for nothing.
+        self.update.micro_size = min(
+            spec.micro_size, spec.size
+        )  # It fills up to that, which would be work for nothing.
 
     def _move(self, hyper: Mapping[str, float]) -> None:
         """Constants by their absolute values; those not named stay."""

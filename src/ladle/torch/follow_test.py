@@ -187,7 +187,9 @@ def test_constants_are_absolute_and_those_not_named_stay():
 def test_a_scheduler_that_counts_updates_is_warned_about_once():
     loop = Loop(Says((at(16), at(32), at(64))))
     schedule = lr_scheduler.StepLR(loop.optimizer, 100)
-    with pytest.warns(UserWarning, match="batches of 32 after 16: a learning-rate scheduler .* goes 0.5|2 times") as told:
+    with pytest.warns(
+        UserWarning, match="batches of 32 after 16: a learning-rate scheduler .* goes 0.5|2 times"
+    ) as told:
         loop.train(3, schedule.step)
     assert len(told) == 1
     with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ladle.core.errors import ArgumentError
+from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import BatchSpec
 from ladle.torch.fakes import copied, fake_mode, optimizer_for, plain
 from ladle.torch.ledger import Bytes
@@ -78,5 +78,6 @@ def _copy(asked: Updating) -> torch.nn.Module:
     try:
         return copied(asked.model)
     except Exception as error:
-        why = f"it can neither be traced nor copied: {error}"
-        raise ArgumentError(f"model must be given as a function that makes it; got a module; because {why}; try model=make_model") from None
+        why = f"it can neither be traced nor copied ({error})"
+        be = "be a function that makes one"
+        raise ArgumentError(must("model", be, type(asked.model).__name__, why, "model=make_model")) from None

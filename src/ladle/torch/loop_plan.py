@@ -20,6 +20,7 @@ from ladle.torch.loop_probe import LoopProbe
 from ladle.torch.optimizer import constants_of
 from ladle.torch.refuse import coupling, require_usable
 from ladle.torch.trace import Updating
+from ladle.torch.tree import leaves
 from ladle.torch.untouched import kept_generators
 
 COUPLED = (
@@ -102,7 +103,9 @@ def _made(make: Any, optimizer: Any, seed: int) -> tuple[nn.Module, torch.optim.
     if isinstance(optimizer, torch.optim.Optimizer) or not callable(optimizer):
         why = "the model is made anew, and an optimiser holds the parameters of one module"
         remedy = f"optimizer=lambda parameters: torch.optim.{type(optimizer).__name__}(parameters)"
-        raise ArgumentError(must("optimizer", "be a function where the model is one", type(optimizer).__name__, why, remedy))
+        raise ArgumentError(
+            must("optimizer", "be a function where the model is one", type(optimizer).__name__, why, remedy)
+        )
     if not callable(make):
         why, remedy = "its parameters are what is trained", "model=make_model, or 'package.module:make_model'"
         raise ArgumentError(must("model", "be a module or make one", type(make).__name__, why, remedy))
@@ -115,7 +118,7 @@ def _made(make: Any, optimizer: Any, seed: int) -> tuple[nn.Module, torch.optim.
     return module, optimizer(module.parameters())
 
 
-def _given(model: Any, optimizer: Any) -> tuple[nn.Module, torch.optim.Optimizer]:
+def _given(model: Any, optimizer: Any) -> tuple[nn.Module, Any]:
     """The user's module and its optimiser; one that is a function is called."""
     if callable(optimizer) and not isinstance(optimizer, torch.optim.Optimizer):
         optimizer = optimizer(model.parameters())
@@ -134,8 +137,6 @@ def _job(make: Any, loss: Any, made: Any, examples: Examples, gauge: Gauge | Non
 
 def examples_device(examples: Examples) -> str:
     """Where the rows are, as text."""
-    from ladle.torch.tree import leaves
-
     return next((str(leaf.device) for _, leaf in leaves(examples.data) if isinstance(leaf, torch.Tensor)), "cpu")
 
 

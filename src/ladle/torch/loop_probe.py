@@ -19,11 +19,11 @@ from ladle.torch.confirm import Job, confirm, hindrance
 from ladle.torch.examples import Examples
 from ladle.torch.fakes import copied, optimizer_for, plain
 from ladle.torch.foresight import Foresight
+from ladle.torch.limit import limit_bytes
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import Pieces, local, watching
 from ladle.torch.numbers import norms_of, numbers_of
 from ladle.torch.refuse import coupling
-from ladle.torch.limit import limit_bytes
 from ladle.torch.timing import runnable, seconds_of
 from ladle.torch.untouched import kept_generators, kept_gradients, kept_module
 from ladle.torch.update import Update

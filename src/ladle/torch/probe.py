@@ -19,8 +19,8 @@ from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
 from ladle.torch.confirm import Job, Remade, confirm, hindrance
 from ladle.torch.foresight import Foresight
-from ladle.torch.objective import GENERATORS
 from ladle.torch.limit import limit_bytes
+from ladle.torch.objective import GENERATORS
 from ladle.torch.state import State
 from ladle.torch.step import TorchStep
 from ladle.torch.timing import MOST_UPDATES, runnable, seconds_of, timed
@@ -122,7 +122,9 @@ class TorchProbe:
     @cached_property
     def _foresight(self) -> Foresight:
         state = self.step.init(self.seed, self.hyper)
-        asked = Updating(state.model, self.step.per_row_loss, state.optimizer, self._rows(1), self.step.gauge, whole=False)
+        asked = Updating(
+            state.model, self.step.per_row_loss, state.optimizer, self._rows(1), self.step.gauge, whole=False
+        )
         return Foresight(asked, self._rows)
 
     @cached_property

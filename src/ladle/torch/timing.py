@@ -15,7 +15,9 @@ MOST_UPDATES = 500
 """Updates of one timing."""
 
 
-def seconds_of(update: Callable[[int], None], repeats: int, device: torch.device, pace: float | None = None) -> np.ndarray:
+def seconds_of(
+    update: Callable[[int], None], repeats: int, device: torch.device, pace: float | None = None
+) -> np.ndarray:
     """`f64[repeats]` seconds of an update, where `update(n)` makes n of them. `pace`: seconds that it takes, roughly.
 
     >>> len(seconds_of(lambda updates: None, 2, torch.device("cpu"), pace=1.0))

@@ -64,7 +64,8 @@ def trace(updating: Updating, spec: BatchSpec, mode: FakeTensorMode | None = Non
     they were. With a gauge it is the larger of an update that is measured and one that is not. Of one mode for all
     traces of a plan; a new one where left out.
 
-    Raises `Untraceable` where the values of tensors decide what is computed; `ArgumentError` for a loss that is reduced.
+    Raises `Untraceable` where the values of tensors decide what is computed; `ArgumentError` for a loss that is
+    reduced.
 
     >>> model = nn.Linear(1000, 10, bias=False)
     >>> updating = Updating(model, lambda m, x: m(x).sum(1), torch.optim.SGD(model.parameters()), torch.zeros(1, 1000))
@@ -138,7 +139,7 @@ def _update(
         del loss, data
     gradients = [leaf.grad for leaf in weights if leaf.grad is not None]
     norms_of(gradients)
-    torch._foreach_mul_(gradients, 0.5)
+    torch._foreach_mul_(gradients, 0.5)  # pyright: ignore[reportPrivateImportUsage]
     optimizer.step()
     seen.call("optimizer", (leaf for state in optimizer.state.values() for leaf in state.values()))
 
@@ -166,7 +167,11 @@ def piece(spec: BatchSpec, gauge: Gauge | None) -> int:
 
 def _parameters(updating: Updating) -> list[torch.Tensor]:
     own = updating.optimizer
-    others = (leaf for group in own.param_groups for leaf in group["params"]) if isinstance(own, torch.optim.Optimizer) else ()
+    others = (
+        (leaf for group in own.param_groups for leaf in group["params"])
+        if isinstance(own, torch.optim.Optimizer)
+        else ()
+    )
     return list({id(leaf): leaf for leaf in (*updating.model.parameters(), *others)}.values())
 
 

@@ -103,7 +103,9 @@ def test_a_trace_is_what_is_allocated(spec: BatchSpec, measured: bool):
     found = []
     for cut in {False, measured}:
         real = copied(model)
-        found.append(counted(real, optimizer_for(asked.optimizer, list(model.parameters()), real), batch, asked, spec, cut).peak)
+        found.append(
+            counted(real, optimizer_for(asked.optimizer, list(model.parameters()), real), batch, asked, spec, cut).peak
+        )
     assert trace(asked, spec).peak == pytest.approx(max(found), abs=2000)
 
 
@@ -190,7 +192,9 @@ def test_the_library_tells_what_its_recurrent_layer_keeps():
     model, batch = Recurrent(), (torch.randn(24, 10, 16), torch.randn(24, 32))
     asked = Updating(model, squares, torch.optim.SGD(model.parameters()), batch)
     real = copied(model)
-    found = counted(real, optimizer_for(asked.optimizer, list(model.parameters()), real), batch, asked, BatchSpec(24, 24), False)
+    found = counted(
+        real, optimizer_for(asked.optimizer, list(model.parameters()), real), batch, asked, BatchSpec(24, 24), False
+    )
     assert trace(asked, BatchSpec(24, 24)).peak == pytest.approx(found.peak, rel=0.05)
 
 
