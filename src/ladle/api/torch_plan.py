@@ -47,7 +47,8 @@ def plan(
     - `model`: an `nn.Module`, or a function that makes one, or its name "package.module:make_model". A function that a
       child process can import has the chosen size confirmed there.
     - `loss(model, batch)`: one loss per row, `f32[rows]`, or `(losses, weights)`; see `ladle.torch.per_row`.
-    - `loader`: a torch `DataLoader`, a `ladle.Loader`, or a list of batches. `rows`: of a pass, where it cannot tell.
+    - `loader`: a torch `DataLoader`, a `ladle.feed.Loader`, or a list of batches. `rows`: of a pass, where it cannot
+      tell.
     - `optimizer`: a torch optimiser, or where the model is a function, one `parameters -> optimiser`. Its rate is kept:
       it is the rate at the loader's batch size, and `rule` (the optimiser's usual one) says how it follows the size.
     - `minimize`: "time" to a target, or "examples". `memory`: a limit over the one found, in bytes or as "2GB".

@@ -59,7 +59,7 @@ class Examples:
 
 
 def read_ahead(loader: Any, device: torch.device, rows: int | None = None) -> Examples:
-    """The first rows of a loader: a torch `DataLoader`, a `ladle.Loader`, or a list of batches.
+    """The first rows of a loader: a torch `DataLoader`, a `ladle.feed.Loader`, or a list of batches.
 
     - `rows`: of a whole pass, where the loader does not know it.
 

@@ -37,8 +37,8 @@ class Follow:
                 record.write(line)
 
     - `policy`: any of `ladle.policy`. `plan`: what it begins from, or None.
-    - `loader`: a `ladle.Loader`, or anything whose `batch_size` may be set between two batches. A torch `DataLoader`
-      may not: `ladle.Loader(dataset, batch_size, to="torch")` takes its place.
+    - `loader`: a `ladle.feed.Loader`, or anything whose `batch_size` may be set between two batches. A torch
+      `DataLoader` may not: `ladle.feed.Loader(dataset, batch_size, to="torch")` takes its place.
     - `update`: the loop's `ladle.torch.Update`, with a gauge where the policy decides by noise.
     - `window`: examples from one question to the next, counted in every epoch from its start; an epoch where left out.
     - `rows`: of a pass, where the loader cannot tell.

@@ -37,7 +37,7 @@ def require_followable(policy: Any, loader: Any, update: Any) -> None:
         loader.batch_size = loader.batch_size
     except (AttributeError, TypeError, ValueError):
         why = "its size cannot be set once it is made"
-        remedy = "ladle.Loader(dataset, batch_size, to='torch'), which takes the same arguments"
+        remedy = "ladle.feed.Loader(dataset, batch_size, to='torch'), which takes the same arguments"
         kind = type(loader).__name__
         raise ArgumentError(must("loader", "have a batch_size that moves", kind, why, remedy)) from None
 

@@ -115,7 +115,8 @@ def _made(make: Any, optimizer: Any, seed: int) -> tuple[nn.Module, torch.optim.
     if not isinstance(module, nn.Module):
         why, remedy = "its parameters are what is trained", "model=lambda: nn.Linear(3, 2)"
         raise ArgumentError(must("model", "make a torch module", type(module).__name__, why, remedy))
-    return module, optimizer(module.parameters())
+    made: Any = optimizer(module.parameters())
+    return module, made
 
 
 def _given(model: Any, optimizer: Any) -> tuple[nn.Module, Any]:
