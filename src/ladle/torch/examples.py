@@ -65,7 +65,7 @@ def read_ahead(loader: Any, device: torch.device, rows: int | None = None) -> Ex
 
     Raises `ArgumentError` where rows cannot be counted, or reading once would use them up.
     """
-    if loader is iter_or_none(loader):
+    if isinstance(loader, Iterator):
         why, remedy = (
             "what is read for a measurement would be gone",
             "a DataLoader, a ladle Loader, or a list of batches",
@@ -85,11 +85,6 @@ def read_ahead(loader: Any, device: torch.device, rows: int | None = None) -> Ex
             must("loader", "hand out a batch", "none", "sizes are measured on its rows", "a loader of rows")
         )
     return Examples(joined(batches), total, rows_of(batches[0]))
-
-
-def iter_or_none(loader: Any) -> Any:
-    """The loader where it is an iterator itself."""
-    return loader if isinstance(loader, Iterator) else None
 
 
 def joined(batches: list[Any]) -> Any:

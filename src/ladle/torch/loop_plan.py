@@ -28,6 +28,7 @@ COUPLED = (
     "micro-batches is then another loss than the whole, and a row has no gradient whose noise could be measured: the "
     "size rests on speed."
 )
+COMPILED = "What was measured is the module without torch.compile: its seconds, and so the best size, may be others."
 MEASURED = "Memory is no prediction here but {}."
 READ = "The noise scale was measured on the first {:,} of {:,} rows that the loader gave."
 
@@ -61,6 +62,8 @@ class LoopQuestion:
         probe, said = self.probe, []
         if (layer := coupling(probe.model)) is not None:
             said.append(COUPLED.format(layer))
+        if hasattr(probe.model, "_orig_mod"):
+            said.append(COMPILED)
         if probe.foresight.obstacle is not None:
             said.append(MEASURED.format(self.memory_method))
         if probe.examples.read < probe.examples.rows and coupling(probe.model) is None:
@@ -132,11 +135,11 @@ def _given(model: Any, optimizer: Any) -> tuple[nn.Module, Any]:
 
 
 def _job(make: Any, loss: Any, made: Any, examples: Examples, gauge: Gauge | None, clip: float | None) -> Job:
-    threads, device = torch.get_num_threads(), examples_device(examples)
+    threads, device = torch.get_num_threads(), _device(examples)
     return Job(make, loss, Remade.of(made), examples.take(min(examples.read, 64)), gauge, clip, device, threads)
 
 
-def examples_device(examples: Examples) -> str:
+def _device(examples: Examples) -> str:
     """Where the rows are, as text."""
     return next((str(leaf.device) for _, leaf in leaves(examples.data) if isinstance(leaf, torch.Tensor)), "cpu")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ladle.core.errors import ArgumentError
 from ladle.core.moments import Moments
 from ladle.core.spec import BatchSpec
 from ladle.feed.loader import Loader
+from ladle.torch import confirm_test
 from ladle.torch.examples import read_ahead
 from ladle.torch.loop_plan import question
 from ladle.torch.trace_test import generators, same, state_of
@@ -146,6 +146,13 @@ def test_batch_statistics_leave_speed_alone_to_decide_and_the_layer_is_named():
     assert made.noise.verdict == "unresolved" and any("'1' takes statistics" in note for note in made.notes)
 
 
+def test_a_compiled_module_is_measured_without_its_compiler_and_a_note_says_so():
+    model = torch.compile(make(), backend="eager")
+    asked = question(model, loss, loader(), sgd)
+    assert asked.probe.memory_bytes(BatchSpec(64, 64)) > 0 and asked.probe.moments(BatchSpec(16, 4), 2).count == 2
+    assert any("without torch.compile" in note for note in asked.notes())
+
+
 def test_a_model_that_cannot_be_traced_has_a_measured_line():
     def reads(model: nn.Module, batch: Any) -> torch.Tensor:
         return loss(model, batch) * float(batch[0].abs().sum() > 0)
@@ -160,9 +167,8 @@ def test_a_model_that_cannot_be_traced_has_a_measured_line():
 
 @pytest.mark.slow
 def test_an_importable_function_is_confirmed_in_a_child():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made = plan("ladle.torch.loop_plan_test:make", loss, loader(), sgd, **QUICK)
+    rows = [(X[at : at + 32, :8], X[at : at + 32, 0]) for at in range(0, ROWS, 32)]
+    made = plan("ladle.torch.confirm_test:make", confirm_test.loss, rows, confirm_test.adamw, **QUICK)
     assert made.number("memory_measured_bytes").value > 0
     assert not any("Not confirmed" in note for note in made.notes)
 
