@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from ladle.api.plan import SHARE_OF_NOISE, bytes_from
 from ladle.core.errors import ArgumentError, must
+from ladle.core.explain import bytes_text
 from ladle.core.moments import Gauge
 from ladle.core.plan import Evidence, Plan
 from ladle.core.scaling.coupling import Rule
@@ -93,8 +94,9 @@ def plan(
     numbers = tuple(_by(one, asked) for one in made.evidence)
     # An `Update` fills a batch up to its micro-batch, so one that is larger than the batch would be work for nothing.
     micro = min(made.micro_size, made.size)
-    notes = (*made.notes, *asked.notes(), *_rate(made))
-    return replace(made, micro_size=micro, evidence=(*numbers, took), notes=notes)
+    parts = _parts(asked.parts(made.first))
+    notes = (*made.notes, *_of_what(parts), *asked.notes(), *_rate(made))
+    return replace(made, micro_size=micro, evidence=(*numbers, *parts, took), notes=notes)
 
 
 def _with_line(made: Plan, rows: int) -> Plan:
@@ -106,6 +108,21 @@ def _with_line(made: Plan, rows: int) -> Plan:
     found = {"memory_fixed_bytes": line.fixed_bytes, "memory_per_example_bytes": line.per_example_bytes}
     numbers = tuple(replace(one, value=found.get(one.name, one.value)) for one in made.evidence)
     return replace(made, evidence=numbers, curves={**made.curves, "memory": [list(point) for point in line.points]})
+
+
+def _parts(found: Mapping[str, int]) -> list[Evidence]:
+    """What the memory of the chosen micro-batch is for."""
+    how = "at the peak of an update with the chosen micro-batch"
+    return [Evidence(f"memory_{name}_bytes", value, "bytes", "predicted", how) for name, value in found.items()]
+
+
+def _of_what(parts: list[Evidence]) -> tuple[str, ...]:
+    """The same as a note, the largest first."""
+    told = sorted((one for one in parts if one.value), key=lambda one: -one.value)
+    names = {"optimizer": "of the optimiser's averages", "batch": "rows"}
+    kinds = [one.name.removeprefix("memory_").removesuffix("_bytes") for one in told]
+    named = [f"{bytes_text(one.value)} {names.get(kind, kind)}" for one, kind in zip(told, kinds, strict=True)]
+    return (f"At its peak an update with that micro-batch holds {', '.join(named)} (predicted).",) if told else ()
 
 
 def _by(one: Evidence, asked: Any) -> Evidence:

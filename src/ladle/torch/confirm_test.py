@@ -50,7 +50,7 @@ def fails(parameters: Any) -> torch.optim.Optimizer:
     raise MemoryError("no room for averages")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_last_words_of_a_child_are_told():
     with pytest.raises(RunError, match="ended with code 1: MemoryError: no room for averages"):
         confirm(Job(make, loss, fails, BATCH), [BatchSpec(4, 4)])

@@ -57,6 +57,12 @@ class LoopQuestion:
     def memory_method(self) -> str:
         return self.probe.foresight.method
 
+    def parts(self, spec: BatchSpec) -> dict[str, int]:
+        """What the memory of a micro-batch of `spec` is for, by name; empty where no trace was made of it."""
+        rows = min(spec.micro_size, self.rows)
+        found = self.probe.foresight.found.get(BatchSpec(rows, spec.micro_size))
+        return {} if found is None else vars(found)
+
     def notes(self) -> tuple[str, ...]:
         """What a careful reader would want to be told beside what every plan says."""
         probe, said = self.probe, []

@@ -61,6 +61,8 @@ def test_a_plan_for_a_loop_says_all_a_plan_says_and_changes_nothing():
     text = made.explain()
     assert "(predicted; it was not run)" in text and "Gradient noise scale" in text
     assert made.number("memory_fixed_bytes").method.endswith("two updates traced as fake tensors")
+    parts = [made.number(f"memory_{name}_bytes") for name in ("parameters", "gradients", "optimizer", "activations")]
+    assert all(part is not None and part.value >= 0 for part in parts) and "At its peak an update" in text
     assert type(made).from_json(made.to_json()) == made
 
 

@@ -84,7 +84,7 @@ def test_joules_are_per_update():
     assert found is not None and 0 < found <= 2.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_child_confirms_what_was_predicted():
     probe, spec = of(), BatchSpec(512, 512)
     assert probe.confirm_bytes(spec) == pytest.approx(probe.memory_bytes(spec), rel=0.1, abs=5e6)
