@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ladle.torch.follow import Follow
-    from ladle.torch.per_row import per_row
+    from ladle.torch.row_losses import per_row
     from ladle.torch.update import Done, Part, Update
 
     plan: Any
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Done", "Follow", "Part", "Update", "per_row", "plan", "task"]
 
 # `task` makes a value of the roof's, which a room may name and not import.
+# No file bears the name of what it holds: loading it would hide the function behind the module.
 _HOMES = {
     "Done": "ladle.torch.update",
     "Follow": "ladle.torch.follow",
     "Part": "ladle.torch.update",
     "Update": "ladle.torch.update",
-    "per_row": "ladle.torch.per_row",
+    "per_row": "ladle.torch.row_losses",
     "plan": "ladle.api.torch_plan",
     "task": "ladle.api.torch_task",
 }
@@ -35,7 +36,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # `per_row` is a module, too: the name is the function's.
+    globals()[name] = value
     return value
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from ladle.core.duration import direction_of
 from ladle.core.errors import ArgumentError, must, nearest
-from ladle.torch.per_row import PerRow, per_row
 from ladle.torch.refuse import coupling
+from ladle.torch.row_losses import PerRow, per_row
 from ladle.torch.usual import LOSSES, usual_loss, usual_metrics
 
 GENERATORS = RLock()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ladle.core.errors import ArgumentError
-from ladle.torch.per_row import per_row
+from ladle.torch.row_losses import per_row
 
 torch.manual_seed(0)
 LOGITS, TARGETS = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 3, 1, -100, 2, 1])
