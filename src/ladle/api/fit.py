@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble
+from ladle.api.backend import backend_of
 from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
 from ladle.api.folder import RunFolder
@@ -114,11 +115,12 @@ def fit(
         restore=restore,
     )
     place = RunFolder(Path(out) if out is not None else None, resume=resume, overwrite=overwrite, keep=checkpoints)
-    before = place.before()
-    setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before)
-    with closing(_screen(show, setup)) as screen:
-        heard = (screen, *couriers(sinks, screen))
-        run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
+    with (task.backend if isinstance(task, Assembly) else backend_of(task)).world() as world:
+        place, before = place.kept_by(world)
+        setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before, world)
+        with closing(_screen(show if world.rank == 0 else False, setup)) as screen:
+            heard = (screen, *couriers(sinks, screen)) if world.rank == 0 else ()
+            run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
     if run.status == "diverged":
         warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
     return run
@@ -173,7 +175,7 @@ def sit(
         for one in _couriers(session):
             stack.callback(one.close)
         # What cannot be gone on with is refused before anything of it is touched.
-        carry = place.resumed(session)
+        carry = session.joined(place.resumed(session))
         known = describe(session, "running", facts)
         place.describe(known)
         begun = -1 if carry is None else carry.progress.examples
@@ -189,7 +191,7 @@ def sit(
                 carry, status, why = _go(_Sitting(session, every_seconds, signal), carry, stack)
             return _finish(session, place, meter, carry, status, why, facts)
         except Exception as error:
-            _describe(session, place, "failed", facts, {"why": str(error) or type(error).__name__})
+            _describe(session, place, "failed", facts, {"why": setup.world.why(error)})
             raise
 
 
@@ -219,7 +221,7 @@ def _go(sitting: _Sitting, carry: Carry, stack: ExitStack) -> tuple[Carry, str, 
             return carry, "stopped" if why.startswith(("target", "patience")) else "finished", why
         begun = carry.progress.examples
         stop = min((begun // length + 1) * length for length in setup.evaluate_every)
-        how = {"stop": stop, "window": setup.window, "rebase": setup.rebase}
+        how: dict[str, Any] = {"stop": stop, "window": setup.window, "rebase": setup.rebase, "world": setup.world}
         for line, after in train(carry, feed, setup.assembly.engine.step, setup.policy, setup.until, **how):
             carry, ended = _windowed(sitting, after, line, stop)
             if ended is not None:
@@ -237,8 +239,8 @@ def _windowed(sitting: _Sitting, carry: Carry, line: dict[str, Any], stop: int) 
     carry = session.record(carry, line)
     if bad:
         return carry, ("diverged", bad)
-    if sitting.signal.requested:
-        return carry, ("interrupted", f"{sitting.signal.requested} at {examples:,} examples")
+    if asked := next(filter(None, session.setup.world.gathered(sitting.signal.requested)), None):
+        return carry, ("interrupted", f"{asked} at {examples:,} examples")
     if sitting.every_seconds is not None and time.monotonic() - sitting.saved_at >= sitting.every_seconds:
         session.save(carry)
         sitting.saved_at = time.monotonic()
@@ -260,6 +262,8 @@ def _finish(
     final, used = ending(session, carry, status), meter.stop()
     kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     state = _restored(session, carry, status)
+    if session.setup.restore == "best":  # Rank 0 alone has read it.
+        state = session.shared(state)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
         session.message(f"diverged: {why}{last}; try a smaller lr")

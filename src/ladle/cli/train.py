@@ -113,15 +113,16 @@ class Train(Common):
                 raise ArgumentError(must(name, "be left out with --resume", given, why, remedy))
 
     def _end(self, run: Any) -> int:
-        """Say how the run ended, and with which exit code."""
+        """Say how the run ended, and with which exit code. Of several processes the first one speaks."""
+        spoken = run.folder is not None
         for name, reason in run.refused:
             print(f"ladle: checkpoint {name} refused: {reason}; an older one was used", file=sys.stderr)
-        if self.json:
+        if self.json and spoken:
             counts = {key: run.final.get(key, 0) for key in ("examples", "updates", "seconds")}
             final = {key: value for key, value in run.final.items() if key not in counts}
             facts = {"folder": str(run.folder), "status": run.status, "size": run.final.get("size")}
             print_json({**facts, **counts, "final": final})
-        else:
+        elif spoken:
             print(f"{summary(run)}\nfolder {run.folder}")
         if run.status == "interrupted":
             print(f"interrupted; go on with: ladle train --resume {run.folder}", file=sys.stderr)

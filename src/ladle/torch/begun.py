@@ -13,7 +13,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.torch.losses import Sum
 from ladle.torch.noise_sums import Pieces, local, watching
 from ladle.torch.numbers import norms_of, numbers_of
-from ladle.torch.ranks import Ranks
+from ladle.torch.ranks import ONE, Ranks
 
 TINY = 1e-30
 """Least sum of weights: a batch that weighs nothing has no gradient, not one of 0/0."""
@@ -43,7 +43,7 @@ class Begun:
     alone: bool
     leaves: list[nn.Parameter]
     generators: list[torch.Generator]
-    ranks: Ranks = Ranks()
+    ranks: Ranks = ONE
     divided: bool = False
     examples: int = 0
     parts: int = 0

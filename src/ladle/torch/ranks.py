@@ -89,6 +89,10 @@ class Ranks:
                 one.copy_(found.view_as(one))
 
 
+ONE = Ranks()
+"""One process alone."""
+
+
 def _sharded(model: Any, leaves: Sequence[nn.Parameter]) -> Ranks:
     """Those of a module under `fully_shard`, which is told to reduce every part, and to take the mean."""
     meshes = {getattr(leaf, "device_mesh", None) for leaf in leaves}

@@ -86,7 +86,8 @@ for case in range(cases):
     ((loss(plain, batch) * w).sum() / w.sum()).backward()
     wanted, own = flat(plain), slice(ends[rank], ends[rank + 1])
     for kind in KINDS:
-        model, update = made(kind, dtype, micro_size=None if case % 5 == 4 else micro, gauge=Gauge() if case % 2 else None)
+        how = {"micro_size": None if case % 5 == 4 else micro, "gauge": Gauge() if case % 2 else None}
+        model, update = made(kind, dtype, **how)
         done = update(share(batch, own), loss, w[own] if given else None)
         most[dtype] = max(most[dtype], float((flat(model) - wanted).abs().max() / wanted.abs().max()))
         assert abs(done.weight - float(w.sum())) < 1e-4 and update.position == count
