@@ -21,6 +21,7 @@ from ladle.api.run_model import describe_model
 from ladle.api.session import Session, ending
 from ladle.api.setup import Restore, RunSetup, Terms, set_up
 from ladle.api.task import Task
+from ladle.core.backend import Backend
 from ladle.core.carry import Carry
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
@@ -115,7 +116,7 @@ def fit(
         restore=restore,
     )
     place = RunFolder(Path(out) if out is not None else None, resume=resume, overwrite=overwrite, keep=checkpoints)
-    with (task.backend if isinstance(task, Assembly) else backend_of(task)).world() as world:
+    with _backend(task).world() as world:
         place, before = place.kept_by(world)
         setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before, world)
         with closing(_screen(show if world.rank == 0 else False, setup)) as screen:
@@ -124,6 +125,13 @@ def fit(
     if run.status == "diverged":
         warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
     return run
+
+
+def _backend(task: Task | Assembly) -> Backend:
+    """Who computes, before data are placed."""
+    if isinstance(task, Assembly):
+        return task.backend
+    return backend_of(task) if isinstance(task, Task) else assemble(task).backend  # Which refuses it.
 
 
 def _plan_or_size(plan: Plan | int | str | None, size: int | str | None) -> tuple[Plan | None, int | str | None]:

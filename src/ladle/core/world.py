@@ -37,7 +37,7 @@ class World(Protocol):
         ...
 
     def first(self, make: Callable[[], Value]) -> Value:
-        """What rank 0 makes, on all ranks. The others wait for it."""
+        """What rank 0 makes, on all ranks, or what it refuses with a `LadleError`. The others wait for it."""
         ...
 
     def gathered(self, value: Value) -> list[Value]:

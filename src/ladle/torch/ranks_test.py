@@ -164,7 +164,7 @@ def test_the_gradient_is_that_of_two_ranks(tmp_path: Path):
     run(2, 16, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gradient_is_that_of_three_ranks(tmp_path: Path):
     run(3, 16, tmp_path)
 

@@ -37,6 +37,7 @@ class Watch:
         self._over = threading.Event()
         self._noted = threading.Event()
         self._seen: dict[int, tuple[str, float]] = {}
+        self._sign(0)
         self._thread = threading.Thread(target=self._run, name="ladle-watch", daemon=True)
         self._thread.start()
 
@@ -69,6 +70,10 @@ class Watch:
     def _key(self, of: object) -> str:
         return f"ladle/{self.name}/{of}"
 
+    def _sign(self, number: int) -> None:
+        pid = os.getpid()
+        self.store.set(self._key(self.rank), f"{number} {socket.gethostname()} {pid} {_born(pid)}")
+
     def _run(self) -> None:
         pause = min(1.0, self.silence / 5)
         began = looked = time.monotonic()
@@ -79,9 +84,7 @@ class Watch:
                 self._seen.clear()
             looked, signs = now, signs + 1
             try:
-                self.store.set(
-                    self._key(self.rank), f"{signs} {socket.gethostname()} {os.getpid()} {_born(os.getpid())}"
-                )
+                self._sign(signs)
                 reason, working = self._look(now), now
             except Exception:
                 gone = now - working > self.silence
@@ -103,11 +106,11 @@ class Watch:
     def _of(self, rank: int, now: float) -> str | None:
         key = self._key(rank)
         sign = self.store.get(key).decode() if self.store.check([key]) else ""
-        if sign == LEFT:
+        if sign in ("", LEFT):  # Not begun yet: there the collective's own patience counts.
             return None
         if sign != self._seen.get(rank, (None, 0.0))[0]:
             self._seen[rank] = sign, now
-        _, host, pid, born = sign.split() if sign else ("", "", "0", "")
+        _, host, pid, born = sign.split()
         here = host == socket.gethostname()
         if here and _born(int(pid)) != born:
             return f"rank {rank} died (process {pid} on {host})"
@@ -115,7 +118,7 @@ class Watch:
             return None
         if here and _state(int(pid)) == "T":
             os.kill(int(pid), signal.SIGKILL)  # A stopped process hears nothing else, not even its launcher's SIGTERM.
-        return f"rank {rank} gave no sign for {self.silence:g} s (process {pid} on {host or 'a host unknown'})"
+        return f"rank {rank} gave no sign for {self.silence:g} s (process {pid} on {host})"
 
     def _end(self, reason: str) -> None:
         """End this process: by its main thread, which may be in a collective that fails by now, or without it."""

@@ -20,7 +20,7 @@ import torch
 from torch import distributed
 
 from ladle.core.cursor import Shard
-from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.errors import ArgumentError, LadleError, RunError, must
 from ladle.core.world import ALONE, World
 from ladle.torch.watch import Watch
 
@@ -74,14 +74,18 @@ class TorchWorld:
 
     def first(self, make: Callable[[], Value]) -> Value:
         global _busy
-        told: list[Any] = [None]
+        told: list[Any] = [None, None]
         if self.rank == 0:
             _busy = True
             try:
-                told = [make()]
+                told = [make(), None]
+            except LadleError as error:  # What is refused is refused on all ranks, and they stay in step.
+                told = [None, error]
             finally:
                 _busy = False
         distributed.broadcast_object_list(told, src=0)
+        if told[1] is not None:
+            raise told[1]
         return told[0]
 
     def gathered(self, value: Value) -> list[Value]:
