@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Watch:
         self._over = threading.Event()
         self._noted = threading.Event()
         self._seen: dict[int, tuple[str, float]] = {}
+        store.set_timeout(timedelta(seconds=self.silence / 2))
         self._sign(0)
         self._thread = threading.Thread(target=self._run, name="ladle-watch", daemon=True)
         self._thread.start()
@@ -86,9 +88,8 @@ class Watch:
             try:
                 self._sign(signs)
                 reason, working = self._look(now), now
-            except Exception:
-                gone = now - working > self.silence
-                reason = "the process where all ranks meet gives no answer" if gone else None
+            except Exception:  # The store does not answer: rank 0 keeps it, or a launcher.
+                reason = self._of_sign(0, self._seen.get(0, ("", now))[0], silent=now - working > self.silence)
             if reason is not None:
                 self._end(reason)
                 return
@@ -110,11 +111,17 @@ class Watch:
             return None
         if sign != self._seen.get(rank, (None, 0.0))[0]:
             self._seen[rank] = sign, now
+        return self._of_sign(rank, sign, silent=now - self._seen[rank][1] > self.silence)
+
+    def _of_sign(self, rank: int, sign: str, silent: bool) -> str | None:
+        """Why to end for a rank whose newest sign is this one; None while there is no reason."""
+        if not sign:
+            return f"rank {rank} gave no sign for {self.silence:g} s" if silent else None
         _, host, pid, born = sign.split()
         here = host == socket.gethostname()
         if here and _born(int(pid)) != born:
             return f"rank {rank} died (process {pid} on {host})"
-        if now - self._seen[rank][1] < self.silence:
+        if not silent:
             return None
         if here and _state(int(pid)) == "T":
             os.kill(int(pid), signal.SIGKILL)  # A stopped process hears nothing else, not even its launcher's SIGTERM.

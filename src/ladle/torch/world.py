@@ -104,7 +104,6 @@ class TorchWorld:
     def __enter__(self) -> TorchWorld:
         store: Any = distributed.distributed_c10d._get_default_store()  # pyright: ignore[reportPrivateImportUsage]
         store = store.clone() if hasattr(store, "clone") else store
-        store.set_timeout(timedelta(seconds=10))
         self._watch = Watch(store, self.rank, self.size, str(next(_RUNS)))
         _leave_at_once()
         return self
