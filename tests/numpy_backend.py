@@ -24,6 +24,7 @@ from ladle.core.moments import Gauge, Moments, pair, pair_sums
 from ladle.core.observation import METRIC, Observation
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
+from ladle.core.world import ALONE, World
 
 NOISE = tuple(pair_sums(0.0, 0.0, 0.0))
 NAMES = ("loss", "weight", "updates", "refused", "grad_sq", METRIC + "accuracy", *NOISE)
@@ -275,6 +276,9 @@ class NumpyEngine:
     def with_constants(self, state: Any, hyper: Mapping[str, float]) -> Any:
         return {**state, "hyper": {name: np.float64(value) for name, value in self.step.hyper(hyper).items()}}
 
+    def over(self, world: World) -> Any:
+        return self
+
     def within(self, room_bytes: int) -> Any:
         return self  # All rows at once take little.
 
@@ -406,6 +410,9 @@ class NumpyBackend:
 
     def put(self, tree: Any) -> None:
         pass
+
+    def world(self) -> World:
+        return ALONE
 
     def saver(self) -> NumpySaver:
         return NumpySaver()

@@ -32,6 +32,7 @@ def describe(
         "plan": setup.plan.to_json() if setup.plan is not None else None,
         "best": None if session.best is None else asdict(session.best),
         "restore": setup.restore,
+        **({"processes": setup.world.size} if setup.world.size > 1 else {}),
         **assembly.facts(),
         **(ending or {}),
         **facts,

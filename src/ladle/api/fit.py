@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladle.api.assembly import Assembly, assemble
+from ladle.api.backend import backend_of
 from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
 from ladle.api.folder import RunFolder
@@ -21,6 +22,7 @@ from ladle.api.run_model import describe_model
 from ladle.api.session import Session, ending
 from ladle.api.setup import Restore, RunSetup, Terms, set_up
 from ladle.api.task import Task
+from ladle.core.backend import Backend
 from ladle.core.carry import Carry
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
@@ -115,14 +117,22 @@ def fit(
         restore=restore,
     )
     place = RunFolder(Path(out) if out is not None else None, resume=resume, overwrite=overwrite, keep=checkpoints)
-    before = place.before()
-    setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before)
-    with closing(_screen(show, setup)) as screen:
-        heard = (screen, *couriers(sinks, screen))
-        run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
+    with _backend(task).world() as world:
+        place, before = place.kept_by(world)
+        setup = set_up(task if isinstance(task, Assembly) else assemble(task), terms, before, world)
+        with closing(_screen(show if world.rank == 0 else False, setup)) as screen:
+            heard = (screen, *couriers(sinks, screen)) if world.rank == 0 else ()
+            run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
     if run.status == "diverged":
         warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
     return run
+
+
+def _backend(task: Task | Assembly) -> Backend:
+    """Who computes, before data are placed."""
+    if isinstance(task, Assembly):
+        return task.backend
+    return backend_of(task) if isinstance(task, Task) else assemble(task).backend  # Which refuses it.
 
 
 def _plan_or_size(plan: Plan | int | str | None, size: int | str | None) -> tuple[Plan | None, int | str | None]:
@@ -174,7 +184,7 @@ def sit(
         for one in _couriers(session):
             stack.callback(one.close)
         # What cannot be gone on with is refused before anything of it is touched.
-        carry = place.resumed(session)
+        carry = session.joined(place.resumed(session))
         known = describe(session, "running", facts)
         place.describe(known)
         begun = -1 if carry is None else carry.progress.examples
@@ -191,7 +201,7 @@ def sit(
                 carry, status, why = _go(_Sitting(session, every_seconds, signal), carry, stack)
             return _finish(session, place, meter, carry, status, why, facts)
         except Exception as error:
-            _describe(session, place, "failed", facts, {"why": str(error) or type(error).__name__})
+            _describe(session, place, "failed", facts, {"why": setup.world.why(error)})
             raise
 
 
@@ -221,7 +231,7 @@ def _go(sitting: _Sitting, carry: Carry, stack: ExitStack) -> tuple[Carry, str, 
             return carry, "stopped" if why.startswith(("target", "patience")) else "finished", why
         begun = carry.progress.examples
         stop = min((begun // length + 1) * length for length in setup.evaluate_every)
-        how = {"stop": stop, "window": setup.window, "rebase": setup.rebase}
+        how: dict[str, Any] = {"stop": stop, "window": setup.window, "rebase": setup.rebase, "world": setup.world}
         for line, after in train(carry, feed, setup.assembly.engine.step, setup.policy, setup.until, **how):
             carry, ended = _windowed(sitting, after, line, stop)
             if ended is not None:
@@ -239,8 +249,8 @@ def _windowed(sitting: _Sitting, carry: Carry, line: dict[str, Any], stop: int) 
     carry = session.record(carry, line)
     if bad:
         return carry, ("diverged", bad)
-    if sitting.signal.requested:
-        return carry, ("interrupted", f"{sitting.signal.requested} at {examples:,} examples")
+    if asked := next(filter(None, session.setup.world.gathered(sitting.signal.requested)), None):
+        return carry, ("interrupted", f"{asked} at {examples:,} examples")
     if sitting.every_seconds is not None and time.monotonic() - sitting.saved_at >= sitting.every_seconds:
         session.save(carry)
         sitting.saved_at = time.monotonic()
@@ -262,6 +272,8 @@ def _finish(
     final, used = ending(session, carry, status), meter.stop()
     kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     state = _restored(session, carry, status)
+    if session.setup.restore == "best":  # Rank 0 alone has read it.
+        state = session.shared(state)
     if place.path is not None and status in ("finished", "stopped"):
         for said in keep_answers(session.setup.assembly, state, place.path):
             session.message(said)

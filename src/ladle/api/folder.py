@@ -13,6 +13,7 @@ from ladle.core import record
 from ladle.core.backend import Saver
 from ladle.core.carry import Carry
 from ladle.core.errors import ArgumentError, CheckpointError, must
+from ladle.core.world import World
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.lock import locked
 from ladle.monitor.jsonl import MetricsFile
@@ -72,6 +73,10 @@ class RunFolder:
             kept = ", or overwrite=True or resume=True" if self._holds_a_run() else ""
             record.require_new(self.path, f"another folder{kept}")
         return None
+
+    def kept_by(self, world: World) -> tuple[RunFolder, Mapping[str, Any] | None]:
+        """This folder for rank 0, which keeps the record, none for the others; and what `before` says, for all."""
+        return (self if world.rank == 0 else RunFolder(None)), world.first(self.before)
 
     def open(
         self, stack: ExitStack, saver: Callable[[], Saver]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.scaling.coupling import Rule
+from ladle.core.world import World
 from ladle.monitor.console import console
 
 REQUEST = "request"
@@ -104,14 +106,23 @@ def resume(request: Request, folder: Path, *, show: bool, every_seconds: float) 
 
 
 def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float) -> Run:
-    assert place.path is not None
-    before, until = place.before(), Until.parse(request.until)
-    sent = trackers(request.track, place.path.absolute().parent)
+    if os.environ.get("RANK", "0") == "0":
+        place.before()  # Refused before data are read, by the process that writes there.
     task = request.task.task()
     if request.baselines:
         require_baselines(task)
+    with backend_of(task).world() as world:
+        return _shared(request, task, place, world, show=show and world.rank == 0, every_seconds=every_seconds)
+
+
+def _shared(request: Request, task: Task, place: RunFolder, world: World, *, show: bool, every_seconds: float) -> Run:
+    """The sitting of all ranks of `world`, of which the first keeps the record."""
+    assert place.path is not None
+    until, path = Until.parse(request.until), place.path
+    place, before = place.kept_by(world)
+    sent = trackers(request.track, path.absolute().parent) if world.rank == 0 else ()
     assembly = assemble(task, rate=_rate(request, until, task), gauge=Gauge() if request.noise else None)
-    setup = set_up(assembly, terms_of(request, until, before), before)
+    setup = set_up(assembly, terms_of(request, until, before), before, world)
     kept = replace(request, task=request.task.located())
     with closing(console(until.stop(assembly.rows), quiet=not show)) as screen:
         for line in inferred(task.data) if before is None else ():
@@ -119,7 +130,7 @@ def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float
         return sit(
             setup,
             place,
-            sinks=(screen, *couriers(sent, screen)),
+            sinks=(screen, *couriers(sent, screen)) if world.rank == 0 else (),
             every_seconds=every_seconds,
             facts={REQUEST: asdict(kept)},
         )

@@ -97,8 +97,22 @@ class Session:
     def fresh(self) -> Carry:
         """The carry that a new run begins with."""
         setup = self.setup
-        state = setup.assembly.engine.step.init(setup.seed, setup.constants)
+        state = self.shared(setup.assembly.engine.step.init(setup.seed, setup.constants))
         return Carry(state, setup.assembly.feed(setup.seed).start(), setup.policy.init(setup.plan))
+
+    def shared(self, state: Any) -> Any:
+        """Rank 0's `state`, on all ranks."""
+        world, engine = self.setup.world, self.setup.assembly.engine
+        return state if world.size == 1 else engine.place(world.first(lambda: engine.to_host(state)))
+
+    def joined(self, carry: Carry | None) -> Carry | None:
+        """What rank 0 goes on with, on all ranks: its carry, and the record so far."""
+        world, engine = self.setup.world, self.setup.assembly.engine
+        if world.size == 1 or not world.first(lambda: carry is not None):
+            return carry
+        told = world.first(lambda: (carry and replace(carry, state=engine.to_host(carry.state)), self.lines, self.best))
+        found, self.lines, self.best = told
+        return found and replace(found, state=engine.place(found.state))
 
     def restored(self, folder: Path) -> Carry:
         """The carry of the newest good checkpoint, and the record up to it. Raises `CheckpointError`."""
@@ -147,7 +161,9 @@ class Session:
         used = self.setup.assembly.backend.used_bytes()
         if used is None:
             return {}
-        return {"memory_bytes": used, "memory_limit_bytes": self._memory_limit}
+        told = self.setup.world.gathered((used, self._memory_limit))  # That of the rank which has least left.
+        used, limit = max(told, key=lambda one: one[0] - one[1])
+        return {"memory_bytes": used, "memory_limit_bytes": limit}
 
     @cached_property
     def _memory_limit(self) -> int:

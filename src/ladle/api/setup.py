@@ -7,7 +7,7 @@ in; one frozen `RunSetup` comes out. Nothing is asked twice, and nothing after i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,7 @@ from ladle.core.protocols import Policy
 from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import BatchSpec, require_count
 from ladle.core.traits import traits_of
+from ladle.core.world import ALONE, World
 from ladle.loop.train import Rebase
 from ladle.policy.ahead import directed, rate_size_of, require_policy, within
 from ladle.policy.constant import Constant
@@ -76,6 +77,7 @@ class RunSetup:
     - `constants`: of the optimiser, `lr` among them, as the sitting begins.
     - `window`: examples between two record lines. `evaluate_every`: examples between evaluations, the nearest counts.
     - `before`: run.json of the sitting that it goes on from, None for a new run.
+    - `world`: the processes that share the run.
     - `judge`: which evaluation is the best. `restore`: whose parameters the run ends with.
     """
 
@@ -94,6 +96,7 @@ class RunSetup:
     rebase: Rebase | None = None
     warnings: tuple[str, ...] = ()
     before: Mapping[str, Any] | None = None
+    world: World = ALONE
 
     @property
     def lr(self) -> float | None:
@@ -101,15 +104,16 @@ class RunSetup:
         return self.constants.get("lr", self.assembly.optimizer.lr)
 
 
-def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = None) -> RunSetup:
+def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = None, world: World = ALONE) -> RunSetup:
     """The set-up of one sitting of a run of `assembly` as `terms` say, going on from run.json `before`.
 
-    Makes a plan where the size is left to it; trains nothing. Raises `ArgumentError` for what cannot be right.
+    Makes a plan where the size is left to it, rank 0 of `world` for all; trains nothing.
+    Raises `ArgumentError` for what cannot be right.
     """
     until = require_measured(terms.until, assembly)
     if before is not None:
         _require_same(before, assembly, terms.seed)
-    plan = _plan(assembly, terms, before)
+    plan = _plan(assembly, terms, before, world)
     assembly = _limited(assembly, terms, plan)
     given = None if terms.lr == "sweep" else terms.lr
     lr = plan.lr if given is None and plan is not None and not terms.onward else given
@@ -124,7 +128,9 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     rate, moved = base(rate_size)
     moved = moved if terms.onward else {}
     constants = {**(plan.hyper if plan is not None else {}), **moved, **terms.hyper, **first.hyper}
-    tried = _tried(assembly, terms, first.spec, rate, constants) if plan is None and before is None else None
+    tried = None
+    if plan is None and before is None:
+        tried = world.first(lambda: _tried(assembly, terms, first.spec, rate, constants))
     if tried is not None:
         rate = tried.rate
     if rate is not None:
@@ -133,7 +139,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     ends = (f"Sizes end at the {assembly.rows:,} examples of a pass.",) if policy != asked else ()
     every = terms.evaluate_every
     return RunSetup(
-        assembly=assembly,
+        assembly=assembly if world.size == 1 else replace(assembly, engine=assembly.engine.over(world)),
         policy=policy,
         until=until,
         plan=plan,
@@ -148,6 +154,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         rebase=assembly.engine.rebase() if terms.rebase else None,
         warnings=(*ends, *warnings_of(policy, size, assembly), *(tried.remarks() if tried else ())),
         before=before,
+        world=world,
     )
 
 
@@ -161,17 +168,21 @@ def _limited(assembly: Assembly, terms: Terms, plan: Plan | None) -> Assembly:
     return assembly if limit is None else within_limit(assembly, limit)
 
 
-def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None) -> Plan | None:
+def _plan(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None, world: World) -> Plan | None:
     """The plan of a run whose size is left to it: the one given, the one of the sitting before, or a new one."""
     text = terms.policy if isinstance(terms.policy, str) else None
     left_open = terms.size == "auto" or (terms.size is None and terms.policy is None)
     if terms.plan is not None or not left_open or (text is not None and not of_one_size(text)):
-        return terms.plan
+        return world.first(lambda: terms.plan)
     if before is not None and (before.get("plan") or terms.size is None):
         return Plan.from_json(before["plan"]) if before.get("plan") else None
     from ladle.api.plan import plan  # Most runs have a size.
 
-    return plan(assembly, memory=terms.memory, seed=terms.seed, until=terms.until)
+    memory = terms.memory
+    if memory is None and world.size > 1:  # Each rank has to have room for it.
+        free = min(world.gathered(assembly.backend.free_bytes()))
+        memory = free * 9 // 10 // (world.on_host if assembly.backend.on_host() else 1)
+    return world.first(lambda: plan(assembly, memory=memory, seed=terms.seed, until=terms.until))
 
 
 def _tried(

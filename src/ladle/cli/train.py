@@ -117,20 +117,20 @@ class Train(Common):
                 raise ArgumentError(must(name, "be left out with --resume", given, why, remedy))
 
     def _end(self, run: Any, baselines: bool) -> int:
-        """Say how the run ended, and with which exit code."""
-        plain = None
-        if baselines and run.status in ("finished", "stopped"):
+        """Say how the run ended, and with which exit code. Of several processes the first one speaks."""
+        plain, spoken = None, run.folder is not None
+        if baselines and spoken and run.status in ("finished", "stopped"):
             if not (self.json or self.quiet):
                 print("fitting scikit-learn's linear model and gradient boosting to the same rows", file=sys.stderr)
             plain = run.baselines()
         for name, reason in run.refused:
             print(f"ladle: checkpoint {name} refused: {reason}; an older one was used", file=sys.stderr)
-        if self.json:
+        if self.json and spoken:
             counts = {key: run.final.get(key, 0) for key in ("examples", "updates", "seconds")}
             final = {key: value for key, value in run.final.items() if key not in counts}
             facts = {"folder": str(run.folder), "status": run.status, "size": run.final.get("size")}
             print_json({**facts, **counts, "final": final, **({"baselines": plain.to_json()} if plain else {})})
-        else:
+        elif spoken:
             print("\n".join([summary(run), *([str(plain)] if plain else []), f"folder {run.folder}"]))
         if run.status == "interrupted":
             print(f"interrupted; go on with: ladle train --resume {run.folder}", file=sys.stderr)

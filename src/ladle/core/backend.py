@@ -15,6 +15,7 @@ import numpy as np
 from ladle.core.moments import Gauge
 from ladle.core.protocols import DeviceOrder, Feed, Meter, Probe, State, Step
 from ladle.core.spec import BatchSpec
+from ladle.core.world import World
 
 Direction = str | None
 """Which way a metric is better: "higher", "lower", or None where it does not say."""
@@ -150,6 +151,10 @@ class Engine(Protocol):
 
     def gauged(self, gauge: Gauge) -> Engine:
         """The same with gradient moments taken by `gauge`. Raises `ArgumentError` where they cannot be."""
+        ...
+
+    def over(self, world: World) -> Engine:
+        """The same, whose updates and evaluations are those of all ranks of `world` together."""
         ...
 
     def within(self, room_bytes: int) -> Engine:
@@ -309,6 +314,10 @@ class Backend(Protocol):
         ...
 
     def saver(self) -> Saver: ...
+
+    def world(self) -> World:
+        """The processes that share a run of this backend; `ALONE` where there is one. Asked before data are placed."""
+        ...
 
     def device_names(self) -> list[str]: ...
 

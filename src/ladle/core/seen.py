@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,6 +37,13 @@ class Seen:
         """With `ids` (`i64[k]`) of pass `epoch`; those of an earlier pass are forgotten."""
         count, total = (self.count, self.total) if epoch == self.epoch else (0, 0)
         return Seen(epoch, count + len(ids), (total + _total(ids)) % 2**64)
+
+    def joined(self, others: Iterable[Seen]) -> Seen:
+        """What this and others saw together, of the newest pass that one of them has seen."""
+        every = [self, *others]
+        newest = max(one.epoch for one in every)
+        same = [one for one in every if one.epoch == newest]
+        return Seen(newest, sum(one.count for one in same), sum(one.total for one in same) % 2**64)
 
     def proves(self, n: int) -> bool | None:
         """Whether examples `0 .. n - 1` were consumed exactly once each; None before the pass is whole."""

@@ -11,6 +11,7 @@ from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
+from ladle.core.world import ALONE, World
 from ladle.jax import devices as devices_
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
@@ -103,6 +104,9 @@ class JaxBackend:
 
     def put(self, tree: Any) -> None:
         devices_.put(tree)
+
+    def world(self) -> World:
+        return ALONE
 
     def saver(self) -> OrbaxSaver:
         return OrbaxSaver()

@@ -14,6 +14,7 @@ from ladle.core.backend import Weight
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
+from ladle.core.world import World
 from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.independence import require_independent
@@ -62,6 +63,9 @@ class JaxEngine:
         old, devices = self.step, list(self.step.layout.mesh.devices.flat)
         step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=gauge, devices=devices)
         return replace(self, step=step)
+
+    def over(self, world: World) -> JaxEngine:
+        return self
 
     def within(self, room_bytes: int) -> JaxEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)

@@ -14,6 +14,7 @@ from ladle.core.errors import RunError
 from ladle.core.protocols import Feed
 from ladle.core.seen import PROVABLE, Seen
 from ladle.core.spec import BatchSpec
+from ladle.core.world import ALONE, World
 
 NAMED = 10
 """Ids of examples that were left out, in a record line, at most."""
@@ -31,11 +32,13 @@ class Intake:
     seconds: float = 0.0
     sums: Counter[str] = field(default_factory=Counter)
     bad: list[int] = field(default_factory=list)
+    world: World = ALONE
 
     @classmethod
-    def of_cursor(cls, feed: Feed, cursor: Cursor) -> Intake:
-        """That of a window which begins at `cursor`."""
-        return cls(feed, Seen.from_json(cursor.carry["seen"]) if "seen" in cursor.carry else Seen())
+    def of_cursor(cls, feed: Feed, cursor: Cursor, world: World = ALONE) -> Intake:
+        """That of a window which begins at `cursor`. What was seen before is rank 0's to tell."""
+        seen = Seen.from_json(cursor.carry["seen"]) if "seen" in cursor.carry else Seen()
+        return cls(feed, seen if world.rank == 0 else Seen(seen.epoch), world=world)
 
     def drawn(self, cursor: Cursor, spec: BatchSpec, shard: Shard) -> tuple[Draw, Cursor]:
         """The feed's next draw; a stream waits for its events here."""
@@ -57,15 +60,26 @@ class Intake:
             epoch = int(batch.position[0]) // self.feed.epoch_size
             self.seen = self.seen.add(batch.ids[: batch.real], epoch)
 
+    def join(self, seconds: float, busy: float) -> tuple[float, float]:
+        """Make it that of all ranks together. Seconds that a window took are those of the slowest, busy ones add up."""
+        if self.world.size == 1:
+            return seconds, busy
+        told = self.world.gathered((seconds, busy, self.seconds, self.sums, self.bad, self.seen))
+        seen: list[Seen] = [one[5] for one in told]
+        self.seconds, self.seen = max(one[2] for one in told), seen[0].joined(seen[1:])
+        self.sums = sum((one[3] for one in told), Counter[str]())
+        self.bad = list(dict.fromkeys(id for one in told for id in one[4]))
+        return max(one[0] for one in told), sum(one[1] for one in told)
+
     def proved(self, cursor: Cursor, shard: Shard) -> Cursor:
         """`cursor` with the digest. Raises `RunError` where a whole pass was not each example exactly once.
 
-        Asked only of orders that promise it (`once`), and of a host that reads all of each batch.
+        Asked only of orders that promise it (`once`), where all of each batch is seen: by one host, or by all joined.
         """
         if self.feed.resident:
             return cursor
         order, n = getattr(self.feed, "order", None), self.feed.epoch_size
-        promised = getattr(order, "once", False) and shard.count == 1 and n <= PROVABLE
+        promised = getattr(order, "once", False) and shard.count == self.world.size and n <= PROVABLE
         if promised and self.seen.proves(n) is False:
             raise RunError(
                 f"pass {self.seen.epoch} of the data was not each of {n} examples exactly once; "

@@ -14,13 +14,14 @@ from typing import Any
 
 from ladle.core.batch import Draw, updates_until
 from ladle.core.carry import Carry
-from ladle.core.cursor import Cursor, Shard
+from ladle.core.cursor import Cursor
 from ladle.core.decision import Decision, Progress
 from ladle.core.duration import Until, window_stop
 from ladle.core.errors import EndOfStream, RunError, must
 from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Policy, State, Step
 from ladle.core.spec import BatchSpec
+from ladle.core.world import ALONE, World
 from ladle.loop.intake import Intake
 
 Rebase = Callable[[State, Draw, BatchSpec, int], State]
@@ -36,7 +37,7 @@ def train(
     *,
     stop: int | None = None,
     window: int | None = None,
-    shard: Shard = Shard(),
+    world: World = ALONE,
     rebase: Rebase | None = None,
 ) -> Iterator[tuple[dict[str, Any], Carry]]:
     """Train until `until`'s bounds on examples, updates or seconds; yield one record line and the carry per window.
@@ -46,12 +47,13 @@ def train(
     A window ends at the next multiple of `window` examples of an epoch (one epoch by default), at its end, at `stop`,
     where the decision ends, or where the run ends, whichever comes first: a function of position alone, so that a
     resumed run has the same windows. It also ends behind a refused update, where the step stopped there.
+    `world`: the processes that share the run; each reads its part of every batch, and has the same lines.
     `rebase`: called where the size changes, with the size that was; the line then says "rebased". Experimental.
 
     The carry that was handed in is consumed. Targets and patience need evaluations, so the consumer checks those.
     A stream that has no further event ends it too.
     """
-    loop = _Loop(feed, step, policy, until, window or feed.epoch_size, shard, rebase)
+    loop = _Loop(feed, step, policy, until, window or feed.epoch_size, world, rebase)
     while until.ended(carry.progress) is None and (stop is None or carry.progress.examples < stop):
         try:
             line, carry = _window(loop, carry, stop)
@@ -69,7 +71,7 @@ class _Loop:
     policy: Policy
     until: Until
     window: int
-    shard: Shard
+    world: World
     rebase: Rebase | None
 
 
@@ -95,21 +97,21 @@ def _window(loop: _Loop, carry: Carry, stop: int | None) -> tuple[dict[str, Any]
     """One window: ask the policy, draw and step to its end, read the device once. Raises `EndOfStream` before it."""
     memory, decision = loop.policy.decide(carry.memory, carry.progress)
     spec, bounds = _spec(loop, decision), _bounds(loop, carry.progress, decision, stop)
-    began, intake = time.perf_counter(), Intake.of_cursor(loop.feed, carry.cursor)
-    first = intake.drawn(carry.cursor, spec, loop.shard)
+    began, intake = time.perf_counter(), Intake.of_cursor(loop.feed, carry.cursor, loop.world)
+    first = intake.drawn(carry.cursor, spec, loop.world.shard)
     drawing = time.perf_counter() - began
     state, rebased = _switched(loop, carry, decision, spec, first[0])  # Compilation is no training time.
 
     began, busy = time.perf_counter() - drawing, time.process_time()
     done = _trained(loop, intake, _Trained(state, carry.cursor), decision, spec, bounds, first)
     reading = done.observation.read(population=loop.feed.epoch_size)  # The one read of the device.
-    seconds = time.perf_counter() - began
+    seconds, busy = intake.join(time.perf_counter() - began, time.process_time() - busy)
     if reading["refused"] > 0 and loop.feed.resident:  # The step stopped there.
         done.updates = done.observation.begun
-        done.cursor = loop.feed.draw(carry.cursor, replace(spec, updates=done.updates), loop.shard)[1]
-    cursor = intake.proved(done.cursor, loop.shard)
+        done.cursor = loop.feed.draw(carry.cursor, replace(spec, updates=done.updates), loop.world.shard)[1]
+    cursor = intake.proved(done.cursor, loop.world.shard)
 
-    reading |= {"cpu_seconds": time.process_time() - busy, "window_seconds": seconds, **intake.line(seconds)}
+    reading |= {"cpu_seconds": busy, "window_seconds": seconds, **intake.line(seconds)}
     reading |= {"size": spec.size, "micro_size": spec.micro_size, "lr_factor": decision.lr_factor}
     reading |= decision.clock.reading(cursor.drawn, loop.feed.epoch_size)
     if carry.progress.evaluated is not None:  # Readings of an evaluation stay, and so does where it was.
@@ -163,7 +165,7 @@ def _trained(
         try:
             # A draw of a stream has read its events: the first is not drawn twice.
             again = bool(done.updates) or part != spec
-            draw, done.cursor = intake.drawn(done.cursor, part, loop.shard) if again else first
+            draw, done.cursor = intake.drawn(done.cursor, part, loop.world.shard) if again else first
         except EndOfStream:
             break
         done.state, new = loop.step(done.state, intake.of(draw), part, decision.lr_factor, decision.clock)

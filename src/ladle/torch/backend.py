@@ -11,6 +11,7 @@ from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
+from ladle.core.world import World
 from ladle.torch import place
 from ladle.torch.engine import TorchEngine
 from ladle.torch.objective import Objective, objective
@@ -20,6 +21,7 @@ from ladle.torch.refuse import require_gaugeable
 from ladle.torch.save import TorchSaver
 from ladle.torch.step import TorchStep
 from ladle.torch.usual import LOSSES, model_named, usual_metrics
+from ladle.torch.world import world
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ class TorchBackend:
 
     def put(self, tree: Any) -> None:
         place.placed(tree, place.device_of())
+
+    def world(self) -> World:
+        return world()
 
     def saver(self) -> TorchSaver:
         return TorchSaver()

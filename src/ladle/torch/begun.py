@@ -11,9 +11,9 @@ from torch import nn
 
 from ladle.core.errors import ArgumentError, must
 from ladle.torch.losses import Sum
-from ladle.torch.noise_sums import Pieces, watching
+from ladle.torch.noise_sums import Pieces, local, watching
 from ladle.torch.numbers import norms_of, numbers_of
-from ladle.torch.ranks import summed
+from ladle.torch.ranks import ONE, Ranks
 
 TINY = 1e-30
 """Least sum of weights: a batch that weighs nothing has no gradient, not one of 0/0."""
@@ -43,6 +43,7 @@ class Begun:
     alone: bool
     leaves: list[nn.Parameter]
     generators: list[torch.Generator]
+    ranks: Ranks = ONE
     divided: bool = False
     examples: int = 0
     parts: int = 0
@@ -56,7 +57,9 @@ class Begun:
         seed = None
         if self.alone and not isinstance(found.weight, torch.Tensor):
             self.divided, seed = True, total.new_tensor(1 / max(found.weight, TINY))
-        if self.measured:
+        if self.measured and self.ranks.kind == "sharded":
+            self.squares.append(_swapped(self.leaves, total) * self.ranks.divided**2)
+        elif self.measured:
             with watching(self.leaves) as seen:
                 total.backward(seed)
             self.squares.append(seen.square())
@@ -72,7 +75,7 @@ class Begun:
             got, why = f"{len(self.sums)} of {self.parts} parts", "the gradient is the sum of all parts"
             raise ArgumentError(must("step", "follow a backward for each part", got, why, "part.backward(losses)"))
 
-    def read(self, gradients: list[torch.Tensor], scaler: Any, ranks: int) -> Read:
+    def read(self, gradients: list[torch.Tensor], scaler: Any) -> Read:
         """The one read of the device, and what all ranks have together. `gradients` are unscaled."""
         told = [[one.loss for one in self.sums], *self.metrics.values()]
         sums = [one[0] if len(one) == 1 else torch.stack(one).sum() for one in told]
@@ -82,13 +85,43 @@ class Begun:
         norm, numbers = math.hypot(*numbers[: len(norms)]), numbers[len(norms) :]
         loss, *metrics = numbers[: len(sums)]
         pairs, squares = numbers[len(sums) : len(sums) + len(weights)], numbers[len(sums) + len(weights) :]
-        pieces = Pieces()
         scale = scaler.get_scale() if scaler is not None and squares else 1.0
-        for square, weight, weight_sq in zip(squares, pairs[::2], pairs[1::2], strict=bool(squares)):
-            pieces.add(square / scale**2, weight, weight_sq)
-        weight, examples = sum(pairs[::2]), float(self.examples)
-        if ranks > 1:
-            mine = [loss, weight, examples, *vars(pieces).values(), *metrics]
-            loss, weight, examples, *rest = summed(mine, gradients[0].device)
-            pieces, metrics = Pieces(*rest[: len(vars(pieces))]), rest[len(vars(pieces)) :]
+        mine = [norm**2, loss, sum(pairs[::2]), float(self.examples), *metrics]
+        of_pieces = [*(square / scale**2 for square in squares), *pairs[::2], *pairs[1::2]] if squares else []
+        sharded = self.ranks.kind == "sharded"
+        if not sharded:  # Pieces are the parts of each rank; of shards, the same part of all ranks is one.
+            of_pieces = list(vars(_pieces(of_pieces)).values())
+        if self.ranks.count > 1:
+            found = self.ranks.summed([*mine, *of_pieces], gradients[0].device)
+            mine, of_pieces = found[: len(mine)], found[len(mine) :]
+        square, loss, weight, examples, *metrics = mine
+        pieces = _pieces(of_pieces) if sharded else Pieces(*of_pieces)
+        norm = math.sqrt(square) if sharded else norm
         return Read(loss, weight, examples, norm, dict(zip(self.metrics, metrics, strict=True)), pieces)
+
+
+def _pieces(numbers: list[float]) -> Pieces:
+    """Those of so many squares, as many weights, and as many sums of squared weights."""
+    pieces, count = Pieces(), len(numbers) // 3
+    for at in range(count):
+        pieces.add(numbers[at], numbers[count + at], numbers[2 * count + at])
+    return pieces
+
+
+def _swapped(leaves: list[nn.Parameter], total: torch.Tensor) -> torch.Tensor:
+    """Backward of one part of a sharded module, whose parameters know no hooks: |shard of its gradient|^2."""
+    before = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    total.backward()
+    found = [norm.float() if norm.dtype is not torch.float64 else norm for norm in norms_of(_locals(leaves))]
+    for leaf, sum_so_far in zip(leaves, before, strict=True):
+        if sum_so_far is not None and leaf.grad is not None:
+            leaf.grad += sum_so_far
+        elif sum_so_far is not None:
+            leaf.grad = sum_so_far
+    return torch.stack([norm * norm for norm in found]).sum()
+
+
+def _locals(leaves: list[nn.Parameter]) -> list[torch.Tensor]:
+    return [local(leaf.grad) for leaf in leaves if leaf.grad is not None]

@@ -15,8 +15,10 @@ from ladle.core.errors import ArgumentError, CheckpointError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
+from ladle.core.world import World
 from ladle.torch.evaluate import Evaluator
 from ladle.torch.place import placed
+from ladle.torch.ranks import ONE, Ranks
 from ladle.torch.refuse import require_gaugeable
 from ladle.torch.state import Kept, State, arrays_of, type_of, weight_types
 from ladle.torch.step import TorchStep
@@ -46,7 +48,7 @@ class TorchEngine:
 
     @property
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self.step.objective, self.step.device, self.room_bytes)
+        return Evaluator(self.step.objective, self.step.device, self.room_bytes, self.step.ranks)
 
     @cached_property
     def _blank(self) -> State:
@@ -56,6 +58,10 @@ class TorchEngine:
     def gauged(self, gauge: Gauge) -> TorchEngine:
         require_gaugeable(self._blank.model, gauge)
         return replace(self, step=replace(self.step, gauge=gauge))
+
+    def over(self, world: World) -> TorchEngine:
+        ranks = Ranks(world.rank, world.size, None, "copies") if world.size > 1 else ONE
+        return replace(self, step=replace(self.step, ranks=ranks))
 
     def within(self, room_bytes: int) -> TorchEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)

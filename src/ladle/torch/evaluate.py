@@ -16,6 +16,7 @@ from ladle.core.observation import means
 from ladle.torch.losses import weighted
 from ladle.torch.objective import GENERATORS, Objective
 from ladle.torch.place import placed
+from ladle.torch.ranks import ONE, Ranks
 from ladle.torch.tree import cut, leaves, mapped, rows_of
 
 MOST = 1024
@@ -27,24 +28,37 @@ class Evaluator:
     """Judges rows by a module: means of loss and metrics, the loss of each row, outputs.
 
     - `room_bytes`: what judging may take beside what is there; None for as much as `MOST` rows take.
+    - `ranks`: each judges its share of the rows, for means of all.
     """
 
     objective: Objective
     device: torch.device
     room_bytes: int | None = None
+    ranks: Ranks = ONE
 
     def __call__(self, model: nn.Module, rows: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all of `rows`, each counted once."""
         sums = dict.fromkeys(("loss", *self.objective.metrics), 0.0)
         weight = 0.0
-        for data, count in self._chunks(model, rows):
+        for data, count in self._chunks(model, rows) if (rows := self._share(rows)) is not None else ():
             losses, metrics = self.objective.losses(model, data)
             found = weighted(losses, count, count, None)
             sums["loss"] += float(found.loss)
             weight += float(found.weight)
             for name, values in metrics.items():
                 sums[name] += float(found.of(values, count))
+        if self.ranks.count > 1:
+            weight, *told = self.ranks.summed([weight, *sums.values()], self.device)
+            sums = dict(zip(sums, told, strict=True))
         return {prefix + name: value for name, value in means(sums, weight).items()}
+
+    def _share(self, rows: Any) -> Any:
+        """The rows that this rank judges: neighbours, so that none is copied; None for none."""
+        index, count = self.ranks.index, self.ranks.count
+        if count == 1:
+            return rows
+        start, stop = (rows_of(rows) * at // count for at in (index, index + 1))
+        return cut(rows, start, stop, stop - start) if stop > start else None
 
     def losses(self, model: nn.Module, rows: Any) -> np.ndarray:
         """`f64[rows]`: of each row the mean of its losses, weighted where it has several."""

@@ -29,9 +29,9 @@ def require_usable(model: Any, optimizer: Any) -> None:
     if not isinstance(model, nn.Module):
         why = "its parameters are what is updated"
         raise ArgumentError(must("model", "be a torch module", type(model).__name__, why, "an nn.Module"))
-    if hasattr(model, "set_requires_gradient_sync"):
-        why = "its shards' norms and moments are not added up here yet"
-        raise ArgumentError(must("model", "be whole on every rank", "fully_shard", why, "DistributedDataParallel"))
+    if type(model).__name__ == "FullyShardedDataParallel":
+        why = "it flattens parameters, and their norms and moments are not added up here"
+        raise ArgumentError(must("model", "be sharded by fully_shard", "FullyShardedDataParallel", why, "fully_shard"))
     if getattr(model, "_comm_hooks", None):
         why = "it may change gradients, and their average over ranks is undone here"
         raise ArgumentError(must("model", "have no communication hook", "one is registered", why, "the model without"))

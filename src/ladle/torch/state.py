@@ -14,6 +14,7 @@ from torch import nn
 
 from ladle.core.backend import Weight
 from ladle.core.errors import ArgumentError, must
+from ladle.torch.ranks import ONE, Ranks
 from ladle.torch.tree import mapped
 from ladle.torch.update import Update
 
@@ -24,6 +25,7 @@ class State:
 
     - `hyper`: the optimiser's constants and `lr`. `seed`: of every random number, with the position.
     - `shares`: what each group's rate is to the first one's. `metrics`: names of those that are measured.
+    - `ranks`: processes that each have a copy of it.
     """
 
     model: nn.Module
@@ -32,11 +34,13 @@ class State:
     seed: int
     shares: tuple[float, ...]
     metrics: tuple[str, ...] = ()
+    ranks: Ranks = ONE
 
     @cached_property
     def update(self) -> Update:
         """What makes its updates. A refusal is in the record, so it is not said."""
-        return Update(self.model, self.optimizer, seed=self.seed, metrics=self.metrics, warn=False)
+        how: dict[str, Any] = {"metrics": self.metrics, "warn": False, "ranks": self.ranks}
+        return Update(self.model, self.optimizer, seed=self.seed, **how)
 
     @cached_property
     def compiled(self) -> bool:

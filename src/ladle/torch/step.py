@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ladle.core.batch import Draw
+from ladle.core.cursor import Shard
 from ladle.core.decision import Clock
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
@@ -19,6 +20,7 @@ from ladle.torch.averages import keep
 from ladle.torch.objective import GENERATORS, Objective
 from ladle.torch.optimizer import Optimizer, set_constants, set_rate, shares_of
 from ladle.torch.place import placed
+from ladle.torch.ranks import ONE, Ranks
 from ladle.torch.rate import Rate, constant_rate
 from ladle.torch.state import State
 from ladle.torch.tree import cut, has_rows, mapped
@@ -39,6 +41,7 @@ class TorchStep:
     """Implements `ladle.core.protocols.Step`. The state that a call is given is changed in place.
 
     - `rate`: learning-rate schedule, `examples drawn -> factor`.
+    - `ranks`: processes that share each batch; each has a copy of the module.
     - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone.
     """
 
@@ -47,6 +50,7 @@ class TorchStep:
     device: torch.device
     rate: Rate = constant_rate
     gauge: Gauge | None = None
+    ranks: Ranks = ONE
 
     @property
     def make_model(self) -> Any:
@@ -67,7 +71,7 @@ class TorchStep:
         values = self.hyper(hyper)
         model = self.objective.fresh(seed).to(self.device).train()
         optimizer = self._optimizer(model.parameters(), values)
-        return State(model, optimizer, values, seed, self._shares(model), self.objective.metrics)
+        return State(model, optimizer, values, seed, self._shares(model), self.objective.metrics, self.ranks)
 
     def _optimizer(self, parameters: Any, values: Mapping[str, float]) -> torch.optim.Optimizer:
         made = self.optimizer.make(parameters)
@@ -122,10 +126,10 @@ class TorchStep:
         size = self._piece(min(count, spec.micro_size), count <= spec.micro_size) if measured else spec.micro_size
         update.begin(measured, alone=count <= size)
         for rows in batches:
-            for at in range(0, rows.count, size):
+            for at in range(0, max(rows.count, 1), size):  # One without rows takes part, too, with a row for nothing.
                 real = min(size, rows.count - at)
-                filled = size if state.compiled else real
-                data = rows.data if rows.count == filled else cut(rows.data, at, at + real, filled)
+                filled = size if state.compiled else max(real, 1)
+                data = rows.data if rows.count == filled else cut(rows.data, at, at + max(real, 1), filled)
                 weight = None if rows.weight is None else rows.weight[at : at + real]
                 part = update.part(data, weight, filled, real, rows.position + at)
                 losses, metrics = self.objective.losses(update.model, data)
@@ -151,16 +155,21 @@ class TorchStep:
     def _rows(self, draw: Any, update: int, start: int, count: int, micro_size: int) -> Iterator[Rows]:
         if not (hasattr(draw, "order") and hasattr(draw, "offset")):
             for batch in draw.micro_batches(update, micro_size):
-                data = placed(cut(batch.data, 0, batch.real, batch.real), self.device)
+                kept = max(batch.real, 1)
+                data = placed(cut(batch.data, 0, kept, kept), self.device)
                 weight = batch.weight[: batch.real]
                 given = None if (weight == 1).all() else torch.from_numpy(weight.copy()).to(self.device)
                 yield Rows(data, given, batch.real, int(batch.position[0]))
             return
-        for at in range(start, start + count, micro_size):
-            ids = draw.order.ids(at, min(micro_size, start + count - at))
+        shard = draw.host.shard if hasattr(draw, "host") else Shard()
+        stride = micro_size * shard.count
+        for at in range(start, start + count, stride):
+            every = draw.order.ids(at, min(stride, start + count - at))
+            own = every[shard.index :: shard.count]
+            ids = own if len(own) else every[:1]
             index = torch.from_numpy(ids).to(self.device)
             data = mapped(lambda leaf: leaf[index] if has_rows(leaf) else leaf, draw.data)  # noqa: B023
-            yield Rows(data, None if draw.weight is None else draw.weight[index], len(ids), at)
+            yield Rows(data, None if draw.weight is None else draw.weight[index], len(own), at + shard.index)
 
 
 def _of(known: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from ladle.torch.begun import TINY, Begun, Read
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import NONE, local
 from ladle.torch.randomness import generators, mixed
-from ladle.torch.ranks import place_of, unsynchronised
+from ladle.torch.ranks import Ranks
 from ladle.torch.refuse import require_gaugeable, require_numbers, require_usable
 from ladle.torch.tree import cut, has_rows, mapped, rows_of
 
@@ -79,7 +79,8 @@ class Update:
 
     **Arguments**
 
-    - `model`, `optimizer`: any `nn.Module`, also under `DistributedDataParallel`, and any optimiser without closure.
+    - `model`, `optimizer`: any `nn.Module`, also under `DistributedDataParallel` or `fully_shard`, and any optimiser
+      without closure.
     - `micro_size`: rows of a part on this process; every part has exactly so many, the last one filled up with copies
       of weight zero, so that a compiled module has one shape. None: a batch is one part as it is.
     - `gauge`: how gradient moments are taken; None takes none. An update of one part is cut for them when its turn is.
@@ -88,6 +89,8 @@ class Update:
     - `rng`: "position" sets torch's generators from (seed, position) before each part, so that dropout is the same in
       a resumed run; they are left where the last part left them. "user" does not touch them.
     - `metrics`: names of those that parts will give, so that an observation has them from the first on.
+    - `ranks`: processes that share a batch. Where left out: those of a module under `DistributedDataParallel` or
+      `fully_shard`, all of which then make every update.
     - `warn`: whether an update that is refused is said with a `RuntimeWarning`. A scaler's are usual, and are not.
 
     Raises `ArgumentError` for what cannot be done right: closures, `DataParallel`, batch norm with a gauge, ...
@@ -113,6 +116,7 @@ class Update:
         rng: Literal["position", "user"] = "position",
         warn: bool = True,
         metrics: Sequence[str] = (),
+        ranks: Ranks | None = None,
     ) -> None:
         require_usable(model, optimizer)
         require_numbers(micro_size, clip, rng)
@@ -122,7 +126,7 @@ class Update:
         self.gauge, self.scaler, self.clip = gauge, scaler, clip
         self.seed, self.rng, self.warn = seed, rng, warn and scaler is None
         self.position = self.updates = self.refused = 0
-        self._rank, self._ranks = place_of(model)
+        self._ranks = Ranks.of(model, self._leaves()) if ranks is None else ranks
         self._rows = self._unmeasured = 0
         named = (METRIC + name for name in metrics)
         self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *named, *NONE), 0.0)
@@ -147,15 +151,18 @@ class Update:
         size = self._piece(rows, measured)
         self.begin(measured, alone=rows == size)
         self._rows = rows
-        if rows == size:
+        count = self._ranks.parts(-(-max(rows, 1) // size), self._device)
+        if rows == size and count == 1:
             yield self.part(batch, weight, size, rows, self.position)
             return
-        for start in range(0, max(rows, 1), size):
+        for at in range(count):
+            start = min(at * size, rows)
             real = min(size, rows - start)
             filled = size if self.micro_size else max(real, 1)
-            data = cut(batch, start, start + max(real, 1), filled)
+            first = start if real else 0  # One that has no rows of its own repeats the first, for nothing.
+            data = cut(batch, first, first + max(real, 1), filled)
             of_rows = None if weight is None else weight[start : start + real]
-            with unsynchronised(self.model, last=start + size >= rows):
+            with self._ranks.part(self.model, last=at == count - 1):
                 yield self.part(data, of_rows, filled, real, self.position + start)
 
     def begin(self, measured: bool = False, alone: bool = False) -> None:
@@ -165,17 +172,17 @@ class Update:
 
         - `measured`: take its moments. `alone`: it will have one part.
         """
-        leaves = [leaf for group in self.optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+        leaves = self._leaves()
         for leaf in leaves:
             leaf.grad = None
         drawing = generators(leaves[0].device) if self.rng == "position" else []
-        self._open = Begun(measured, alone and self._ranks == 1, leaves, drawing)
+        self._open = Begun(measured, alone and self._ranks.count == 1, leaves, drawing, self._ranks)
 
     def part(self, data: Any, weight: torch.Tensor | None, rows: int, real: int, position: int) -> Part:
         """The next part, with the generators set for what it draws. `position`: of its first row in the whole run."""
         update = self._begun("part")
         for generator in update.generators:
-            generator.manual_seed(mixed(self.seed, position, self._rank))
+            generator.manual_seed(mixed(self.seed, position, self._ranks.index))
         update.parts += 1
         update.examples += real
         return Part(self, data, weight, rows, real)
@@ -185,11 +192,12 @@ class Update:
         update = self._begun("step")
         update.require_whole()
         self._open = None
+        self._ranks.reduce(update.leaves)
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         gradients = [local(leaf.grad) for leaf in update.leaves if leaf.grad is not None]
-        read = update.read(gradients, self.scaler, self._ranks)
-        share = 1.0 if update.divided else self._ranks / max(read.weight, TINY)
+        read = update.read(gradients, self.scaler)
+        share = 1.0 if update.divided else self._ranks.divided / max(read.weight, TINY)
         done = _judged(read, read.norm * share)
         if done.applied:
             clipped = 1.0 if self.clip is None else min(1.0, self.clip / (done.grad_norm + 1e-6))
@@ -223,11 +231,18 @@ class Update:
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
 
+    def _leaves(self) -> list[nn.Parameter]:
+        return [leaf for group in self.optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+
+    @property
+    def _device(self) -> torch.device:
+        return self._leaves()[0].device
+
     def _due(self, rows: int) -> bool:
         """Whether the noise of the next update is measured. That of a ragged last batch is not: its error is larger."""
         if self.gauge is None or (self.updates and self._unmeasured < self.gauge.every - 1):
             return False
-        return rows >= self._rows or self._ranks > 1  # Ranks have to agree, and know their own rows alone.
+        return rows >= self._rows or self._ranks.count > 1  # Ranks have to agree, and know their own rows alone.
 
     def _piece(self, rows: int, measured: bool) -> int:
         """Rows of a part: those of a micro-batch, or fewer where one alone is measured."""
@@ -236,11 +251,12 @@ class Update:
             return size
         if self.gauge.per_example:
             return 1
-        return -(-rows // min(self.gauge.parts, rows)) if rows <= size and self._ranks == 1 else size
+        cuts = self._ranks.kind in ("alone", "sharded")  # Else the ranks' own are pieces.
+        return -(-rows // min(self.gauge.parts, rows)) if rows <= size and cuts else size
 
     def _stood_in(self, batch: Any) -> Any:
         """A row for a rank that has none of its own: every rank takes part in the reduction of gradients."""
-        if self._ranks == 1:
+        if self._ranks.count == 1:
             raise ArgumentError(must("batch", "have a row", 0, "a mean of nothing is no number", "a batch with rows"))
         return mapped(lambda leaf: leaf.new_zeros((1, *leaf.shape[1:])) if has_rows(leaf) else leaf, batch)
 
