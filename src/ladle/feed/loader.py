@@ -34,6 +34,7 @@ from ladle.feed.orders import order_of
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
 from ladle.feed.sampled import Sampled
+from ladle.feed.sampled_batches import SampledBatches, TakeList, require_alone
 from ladle.feed.source.anything import as_source
 
 
@@ -107,15 +108,19 @@ class Loader(LoaderBase):
         **names: Any,
     ) -> None:
         self._names = known = Names.of(names).of_batches(batch_size)
-        batch_size = 1 if batch_size is None else batch_size
         sampler, batch_size, drop_last = known.unwrapped(batch_size, drop_last)
         self.source: Source = as_source(data)
         self.dataset, self._examples = dataset_of(data, self.source), len(self.source)
         self.seed = seed = known.seeded(seed)
-        order = known.ordered(order, sampler is not None)
-        if sampler is not None:
+        order = known.ordered(order, sampler is not None or known.lists is not None)
+        if known.lists is not None:
+            order = SampledBatches(known.lists, len(self.source), seed)
+        elif sampler is not None:
             order = Sampled(sampler, len(self.source), seed)
         self.order = order_of(order, self.source, seed, labels)
+        self._lists = self.order if isinstance(self.order, SampledBatches) else None
+        if self._lists is not None:
+            require_alone(shard, augment=augment, collate=collate, cut=cut, batches=batches)
         self.drop_last, self.shard, self._uneven = drop_last, shard, uneven or batches
         self.bad_ids: list[int] = []
         """Examples left out so far because they could not be read, once each."""
@@ -147,6 +152,8 @@ class Loader(LoaderBase):
 
     def _job(self, collate: Collate | None, cut: Cut | None, batches: bool) -> Job:
         function = self._names.collate_fn
+        if self._lists is not None:
+            return TakeList(self._feed, function, self.dataset)
         if function is None:
             if collate is None and cut is None and not batches:
                 return TakeRows(self._feed, self.shard, self.dataset)
@@ -162,11 +169,14 @@ class Loader(LoaderBase):
 
     @property
     def batch_size(self) -> int | None:
-        """Examples per batch, all hosts together; None where items come one by one."""
-        return None if isinstance(self._names.collate_fn, Single) else self._batch_size
+        """Examples per batch, all hosts together; None where items come one by one, or a batch sampler cuts them."""
+        return None if self._lists is not None or isinstance(self._names.collate_fn, Single) else self._batch_size
 
     @batch_size.setter
     def batch_size(self, value: int | None) -> None:
+        if self._lists is not None and value != 1:
+            why, remedy = "the lists of batch_sampler say how long they are", "a Loader with sampler= or order="
+            raise ArgumentError(must("batch_size", "stay as it is", value, why, remedy))
         self._batch_size = require_count("batch_size", value)
         self._spec = BatchSpec(self._batch_size, self._batch_size)
         self._require_shares()
@@ -180,10 +190,15 @@ class Loader(LoaderBase):
     def sampler(self) -> Numbers:
         """The example numbers of the pass that the next iteration begins, one by one."""
         n = self.order.epoch_size
-        return Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), n)
+        start = (self._newest + 1 if self._due is None else self._due[1]) * n
+        count = n if self._lists is None else len(self.order.ids(start, n))
+        return Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), count)
 
     @property
-    def batch_sampler(self) -> NumbersInBatches:
+    def batch_sampler(self) -> Any:
+        """The same in batches; a batch sampler that was given, as it is."""
+        if self._lists is not None:
+            return self._lists.sampler
         return NumbersInBatches(self.sampler, self._batch_size, self.drop_last)
 
     def __len__(self) -> int:

@@ -20,7 +20,8 @@ class Names:
     """The arguments of a `DataLoader` that a `Loader` takes under the same name.
 
     - `shuffle`: True is order="auto", False is order="sequential". `sampler`: numbers of examples, anew each pass.
-    - `batch_sampler`: torch's own `BatchSampler`, which is a sampler, a size and `drop_last`; no other.
+    - `batch_sampler`: an iterable of lists of example numbers, with a length; of torch's own `BatchSampler` the
+      sampler, size and `drop_last` are taken, so that the size may change.
     - `num_workers`: that many processes for datasets that are asked item by item, threads for other sources.
     - `collate_fn`: list of items -> a batch, whatever it is; called with one batch at a time, by the reader.
     - `pin_memory`: tensors in page-locked memory, where torch has an accelerator. `timeout`: seconds for a batch.
@@ -96,16 +97,24 @@ class Names:
             raise ArgumentError(must(name, "be left out where order is given", f"order={order!r}", why, remedy))
         return "sequential" if self.shuffle is False else "auto"
 
-    def unwrapped(self, batch_size: int, drop_last: bool) -> tuple[Any, int, bool]:
-        """`(sampler, batch_size, drop_last)`, from torch's `BatchSampler` where one is given."""
+    def unwrapped(self, batch_size: int | None, drop_last: bool) -> tuple[Any, int, bool]:
+        """`(sampler, batch_size, drop_last)`, from torch's `BatchSampler` where one is given.
+
+        Any other batch sampler is handed on as it is, its lists being batches of one position each.
+        """
         batches = self.batch_sampler
         if batches is None:
-            return self.sampler, batch_size, drop_last
-        if type(batches).__name__ != "BatchSampler" or not hasattr(batches, "sampler"):
-            why = "batches end at positions that are known beforehand, so that any can be read again"
-            remedy = "sampler= with batch_size=, order=, or cut= (batches of one length: Bucketed, ByTokens)"
-            raise ArgumentError(must("batch_sampler", "be a BatchSampler", type(batches).__name__, why, remedy))
-        return batches.sampler, batches.batch_size, batches.drop_last
+            return self.sampler, 1 if batch_size is None else batch_size, drop_last
+        if batch_size not in (None, 1, 64, getattr(batches, "batch_size", 1)) or drop_last:
+            got = f"batch_size={batch_size}, drop_last={drop_last}"
+            why, remedy = "the lists of batch_sampler say how long they are", "batch_sampler= alone"
+            raise ArgumentError(must("batch_size and drop_last", "be left out beside batch_sampler", got, why, remedy))
+        return (batches.sampler, batches.batch_size, batches.drop_last) if _plain(batches) else (None, 1, False)
+
+    @property
+    def lists(self) -> Any:
+        """A batch sampler that is more than a sampler, a size and `drop_last`; None where there is none."""
+        return None if self.batch_sampler is None or _plain(self.batch_sampler) else self.batch_sampler
 
     def seeded(self, seed: int) -> int:
         """The seed, drawn from `generator` where there is one."""
@@ -141,6 +150,11 @@ class Names:
         """How processes are begun."""
         context = self.multiprocessing_context
         return context if context is None or isinstance(context, str) else context.get_start_method()
+
+
+def _plain(batches: Any) -> bool:
+    """Whether it is torch's own `BatchSampler`, and nothing derived from it."""
+    return type(batches).__name__ == "BatchSampler" and type(batches).__module__ == "torch.utils.data.sampler"
 
 
 @dataclass(frozen=True)
