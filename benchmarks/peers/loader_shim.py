@@ -33,6 +33,9 @@ class Kind(type):
 class DataLoader(metaclass=Kind):
     """A `Loader` for the arguments of a `DataLoader`."""
 
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
+
     def __new__(cls, dataset: Any, batch_size: int | None = 1, shuffle: Any = None, *rest: Any, **names: Any) -> Any:
         import torch
 
@@ -61,6 +64,12 @@ def pytest_configure(config: Any) -> None:
         for own in ("StatefulDataLoader", "DataLoader"):
             if hasattr(module, own):
                 setattr(module, own, DataLoader)
+    try:
+        grain = importlib.import_module("grain._src.python.testing.experimental")
+    except ImportError:
+        return
+    check = grain.assert_equal_output_after_checkpoint
+    grain.assert_equal_output_after_checkpoint = lambda dataset: check(Dataset(dataset))  # type: ignore[attr-defined]
 
 
 def pytest_itemcollected(item: Any) -> None:
@@ -108,3 +117,37 @@ def _verdict(error: BaseException | None) -> tuple[str, str]:
     own = [one for one in chain if isinstance(one, LadleError)]
     first = own[0] if own else chain[0]
     return "refused" if own else "failed", f"{type(first).__name__}: {first}"[:400]
+
+
+class Through:
+    """One of Grain's datasets as its checkpoint check sees it: an iterator with a state, which is a `Loader`'s."""
+
+    def __init__(self, dataset: Any) -> None:
+        from ladle.feed import Loader
+
+        MADE["loaders"] += 1
+        numbered = hasattr(dataset, "__getitem__")
+        self.loader = Loader(dataset, None, **({"shuffle": False} if numbered else {}))
+        self.batches: Any = None
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        self.batches = iter(self.loader) if self.batches is None else self.batches
+        return next(self.batches)
+
+    def get_state(self) -> Any:
+        return json.dumps(self.loader.state_dict())
+
+    def set_state(self, state: Any) -> None:
+        self.loader.load_state_dict(json.loads(state))
+        self.batches = None
+
+
+class Dataset:
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Any:
+        return Through(self.dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 from ladle.core.errors import ArgumentError, must, nearest
@@ -22,7 +23,8 @@ class Names:
     - `shuffle`: True is order="auto", False is order="sequential". `sampler`: numbers of examples, anew each pass.
     - `batch_sampler`: an iterable of lists of example numbers, with a length; of torch's own `BatchSampler` the
       sampler, size and `drop_last` are taken, so that the size may change.
-    - `num_workers`: that many processes for datasets that are asked item by item, threads for other sources.
+    - `num_workers`: that many processes for datasets that are asked item by item, or where there is a
+      `worker_init_fn`; threads for other sources. May be set between passes.
     - `collate_fn`: list of items -> a batch, whatever it is; called with one batch at a time, by the reader.
     - `pin_memory`: tensors in page-locked memory, where torch has an accelerator. `timeout`: seconds for a batch.
     - `worker_init_fn(number)`: called in each reading process. `persistent_workers`: processes live from pass to pass;
@@ -80,6 +82,21 @@ class Names:
             got = "more than one"
             why, remedy = "each says which examples come next", "one of them"
             raise ArgumentError(must("shuffle, sampler and batch_sampler", "exclude each other", got, why, remedy))
+        self._check_readers()
+
+    def _check_readers(self) -> None:
+        ahead = 1 if self.prefetch_factor is None else self.prefetch_factor
+        if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
+            why, remedy = "it counts batches ahead of each worker", "prefetch_factor=2"
+            raise ArgumentError(must("prefetch_factor", "be a whole number from 1 on", ahead, why, remedy))
+        context, generator = self.multiprocessing_context, self.generator
+        method = context if isinstance(context, str) else getattr(context, "get_start_method", str)()
+        if context is not None and method not in (known := get_all_start_methods()):
+            why, remedy = "processes are begun in one of these ways", " or ".join(map(repr, known))
+            raise ArgumentError(must("multiprocessing_context", "be known here", context, why, remedy))
+        if generator is not None and not hasattr(generator, "integers") and not hasattr(generator, "manual_seed"):
+            why, remedy = "it draws the seed", f"seed={generator}" if isinstance(generator, int) else "seed=0"
+            raise ArgumentError(must("generator", "be a generator of torch or NumPy", generator, why, remedy))
 
     def of_batches(self, batch_size: int | None) -> Names:
         """The same where batches are lists of items; of single items where `batch_size` is None."""
@@ -134,7 +151,8 @@ class Names:
             raise ArgumentError(
                 must("num_workers", "be left out where workers is given", self.num_workers, why, remedy)
             )
-        return self.num_workers, processes or (items and self.num_workers > 0)
+        asked = items or self.worker_init_fn is not None
+        return self.num_workers, processes or (asked and self.num_workers > 0)
 
     def depth(self, depth: int | None, workers: int | None) -> int | None:
         if self.prefetch_factor is None or depth is not None:

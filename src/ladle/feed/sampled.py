@@ -67,7 +67,7 @@ class Sampled:
             return self._passes[epoch]
 
     def _checked(self, found: list[Any]) -> Any:
-        return require_ids([int(id) for id in found], self.examples)
+        return require_ids(whole(found, self.name), self.examples)
 
     def ids(self, start: int, count: int) -> np.ndarray:
         """`i64[count]` example ids at positions `start .. start + count`."""
@@ -84,3 +84,13 @@ class Sampled:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._lock = threading.Lock()
+
+
+def whole(found: Any, name: str) -> list[int]:
+    """Numbers of examples as ints. Raises `DataError` for others than whole ones."""
+    ids = list(found)
+    for id in ids:
+        if isinstance(id, bool) or not hasattr(id, "__index__"):
+            why, remedy = "they number examples", "batch_sampler= for lists of numbers, or a source for what has names"
+            raise DataError(must(name, "yield whole numbers", id, why, remedy))
+    return [id.__index__() for id in ids]

@@ -12,7 +12,7 @@ from ladle.core.cursor import Shard
 from ladle.core.errors import ArgumentError, DataError, ExampleError, must
 from ladle.feed.host import HostFeed
 from ladle.feed.loader_jobs import Key, Ready, items_of, without
-from ladle.feed.sampled import Sampled
+from ladle.feed.sampled import Sampled, whole
 from ladle.feed.source.places import Places, taken
 from ladle.feed.source.request import require_ids
 
@@ -46,7 +46,7 @@ class SampledBatches(Sampled):
     def _checked(self, found: list[Any]) -> Any:
         lists = []
         for one in found:
-            if not hasattr(one, "__iter__") or not (ids := [int(id) for id in one]):
+            if not hasattr(one, "__iter__") or not (ids := whole(one, self.name)):
                 why, remedy = "each is a batch", "lists such as [0, 1]; sampler= for single numbers"
                 raise DataError(must(self.name, "yield lists of at least one number", one, why, remedy))
             lists.append(require_ids(ids, self.examples))
