@@ -1,48 +1,153 @@
-"""Other libraries' tests of their loaders, run with `Loader` in place of `StatefulDataLoader`.
+"""Other libraries' tests of their loaders, run with `Loader` in place of a `DataLoader`. A plugin of pytest.
 
-    git clone https://github.com/pytorch/data          # torchdata; its tests want the package `parameterized`
-    PYTHONPATH=data python benchmarks/peers/loader_shim.py data/test/stateful_dataloader/test_state_dict.py [-k ...]
+    PYTHONPATH=benchmarks/peers:data python -m pytest -p loader_shim data/test/stateful_dataloader/test_state_dict.py
 
-The shim has a `DataLoader`'s defaults: in order, batches of one, its own collate function. What a `Loader` refuses by
-design or has otherwise stands in `docs/loader.md`: states have a form of their own (`_snapshot`), streams that do not
-share themselves among workers, `in_order=False`, a shuffle drawn from torch's global seed.
+`loader_suites.py` runs all of them and counts. The shim has a `DataLoader`'s defaults: in order, batches of one, its
+own collate function. With `LADLE_SHIM_LOG=file` a JSON line is written for each test: what came of it, and whether it
+made a loader at all. A test is "refused" where a `LadleError` stands in the chain of what it failed with.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-import warnings
+import json
+import os
+import signal
 from typing import Any
 
-SHIMMED = ("torchdata.stateful_dataloader",)
+SECONDS = 120
+MADE = {"loaders": 0}
 
 
-def data_loader(dataset: Any, batch_size: int | None = 1, shuffle: Any = None, **names: Any) -> Any:
+class Kind(type):
+    """`isinstance(x, DataLoader)` holds for a `Loader` too."""
+
+    def __instancecheck__(cls, it: Any) -> bool:
+        import torch
+
+        from ladle.feed.loader_base import LoaderBase
+
+        return isinstance(it, LoaderBase | torch.utils.data.DataLoader)
+
+
+class DataLoader(metaclass=Kind):
     """A `Loader` for the arguments of a `DataLoader`."""
-    import torch
 
-    from ladle.feed import Loader
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
 
-    collate = torch.utils.data.default_collate if batch_size else torch.utils.data.default_convert
-    names = {name: value for name, value in names.items() if name not in ("snapshot_every_n_steps", "pin_memory")}
-    names["collate_fn"] = names.get("collate_fn") or collate
-    stream = isinstance(dataset, torch.utils.data.IterableDataset)
-    if not stream and names.get("sampler") is None and names.get("batch_sampler") is None:
-        names["shuffle"] = bool(shuffle)
-    if not names.get("num_workers"):
-        names.pop("prefetch_factor", None)
-    return Loader(dataset, batch_size, **names)
+    def __new__(cls, dataset: Any, batch_size: int | None = 1, shuffle: Any = None, *rest: Any, **names: Any) -> Any:
+        import torch
+
+        from ladle.feed import Loader
+
+        MADE["loaders"] += 1
+        order = ("sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last")
+        names |= dict(zip(order, rest, strict=False))
+        batched = batch_size is not None or names.get("batch_sampler") is not None
+        collate = torch.utils.data.default_collate if batched else torch.utils.data.default_convert
+        names = {name: value for name, value in names.items() if name != "snapshot_every_n_steps"}
+        names["collate_fn"] = names.get("collate_fn") or collate
+        stream = isinstance(dataset, torch.utils.data.IterableDataset)
+        if shuffle is not None or not (stream or names.get("sampler") or names.get("batch_sampler")):
+            names["shuffle"] = shuffle or False
+        to = "torch" if names.get("pin_memory") else "numpy"
+        return Loader(dataset, batch_size, to=to, **names)
 
 
-def main(arguments: list[str]) -> int:
-    import pytest
+def pytest_configure(config: Any) -> None:
+    for name in ("torchdata.stateful_dataloader", "lightning.pytorch.demos.boring_classes"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        for own in ("StatefulDataLoader", "DataLoader"):
+            if hasattr(module, own):
+                setattr(module, own, DataLoader)
+    try:
+        grain = importlib.import_module("grain._src.python.testing.experimental")
+    except ImportError:
+        return
+    check = grain.assert_equal_output_after_checkpoint
+    grain.assert_equal_output_after_checkpoint = lambda dataset: check(Dataset(dataset))  # type: ignore[attr-defined]
 
-    warnings.simplefilter("ignore")
-    for name in SHIMMED:
-        importlib.import_module(name).StatefulDataLoader = data_loader  # type: ignore[attr-defined]
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", "-W", "ignore", "-c", "/dev/null", *arguments]))
+
+def pytest_itemcollected(item: Any) -> None:
+    module = getattr(item, "module", None)
+    if getattr(module, "DataLoader", DataLoader) is not DataLoader:
+        module.DataLoader = DataLoader  # type: ignore[union-attr]
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def pytest_runtest_setup(item: Any) -> None:
+    MADE["loaders"] = 0
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"{SECONDS} seconds")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+
+
+def pytest_runtest_teardown(item: Any) -> None:
+    signal.alarm(0)
+
+
+def pytest_runtest_makereport(item: Any, call: Any) -> None:
+    log = os.environ.get("LADLE_SHIM_LOG")
+    if log is None or (call.when != "call" and call.excinfo is None):
+        return
+    error = None if call.excinfo is None else call.excinfo.value
+    kind, said = _verdict(error)
+    line = {"test": item.nodeid, "kind": kind, "said": said, "loaders": MADE["loaders"]}
+    with open(log, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _verdict(error: BaseException | None) -> tuple[str, str]:
+    from ladle.core.errors import LadleError
+
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    if not chain:
+        return "passed", ""
+    if type(chain[0]).__name__ in ("Skipped", "SkipTest"):
+        return "skipped", str(chain[0])
+    own = [one for one in chain if isinstance(one, LadleError)]
+    first = own[0] if own else chain[0]
+    return "refused" if own else "failed", f"{type(first).__name__}: {first}"[:400]
+
+
+class Through:
+    """One of Grain's datasets as its checkpoint check sees it: an iterator with a state, which is a `Loader`'s."""
+
+    def __init__(self, dataset: Any) -> None:
+        from ladle.feed import Loader
+
+        MADE["loaders"] += 1
+        numbered = hasattr(dataset, "__getitem__")
+        self.loader = Loader(dataset, None, **({"shuffle": False} if numbered else {}))
+        self.batches: Any = None
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        self.batches = iter(self.loader) if self.batches is None else self.batches
+        return next(self.batches)
+
+    def get_state(self) -> Any:
+        return json.dumps(self.loader.state_dict())
+
+    def set_state(self, state: Any) -> None:
+        self.loader.load_state_dict(json.loads(state))
+        self.batches = None
+
+
+class Dataset:
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Any:
+        return Through(self.dataset)

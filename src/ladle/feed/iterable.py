@@ -11,7 +11,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
 from ladle.feed.augment import Augment
 from ladle.feed.host import Stack
-from ladle.feed.loader_base import REPLACED, LoaderBase, made_again
+from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
 from ladle.feed.loader_names import Names
 from ladle.feed.loader_state import position_of, require_epoch
 from ladle.feed.lookahead import Ahead
@@ -68,13 +68,9 @@ class IterableLoader(LoaderBase):
         }
         self._names = known = Names.of(names).of_batches(batch_size)
         batch_size = 1 if batch_size is None else batch_size
-        self.dataset = self.source = data
+        self._dataset = self.source = data
         self.seed, self.drop_last, self.shard, self._uneven = known.seeded(seed), drop_last, shard, uneven
         self.bad_ids: list[int] = []
-        workers, processes = known.readers(workers, processes, True)
-        if workers and not processes:
-            why, remedy = "an iterator is one thing after the other", "processes=True, or workers=0"
-            raise ArgumentError(must("workers", "be processes for a stream", f"{workers} threads", why, remedy))
         if not 0 <= shard.index < shard.count:
             why, remedy = "hosts are numbered from 0", "Shard(rank, world_size)"
             raise ArgumentError(must("shard", "have an index below its count", shard, why, remedy))
@@ -84,17 +80,25 @@ class IterableLoader(LoaderBase):
                 must("drop_last", "be True for several ranks", False, why, "drop_last=True, uneven=True")
             )
         self._stage = _stage(augment)
-        self._how: dict[str, Any] = {"workers": workers or 0, "processes": processes and bool(workers)}
-        self._depth = known.depth(depth, workers)
-        self._convert = output_named(to, known.pin_memory)
+        self._asked_depth, self._convert = depth, output_named(to, known.pin_memory)
         self._due, self._newest, self._at = (0, 0), -1, (0, 0)
         self._resumed: list[tuple[int, Any]] | None = None
         self._parts: list[tuple[int, Any]] = []
-        self._readers_of: list[Readers] = []
+        self._read_by(known, workers, processes)
         self.batch_size = batch_size
         given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": shard}
-        given |= {"uneven": uneven, **self._how, "depth": self._depth, "collate_fn": known.collate_fn}
+        given |= {"uneven": uneven, "collate_fn": known.collate_fn}
         self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
+
+    def _read_by(self, names: Names, workers: int | None = None, processes: bool = False) -> None:
+        workers, processes = names.readers(workers, processes, True)
+        if workers and not processes:
+            why, remedy = "an iterator is one thing after the other", "processes=True, or workers=0"
+            raise ArgumentError(must("workers", "be processes for a stream", f"{workers} threads", why, remedy))
+        self._require_parts(self._resumed, workers or 0)
+        self._depth = names.depth(self._asked_depth, workers)
+        self._how = {"workers": workers or 0, "processes": processes and bool(workers)}
+        self._names, self._readers_of = names, list[Readers]()
 
     @property
     def batch_size(self) -> int:
@@ -108,18 +112,18 @@ class IterableLoader(LoaderBase):
             why, remedy = "it counts all ranks together", f"batch_size={max(1, value // count) * count}"
             raise ArgumentError(must("batch_size", f"be shared evenly by {count} ranks", value, why, remedy))
 
-    @property
+    @Made
     def sampler(self) -> Any:
         """None: a stream has no numbers."""
         return None
 
-    @property
+    @Made
     def batch_sampler(self) -> Any:
         return None
 
     def __len__(self) -> int:
         """Batches in a pass, where the dataset has a length."""
-        whole, rest = divmod(len(self.dataset), self.batch_size)
+        whole, rest = divmod(len(self._dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
@@ -169,7 +173,7 @@ class IterableLoader(LoaderBase):
     def _job(self, number: int, count: int) -> ReadStream:
         collate = self._names.collate_fn
         how = (self.shard, self.seed, self.drop_last, self._uneven, collate, self._stage, number, count)
-        return ReadStream(self.dataset, *how)
+        return ReadStream(self._dataset, *how)
 
     def _reader(self, number: int, count: int) -> Readers:
         init = self._names.worker_init_fn
@@ -181,7 +185,7 @@ class IterableLoader(LoaderBase):
         """Where the loader stands, after the last batch handed out, with the states of the dataset."""
         (drawn, epoch), parts = (self._at, self._parts) if self._due is None else (self._due, self._resumed)
         if not parts and not self._how["workers"]:
-            parts = [(0, _state_before(self.dataset))]
+            parts = [(0, _state_before(self._dataset))]
         told = [list(part) for part in parts] if parts else None
         begun = (told is not None and epoch <= self._newest) or self._due is not None
         return {**Cursor(drawn if begun else 0).to_json(), "epoch": epoch, "parts": told, "seed": self.seed}
@@ -192,12 +196,15 @@ class IterableLoader(LoaderBase):
         Raises `ArgumentError` for what is no state of such a loader.
         """
         drawn, epoch = position_of(state, {"seed": self.seed}, 2**62, one_pass=False)
-        parts, count = state.get("parts"), max(1, self._how["workers"])
-        if parts is not None and len(parts) != count:
-            why, remedy = "each worker has a part of the stream", f"num_workers={len(parts)}"
-            raise ArgumentError(must("num_workers", "be the state's", count, why, remedy))
+        parts = state.get("parts")
+        self._require_parts(parts, self._how["workers"])
         self._resumed = None if parts is None else [(part[0], _tuple(part[1])) for part in parts]
         self._due = self._at = (drawn, epoch)
+
+    def _require_parts(self, parts: Any, workers: int) -> None:
+        if parts is not None and len(parts) != max(1, workers):
+            why, remedy = "each worker has a part of the stream", f"num_workers={len(parts)}"
+            raise ArgumentError(must("num_workers", "be the state's", max(1, workers), why, remedy))
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of pass `epoch`."""
@@ -206,7 +213,7 @@ class IterableLoader(LoaderBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         data, given = self._given
-        return made_again, (type(self), data, {**given, "batch_size": self._batch_size}, self.state_dict())
+        return made_again, (type(self), data, self._now(given), self.state_dict())
 
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""

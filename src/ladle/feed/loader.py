@@ -23,7 +23,7 @@ from ladle.core.spec import BatchSpec, require_count
 from ladle.feed.augment import Augment
 from ladle.feed.host import ByCount, HostFeed, Stack
 from ladle.feed.iterable import IterableLoader, is_stream
-from ladle.feed.loader_base import REPLACED, LoaderBase, made_again
+from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
 from ladle.feed.loader_jobs import Converted, Job, TakeBatch, TakeItems, TakeRows, converted
 from ladle.feed.loader_names import Names, Single
 from ladle.feed.loader_pass import Walk, require_shares
@@ -34,6 +34,7 @@ from ladle.feed.orders import order_of
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
 from ladle.feed.sampled import Sampled
+from ladle.feed.sampled_batches import SampledBatches, TakeList, require_alone
 from ladle.feed.source.anything import as_source
 
 
@@ -107,15 +108,19 @@ class Loader(LoaderBase):
         **names: Any,
     ) -> None:
         self._names = known = Names.of(names).of_batches(batch_size)
-        batch_size = 1 if batch_size is None else batch_size
         sampler, batch_size, drop_last = known.unwrapped(batch_size, drop_last)
         self.source: Source = as_source(data)
-        self.dataset, self._examples = dataset_of(data, self.source), len(self.source)
+        self._dataset, self._examples = dataset_of(data, self.source), len(self.source)
         self.seed = seed = known.seeded(seed)
-        order = known.ordered(order, sampler is not None)
-        if sampler is not None:
+        order = known.ordered(order, sampler is not None or known.lists is not None)
+        if known.lists is not None:
+            order = SampledBatches(known.lists, len(self.source), seed)
+        elif sampler is not None:
             order = Sampled(sampler, len(self.source), seed)
         self.order = order_of(order, self.source, seed, labels)
+        self._lists = self.order if isinstance(self.order, SampledBatches) else None
+        if self._lists is not None:
+            require_alone(shard, augment=augment, collate=collate, cut=cut, batches=batches)
         self.drop_last, self.shard, self._uneven = drop_last, shard, uneven or batches
         self.bad_ids: list[int] = []
         """Examples left out so far because they could not be read, once each."""
@@ -129,32 +134,42 @@ class Loader(LoaderBase):
         size = require_count("batch_size", batch_size)
         self._feed.draw(Cursor(), BatchSpec(size, size), shard)  # A shard or a budget that cannot be is refused here.
         self.batch_size = size
-        workers, processes = known.readers(workers, processes, getattr(self.source, "changes", False))
+        self._output, self._asked_depth, self._chunks = (
+            (to, output_named(to, known.pin_memory)),
+            depth,
+            dict[int, int](),
+        )
+        self._read_by(known, workers, processes)
+        given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
+        given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
+        given |= {"collate_fn": known.collate_fn}
+        self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
+
+    def _read_by(self, names: Names, workers: int | None = None, processes: bool = False) -> None:
+        workers, processes = names.readers(workers, processes, getattr(self.source, "changes", False))
         if workers is None and not processes:
             workers = 0 if getattr(self.source, "in_memory", False) else getattr(self.source, "readers", None)
         workers = default_workers() if workers is None else workers
-        convert = output_named(to, known.pin_memory)
+        self._depth = names.depth(self._asked_depth, workers)
+        self._how = {"workers": workers, "processes": processes}
+        (to, convert), self._names = self._output, names
         # What comes from another process is converted in this one.
         self._convert = convert if processes and to != "numpy" else None
         self._reading = self._rank_job if processes or to == "numpy" else Converted(self._rank_job, convert)
-        self._how: dict[str, Any] = {"workers": workers, "processes": processes}
-        self._depth = known.depth(depth, workers)
-        self._readers, self._chunks = self._begun(), dict[int, int]()
-        given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
-        given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
-        given |= {"workers": workers, "processes": processes, "depth": self._depth, "collate_fn": known.collate_fn}
-        self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
+        self._readers = self._begun()
 
     def _job(self, collate: Collate | None, cut: Cut | None, batches: bool) -> Job:
         function = self._names.collate_fn
+        if self._lists is not None:
+            return TakeList(self._feed, function, self._dataset)
         if function is None:
             if collate is None and cut is None and not batches:
-                return TakeRows(self._feed, self.shard, self.dataset)
-            return TakeBatch(self._feed, self.shard, batches, self.dataset)
+                return TakeRows(self._feed, self.shard, self._dataset)
+            return TakeBatch(self._feed, self.shard, batches, self._dataset)
         if collate is not None or batches:
             why, remedy = "it makes the whole batch of the items itself", "collate_fn alone"
             raise ArgumentError(must("collate_fn", "stand without collate, augment and batches", "both", why, remedy))
-        return TakeItems(self._feed, self.shard, function, self.dataset)
+        return TakeItems(self._feed, self.shard, function, self._dataset)
 
     def _begun(self) -> Readers:
         names, check = self._names, getattr(self.source, "require_threads", None)
@@ -162,11 +177,14 @@ class Loader(LoaderBase):
 
     @property
     def batch_size(self) -> int | None:
-        """Examples per batch, all hosts together; None where items come one by one."""
-        return None if isinstance(self._names.collate_fn, Single) else self._batch_size
+        """Examples per batch, all hosts together; None where items come one by one, or a batch sampler cuts them."""
+        return None if self._lists is not None or isinstance(self._names.collate_fn, Single) else self._batch_size
 
     @batch_size.setter
     def batch_size(self, value: int | None) -> None:
+        if self._lists is not None and value != 1:
+            why, remedy = "the lists of batch_sampler say how long they are", "a Loader with sampler= or order="
+            raise ArgumentError(must("batch_size", "stay as it is", value, why, remedy))
         self._batch_size = require_count("batch_size", value)
         self._spec = BatchSpec(self._batch_size, self._batch_size)
         self._require_shares()
@@ -176,14 +194,19 @@ class Loader(LoaderBase):
             n, (start, epoch) = self.order.epoch_size, self._due or self._at
             require_shares(self.shard.count, (epoch + 1) * n - start or n, self._batch_size, self.drop_last)
 
-    @property
+    @Made
     def sampler(self) -> Numbers:
         """The example numbers of the pass that the next iteration begins, one by one."""
         n = self.order.epoch_size
-        return Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), n)
+        start = (self._newest + 1 if self._due is None else self._due[1]) * n
+        count = n if self._lists is None else len(self.order.ids(start, n))
+        return Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), count)
 
-    @property
-    def batch_sampler(self) -> NumbersInBatches:
+    @Made
+    def batch_sampler(self) -> Any:
+        """The same in batches; a batch sampler that was given, as it is."""
+        if self._lists is not None:
+            return self._lists.sampler
         return NumbersInBatches(self.sampler, self._batch_size, self.drop_last)
 
     def __len__(self) -> int:
@@ -203,7 +226,7 @@ class Loader(LoaderBase):
             (start, epoch), self._due = self._due, None
         self._newest, self._at = epoch, (start, epoch)
         stop = (epoch + 1) * self.order.epoch_size
-        walk = self._walk(epoch)
+        walk, convert = self._walk(epoch), self._convert
         try:
             while start < stop and not (self.drop_last and stop - start < self._batch_size):
                 ready = walk.next(start, self._spec)
@@ -211,7 +234,7 @@ class Loader(LoaderBase):
                 self._at = (start, epoch)
                 if ready.bad:
                     self.bad_ids += [id for id in ready.bad if id not in self.bad_ids]
-                yield ready.batch if self._convert is None else converted(ready.batch, self._convert)
+                yield ready.batch if convert is None else converted(ready.batch, convert)
             self._at = (stop, epoch + 1)
         except Exception:
             self._due = self._due or (start, epoch)  # The same batch is tried again.
@@ -253,7 +276,7 @@ class Loader(LoaderBase):
 
     def __reduce__(self) -> tuple[Any, ...]:
         data, given = self._given
-        return made_again, (type(self), data, {**given, "batch_size": self._batch_size}, self.state_dict())
+        return made_again, (type(self), data, self._now(given), self.state_dict())
 
     def close(self) -> None:
         """End the readers; also happens when the loader is no longer used."""

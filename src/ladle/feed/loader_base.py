@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ladle.core.cursor import Cursor
+from ladle.core.errors import ArgumentError, must
 from ladle.feed.loader_names import Names
 
 READ = (
@@ -17,24 +20,57 @@ REPLACED = ("shuffle", "sampler", "batch_sampler", "num_workers", "generator", "
 """Arguments that have become others by the time a loader is made."""
 
 
+class Made:
+    """An attribute that a loader is made with, and that stays: an assignment is refused, where it would do nothing."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self.read = read
+        self.__doc__ = read.__doc__
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.name = name
+
+    def __get__(self, loader: Any, owner: Any = None) -> Any:
+        return self if loader is None else self.read(loader)
+
+    def __set__(self, loader: Any, value: Any) -> None:
+        why, remedy = "readers have it already", f"a new Loader with {self.name}="
+        raise ArgumentError(must(self.name, "stay as it is", type(value).__name__, why, remedy))
+
+
 class LoaderBase:
     """A loader with names, readers, and a place where it stands."""
 
     _names: Names
+    _dataset: Any
+    _batch_size: int
+    _depth: int | None
     _how: dict[str, Any]
     _given: tuple[Any, dict[str, Any]]
     _at: tuple[int, int]
     """Position after the last batch handed out, and its pass."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name in READ and "_names" in vars(self):
-            return getattr(self._names, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     @property
     def num_workers(self) -> int:
-        """Processes that read."""
+        """Processes that read. May be set between passes."""
         return self._how["workers"] if self._how["processes"] else 0
+
+    @num_workers.setter
+    def num_workers(self, value: int) -> None:
+        self._read_by(replace(self._names, num_workers=value))
+
+    def _read_by(self, names: Names) -> None:
+        """Begin readers as `names` say."""
+        raise NotImplementedError
+
+    def _now(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The arguments that make a loader like this one."""
+        return {**given, **self._how, "depth": self._depth, "batch_size": self._batch_size}
+
+    @Made
+    def dataset(self) -> Any:
+        """What was handed over, by number."""
+        return self._dataset
 
     @property
     def epoch(self) -> int:
@@ -45,6 +81,16 @@ class LoaderBase:
     def cursor(self) -> Cursor:
         """Where the loader stands: after the last batch handed out."""
         return Cursor(self._at[0])
+
+
+def _as_given(name: str) -> Made:
+    made = Made(lambda loader: getattr(loader._names, name))
+    made.name = name
+    return made
+
+
+for _name in READ:
+    setattr(LoaderBase, _name, _as_given(_name))
 
 
 def made_again(kind: Any, data: Any, given: dict[str, Any], state: dict[str, Any]) -> Any:

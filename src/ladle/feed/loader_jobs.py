@@ -100,7 +100,7 @@ class TakeRows:
             try:
                 return taken(self.feed.source, asked, self.feed.places(at)), good
             except ExampleError as error:
-                good = _without(ids, good, error, self.feed.bad)
+                good = without(ids, good, error, self.feed.bad)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ class TakeItems:
                 items = items_of(feed.source, asked, feed.places(at))
                 break
             except ExampleError as error:
-                good = _without(ids, good, error, feed.bad)
+                good = without(ids, good, error, feed.bad)
         bad = () if good is None else tuple(ids[~good].tolist())
         return [Ready(key.start, key.spec.size, stop, self.collate(items), bad)]
 
@@ -183,7 +183,7 @@ def row_bytes(rows: Any) -> int:
     return sum(leaf.nbytes for _, leaf in leaves(rows))
 
 
-def _without(ids: np.ndarray, good: np.ndarray | None, error: ExampleError, bad: str) -> np.ndarray:
+def without(ids: np.ndarray, good: np.ndarray | None, error: ExampleError, bad: str) -> np.ndarray:
     """Which of `ids` are left once those of an error are left out. Raises it where that helps nothing."""
     before = np.ones(len(ids), bool) if good is None else good
     left = before & ~np.isin(ids, error.ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 from ladle.core.errors import ArgumentError, must, nearest
@@ -20,8 +21,10 @@ class Names:
     """The arguments of a `DataLoader` that a `Loader` takes under the same name.
 
     - `shuffle`: True is order="auto", False is order="sequential". `sampler`: numbers of examples, anew each pass.
-    - `batch_sampler`: torch's own `BatchSampler`, which is a sampler, a size and `drop_last`; no other.
-    - `num_workers`: that many processes for datasets that are asked item by item, threads for other sources.
+    - `batch_sampler`: an iterable of lists of example numbers, with a length; of torch's own `BatchSampler` the
+      sampler, size and `drop_last` are taken, so that the size may change.
+    - `num_workers`: that many processes for datasets that are asked item by item, or where there is a
+      `worker_init_fn`; threads for other sources. May be set between passes.
     - `collate_fn`: list of items -> a batch, whatever it is; called with one batch at a time, by the reader.
     - `pin_memory`: tensors in page-locked memory, where torch has an accelerator. `timeout`: seconds for a batch.
     - `worker_init_fn(number)`: called in each reading process. `persistent_workers`: processes live from pass to pass;
@@ -79,6 +82,21 @@ class Names:
             got = "more than one"
             why, remedy = "each says which examples come next", "one of them"
             raise ArgumentError(must("shuffle, sampler and batch_sampler", "exclude each other", got, why, remedy))
+        self._check_readers()
+
+    def _check_readers(self) -> None:
+        ahead = 1 if self.prefetch_factor is None else self.prefetch_factor
+        if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
+            why, remedy = "it counts batches ahead of each worker", "prefetch_factor=2"
+            raise ArgumentError(must("prefetch_factor", "be a whole number from 1 on", ahead, why, remedy))
+        context, generator = self.multiprocessing_context, self.generator
+        method = context if isinstance(context, str) else getattr(context, "get_start_method", str)()
+        if context is not None and method not in (known := get_all_start_methods()):
+            why, remedy = "processes are begun in one of these ways", " or ".join(map(repr, known))
+            raise ArgumentError(must("multiprocessing_context", "be known here", context, why, remedy))
+        if generator is not None and not hasattr(generator, "integers") and not hasattr(generator, "manual_seed"):
+            why, remedy = "it draws the seed", f"seed={generator}" if isinstance(generator, int) else "seed=0"
+            raise ArgumentError(must("generator", "be a generator of torch or NumPy", generator, why, remedy))
 
     def of_batches(self, batch_size: int | None) -> Names:
         """The same where batches are lists of items; of single items where `batch_size` is None."""
@@ -96,16 +114,24 @@ class Names:
             raise ArgumentError(must(name, "be left out where order is given", f"order={order!r}", why, remedy))
         return "sequential" if self.shuffle is False else "auto"
 
-    def unwrapped(self, batch_size: int, drop_last: bool) -> tuple[Any, int, bool]:
-        """`(sampler, batch_size, drop_last)`, from torch's `BatchSampler` where one is given."""
+    def unwrapped(self, batch_size: int | None, drop_last: bool) -> tuple[Any, int, bool]:
+        """`(sampler, batch_size, drop_last)`, from torch's `BatchSampler` where one is given.
+
+        Any other batch sampler is handed on as it is, its lists being batches of one position each.
+        """
         batches = self.batch_sampler
         if batches is None:
-            return self.sampler, batch_size, drop_last
-        if type(batches).__name__ != "BatchSampler" or not hasattr(batches, "sampler"):
-            why = "batches end at positions that are known beforehand, so that any can be read again"
-            remedy = "sampler= with batch_size=, order=, or cut= (batches of one length: Bucketed, ByTokens)"
-            raise ArgumentError(must("batch_sampler", "be a BatchSampler", type(batches).__name__, why, remedy))
-        return batches.sampler, batches.batch_size, batches.drop_last
+            return self.sampler, 1 if batch_size is None else batch_size, drop_last
+        if batch_size not in (None, 1, 64, getattr(batches, "batch_size", 1)) or drop_last:
+            got = f"batch_size={batch_size}, drop_last={drop_last}"
+            why, remedy = "the lists of batch_sampler say how long they are", "batch_sampler= alone"
+            raise ArgumentError(must("batch_size and drop_last", "be left out beside batch_sampler", got, why, remedy))
+        return (batches.sampler, batches.batch_size, batches.drop_last) if _plain(batches) else (None, 1, False)
+
+    @property
+    def lists(self) -> Any:
+        """A batch sampler that is more than a sampler, a size and `drop_last`; None where there is none."""
+        return None if self.batch_sampler is None or _plain(self.batch_sampler) else self.batch_sampler
 
     def seeded(self, seed: int) -> int:
         """The seed, drawn from `generator` where there is one."""
@@ -125,7 +151,8 @@ class Names:
             raise ArgumentError(
                 must("num_workers", "be left out where workers is given", self.num_workers, why, remedy)
             )
-        return self.num_workers, processes or (items and self.num_workers > 0)
+        asked = items or self.worker_init_fn is not None
+        return self.num_workers, processes or (asked and self.num_workers > 0)
 
     def depth(self, depth: int | None, workers: int | None) -> int | None:
         if self.prefetch_factor is None or depth is not None:
@@ -141,6 +168,11 @@ class Names:
         """How processes are begun."""
         context = self.multiprocessing_context
         return context if context is None or isinstance(context, str) else context.get_start_method()
+
+
+def _plain(batches: Any) -> bool:
+    """Whether it is torch's own `BatchSampler`, and nothing derived from it."""
+    return type(batches).__name__ == "BatchSampler" and type(batches).__module__ == "torch.utils.data.sampler"
 
 
 @dataclass(frozen=True)

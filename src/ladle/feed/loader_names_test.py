@@ -48,8 +48,6 @@ def test_shuffle_and_samplers_say_which_examples_come():
     assert (len(loader), first(loader)) == (2, [[5, 5, 2], [0]])
     batches = BatchSampler(SequentialSampler(range(7)), 3, drop_last=True)
     assert first(Loader(Squares(), batch_sampler=batches)) == [[0, 1, 2], [3, 4, 5]]
-    with pytest.raises(ArgumentError, match="batch_sampler must be a BatchSampler; got 'list'"):
-        Loader(Squares(), batch_sampler=[[0, 1], [2]])
 
 
 @pytest.mark.parametrize("make", [lambda n: RandomSampler(range(n)), lambda n: WeightedRandomSampler([1.0] * n, 2 * n)])

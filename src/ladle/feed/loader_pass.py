@@ -82,7 +82,7 @@ class Walk:
         return key._replace(start=stop, batches=min(2 * key.batches, self._most))
 
     def _name(self, key: Key) -> str:
-        ids = self.feed.order.ids(key.start, min(key.spec.size, 8))
+        ids = self.feed.order.ids(key.start, min(key.spec.size, 8))[:8]
         return f"examples {', '.join(str(id) for id in ids.tolist())}, ..."
 
 
