@@ -1,4 +1,4 @@
-"""`Update` beside Accelerate and Fabric, and under `torch.compile`: no part of it is theirs, and none is in their way."""
+"""`Update` beside Accelerate and Fabric, and under `torch.compile`: nothing of it stands in their way."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ class Counting:
 @pytest.fixture
 def fresh() -> Any:
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     yield
     torch._dynamo.reset()
 
