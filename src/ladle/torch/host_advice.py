@@ -58,6 +58,10 @@ class Advice:
     def __str__(self) -> str:
         if self.noise.updates < 1:
             return "Noise scale not measured" + (": " + NOTHING.format(self.missing) if self.missing else "") + "."
+        if self.noise.low <= 0:
+            return f"Noise scale not resolved by {self.noise.updates:,.0f} measured updates. " + UNKNOWN.format(
+                size=self.size
+            )
         ends = f"{self.noise.low:,.0f} to {self.noise.high:,.0f}" if math.isfinite(self.noise.high) else ""
         least = f"at least {self.noise.low:,.0f} examples ({self.noise.verdict})"
         known = f"{self.noise.value:,.0f} examples ({ends})" if ends else least

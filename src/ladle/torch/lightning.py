@@ -180,7 +180,7 @@ class Ladle(Callback):
         size = self._unit * trainer.accumulate_grad_batches
         missing = "" if self._pieces(trainer) or self.loss is not None else ONE_PIECE
         self.advice = Advice.of(self._recent.add(self._meter.take()), size, self.plan, missing)
-        pl_module.log_dict(self.advice.numbers())
+        pl_module.log_dict(self.advice.numbers(), sync_dist=trainer.world_size > 1)
 
     def _begin_steering(self, trainer: Trainer, optimizer: torch.optim.Optimizer) -> None:
         if any(isinstance(one, GradientAccumulationScheduler) for one in trainer.callbacks):  # type: ignore[attr-defined]
