@@ -56,8 +56,8 @@ PLACES = {
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
-    "PIL codecarbon confluent_kafka flax fsspec matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich submitit tensorboardX threadpoolctl trackio tyro uvicorn wandb zeus".split(),
+    "PIL codecarbon confluent_kafka flax fsspec lightning matplotlib mlflow optuna orbax pooch psycopg ray "
+    "redis rich submitit tensorboardX threadpoolctl trackio transformers tyro uvicorn wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

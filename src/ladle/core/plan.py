@@ -76,6 +76,31 @@ class Plan:
 
         return explain(self)
 
+    def as_training_arguments(self, devices: int = 1) -> dict[str, Any]:
+        """The plan as keywords of `transformers.TrainingArguments`, for so many devices.
+
+        per_device_train_batch_size * gradient_accumulation_steps * devices = size, exactly.
+
+        Raises `ArgumentError` where the size is no multiple of the devices, or a constant has no such keyword.
+        """
+        from ladle.core.hosts import training_arguments
+
+        return training_arguments(self, devices)
+
+    def as_lightning(self, devices: int = 1) -> dict[str, dict[str, Any]]:
+        """The plan as keywords of a `DataLoader`, a Lightning `Trainer` and a torch optimiser, for so many devices.
+
+            made = plan.as_lightning()
+            loader = DataLoader(rows, shuffle=True, **made["loader"])
+            trainer = lightning.Trainer(max_epochs=10, **made["trainer"])
+            optimizer = torch.optim.AdamW(parameters, **made["optimizer"])
+
+        Raises `ArgumentError` as `as_training_arguments` does.
+        """
+        from ladle.core.hosts import lightning
+
+        return lightning(self, devices)
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "hyper": dict(self.hyper), "curves": dict(self.curves)}
 
