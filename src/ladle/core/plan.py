@@ -83,7 +83,7 @@ class Plan:
 
         Raises `ArgumentError` where the size is no multiple of the devices, or a constant has no such keyword.
         """
-        from ladle.core.hosts import training_arguments
+        from ladle.core.keywords import training_arguments
 
         return training_arguments(self, devices)
 
@@ -97,7 +97,7 @@ class Plan:
 
         Raises `ArgumentError` as `as_training_arguments` does.
         """
-        from ladle.core.hosts import lightning
+        from ladle.core.keywords import lightning
 
         return lightning(self, devices)
 

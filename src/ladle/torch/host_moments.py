@@ -24,7 +24,7 @@ from ladle.core.moments import Gauge, Moments
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import NONE, Pieces, local, watching
 from ladle.torch.numbers import norms_of, numbers_of
-from ladle.torch.ranks import summed
+from ladle.torch.ranks import ONE
 from ladle.torch.tree import cut
 
 
@@ -114,7 +114,7 @@ class Meter:
             pieces.add(square / scale**2, share.weight, share.weight_sq)
         own = [sum(share.weight for share in shares), float(rows), *vars(pieces).values()]
         if self.ranks > 1:
-            own = summed(own, gradients[0].device)
+            own = ONE.summed(own, gradients[0].device)
         weight, examples, *rest = own
         return self._add(Pieces(*rest), weight, (norm * self.ranks / weight) ** 2, examples)
 

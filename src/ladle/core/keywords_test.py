@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ladle.core.errors import ArgumentError
-from ladle.core.hosts import cut_for
+from ladle.core.keywords import cut_for
 from ladle.core.noise import NoiseScale
 from ladle.core.plan import Plan
 
