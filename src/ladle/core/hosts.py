@@ -51,7 +51,7 @@ def training_arguments(plan: Plan, devices: int) -> dict[str, Any]:
 def lightning(plan: Plan, devices: int) -> dict[str, dict[str, Any]]:
     """See `Plan.as_lightning`."""
     rows, steps = cut_for(plan.size, plan.micro_size, devices)
-    optimizer = dict(plan.hyper) if plan.lr is None else {"lr": plan.lr, **plan.hyper}
+    optimizer: dict[str, Any] = dict(plan.hyper) if plan.lr is None else {"lr": plan.lr, **plan.hyper}
     if len(betas := {"b1", "b2"} & set(optimizer)) == 1:
         why = "torch takes both betas together, and the plan does not know the other"
         remedy = f"betas=(0.9, plan.hyper['{betas.pop()}']) by hand"
