@@ -2,10 +2,13 @@
 
     python recipes/seed_torch.py [--seeds 3] [--rows 1000] [--sweep]
 
-1000 rows of ten random numbers, a perceptron 10-50-1, mean squared error, SGD. The rate of the script, 0.01, is that of
-its batches of 64; another size takes the plan's. `--sweep` trains eight sizes from 4 to 512, and the planned one, each
-at the best of five rates from the linear rule's up, until the loss of all rows is what batches of 64 reach in 16 epochs.
-Seconds are those of updates alone, on this machine, with one thread.
+1000 rows of ten random numbers, a perceptron 10-50-1, mean squared error, SGD. The rate of the script, 0.01, is that
+for its batches of 64; another size takes the plan's. `--sweep` trains eight sizes from 4 to 512, and the planned one,
+each at the best of five rates from the linear rule's up, until the loss of all rows is what batches of 64 reach in 16
+epochs. Seconds are those of updates alone, on this machine, with one thread.
+
+Planned 512 on two cores that other programs used (1,000 in a busier minute): 10.6 ms at its best rate, the fastest of
+the sweep; 12.9 ms at the plan's own. Batches of 64 take 21.6 ms at their best rate. Medians of three seeds.
 """
 
 from __future__ import annotations
