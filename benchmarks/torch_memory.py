@@ -8,7 +8,7 @@ without a gauge; the largest size that is predicted to fit trains an epoch, and 
 Hardware and every sample: `results/torch_memory.json`. Part one: n = 1 child a network, optimiser and gauge, the sizes
 one after the other, one thread. Part two: twenty limits of address space (RLIMIT_AS above what the process has), a
 network of 0.2 MB a row, up to 2048 rows; each search and each epoch in a fork of its own (`peers/torch_finders.py`).
-Once with an allocator that gives freed blocks back (MALLOC_MMAP_THRESHOLD_=65536) and, at every fourth limit, as glibc
+Once with an allocator that gives freed blocks back (MALLOC_MMAP_THRESHOLD_=65536) and, at three of them, as glibc
 comes: what it keeps for itself counts as address space. Lightning: `scale_batch_size`, 3 steps a trial. Accelerate:
 `find_executable_batch_size` from 2048 rows, 3 updates a trial. ladle is told 90 % of the limit, as everywhere.
 """

@@ -157,8 +157,8 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(1)
     nn.Linear(1, 1)(torch.zeros(1, 1)).backward()
-    # With the allocator as it comes every fourth limit is enough to see what it does.
-    for limit in map(int, sys.argv[1 :: 1 if "MALLOC_MMAP_THRESHOLD_" in os.environ else 4]):
+    # With the allocator as it comes three of the limits are enough to see what it does.
+    for limit in map(int, sys.argv[1 :: 1 if "MALLOC_MMAP_THRESHOLD_" in os.environ else 8]):
         for name in FINDERS:
             print(json.dumps(search(name, limit * 10**6)), flush=True)
 
