@@ -1,7 +1,8 @@
 """Memory of PyTorch updates, traced as fake tensors, against the peak measured in a child; and finders under a limit.
 
 Claims: prediction and peak differ by at most 10 % + 5 MB for four networks at four sizes each, AdamW and SGD, with and
-without a gauge; the largest size that is predicted to fit trains an epoch, and is known without a crash.
+without a gauge; the largest size that is predicted to fit is known in a second, without a crash. That it always trains
+an epoch does not hold: see README.
 
     python benchmarks/torch_memory.py [--quick]
 
