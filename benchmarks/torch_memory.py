@@ -1,14 +1,15 @@
 """Memory of PyTorch updates, traced as fake tensors, against the peak measured in a child; and finders under a limit.
 
 Claims: prediction and peak differ by at most 10 % + 5 MB for four networks at four sizes each, AdamW and SGD, with and
-without a gauge; the largest size that is predicted to fit trains an epoch, and is known without a crash.
+without a gauge; the largest size that is predicted to fit is known in a second, without a crash. That it always trains
+an epoch does not hold: see README.
 
     python benchmarks/torch_memory.py [--quick]
 
 Hardware and every sample: `results/torch_memory.json`. Part one: n = 1 child a network, optimiser and gauge, the sizes
 one after the other, one thread. Part two: twenty limits of address space (RLIMIT_AS above what the process has), a
 network of 0.2 MB a row, up to 2048 rows; each search and each epoch in a fork of its own (`peers/torch_finders.py`).
-Once with an allocator that gives freed blocks back (MALLOC_MMAP_THRESHOLD_=65536) and, at every fourth limit, as glibc
+Once with an allocator that gives freed blocks back (MALLOC_MMAP_THRESHOLD_=65536) and, at three of them, as glibc
 comes: what it keeps for itself counts as address space. Lightning: `scale_batch_size`, 3 steps a trial. Accelerate:
 `find_executable_batch_size` from 2048 rows, 3 updates a trial. ladle is told 90 % of the limit, as everywhere.
 """

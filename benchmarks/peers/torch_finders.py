@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -33,6 +34,8 @@ from ladle.torch.trace import Updating
 ROWS, STEPS = 2048, 3
 FREE = 0.9
 """Share of the limit that ladle is told: what it keeps everywhere for the allocator."""
+
+TIMEOUT_SECONDS = 120
 
 DATA = TensorDataset(images(ROWS), torch.randint(0, 10, (ROWS,)))
 crashes = 0
@@ -121,6 +124,7 @@ def forked(limit: int, work: Callable[[], Any]) -> dict[str, Any]:
     read, write = os.pipe()
     sys.stdout.flush()
     if not (child := os.fork()):
+        signal.alarm(TIMEOUT_SECONDS)  # Kills it: a search that goes on for ever has no answer.
         top = used_bytes() + limit
         resource.setrlimit(resource.RLIMIT_AS, (top, top))
         began = time.perf_counter()
@@ -153,8 +157,8 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(1)
     nn.Linear(1, 1)(torch.zeros(1, 1)).backward()
-    # With the allocator as it comes every fourth limit is enough to see what it does.
-    for limit in map(int, sys.argv[1 :: 1 if "MALLOC_MMAP_THRESHOLD_" in os.environ else 4]):
+    # With the allocator as it comes three of the limits are enough to see what it does.
+    for limit in map(int, sys.argv[1 :: 1 if "MALLOC_MMAP_THRESHOLD_" in os.environ else 8]):
         for name in FINDERS:
             print(json.dumps(search(name, limit * 10**6)), flush=True)
 
