@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PEERS = (
     *("torch", "torchdata", "keras", "scikit-learn", "jax", "jaxlib", "optax", "numpy", "matplotlib"),
-    *("pyarrow", "pillow", "grain", "datasets"),
+    *("pyarrow", "pillow", "grain", "datasets", "lightning", "accelerate"),
 )
 
 

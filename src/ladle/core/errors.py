@@ -5,6 +5,7 @@
     │   └── DataError                  a file, table or array cannot be used as it is
     │       └── ExampleError           some examples of a source cannot; `ids` says which
     ├── RunError                       a run that had started failed; exit 1
+    │   └── NotConfirmed               nothing went wrong, and nothing was measured: a plan goes on and says so
     ├── EndOfStream                    no more events came in time; a run ends there as if it had finished
     └── CheckpointError                no usable checkpoint; names every refused one and why; exit 2
 
@@ -49,6 +50,10 @@ class ExampleError(DataError):
 
 class RunError(LadleError, RuntimeError):
     """A run that had begun could not go on. What it had written stays."""
+
+
+class NotConfirmed(RunError):
+    """What a plan chose could not be run in a child process, because of how it was handed over. The text says why."""
 
 
 class DivergedWarning(UserWarning):

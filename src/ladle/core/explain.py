@@ -105,6 +105,8 @@ def _memory(plan: Plan) -> list[str]:
             f"The chosen size needs {bytes_text(predicted.value)} (predicted); run in a child process it used "
             f"{bytes_text(used.value)} (measured)."
         )
+    elif predicted:
+        lines.append(f"The chosen size needs {bytes_text(predicted.value)} (predicted; it was not run).")
     return [*lines, *_whole_run(plan)]
 
 

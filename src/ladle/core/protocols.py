@@ -235,11 +235,14 @@ class Probe(Protocol):
     """Answers the planner's questions. Never touches a run."""
 
     def memory_bytes(self, spec: BatchSpec) -> int:
-        """Predicted peak from compiled shapes alone; nothing is run."""
+        """Predicted peak from shapes alone; nothing is run, unless the values of arrays decide it."""
         ...
 
     def confirm_bytes(self, spec: BatchSpec) -> int:
-        """Measured peak of the same program in a child process. Raises `RunError` if the child did not survive."""
+        """Measured peak of the same program in a child process. Raises `RunError` if the child did not survive.
+
+        Raises `NotConfirmed`, saying why, where a child cannot make the model again.
+        """
         ...
 
     def confirm_all(self, specs: Sequence[BatchSpec]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast, get_args
 
-from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.errors import ArgumentError, NotConfirmed, RunError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Probe
 from ladle.core.scaling.coupling import Rule
@@ -54,7 +54,8 @@ def choose(
        For "energy" the knee is that of an update's joules, measured at the sizes of 2; for "cost" that of
        energy_share * joules + (1 - energy_share) * power_watts * seconds (Zeus).
     5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung
-       and confirmed again: no size is returned that was not run.
+       and confirmed again: no size is returned that was not run, but where a child cannot make the model, and a note
+       says so.
     6. Learning rate: with a `tryout`, the fastest of a race at the chosen size (`ladle.planner.race`); else, or where
        no rate stands out, `reference_lr` carried to the size by `rule` (or the optimiser's usual one). To three digits.
        The constants that the rule moves (see `ladle.core.scaling.rules`).
@@ -163,7 +164,7 @@ def _whole(micro: int, rows: int) -> BatchSpec:
     return BatchSpec(size=min(micro, rows), micro_size=micro)
 
 
-def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int, tuple[str, ...]]:
+def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int | None, tuple[str, ...]]:
     """Decide and run it in a child process, with ever smaller micro-batches until one stays within the limit."""
     top, remarks, price = found.top, (), found.price
     while True:
@@ -184,6 +185,8 @@ def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choi
         try:
             used = probe.confirm_bytes(choice.spec)
             happened = f"used {used:,} bytes, more than the limit"
+        except NotConfirmed as error:
+            return choice, None, (*remarks, f"Not confirmed: {error}. The memory of an update is what was predicted.")
         except RunError as error:
             if micro == 1:
                 raise

@@ -47,10 +47,10 @@ class Findings:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """Memory of the chosen spec: as compiled, and as measured in the child process."""
+    """Memory of the chosen spec: as predicted, and as measured in the child process; None where it was not run."""
 
     predicted_bytes: int
-    measured_bytes: int
+    measured_bytes: int | None
 
 
 def evidence(
@@ -73,20 +73,24 @@ def _memory(found: Findings, choice: Choice, memory: Confirmed) -> list[Evidence
     numbers = [Evidence("memory_limit_bytes", found.limit_bytes, "bytes", source, found.limit_method)]
     if found.memory:
         at = ", ".join(str(size) for size, _ in found.memory.points)
-        how = f"line through compiled programs of micro-batches {at}"
+        how = f"line through predictions at micro-batches {at}"
         numbers += [
             Evidence("memory_fixed_bytes", found.memory.fixed_bytes, "bytes", "predicted", how),
             Evidence("memory_per_example_bytes", found.memory.per_example_bytes, "bytes/example", "predicted", how),
         ]
     everything = found.top >= found.rows
     largest = "all rows" if everything else "largest power of two"
-    largest += ", whose compiled program is within the limit"
-    compiled, ran = "compiled shapes, chosen micro-batch", "peak of a child process, chosen size"
+    largest += ", predicted to be within the limit"
+    used, compiled, ran = (
+        memory.measured_bytes,
+        "shapes alone, chosen micro-batch",
+        "peak of a child process, chosen size",
+    )
     return [
         *numbers,
         Evidence("largest_micro_size", min(found.top, found.rows), "examples", "predicted", largest),
         Evidence("memory_predicted_bytes", memory.predicted_bytes, "bytes", "predicted", compiled),
-        Evidence("memory_measured_bytes", memory.measured_bytes, "bytes", "measured", ran),
+        *([] if used is None else [Evidence("memory_measured_bytes", used, "bytes", "measured", ran)]),
     ]
 
 
@@ -204,8 +208,8 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
         said.append(f"Energy per update is not quite a line in the size: off by {worst:.0%} at worst.")
     if found.memory and found.memory.worst > CROOKED:
         said.append(f"Memory is not quite a line in the micro-batch: off by {found.memory.worst:.0%} at worst.")
-    if memory.measured_bytes > (1 + MISSED) * memory.predicted_bytes:
-        more = bytes_text(memory.measured_bytes - memory.predicted_bytes)
+    if (used := memory.measured_bytes) is not None and used > (1 + MISSED) * memory.predicted_bytes:
+        more = bytes_text(used - memory.predicted_bytes)
         said.append(f"The child process used {more} more than predicted: some memory is the runtime's own.")
     if moved(found.course):
         first, last = found.course[0], found.course[-1]

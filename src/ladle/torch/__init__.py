@@ -10,19 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ladle.torch.follow import Follow
     from ladle.torch.per_row import per_row
     from ladle.torch.update import Done, Part, Update
 
+    plan: Any
     task: Any
 
-__all__ = ["Done", "Part", "Update", "per_row", "task"]
+__all__ = ["Done", "Follow", "Part", "Update", "per_row", "plan", "task"]
 
 # `task` makes a value of the roof's, which a room may name and not import.
 _HOMES = {
     "Done": "ladle.torch.update",
+    "Follow": "ladle.torch.follow",
     "Part": "ladle.torch.update",
     "Update": "ladle.torch.update",
     "per_row": "ladle.torch.per_row",
+    "plan": "ladle.api.torch_plan",
     "task": "ladle.api.torch_task",
 }
 
