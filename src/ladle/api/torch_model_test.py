@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ import ladle
 from ladle.api.backend import backend_of
 from ladle.api.options import TaskOptions
 from ladle.api.request import Request, begin, resume
+from ladle.cli.main import run as main
+from ladle.torch.objective import known_loss, objective
 
 X = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 1)
@@ -23,6 +29,12 @@ DATA = ladle.data.arrays(X, Y)
 
 def make() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+
+def elsewhere(fresh_python: Callable[..., str], ask: str, setup: str = "") -> Any:
+    """What another process says, which loads no JAX."""
+    code = f"import json, sys, ladle, numpy as np\n{setup}\nprint(json.dumps({ask}))\nassert 'jax' not in sys.modules"
+    return json.loads(fresh_python(code).splitlines()[-1])
 
 
 def own(model: nn.Module, batch: Any) -> torch.Tensor:
@@ -64,6 +76,148 @@ def test_a_model_is_saved_and_loaded(loss: Any, tmp_path: Path):
         assert again.evaluate({"x": X, "y": Y}) == run.evaluate({"x": X, "y": Y})
     with pytest.raises(ladle.ArgumentError, match="torch module of your own"):
         ladle.load(tmp_path / "model")
+
+
+def houses(path: Path) -> Path:
+    """A number and two categories, one of them of many levels, with cells missing."""
+    rng = np.random.default_rng(0)
+    lines = ["area,town,code,price"]
+    for i in range(240):
+        area, town = f"{rng.uniform(30, 200):.1f}" if i % 17 else "", "abc"[i % 3] if i % 13 else ""
+        lines.append(f"{area},{town},k{i % 40},{'dear' if rng.random() < 0.5 else 'cheap'}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_table_and_its_command_line(
+    tmp_path: Path, fresh_python: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ladle.data.load(houses(tmp_path / "houses.csv"), target="price")
+    assert data.cardinalities == (41,)
+    model = ladle.torch.tabular(*data.input_shape, data.cardinalities, outputs=2, hidden=(8,), dropout=0.1)
+    run = ladle.fit(ladle.Task(model, None, data), size=32, until="2 epochs", out=tmp_path / "run")
+    run.save(tmp_path / "model")
+    rows = {"town": ["b", "elsewhere", None], "beside": [1, 2, 3], "area": [50.0, None, 90.5], "code": ["k3", None, "z"]}
+    x, y = data.valid["x"], data.valid["y"]
+    for folder in ("model", "run"):
+        again = ladle.load(tmp_path / folder)
+        assert again.evaluate({"x": x, "y": y}) == run.evaluate({"x": x, "y": y})
+    ask = f"[ladle.load(f).predict_proba({rows!r}).tobytes().hex() for f in {[f'{tmp_path}/model', f'{tmp_path}/run']}]"
+    assert elsewhere(fresh_python, ask) == [run.predict_proba(rows).tobytes().hex()] * 2
+    (tmp_path / "new.csv").write_text("code,area,town\nk3,50,b\nz,,nowhere\n")
+    for verb in ("predict {0}/model {0}/new.csv -o {0}/out.csv", "export {0}/model {0}/program"):
+        assert main(shlex.split(verb.format(tmp_path))) == 0
+    assert (tmp_path / "out.csv").read_text().startswith("price,chance of cheap,chance of dear\n")
+    facts = json.loads((tmp_path / "program" / "export.json").read_text())
+    assert facts["rows"] == "any" and facts["weights"] == [] and facts["program"]["file"] == "program.pt2"
+    inputs = {name: torch.from_numpy(leaf[:5]) for name, leaf in x.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(tmp_path / "program" / "program.pt2").module()
+    alone = program(inputs).detach().numpy()
+    assert alone.tobytes() == run.outputs({name: leaf[:5] for name, leaf in x.items()}).tobytes()
+
+
+def test_images_in_another_process(tmp_path: Path, fresh_python: Callable[..., str]) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+    data = ladle.data.arrays(pixels, np.arange(60) % 3)
+    model = ladle.torch.convnet((8, 8), 3, width=4)
+    run = ladle.fit(ladle.torch.task(model, nn.CrossEntropyLoss(), data), size=20, until="2 epochs")
+    run.save(tmp_path / "model")
+    run.model.export(tmp_path / "program")
+    ask = f"ladle.load({str(tmp_path / 'model')!r}).predict_proba(np.load({str(tmp_path / 'x.npy')!r})).tobytes().hex()"
+    np.save(tmp_path / "x.npy", pixels[:7])
+    assert elsewhere(fresh_python, ask) == run.predict_proba(pixels[:7]).tobytes().hex()
+    again = ladle.load(tmp_path / "model")
+    assert again.evaluate(data.valid) == run.evaluate(data.valid)
+    with pytest.raises(ladle.ArgumentError, match="x must be images of shape"):
+        again.outputs(pixels[:, :7])
+
+
+OWN = """
+import numpy as np, torch, ladle
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=6):
+        super().__init__()
+        self.one, self.norm, self.two = nn.Linear(4, width), nn.BatchNorm1d(width), nn.Linear(width, 3)
+        self.drop = nn.Dropout(0.3)
+        self.register_buffer("scale", torch.arange(1, 5) / 4)
+    def forward(self, x):
+        return self.two(self.drop(torch.relu(self.norm(self.one(x * self.scale)))))
+
+X = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
+task = ladle.torch.task(Net, nn.CrossEntropyLoss(), ladle.data.arrays(X, (X[:, 0] > 0).astype(int) + (X[:, 1] > 1)))
+"""
+
+
+def test_a_module_of_ones_own_in_another_process(tmp_path: Path, fresh_python: Callable[..., str]) -> None:
+    (tmp_path / "own_net.py").write_text(OWN)
+    made: dict[str, Any] = {}
+    exec(OWN, made)
+    run = ladle.fit(made["task"], size=20, until="2 epochs")
+    run.save(tmp_path / "model")
+    run.model.export(tmp_path / "program")
+    path = str(tmp_path / "own_net.py")
+    setup = f"sys.path.insert(0, {str(tmp_path)!r})\nimport own_net\nf = {str(tmp_path / 'model')!r}"
+    ask = "[ladle.load(f, model=m).predict_proba(own_net.X).tobytes().hex() for m in (own_net.Net, own_net.Net(), {!r})]"
+    mine = run.predict_proba(X).tobytes().hex()
+    assert elsewhere(fresh_python, ask.format(f"{path}:task"), setup) == [mine] * 3
+    wider = lambda: made["Net"](7)  # noqa: E731
+    with pytest.raises(ladle.CheckpointError, match="has shape .* and the model"):
+        ladle.load(tmp_path / "model", model=wider)
+    with pytest.raises(ladle.ArgumentError, match="x must be rows that the model takes"):
+        run.outputs(X[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (nn.CrossEntropyLoss(), "cross_entropy"),
+        (functional.cross_entropy, "cross_entropy"),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), None),
+        (nn.CrossEntropyLoss(weight=torch.ones(3)), None),
+        (nn.CrossEntropyLoss(ignore_index=0), None),
+        (nn.BCEWithLogitsLoss(), "binary_cross_entropy"),
+        (nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)), None),
+        (nn.HuberLoss(), "huber"),
+        (nn.HuberLoss(delta=2.0), None),
+        (nn.MSELoss(), "mse"),
+        (nn.L1Loss(), None),
+        (own, None),
+    ],
+)
+def test_losses_of_torch_that_are_ladles_own_are_kept(loss: Any, name: str | None) -> None:
+    assert known_loss(objective(make, loss, None, "classification").function) == name
+
+
+def test_a_module_with_branches_on_values_is_not_exported(tmp_path: Path) -> None:
+    class Branching(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if float(x.sum()) > 0 else -super().forward(x)
+
+    run = ladle.fit(ladle.Task(lambda: Branching(4, 3), None, DATA), size=40, until="1 epochs")
+    with pytest.raises(ladle.ArgumentError, match="model must be one that torch can export"):
+        run.model.export(tmp_path / "program")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda: ladle.torch.mlp(3), "widths must be 2 or more whole numbers"),
+        (lambda: ladle.torch.mlp(3, 0, 2), "each at least 1"),
+        (lambda: ladle.torch.mlp(3, 2, activation="rel"), "'relu'"),
+        (lambda: ladle.torch.mlp(3, 2, dropout=1.0), "dropout must be in"),
+        (lambda: ladle.torch.convnet((3, 8), 2), "sides of 4 or more"),
+        (lambda: ladle.torch.tabular(3, (), outputs=2), "cardinalities must be 1 or more"),
+        (lambda: ladle.torch.mlp(10**13, 10**13, 2).shapes(), "whole numbers"),
+    ],
+)
+def test_built_in_models_that_cannot_be(made: Callable[[], Any], why: str) -> None:
+    with pytest.raises(ladle.ArgumentError, match=why):
+        made()
 
 
 def test_amounts_and_tables_are_learnt(tmp_path: Path):

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ladle.torch.built_in import convnet, mlp, tabular
     from ladle.torch.follow import Follow
     from ladle.torch.per_row import per_row
     from ladle.torch.update import Done, Part, Update
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     plan: Any
     task: Any
 
-__all__ = ["Done", "Follow", "Part", "Update", "per_row", "plan", "task"]
+__all__ = ["Done", "Follow", "Part", "Update", "convnet", "mlp", "per_row", "plan", "tabular", "task"]
 
 # `task` makes a value of the roof's, which a room may name and not import.
 _HOMES = {
@@ -25,8 +26,11 @@ _HOMES = {
     "Follow": "ladle.torch.follow",
     "Part": "ladle.torch.update",
     "Update": "ladle.torch.update",
+    "convnet": "ladle.torch.built_in",
+    "mlp": "ladle.torch.built_in",
     "per_row": "ladle.torch.per_row",
     "plan": "ladle.api.torch_plan",
+    "tabular": "ladle.torch.built_in",
     "task": "ladle.api.torch_task",
 }
 
