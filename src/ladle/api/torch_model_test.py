@@ -31,12 +31,6 @@ def make() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
 
 
-def elsewhere(fresh_python: Callable[..., str], ask: str, setup: str = "") -> Any:
-    """What another process says, which loads no JAX."""
-    code = f"import json, sys, ladle, numpy as np\n{setup}\nprint(json.dumps({ask}))\nassert 'jax' not in sys.modules"
-    return json.loads(fresh_python(code).splitlines()[-1])
-
-
 def own(model: nn.Module, batch: Any) -> torch.Tensor:
     return functional.cross_entropy(model(batch["x"]), batch["y"], reduction="none")
 
@@ -89,51 +83,8 @@ def houses(path: Path) -> Path:
     return path
 
 
-def test_a_table_and_its_command_line(
-    tmp_path: Path, fresh_python: Callable[..., str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = ladle.data.load(houses(tmp_path / "houses.csv"), target="price")
-    assert data.cardinalities == (41,)
-    model = ladle.torch.tabular(*data.input_shape, data.cardinalities, outputs=2, hidden=(8,), dropout=0.1)
-    run = ladle.fit(ladle.Task(model, None, data), size=32, until="2 epochs", out=tmp_path / "run")
-    run.save(tmp_path / "model")
-    rows = {"town": ["b", "elsewhere", None], "beside": [1, 2, 3], "area": [50.0, None, 90.5], "code": ["k3", None, "z"]}
-    x, y = data.valid["x"], data.valid["y"]
-    for folder in ("model", "run"):
-        again = ladle.load(tmp_path / folder)
-        assert again.evaluate({"x": x, "y": y}) == run.evaluate({"x": x, "y": y})
-    ask = f"[ladle.load(f).predict_proba({rows!r}).tobytes().hex() for f in {[f'{tmp_path}/model', f'{tmp_path}/run']}]"
-    assert elsewhere(fresh_python, ask) == [run.predict_proba(rows).tobytes().hex()] * 2
-    (tmp_path / "new.csv").write_text("code,area,town\nk3,50,b\nz,,nowhere\n")
-    for verb in ("predict {0}/model {0}/new.csv -o {0}/out.csv", "export {0}/model {0}/program"):
-        assert main(shlex.split(verb.format(tmp_path))) == 0
-    assert (tmp_path / "out.csv").read_text().startswith("price,chance of cheap,chance of dear\n")
-    facts = json.loads((tmp_path / "program" / "export.json").read_text())
-    assert facts["rows"] == "any" and facts["weights"] == [] and facts["program"]["file"] == "program.pt2"
-    inputs = {name: torch.from_numpy(leaf[:5]) for name, leaf in x.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.export.load(tmp_path / "program" / "program.pt2").module()
-    alone = program(inputs).detach().numpy()
-    assert alone.tobytes() == run.outputs({name: leaf[:5] for name, leaf in x.items()}).tobytes()
-
-
-def test_images_in_another_process(tmp_path: Path, fresh_python: Callable[..., str]) -> None:
-    pixels = np.random.default_rng(2).integers(0, 256, (60, 8, 8)).astype(np.uint8)
-    data = ladle.data.arrays(pixels, np.arange(60) % 3)
-    model = ladle.torch.convnet((8, 8), 3, width=4)
-    run = ladle.fit(ladle.torch.task(model, nn.CrossEntropyLoss(), data), size=20, until="2 epochs")
-    run.save(tmp_path / "model")
-    run.model.export(tmp_path / "program")
-    ask = f"ladle.load({str(tmp_path / 'model')!r}).predict_proba(np.load({str(tmp_path / 'x.npy')!r})).tobytes().hex()"
-    np.save(tmp_path / "x.npy", pixels[:7])
-    assert elsewhere(fresh_python, ask) == run.predict_proba(pixels[:7]).tobytes().hex()
-    again = ladle.load(tmp_path / "model")
-    assert again.evaluate(data.valid) == run.evaluate(data.valid)
-    with pytest.raises(ladle.ArgumentError, match="x must be images of shape"):
-        again.outputs(pixels[:, :7])
-
-
+ROWS = {"town": ["b", "elsewhere", None], "beside": [1, 2, 3], "area": [50.0, None, 90.5], "code": ["k3", None, "z"]}
+PIXELS = np.random.default_rng(2).integers(0, 256, (60, 8, 8)).astype(np.uint8)
 OWN = """
 import numpy as np, torch, ladle
 from torch import nn
@@ -152,23 +103,93 @@ task = ladle.torch.task(Net, nn.CrossEntropyLoss(), ladle.data.arrays(X, (X[:, 0
 """
 
 
-def test_a_module_of_ones_own_in_another_process(tmp_path: Path, fresh_python: Callable[..., str]) -> None:
-    (tmp_path / "own_net.py").write_text(OWN)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models table, images and own, and the run of table."""
+    return tmp_path_factory.mktemp("torch")
+
+
+@pytest.fixture(scope="module")
+def table(place: Path) -> ladle.Run:
+    data = ladle.data.load(houses(place / "houses.csv"), target="price")
+    assert data.cardinalities == (41,)
+    model = ladle.torch.tabular(*data.input_shape, data.cardinalities, outputs=2, hidden=(8,), dropout=0.1)
+    run = ladle.fit(ladle.Task(model, None, data), size=32, until="2 epochs", out=place / "run")
+    run.save(place / "table")
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(place: Path) -> ladle.Run:
+    task = ladle.torch.task(ladle.torch.convnet((8, 8), 3, width=4), nn.CrossEntropyLoss(), (PIXELS, np.arange(60) % 3))
+    run = ladle.fit(task, size=20, until="2 epochs")
+    run.save(place / "images")
+    return run
+
+
+@pytest.fixture(scope="module")
+def ones_own(place: Path) -> ladle.Run:
+    (place / "own_net.py").write_text(OWN)
     made: dict[str, Any] = {}
     exec(OWN, made)
     run = ladle.fit(made["task"], size=20, until="2 epochs")
-    run.save(tmp_path / "model")
-    run.model.export(tmp_path / "program")
-    path = str(tmp_path / "own_net.py")
-    setup = f"sys.path.insert(0, {str(tmp_path)!r})\nimport own_net\nf = {str(tmp_path / 'model')!r}"
-    ask = "[ladle.load(f, model=m).predict_proba(own_net.X).tobytes().hex() for m in (own_net.Net, own_net.Net(), {!r})]"
-    mine = run.predict_proba(X).tobytes().hex()
-    assert elsewhere(fresh_python, ask.format(f"{path}:task"), setup) == [mine] * 3
-    wider = lambda: made["Net"](7)  # noqa: E731
-    with pytest.raises(ladle.CheckpointError, match="has shape .* and the model"):
-        ladle.load(tmp_path / "model", model=wider)
+    run.save(place / "own")
+    return run
+
+
+def test_all_of_them_in_another_process_without_jax(
+    table: ladle.Run, images: ladle.Run, ones_own: ladle.Run, place: Path, fresh_python: Callable[..., str]
+) -> None:
+    np.save(place / "x.npy", PIXELS[:7])
+    code = f"""
+import json, os, sys, ladle
+os.chdir({str(place)!r})
+sys.path.insert(0, ".")
+import own_net
+asked = [("table", None, {ROWS!r}), ("run", None, {ROWS!r}), ("images", None, "x.npy")]
+asked += [("own", model, own_net.X) for model in (own_net.Net, own_net.Net(), "own_net.py:task")]
+print(json.dumps([ladle.load(f, model=m).predict_proba(x).tobytes().hex() for f, m, x in asked]))
+assert "jax" not in sys.modules
+"""
+    mine = [table.predict_proba(ROWS)] * 2 + [images.predict_proba(PIXELS[:7])] + [ones_own.predict_proba(X)] * 3
+    assert json.loads(fresh_python(code).splitlines()[-1]) == [one.tobytes().hex() for one in mine]
+
+
+def test_judged_again(table: ladle.Run, images: ladle.Run, place: Path) -> None:
+    for run, folder in ((table, "table"), (table, "run"), (images, "images")):
+        valid = run.assembly.task.data.valid
+        assert ladle.load(place / folder).evaluate(valid) == run.evaluate(valid)
+
+
+def test_refused_rows_and_modules(images: ladle.Run, ones_own: ladle.Run, place: Path) -> None:
+    with pytest.raises(ladle.ArgumentError, match="x must be images of shape"):
+        images.outputs(PIXELS[:, :7])
     with pytest.raises(ladle.ArgumentError, match="x must be rows that the model takes"):
-        run.outputs(X[:, :3])
+        ones_own.outputs(X[:, :3])
+    with pytest.raises(ladle.CheckpointError, match="has shape .* and the model"):
+        ladle.load(place / "own", model=lambda: type(ones_own.assembly.task.model())(7))
+
+
+def test_the_command_line_and_a_program_alone(table: ladle.Run, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "new.csv").write_text("code,area,town\nk3,50,b\nz,,nowhere\n")
+    for verb in ("predict {0}/table {0}/new.csv -o {0}/out.csv", "export {0}/table {0}/program"):
+        assert main(shlex.split(verb.format(place))) == 0
+    assert (place / "out.csv").read_text().startswith("price,chance of cheap,chance of dear\n")
+    facts = json.loads((place / "program" / "export.json").read_text())
+    assert facts["rows"] == "any" and facts["weights"] == [] and facts["program"]["file"] == "program.pt2"
+    x = {name: leaf[:5] for name, leaf in table.assembly.task.data.valid["x"].items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of torch's own, about its own parts.
+        program = torch.export.load(place / "program" / "program.pt2").module()
+    alone = program({name: torch.from_numpy(leaf) for name, leaf in x.items()}).detach().numpy()
+    assert alone.tobytes() == table.outputs(x).tobytes()
+
+
+@pytest.mark.long
+def test_images_and_modules_are_exported_too(images: ladle.Run, ones_own: ladle.Run, tmp_path: Path) -> None:
+    for run in (images, ones_own):
+        folder = run.model.export(tmp_path / run.model.description["model"]["kind"])
+        assert json.loads((folder / "export.json").read_text())["rows"] == "any"
 
 
 @pytest.mark.parametrize(
