@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ladle.core.errors import ArgumentError, must
+
 if TYPE_CHECKING:
     from ladle.torch.built_in import convnet, mlp, tabular
     from ladle.torch.follow import Follow
@@ -38,7 +40,13 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    try:
+        value = getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        why, remedy = "torch is not installed", "pip install 'ladle[torch]'"
+        raise ArgumentError(must(f"ladle.torch.{name}", "have PyTorch", None, why, remedy)) from None
     globals()[name] = value  # `per_row` is a module, too: the name is the function's.
     return value
 
