@@ -15,6 +15,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ladle.api.backend import NEEDS
 from ladle.api.task import Task
 from ladle.core import errors, moments, noise, scaling
 from ladle.core.batch import Batch
@@ -110,8 +111,15 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'ladle' has no attribute {name!r}")
     module, attribute = _LATER[name]
-    loaded = importlib.import_module(module)
-    value = loaded if attribute is None else getattr(loaded, attribute)
+    try:
+        loaded = importlib.import_module(module)
+        value = loaded if attribute is None else getattr(loaded, attribute)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in NEEDS["jax"] or not module.startswith(("ladle.jax", "ladle.models")):
+            raise
+        why, remedy = f"{missing} is not installed", "pip install 'ladle[jax]'; for PyTorch see ladle.torch"
+        raise ArgumentError(errors.must(f"ladle.{name}", "have JAX", None, why, remedy)) from None
     globals()[name] = value
     return value
 

@@ -1,12 +1,15 @@
-"""A model's outputs as a StableHLO program, for programs that have no ladle: a folder of three files.
+"""A model's outputs as a program of its library's, for programs that have no ladle: a folder of two or three files.
 
 out/
-  program.bin            what `jax.export` serialised: (weights..., inputs...) -> outputs
-  weights.safetensors    the weights, in the order in which the program takes them
+  program.bin            of JAX: StableHLO that `jax.export` serialised, (weights..., inputs...) -> outputs
+  weights.safetensors    of JAX: the weights, in the order in which the program takes them
+  program.pt2            of torch: what `torch.export` saved, inputs -> outputs; its weights are in it
   export.json            what the arguments are, how rows become inputs, what outputs mean, digests
 
     program = jax.export.deserialize(bytearray(open("out/program.bin", "rb").read()))
     outputs = program.call(*weights, x)
+
+    outputs = torch.export.load("out/program.pt2").module()(x)
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ import numpy as np
 from ladle.api import weights
 from ladle.api.model_files import FORMAT, WEIGHTS_FILE, made_whole, require_free
 from ladle.core import record
+from ladle.core.backend import Program
 from ladle.core.errors import ArgumentError, RunError, must
 
 if TYPE_CHECKING:
     from ladle.api.model import Model
 
-PROGRAM_FILE = "program.bin"
+PROGRAM_FILES = ("program.bin", "program.pt2")
 EXPORT_FILE = "export.json"
 TRIED = (1, 3, 64)
 """Numbers of rows at which the written program is held against the model."""
@@ -35,32 +39,35 @@ TRIED = (1, 3, 64)
 def export(model: Model, folder: Path, *, overwrite: bool = False) -> Path:
     """Write the program of `model` into `folder`, read it again and hold its outputs against the model's, bit for bit.
 
-    Raises `ArgumentError` where the model's inputs are not known or JAX cannot export it; `RunError` where the program
-    that was read again answers otherwise, and then nothing is left in `folder`.
+    Raises `ArgumentError` where the model's inputs are not known or its library cannot export it; `RunError` where
+    the program that was read again answers otherwise, and then nothing is left in `folder`.
     """
     if model.form.inputs is None:
         why = "a program is made for inputs of one type and shape"
         raise ArgumentError(must("model", "know what its inputs look like", None, why, "a task on arrays or a table"))
-    folder = require_free(folder, overwrite, (PROGRAM_FILE, WEIGHTS_FILE, EXPORT_FILE))
-    program, any_rows = model.engine.exported(model.state, _tried(model, TRIED[-1]))
+    folder = require_free(folder, overwrite, (*PROGRAM_FILES, WEIGHTS_FILE, EXPORT_FILE))
+    program = model.engine.exported(model.state, _tried(model, TRIED[-1]))
     with made_whole(folder) as made:
-        (made / PROGRAM_FILE).write_bytes(program)
-        held = model.engine.weights(model.state)
-        weights.write(made / WEIGHTS_FILE, held)
-        read = (made / PROGRAM_FILE).read_bytes()
-        for rows in TRIED if any_rows else TRIED[-1:]:
+        (made / program.file).write_bytes(program.content)
+        held = {} if program.whole else model.engine.weights(model.state)
+        if not program.whole:
+            weights.write(made / WEIGHTS_FILE, held)
+        read = (made / program.file).read_bytes()
+        for rows in TRIED if program.any_rows else TRIED[-1:]:
             _require_same(model, read, _tried(model, rows))
-        record.write_json(made / EXPORT_FILE, _facts(model, program, any_rows, held))
+        record.write_json(made / EXPORT_FILE, _facts(model, program, held))
     return folder
 
 
-def _facts(model: Model, program: bytes, any_rows: bool, held: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _facts(model: Model, program: Program, held: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """`held`: the weights that the program takes."""
     known = [{"name": name, "dtype": str(one.dtype), "shape": list(one.shape)} for name, one in held.items()]
+    digest = hashlib.sha256(program.content).hexdigest()
     return {
         "format": FORMAT,
-        "program": {"sha256": hashlib.sha256(program).hexdigest(), "size_bytes": len(program)},
-        "rows": "any" if any_rows else TRIED[-1],
-        "checked_rows": list(TRIED if any_rows else TRIED[-1:]),
+        "program": {"file": program.file, "sha256": digest, "size_bytes": len(program.content)},
+        "rows": "any" if program.any_rows else TRIED[-1],
+        "checked_rows": list(TRIED if program.any_rows else TRIED[-1:]),
         "weights": known,
         "inputs": model.form.inputs,
         "form": model.form.to_json(),

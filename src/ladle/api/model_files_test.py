@@ -1,4 +1,7 @@
-"""Damaged and hostile folders are refused by the name of the file, before anything is allocated for them."""
+"""Damaged and hostile folders are refused by the name of the file, before anything is allocated for them.
+
+Everything is asked of a model of JAX and of one of torch.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,30 @@ import pytest
 import ladle
 from ladle.api.model_files import MODEL_FILE, WEIGHTS_FILE, digest_of, sealed
 from ladle.core.errors import ArgumentError, CheckpointError, DataError
+from ladle.torch.built_in import mlp
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+NAMES = {"jax": ("params.0.weight", "params.0.bias"), "torch": ("1.weight", "1.bias")}
+"""What each backend calls the weights of the first layer; torch has outputs first."""
+
+
+def small(backend: str) -> Any:
+    """A model 3-4-2."""
+    return ladle.models.mlp(3, 4, 2) if backend == "jax" else mlp(3, 4, 2)
+
+
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = ladle.data.arrays(X, np.arange(40) % 2)
-    run = ladle.fit(ladle.Task(ladle.models.mlp(3, 4, 2), None, data), size=20, until="1 epochs")
+    run = ladle.fit(ladle.Task(small(request.param), None, data), size=20, until="1 epochs")
     return run.save(tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture
+def backend(folder: Path) -> str:
+    return json.loads((folder / MODEL_FILE).read_text())["backend"]
 
 
 @pytest.fixture
@@ -86,30 +104,35 @@ def kept(**changes: Any) -> dict[str, Any]:
     return {"numbers": [one], "words": [], "texts": [], "kinds": {}, "said": said}
 
 
-def change_entry(name: str, **changes: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda header: header[name].update(changes)
+WEIGHT, BIAS = 0, 1
+Header = dict[str, Any]
+
+
+def change_entry(at: int, **changes: Any) -> Callable[[Header, tuple[str, str]], Any]:
+    """A change of the weights, or of the biases, of the first layer."""
+    return lambda header, names: header[names[at]].update(changes)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (change_entry("params.0.weight", shape=[2**40, 2**20]), "has shape"),
-        (change_entry("params.0.weight", shape=[3, 5]), r"has shape \(3, 5\), and the model \(3, 4\)"),
-        (change_entry("params.0.weight", dtype="F64"), "is of type F64, and the model wants F32"),
-        (change_entry("params.0.weight", data_offsets=[0, 2**50]), "bytes and a shape of 48"),
-        (change_entry("params.0.weight", data_offsets=[-8, 40]), "cannot be read: negative"),
-        (change_entry("params.0.weight", shape=[True, 12]), "cannot be read: negative or fractional"),
-        (change_entry("params.0.weight", shape="x"), "cannot be read"),
-        (lambda header: header.pop("params.0.bias"), "'params.0.bias' is missing"),
-        (lambda header: header.update({"../../etc/passwd": header["params.0.bias"]}), "etc/passwd.*model has not"),
-        (lambda header: header.update({"params.0.bias": 7}), "cannot be read"),
-        (change_entry("params.0.bias", data_offsets=[8, 24]), "do not lie end to end"),
+        (change_entry(WEIGHT, shape=[2**40, 2**20]), "has shape"),
+        (change_entry(WEIGHT, shape=[3, 5]), r"has shape \(3, 5\), and the model \((3, 4|4, 3)\)"),
+        (change_entry(WEIGHT, dtype="F64"), "is of type F64, and the model wants F32"),
+        (change_entry(WEIGHT, data_offsets=[0, 2**50]), "bytes and a shape of 48"),
+        (change_entry(WEIGHT, data_offsets=[-8, 40]), "cannot be read: negative"),
+        (change_entry(WEIGHT, shape=[True, 12]), "cannot be read: negative or fractional"),
+        (change_entry(WEIGHT, shape="x"), "cannot be read"),
+        (lambda header, names: header.pop(names[BIAS]), ".bias' is missing"),
+        (lambda header, names: header.update({"../../etc/passwd": header[names[BIAS]]}), "etc/passwd.*model has not"),
+        (lambda header, names: header.update({names[BIAS]: 7}), "cannot be read"),
+        (change_entry(BIAS, data_offsets=[8, 24]), "do not lie end to end"),
     ],
     ids="huge shape dtype far negative truth word missing traversal number overlap".split(),
 )
-def test_a_header_that_lies(folder: Path, change: Any, said: str) -> None:
+def test_a_header_that_lies(folder: Path, backend: str, change: Any, said: str) -> None:
     header, numbers = header_of(folder)
-    change(header)
+    change(header, NAMES[backend])
     weighed(folder, header, numbers)
     with pytest.raises(CheckpointError, match=said):
         ladle.load(folder)
@@ -192,14 +215,14 @@ def test_nothing_in_the_folder_is_run(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "was_here").exists()
 
 
-def test_rows_of_another_shape_are_refused(folder: Path) -> None:
+def test_rows_of_another_shape_are_refused(folder: Path, backend: str) -> None:
     model = ladle.load(folder)
     with pytest.raises(ArgumentError, match="x must have 3 values a row"):
         model.predict(X[:, :2])
     with pytest.raises(DataError):
         model.predict([["a", "b", "c"]])
     with pytest.raises(ArgumentError, match="model must be left out"):
-        ladle.load(folder, model=ladle.models.linear(3, 2))
+        ladle.load(folder, model=small(backend))
 
 
 def test_all_types_of_weights_come_back(tmp_path: Path) -> None:

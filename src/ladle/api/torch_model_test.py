@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ import ladle
 from ladle.api.backend import backend_of
 from ladle.api.options import TaskOptions
 from ladle.api.request import Request, begin, resume
+from ladle.cli.main import run as main
+from ladle.torch.objective import known_loss, objective
 
 X = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 1)
@@ -64,6 +70,177 @@ def test_a_model_is_saved_and_loaded(loss: Any, tmp_path: Path):
         assert again.evaluate({"x": X, "y": Y}) == run.evaluate({"x": X, "y": Y})
     with pytest.raises(ladle.ArgumentError, match="torch module of your own"):
         ladle.load(tmp_path / "model")
+
+
+def houses(path: Path) -> Path:
+    """A number and two categories, one of them of many levels, with cells missing."""
+    rng = np.random.default_rng(0)
+    lines = ["area,town,code,price"]
+    for i in range(240):
+        area, town = f"{rng.uniform(30, 200):.1f}" if i % 17 else "", "abc"[i % 3] if i % 13 else ""
+        lines.append(f"{area},{town},k{i % 40},{'dear' if rng.random() < 0.5 else 'cheap'}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+ROWS = {"town": ["b", "elsewhere", None], "beside": [1, 2, 3], "area": [50.0, None, 90.5], "code": ["k3", None, "z"]}
+PIXELS = np.random.default_rng(2).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+OWN = """
+import numpy as np, torch, ladle
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=6):
+        super().__init__()
+        self.one, self.norm, self.two = nn.Linear(4, width), nn.BatchNorm1d(width), nn.Linear(width, 3)
+        self.drop = nn.Dropout(0.3)
+        self.register_buffer("scale", torch.arange(1, 5) / 4)
+    def forward(self, x):
+        return self.two(self.drop(torch.relu(self.norm(self.one(x * self.scale)))))
+
+X = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
+task = ladle.torch.task(Net, nn.CrossEntropyLoss(), ladle.data.arrays(X, (X[:, 0] > 0).astype(int) + (X[:, 1] > 1)))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models table, images and own, and the run of table."""
+    return tmp_path_factory.mktemp("torch")
+
+
+@pytest.fixture(scope="module")
+def table(place: Path) -> ladle.Run:
+    data = ladle.data.load(houses(place / "houses.csv"), target="price")
+    assert data.cardinalities == (41,)
+    model = ladle.torch.tabular(*data.input_shape, data.cardinalities, outputs=2, hidden=(8,), dropout=0.1)
+    run = ladle.fit(ladle.Task(model, None, data), size=32, until="2 epochs", out=place / "run")
+    run.save(place / "table")
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(place: Path) -> ladle.Run:
+    task = ladle.torch.task(ladle.torch.convnet((8, 8), 3, width=4), nn.CrossEntropyLoss(), (PIXELS, np.arange(60) % 3))
+    run = ladle.fit(task, size=20, until="2 epochs")
+    run.save(place / "images")
+    return run
+
+
+@pytest.fixture(scope="module")
+def ones_own(place: Path) -> ladle.Run:
+    (place / "own_net.py").write_text(OWN)
+    made: dict[str, Any] = {}
+    exec(OWN, made)
+    run = ladle.fit(made["task"], size=20, until="2 epochs")
+    run.save(place / "own")
+    return run
+
+
+def test_all_of_them_in_another_process_without_jax(
+    table: ladle.Run, images: ladle.Run, ones_own: ladle.Run, place: Path, fresh_python: Callable[..., str]
+) -> None:
+    np.save(place / "x.npy", PIXELS[:7])
+    code = f"""
+import json, os, sys, ladle
+os.chdir({str(place)!r})
+sys.path.insert(0, ".")
+import own_net
+asked = [("table", None, {ROWS!r}), ("run", None, {ROWS!r}), ("images", None, "x.npy")]
+asked += [("own", model, own_net.X) for model in (own_net.Net, own_net.Net(), "own_net.py:task")]
+print(json.dumps([ladle.load(f, model=m).predict_proba(x).tobytes().hex() for f, m, x in asked]))
+assert "jax" not in sys.modules
+"""
+    mine = [table.predict_proba(ROWS)] * 2 + [images.predict_proba(PIXELS[:7])] + [ones_own.predict_proba(X)] * 3
+    assert json.loads(fresh_python(code).splitlines()[-1]) == [one.tobytes().hex() for one in mine]
+
+
+def test_judged_again(table: ladle.Run, images: ladle.Run, place: Path) -> None:
+    for run, folder in ((table, "table"), (table, "run"), (images, "images")):
+        valid = run.assembly.task.data.valid
+        assert ladle.load(place / folder).evaluate(valid) == run.evaluate(valid)
+
+
+def test_refused_rows_and_modules(images: ladle.Run, ones_own: ladle.Run, place: Path) -> None:
+    with pytest.raises(ladle.ArgumentError, match="x must be images of shape"):
+        images.outputs(PIXELS[:, :7])
+    with pytest.raises(ladle.ArgumentError, match="x must be rows that the model takes"):
+        ones_own.outputs(X[:, :3])
+    with pytest.raises(ladle.CheckpointError, match="has shape .* and the model"):
+        ladle.load(place / "own", model=lambda: type(ones_own.assembly.task.model())(7))
+
+
+def test_the_command_line_and_a_program_alone(
+    table: ladle.Run, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "new.csv").write_text("code,area,town\nk3,50,b\nz,,nowhere\n")
+    for verb in ("predict {0}/table {0}/new.csv -o {0}/out.csv", "export {0}/table {0}/program"):
+        assert main(shlex.split(verb.format(place))) == 0
+    assert (place / "out.csv").read_text().startswith("price,chance of cheap,chance of dear\n")
+    facts = json.loads((place / "program" / "export.json").read_text())
+    assert facts["rows"] == "any" and facts["weights"] == [] and facts["program"]["file"] == "program.pt2"
+    x = {name: leaf[:5] for name, leaf in table.assembly.task.data.valid["x"].items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of torch's own, about its own parts.
+        program = torch.export.load(place / "program" / "program.pt2").module()
+    alone = program({name: torch.from_numpy(leaf) for name, leaf in x.items()}).detach().numpy()
+    assert alone.tobytes() == table.outputs(x).tobytes()
+
+
+@pytest.mark.long
+def test_images_and_modules_are_exported_too(images: ladle.Run, ones_own: ladle.Run, tmp_path: Path) -> None:
+    for run in (images, ones_own):
+        folder = run.model.export(tmp_path / run.model.description["model"]["kind"])
+        assert json.loads((folder / "export.json").read_text())["rows"] == "any"
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (nn.CrossEntropyLoss(), "cross_entropy"),
+        (functional.cross_entropy, "cross_entropy"),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), None),
+        (nn.CrossEntropyLoss(weight=torch.ones(3)), None),
+        (nn.CrossEntropyLoss(ignore_index=0), None),
+        (nn.BCEWithLogitsLoss(), "binary_cross_entropy"),
+        (nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)), None),
+        (nn.HuberLoss(), "huber"),
+        (nn.HuberLoss(delta=2.0), None),
+        (nn.MSELoss(), "mse"),
+        (nn.L1Loss(), None),
+        (own, None),
+    ],
+)
+def test_losses_of_torch_that_are_ladles_own_are_kept(loss: Any, name: str | None) -> None:
+    assert known_loss(objective(make, loss, None, "classification").function) == name
+
+
+def test_a_module_with_branches_on_values_is_not_exported(tmp_path: Path) -> None:
+    class Branching(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if float(x.sum()) > 0 else -super().forward(x)
+
+    run = ladle.fit(ladle.Task(lambda: Branching(4, 3), None, DATA), size=40, until="1 epochs")
+    with pytest.raises(ladle.ArgumentError, match="model must be one that torch can export"):
+        run.model.export(tmp_path / "program")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda: ladle.torch.mlp(3), "widths must be 2 or more whole numbers"),
+        (lambda: ladle.torch.mlp(3, 0, 2), "each at least 1"),
+        (lambda: ladle.torch.mlp(3, 2, activation="rel"), "'relu'"),
+        (lambda: ladle.torch.mlp(3, 2, dropout=1.0), "dropout must be in"),
+        (lambda: ladle.torch.convnet((3, 8), 2), "sides of 4 or more"),
+        (lambda: ladle.torch.tabular(3, (), outputs=2), "cardinalities must be 1 or more"),
+        (lambda: ladle.torch.mlp(10**13, 10**13, 2).shapes(), "whole numbers"),
+    ],
+)
+def test_built_in_models_that_cannot_be(made: Callable[[], Any], why: str) -> None:
+    with pytest.raises(ladle.ArgumentError, match=why):
+        made()
 
 
 def test_amounts_and_tables_are_learnt(tmp_path: Path):

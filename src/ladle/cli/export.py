@@ -10,7 +10,7 @@ from ladle.cli.common import print_json
 
 @dataclass(frozen=True)
 class ExportVerb:
-    """A trained model as a StableHLO program and its weights, for programs without ladle; checked bit for bit."""
+    """A trained model as a program (StableHLO or torch.export) for others without ladle; checked bit for bit."""
 
     folder: ModelFolder
     """Folder that run.save or `ladle train` wrote."""

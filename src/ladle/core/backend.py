@@ -32,6 +32,19 @@ class Weight(NamedTuple):
     shape: tuple[int, ...]
 
 
+class Program(NamedTuple):
+    """A model's outputs as a program of the backend's library.
+
+    - `any_rows`: it takes any number of rows, else as many as it was made with. `file`: the name that such files have.
+    - `whole`: weights are in it; else they are its first arguments, in the order of their names.
+    """
+
+    content: bytes
+    any_rows: bool
+    file: str
+    whole: bool
+
+
 class Objective(Protocol):
     """What is minimised, as far as the roof asks about it.
 
@@ -219,8 +232,8 @@ class Engine(Protocol):
         """A state to predict and judge with, not to train. Raises `CheckpointError` for weights of another model."""
         ...
 
-    def exported(self, state: State, x: Any) -> tuple[bytes, bool]:
-        """The outputs as a program, `weights, inputs -> outputs`, and whether it takes any number of rows."""
+    def exported(self, state: State, x: Any) -> Program:
+        """The outputs as a program that takes rows such as `x`."""
         ...
 
     def run_exported(self, program: bytes, state: State, x: Any) -> np.ndarray:

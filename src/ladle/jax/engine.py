@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from ladle.core.backend import Weight
+from ladle.core.backend import Program, Weight
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
@@ -121,10 +121,10 @@ class JaxEngine:
     def with_weights(self, weights: Mapping[str, np.ndarray]) -> State:
         return with_weights(self.step, weights)
 
-    def exported(self, state: State, x: Any) -> tuple[bytes, bool]:
+    def exported(self, state: State, x: Any) -> Program:
         from ladle.jax.exported import exported  # Few models are.
 
-        return exported(self.step.objective, state, x)
+        return Program(*exported(self.step.objective, state, x), "program.bin", whole=False)
 
     def run_exported(self, program: bytes, state: State, x: Any) -> np.ndarray:
         from ladle.jax.exported import run_exported

@@ -89,7 +89,13 @@ def default_for(name: str, *, input_shape: Sequence[int], outputs: int, cardinal
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("jax", "jaxlib", "equinox"):
+            raise
+        why, remedy = f"{error.name} is not installed", f"pip install 'ladle[jax]', or ladle.torch.{name}"
+        raise ArgumentError(must(f"ladle.models.{name}", "have JAX", None, why, remedy)) from None
 
 
 def __dir__() -> list[str]:

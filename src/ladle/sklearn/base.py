@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ladle.api.backend import backend_named
+from ladle.api.backend import backend_named, built_in
 from ladle.api.plan import plan
 from ladle.api.task import Task
 from ladle.core.errors import ArgumentError, DataError, must
@@ -135,11 +135,9 @@ class BatchEstimator(BaseEstimator):
             raise ArgumentError(must("optimizer", "stay what it was", settings.optimizer, why, remedy))
 
     def _task(self, settings: Settings, rows: Rows) -> Task:
-        from ladle.models import mlp  # Imports JAX, which nothing needs before it trains.
-
         widths, activation, dropout = self._form
         return Task(
-            mlp(*widths, activation=activation, dropout=dropout),
+            built_in().mlp(*widths, activation=activation, dropout=dropout),
             self._loss,
             data_of(self._kind, rows, self._outputs_count()),
             optimizer=settings.optimizer,
@@ -230,11 +228,9 @@ class BatchEstimator(BaseEstimator):
     def _alive(self) -> tuple[Any, Any]:
         """The programs of this process that predict, and the weights where they want them."""
         if "_live" not in self.__dict__:
-            from ladle.models import mlp
-
             widths, activation, dropout = self._form
             backend = backend_named()
-            model = mlp(*widths, activation=activation, dropout=dropout)
+            model = built_in().mlp(*widths, activation=activation, dropout=dropout)
             engine = backend.engine(backend.objective(model, self._loss, {}, self._kind), backend.optimizer("sgd"))
             self._live = engine, engine.with_weights(self._weights)
         return self._live

@@ -13,14 +13,15 @@ from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
 from ladle.core.world import World
 from ladle.torch import place
+from ladle.torch.built_in import BuiltIn, model_named, rebuilt
 from ladle.torch.engine import TorchEngine
-from ladle.torch.objective import Objective, objective
+from ladle.torch.objective import Objective, known_loss, objective
 from ladle.torch.optimizer import Optimizer, optimizer_of
 from ladle.torch.rate import constant_rate, rate_from_text
 from ladle.torch.refuse import require_gaugeable
 from ladle.torch.save import TorchSaver
 from ladle.torch.step import TorchStep
-from ladle.torch.usual import LOSSES, model_named, usual_metrics
+from ladle.torch.usual import usual_metrics
 from ladle.torch.world import world
 
 
@@ -32,10 +33,7 @@ class TorchBackend:
     name: str = "torch"
 
     def model(self, name: str, *, input_shape: Sequence[int], outputs: int, cardinalities: Sequence[int] = ()) -> Any:
-        if cardinalities:
-            why, remedy = "it has numbers alone", "a module of your own, whose input is a dict"
-            raise ArgumentError(must("model", "take columns of categories", name, why, remedy))
-        return model_named(name, input_shape, outputs)
+        return model_named(name, input_shape, outputs, cardinalities)
 
     def objective(
         self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str, sources: tuple[str, ...] = ()
@@ -51,15 +49,22 @@ class TorchBackend:
     def described(self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
         made = objective(model, loss, metrics, kind)
         usual = usual_metrics(kind)
+        own = {"kind": "own", "name": made.name, "library": "torch"}
         return {
-            "model": {"kind": "own", "name": made.name, "library": "torch"},
-            "loss": made.loss if LOSSES.get(made.loss) is made.function else None,
+            "model": made.make.described() if isinstance(made.make, BuiltIn) else own,
+            "loss": known_loss(made.function),
             "metrics": [name for name, metric in made.measured if usual.get(name) is metric],
         }
 
     def rebuilt(self, described: Mapping[str, Any], model: Any, kind: str) -> Objective:
-        if model is None:
-            why = f"{described['model']['name']} is a torch module of your own, and a folder holds no code"
+        of_model = described["model"]
+        if of_model["kind"] != "own":
+            if model is not None:
+                why = "this one is built in, and the folder says all of it"
+                raise ArgumentError(must("model", "be left out", type(model).__name__, why, "ladle.load(folder)"))
+            model = rebuilt(of_model)
+        elif model is None:
+            why = f"{of_model['name']} is a torch module of your own, and a folder holds no code"
             raise ArgumentError(must("model", "be given", None, why, "model='file.py:task', its module or factory"))
         usual = usual_metrics(kind)
         metrics = {name: usual[name] for name in described["metrics"] if name in usual}

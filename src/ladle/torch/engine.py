@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ladle.core.backend import Weight
+from ladle.core.backend import Program, Weight
 from ladle.core.errors import ArgumentError, CheckpointError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
+from ladle.torch.built_in import BuiltIn
 from ladle.torch.evaluate import Evaluator
 from ladle.torch.place import placed
 from ladle.torch.ranks import ONE, Ranks
@@ -114,7 +115,8 @@ class TorchEngine:
         return self._evaluator.predict(state.model, x)
 
     def weight_types(self) -> dict[str, Weight]:
-        return weight_types(self._blank.weights)
+        make = self.step.objective.make
+        return weight_types(make.shapes() if isinstance(make, BuiltIn) else self._blank.weights)
 
     def weights(self, state: State) -> dict[str, np.ndarray]:
         return arrays_of(state.weights)
@@ -130,11 +132,15 @@ class TorchEngine:
         state.model.load_state_dict({name: torch.from_numpy(np.array(leaf)) for name, leaf in weights.items()})
         return state
 
-    def exported(self, state: State, x: Any) -> tuple[bytes, bool]:
-        raise _missing("export", "write programs", "torch.export.save")
+    def exported(self, state: State, x: Any) -> Program:
+        from ladle.torch.exported import exported  # Few models are.
+
+        return exported(self.step.objective, state.model, x, self.step.device)
 
     def run_exported(self, program: bytes, state: State, x: Any) -> np.ndarray:
-        raise _missing("export", "run programs", "torch.export.load")
+        from ladle.torch.exported import run_exported
+
+        return run_exported(program, x, self.step.device)
 
     def losses(self, state: State, rows: Any) -> np.ndarray:
         return self._evaluator.losses(state.model, rows)

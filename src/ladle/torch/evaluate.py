@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ladle.core.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, LadleError, must
+from ladle.core.npy import one_line
 from ladle.core.observation import means
 from ladle.torch.losses import weighted
 from ladle.torch.objective import GENERATORS, Objective
@@ -73,8 +74,16 @@ class Evaluator:
 
     def predict(self, model: nn.Module, x: Any) -> np.ndarray:
         """The module's outputs, row by row, `f32` at least."""
-        found = [_numbers(model(data["x"])) for data, _ in self._chunks(model, {"x": x})]
-        return np.concatenate(found)
+        try:
+            return np.concatenate([_numbers(model(data["x"])) for data, _ in self._chunks(model, {"x": x})])
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError) as error:  # What layers say of rows of another shape, or of unknown codes.
+            if isinstance(error, LadleError):
+                raise
+            got = ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for _, leaf in leaves(x) if hasattr(leaf, "shape"))
+            why, remedy = one_line(error), "rows in the form of those that it was trained on"
+            raise ArgumentError(must("x", "be rows that the model takes", got, why, remedy)) from error
 
     def at_once(self, model: nn.Module, rows: Any) -> int:
         """How many rows are judged at once: `MOST`, or as many as stay within `room_bytes`."""

@@ -6,15 +6,17 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import RLock
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ladle.core.duration import direction_of
 from ladle.core.errors import ArgumentError, must, nearest
+from ladle.torch.built_in import BuiltIn
 from ladle.torch.refuse import coupling
 from ladle.torch.row_losses import PerRow, per_row
 from ladle.torch.usual import LOSSES, usual_loss, usual_metrics
@@ -106,13 +108,46 @@ def objective(model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: st
 
 
 def factory(model: Any) -> Callable[[], nn.Module]:
-    """What makes a fresh module: a copy of the one that was given, or the function (or class) itself."""
+    """What makes a fresh module: a built-in model, a copy of the one that was given, the function or class itself."""
+    if isinstance(model, BuiltIn):
+        return model
     if isinstance(model, nn.Module):
         return _Copies(copy.deepcopy(model))
     if not callable(model):
         why, remedy = "its parameters are what is learnt", "an nn.Module, or a function that makes one"
         raise ArgumentError(must("model", "be a torch module or make one", type(model).__name__, why, remedy))
     return _Made(model)
+
+
+def known_loss(function: Any) -> str | None:
+    """The name by which a loss can be found again: of ladle's own, and of torch's that mean the same; else None."""
+    found = next((name for name, known in LOSSES.items() if function is known), None)
+    if found is not None or not isinstance(function, PerRow):
+        return found
+    inner = function.loss
+    if isinstance(inner, partial):
+        return SAME.get(inner.func) if set(inner.keywords) == {"reduction"} else None
+    name = SAME.get(type(inner))
+    return name if name and _facts_of(inner) == _facts_of(type(inner)(reduction="none")) else None
+
+
+SAME: Mapping[Any, str] = {
+    nn.CrossEntropyLoss: "cross_entropy",
+    nn.BCEWithLogitsLoss: "binary_cross_entropy",
+    nn.MSELoss: "mse",
+    nn.HuberLoss: "huber",
+    functional.cross_entropy: "cross_entropy",
+    functional.binary_cross_entropy_with_logits: "binary_cross_entropy",
+    functional.mse_loss: "mse",
+    functional.huber_loss: "huber",
+}
+"""Losses of torch, as they are made without arguments, that are ladle's by another name."""
+
+
+def _facts_of(loss: nn.Module) -> dict[str, Any]:
+    """What a loss of torch was made with."""
+    own = {name: value for name, value in vars(loss).items() if not name.startswith("_") and name != "training"}
+    return {**own, "buffers": sorted(name for name, held in loss.named_buffers() if held is not None)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +202,8 @@ def _first_argument(function: Any) -> str | None:
 
 
 def _name(model: Any) -> str:
+    if isinstance(model, BuiltIn):
+        return model.name
     if isinstance(model, nn.Module):
         return type(model).__name__
     return getattr(model, "__name__", type(model).__name__)

@@ -1,19 +1,16 @@
-"""Losses and metrics that a task names, and small models: what `ladle.losses` and `ladle.models` have in JAX.
+"""Losses and metrics that a task names: what `ladle.losses` and `ladle.metrics` have in JAX.
 
 A loss or metric is a function `(outputs, y) -> f32[rows]`. A column of outputs is never broadcast against a row of y.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import nn
 from torch.nn import functional
 
-from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must
 
 Tensor = torch.Tensor
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -81,27 +78,6 @@ def usual_metrics(kind: str) -> dict[str, Loss]:
     if kind == "classification":
         return {"accuracy": accuracy}
     return {"squared_error": mse, "absolute_error": absolute_error}
-
-
-def model_named(name: str, input_shape: Sequence[int], outputs: int) -> Callable[[], nn.Module]:
-    """The built-in model of that name for rows of `input_shape`: "linear", or "mlp" with one hidden layer or two.
-
-    >>> model_named("mlp", (28, 28), 10)()[1]
-    Linear(in_features=784, out_features=128, bias=True)
-    """
-    if name not in ("linear", "mlp"):
-        remedy = nearest(str(name), ["linear", "mlp"])
-        raise ArgumentError(must("model", "be a known name", name, "torch has no such one here", remedy))
-    hidden = [] if name == "linear" else [128] if len(input_shape) > 1 else [64, 64]
-    widths = [math.prod(input_shape), *hidden, outputs]
-
-    def make() -> nn.Module:
-        layers: list[nn.Module] = [nn.Flatten()]
-        for at, (before, after) in enumerate(pairwise(widths)):
-            layers += [*([nn.ReLU()] if at else []), nn.Linear(before, after)]
-        return nn.Sequential(*layers)
-
-    return make
 
 
 def _classes(outputs: Tensor, y: Tensor) -> Tensor:
