@@ -124,7 +124,7 @@ def known_loss(function: Any) -> str | None:
     found = next((name for name, known in LOSSES.items() if function is known), None)
     if found is not None or not isinstance(function, PerRow):
         return found
-    inner = function.loss
+    inner: Any = function.loss
     if isinstance(inner, partial):
         return SAME.get(inner.func) if set(inner.keywords) == {"reduction"} else None
     name = SAME.get(type(inner))
