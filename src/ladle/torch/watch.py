@@ -40,8 +40,12 @@ class Watch:
         self._seen: dict[int, tuple[str, float]] = {}
         store.set_timeout(timedelta(seconds=self.silence / 2))
         self._sign(0)
-        self._thread = threading.Thread(target=self._run, name="ladle-watch", daemon=True)
-        self._thread.start()
+        self._answered, self._pause = time.monotonic(), min(1.0, self.silence / 5)
+        self._threads = [
+            threading.Thread(target=run, name="ladle-watch", daemon=True) for run in (self._run, self._guard)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def tell(self, reason: str) -> str:
         """Note why this rank ends; returns the reason that all ranks end for, which may be another's."""
@@ -62,7 +66,8 @@ class Watch:
     def stop(self, left: bool) -> None:
         """No more signs. `left`: because all went well."""
         self._over.set()
-        self._thread.join(2 * self.silence)
+        for thread in self._threads:
+            thread.join(self.silence)
         if left:
             try:
                 self.store.set(self._key(self.rank), LEFT)
@@ -77,22 +82,39 @@ class Watch:
         self.store.set(self._key(self.rank), f"{number} {socket.gethostname()} {pid} {_born(pid)}")
 
     def _run(self) -> None:
-        pause = min(1.0, self.silence / 5)
-        began = looked = time.monotonic()
-        working, signs = began, 0
-        while not self._over.wait(pause):
+        looked, signs = time.monotonic(), 0
+        while not self._over.wait(self._pause):
             now = time.monotonic()
             if now - looked > self.silence / 2:  # This process was stopped itself, and knows nothing of others.
                 self._seen.clear()
             looked, signs = now, signs + 1
             try:
                 self._sign(signs)
-                reason, working = self._look(now), now
-            except Exception:  # The store does not answer: rank 0 keeps it, or a launcher.
-                reason = self._of_sign(0, self._seen.get(0, ("", now))[0], silent=now - working > self.silence)
+                reason, self._answered = self._look(now), now
+            except Exception:  # The store is gone: rank 0 kept it, or a launcher.
+                reason = self._of_store(silent=False)
             if reason is not None:
                 self._end(reason)
                 return
+
+    def _guard(self) -> None:
+        """A store whose keeper is stopped gives no answer and no error, and who asks it waits. This asks nothing."""
+        looked = time.monotonic()
+        while not self._over.wait(self._pause):
+            now = time.monotonic()
+            if now - looked > self.silence / 2:
+                self._answered = now
+            looked = now
+            reason = self._of_store(silent=True) if now - self._answered > self.silence else None
+            if reason is not None:
+                self._end(reason)
+                return
+
+    def _of_store(self, silent: bool) -> str | None:
+        sign = self._seen.get(0, ("", 0.0))[0]
+        if not sign:
+            return "the store where all ranks meet gives no answer" if silent else None
+        return self._of_sign(0, sign, silent)
 
     def _look(self, now: float) -> str | None:
         """A reason to end, noted by another rank or seen now."""
@@ -115,8 +137,6 @@ class Watch:
 
     def _of_sign(self, rank: int, sign: str, silent: bool) -> str | None:
         """Why to end for a rank whose newest sign is this one; None while there is no reason."""
-        if not sign:
-            return f"rank {rank} gave no sign for {self.silence:g} s" if silent else None
         _, host, pid, born = sign.split()
         here = host == socket.gethostname()
         if here and _born(int(pid)) != born:
