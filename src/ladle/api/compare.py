@@ -31,6 +31,7 @@ from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
 from ladle.core.shown import shown
 from ladle.core.spec import BatchSpec
+from ladle.core.world import require_alone
 from ladle.monitor.console import console
 from ladle.planner.rate_finding import RateFinding
 from ladle.report.table import text
@@ -90,6 +91,7 @@ def compare(
     variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
     generalisation gap (validation minus training loss, both in eval mode) and how busy the device was.
     """
+    require_alone("compare")
     if seeds < 1:
         raise ArgumentError(must("seeds", "be at least 1", seeds, "a comparison needs a run", "seeds=3"))
     assembly = task if isinstance(task, Assembly) else assemble(task)

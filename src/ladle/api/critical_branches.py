@@ -25,6 +25,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.protocols import Probe
 from ladle.core.scaling.coupling import Rule, lr_factor
 from ladle.core.spec import BatchSpec, require_count
+from ladle.core.world import require_alone
 from ladle.critical.answer import Critical
 from ladle.critical.branches import MARGIN, branch_definitions, caveats, compared, differences
 from ladle.loop.train import train
@@ -85,6 +86,7 @@ def measure(
     >>> import ladle.api.critical_branches
     >>> ladle.api.critical_branches.measure("runs/train-digits-1", factors=(1, 2, 4))["B_paired"]  # doctest: +SKIP
     """
+    require_alone("critical")
     given, seeds, margin = factors and _factors(factors), require_seeds(seeds), _margin(margin)
     target = Path(out) if out is not None else None
     if target is not None:

@@ -19,6 +19,7 @@ from ladle.core.duration import Target, Until, direction_of
 from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model, widened
 from ladle.core.spec import BatchSpec, require_count, rung_for
+from ladle.core.world import require_alone
 from ladle.critical.answer import Critical
 from ladle.critical.definition import definitions, fewest_examples
 from ladle.critical.reach import Arrival, Tuned, steps_to, tuned
@@ -75,6 +76,7 @@ def measure_steps(
     Raises `ArgumentError` before any training for what cannot be right, such as a target that is met already;
     `RunError` where fewer than three sizes reach the target.
     """
+    require_alone("critical")
     goal, seeds = _target(target), require_seeds(seeds)
     assembly = task if isinstance(task, Assembly) else assemble(task)
     usual = fitting(SIZES, assembly.rows, fewest=4)

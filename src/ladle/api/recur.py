@@ -27,6 +27,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.protocols import Meter
 from ladle.core.spec import require_count
+from ladle.core.world import require_alone
 from ladle.energy.meter import best_meter
 from ladle.monitor.console import Console, console
 from ladle.planner.bandit import Bandit, JobCost, Pick
@@ -130,6 +131,7 @@ def recur(
     jobs had another target or another task, or energy is the cost and cannot be measured; and after it where the
     untrained model is at the target already. An interrupted job is not remembered.
     """
+    require_alone("recur")
     given, name = until and _with_target(until), _cost(cost)
     assembly, folder = task if isinstance(task, Assembly) else assemble(task), Path(out)
     until = given or usual_target(assembly, [job.target for job in remembered(folder)], seed)

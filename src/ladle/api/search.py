@@ -22,6 +22,7 @@ from ladle.api.search_trials import Runner, Work
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.duration import Until
+from ladle.core.world import require_alone
 from ladle.monitor.console import Console, console
 from ladle.search.choice import judge
 from ladle.search.methods import METHODS, PROPOSED
@@ -84,6 +85,7 @@ def search(
     >>> found.chosen.candidate  # doctest: +SKIP
     Candidate(size=64, lr=0.01)
     """
+    require_alone("search")
     assembly = task if isinstance(task, Assembly) else assemble(task)
     space = space_of(assembly, sizes=sizes, lrs=lrs, folds=folds, seeds=seeds, until=until, metric=metric, seed=seed)
     require_way(

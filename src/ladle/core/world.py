@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from ladle.core.cursor import Shard
+from ladle.core.errors import ArgumentError, must
 
 Value = TypeVar("Value")
 
@@ -88,3 +90,11 @@ class Alone:
 
 
 ALONE = Alone()
+
+
+def require_alone(verb: str) -> None:
+    """Refuse `verb` to several processes: each would do all of it, and write what the others write."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks.isdigit() and int(ranks) > 1:
+        why, remedy = "every rank would do the whole of it", "one process, without torchrun; fit and train share a run"
+        raise ArgumentError(must(verb, "be asked of one process", f"WORLD_SIZE={ranks}", why, remedy))
