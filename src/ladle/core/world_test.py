@@ -19,7 +19,7 @@ TASK: Any = None  # Refused before it is looked at.
     [
         lambda: ladle.compare(TASK),
         lambda: ladle.search(TASK),
-        lambda: ladle.recur(TASK, "jobs", target="valid_loss <= 1"),
+        lambda: ladle.recur(TASK, "jobs"),
         lambda: measure("run"),
         lambda: measure_steps(TASK, "valid_loss <= 1"),
     ],
