@@ -291,5 +291,3 @@ def _counts(name: str, values: Any, *, least: int, smallest: int = 1) -> None:
 def _rate(dropout: Any) -> None:
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ArgumentError(must("dropout", "be in [0, 1)", dropout, "some units stay", "dropout=0.1"))
-
-

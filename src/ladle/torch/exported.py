@@ -52,7 +52,9 @@ def exported(objective: Objective, model: nn.Module, x: Any, device: torch.devic
             for any_rows in (True, False):
                 try:
                     return Program(_written(Outputs(model.eval()), inputs, any_rows), any_rows, FILE, whole=True)
-                except Exception as error:  # A user's module may fail in any way; with a fixed number it mostly does not.
+                except (
+                    Exception
+                ) as error:  # A user's module may fail in any way; with a fixed number it mostly does not.
                     failure = error
         finally:
             model.train(training)
@@ -86,5 +88,3 @@ def _as_they_are(x: Any, device: torch.device) -> Any:
 def _widened(leaf: torch.Tensor) -> torch.Tensor:
     whole = not leaf.is_floating_point() and not leaf.is_complex() and leaf.dtype is not torch.bool
     return leaf.long() if whole and leaf.element_size() > 1 else leaf
-
-
