@@ -3,7 +3,7 @@
     python benchmarks/gpu_torch.py [--quick]
 
 Claims, each told with its number:
-  memory      `max_memory_allocated` is within 5 % of the prediction, and the planned size trains at five shares of memory
+  memory      `max_memory_allocated` is within 5 % of the prediction; the planned size trains at five shares of memory
   compile     a dozen batch sizes cost one compilation; with CUDA graphs (mode "reduce-overhead") too
   AMP         bf16 autocast and fp16 with a GradScaler learn, and an update of infinite gradients is left out
   fused       a fused optimiser leaves the same parameters as the plain one, to rounding

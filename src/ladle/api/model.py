@@ -103,7 +103,7 @@ class Model:
         return save(self, Path(folder), overwrite=overwrite)
 
     def export(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the outputs as a program for others, StableHLO or of `torch.export`. Returns the folder."""
+        """Write the outputs as a program for others; see `ladle.api.export`. Returns the folder."""
         return export(self, Path(folder), overwrite=overwrite)
 
     def _asked(self, rows: Any) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -19,6 +19,7 @@ import ladle
 from ladle.api.backend import backend_of
 from ladle.api.options import TaskOptions
 from ladle.api.request import Request, begin, resume
+from ladle.api.serve import ServedModel
 from ladle.cli.main import run as main
 from ladle.torch.objective import known_loss, objective
 
@@ -185,6 +186,14 @@ def test_the_command_line_and_a_program_alone(
         program = torch.export.load(place / "program" / "program.pt2").module()
     alone = program({name: torch.from_numpy(leaf) for name, leaf in x.items()}).detach().numpy()
     assert alone.tobytes() == table.outputs(x).tobytes()
+
+
+def test_a_served_model_answers_as_it_does_by_itself(table: ladle.Run, place: Path) -> None:
+    served = ServedModel(ladle.load(place / "table"), "m")
+    inputs, count, _ = served.read({name: ROWS[name] for name in ("area", "town", "code")})
+    answer = served.answer(served.compute(inputs))
+    assert count == 3 and (answer.predictions == table.predict(ROWS)).all()
+    assert answer.chances is not None and (answer.chances == table.predict_proba(ROWS)).all()
 
 
 @pytest.mark.long

@@ -127,8 +127,10 @@ def known_loss(function: Any) -> str | None:
     inner: Any = function.loss
     if isinstance(inner, partial):
         return SAME.get(inner.func) if set(inner.keywords) == {"reduction"} else None
-    name = SAME.get(type(inner))
-    return name if name and _facts_of(inner) == _facts_of(type(inner)(reduction="none")) else None
+    if not isinstance(inner, nn.Module):
+        return None
+    name, kind = SAME.get(type(inner)), type(inner)
+    return name if name and _facts_of(inner) == _facts_of(kind(reduction="none")) else None
 
 
 SAME: Mapping[Any, str] = {
