@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pickle
 import signal
 from typing import Any
 
@@ -138,10 +139,10 @@ class Through:
         return next(self.batches)
 
     def get_state(self) -> Any:
-        return json.dumps(self.loader.state_dict())
+        return pickle.dumps(self.loader.state_dict())
 
     def set_state(self, state: Any) -> None:
-        self.loader.load_state_dict(json.loads(state))
+        self.loader.load_state_dict(pickle.loads(state))
         self.batches = None
 
 
