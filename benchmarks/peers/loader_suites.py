@@ -50,6 +50,8 @@ JUDGED = [  # verdict, what its test or message matches, why.
     ("by design", r"test_invalid_assign_after_init", "the batch size may change between two batches"),
     ("by design", r"thread_creation_warning|few_workers", "nothing is said about how many processors there are"),
     ("by design", r"subclass `torch.utils.data.DataLoader`|_dataloader_shuffled", "a library makes no second loader"),
+    ("artefact", r"RecursionError", "a mock as a dataset"),
+    ("by design", r"no_drop_last", "Lightning puts in no sampler of its own"),
     (
         "artefact",
         r"_auto_collation|'_workers'|get_worker_info|not subscriptable|_index_sampler|_get_shared_seed",
