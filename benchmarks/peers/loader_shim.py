@@ -9,6 +9,7 @@ made a loader at all. A test is "refused" where a `LadleError` stands in the cha
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
@@ -138,10 +139,10 @@ class Through:
         return next(self.batches)
 
     def get_state(self) -> Any:
-        return json.dumps(self.loader.state_dict())
+        return repr(self.loader.state_dict())
 
     def set_state(self, state: Any) -> None:
-        self.loader.load_state_dict(json.loads(state))
+        self.loader.load_state_dict(ast.literal_eval(state))
         self.batches = None
 
 

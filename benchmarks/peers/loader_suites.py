@@ -45,10 +45,13 @@ JUDGED = [  # verdict, what its test or message matches, why.
     ("by design", r"combined_loader", "a Loader has a state, which Lightning keeps"),
     ("by design", r"test_init_error", "a pass begins, and its workers with it, when its first batch is asked for"),
     ("by design", r"test_seed_replicability|test_reproducibility|different seed", "the order is drawn from `seed`"),
+    ("by design", r"ind_worker_queue|test_in_order_", "which worker reads a batch is not fixed, only their order"),
     ("by design", r"test_growing_dataset", "an order is over as many examples as there were"),
     ("by design", r"test_invalid_assign_after_init", "the batch size may change between two batches"),
     ("by design", r"thread_creation_warning|few_workers", "nothing is said about how many processors there are"),
     ("by design", r"subclass `torch.utils.data.DataLoader`|_dataloader_shuffled", "a library makes no second loader"),
+    ("artefact", r"RecursionError", "a mock as a dataset"),
+    ("by design", r"no_drop_last", "Lightning puts in no sampler of its own"),
     (
         "artefact",
         r"_auto_collation|'_workers'|get_worker_info|not subscriptable|_index_sampler|_get_shared_seed",

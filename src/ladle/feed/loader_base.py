@@ -11,7 +11,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.feed.loader_names import Names
 
 READ = (
-    "collate_fn", "pin_memory", "timeout", "worker_init_fn", "persistent_workers", "generator", "prefetch_factor",
+    "collate_fn", "pin_memory", "timeout", "persistent_workers", "generator", "prefetch_factor",
     "multiprocessing_context", "in_order",
 )  # fmt: skip
 """What loops and libraries read of a `DataLoader`, as it was given."""
@@ -59,12 +59,24 @@ class LoaderBase:
     def num_workers(self, value: int) -> None:
         self._read_by(replace(self._names, num_workers=value))
 
-    def _read_by(self, names: Names) -> None:
+    @property
+    def worker_init_fn(self) -> Any:
+        """Called in each reading process. May be set between passes, as Lightning does to seed workers."""
+        return self._names.worker_init_fn
+
+    @worker_init_fn.setter
+    def worker_init_fn(self, value: Any) -> None:
+        names = replace(self._names, worker_init_fn=value, num_workers=None)
+        names.check()
+        self._read_by(names, **self._how)
+
+    def _read_by(self, names: Names, workers: int | None = None, processes: bool = False) -> None:
         """Begin readers as `names` say."""
         raise NotImplementedError
 
     def _now(self, given: dict[str, Any]) -> dict[str, Any]:
         """The arguments that make a loader like this one."""
+        given = {**given, "worker_init_fn": self._names.worker_init_fn}
         return {**given, **self._how, "depth": self._depth, "batch_size": self._batch_size}
 
     @Made

@@ -66,8 +66,19 @@ def test_the_number_of_workers_may_be_set_between_passes():
         loader.close()
 
 
-@pytest.mark.parametrize("name", ["dataset", "sampler", "batch_sampler", "collate_fn", "worker_init_fn", "generator"])
+@pytest.mark.parametrize("name", ["dataset", "sampler", "batch_sampler", "collate_fn", "timeout", "generator"])
 def test_what_a_loader_is_made_with_is_not_set_in_vain(name: str):
     for data in (Squares(), Stream()):
         with pytest.raises(ArgumentError, match=f"{name} must stay as it is"):
             setattr(Loader(data), name, None)
+
+
+def test_a_worker_init_fn_may_be_set_between_passes():
+    for data in (Squares(), Stream()):
+        loader = Loader(data, 5, num_workers=1)
+        loader.worker_init_fn = failing
+        assert loader.num_workers == 1 and copy.copy(loader).worker_init_fn is failing
+        with pytest.raises(RuntimeError, match="cannot begin"):
+            list(loader)
+        with pytest.raises(ArgumentError, match="worker_init_fn must be a function"):
+            loader.worker_init_fn = 3
