@@ -17,8 +17,8 @@ PAGES = sorted(
     for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
     if "```python" in path.read_text(encoding="utf-8")
 )
-LONG = {"docs/tour.md": pytest.mark.long}
-"""Trains as long as a reader would."""
+LONG = {"docs/tour.md": pytest.mark.long, "docs/estimators.md": pytest.mark.long}
+"""They train as long as a reader would."""
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 

@@ -40,7 +40,6 @@ COMMANDS = {
     "train text.csv --quiet --size 8 --until '1 epochs' --out run":
         "--drop t, --as t=category or --as t=text",
     "train ok.csv --model convnet --size 8 --until '1 epochs' --quiet --out run": "--model mlp",
-    "train ok.csv --stream --size 8 --until '1 epochs' --quiet --out run": "--target COLUMN",
     "train digits --target z --size 64 --until '1 epochs' --quiet --out run": "no --target",
     "train matrix.npy --target 9 --model linear --size 8 --until '1 epochs' --quiet --out run": "--target -1",
     "train ok.csv --size 8 --until 'patience 3' --quiet --out run": "'30 epochs, patience 3'",

@@ -148,6 +148,7 @@ def test_an_exported_program_answers_alone(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_images_and_modules_are_exported_too(tmp_path: Path) -> None:
     pytest.importorskip("flax")
     from flax import nnx

@@ -61,7 +61,10 @@ def test_the_batches_are_those_of_a_data_loader():
     assert list(items) == LISTS
 
 
-@pytest.mark.parametrize("how", [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}])
+PERSISTENT = pytest.param({"num_workers": 2, "persistent_workers": True}, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("how", [{}, {"num_workers": 2}, PERSISTENT])
 def test_a_run_is_resumed_at_any_list_and_draws_the_same(how: dict[str, Any]):
     def loader() -> Any:
         return Loader(Noisy(), batch_sampler=Shuffled(), seed=3, **how)
@@ -73,7 +76,7 @@ def test_a_run_is_resumed_at_any_list_and_draws_the_same(how: dict[str, Any]):
     passes = [told(whole) for _ in range(3)]
     assert all(sorted(id for ids, _ in one for id in ids) == list(range(6)) for one in passes)
     assert passes[0] != passes[1] != passes[2]
-    for stop in (1, 2, 5) if how else range(6):
+    for stop in (3,) if how else range(6):
         first = loader()
         for epoch in range(stop // 2):
             assert told(first) == passes[epoch]

@@ -24,7 +24,7 @@ from ladle.serve.numbers import Numbers
 from ladle.serve.served import Answer, Refused, Served, joined
 
 LATE = "it waited too long behind others: an answer would have come after the time that was promised"
-REPLACED = "a newer request took its place (--newest)"
+REPLACED = "a newer request took its place, as this server was asked to do"
 
 
 @dataclass(eq=False)

@@ -328,7 +328,7 @@ def require_listened(host: Any) -> None:
     args = host.args
     if args.n_gpu > 1:
         why = "DataParallel splits rows by itself"
-        raise ArgumentError(must("n_gpu", "be one per process", args.n_gpu, why, "torchrun --nproc-per-node"))
+        raise ArgumentError(must("n_gpu", "be one per process", args.n_gpu, why, "torchrun, with a process for each"))
     if host.is_deepspeed_enabled or host.is_fsdp_enabled:
         got, why = "DeepSpeed" if host.is_deepspeed_enabled else "FSDP", "its shards are not added up here"
         raise ArgumentError(must("parallelism", "be that of one device, or DDP", got, why, "DDP by torchrun"))
