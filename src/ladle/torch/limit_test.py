@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ladle.torch.limit import limit_bytes
+from ladle.torch.place import device_of, free_bytes
 
 
 def test_the_limit_is_a_share_of_what_is_free_or_of_the_address_space_that_is_left(monkeypatch: pytest.MonkeyPatch):
@@ -24,3 +25,9 @@ def test_an_accelerator_has_what_is_free_and_what_torch_keeps_without_using_it(m
     )
     monkeypatch.setattr(torch, "get_device_module", lambda device: module)
     assert limit_bytes(torch.device("cuda", 0)) == (900, "90% of the device's free memory")
+
+
+def test_a_build_for_cuda_without_a_gpu_computes_on_the_processor(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert device_of() == torch.device("cpu") and free_bytes() > 0

@@ -59,7 +59,7 @@ class Objective:
     @cached_property
     def additive(self) -> bool:
         """Whether the loss of a row does not depend on the others: no layer takes statistics of a batch."""
-        return coupling(self.make().train()) is None
+        return coupling(self.fresh(0).train()) is None
 
     def fresh(self, seed: int) -> nn.Module:
         """A module whose starting parameters are a function of `seed`; a module that was given keeps its own."""

@@ -21,8 +21,14 @@ def device_of(devices: Any = None) -> torch.device:
     """
     if devices is not None:
         return torch.device(devices[0] if isinstance(devices, list | tuple) else devices)
-    accelerator = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
-    return accelerator or torch.device("cpu")
+    return accelerator() or torch.device("cpu")
+
+
+def accelerator() -> torch.device | None:
+    """The accelerator that is there. A build for CUDA names one on machines without any, too."""
+    if not hasattr(torch, "accelerator") or not torch.accelerator.is_available():
+        return None
+    return torch.accelerator.current_accelerator()
 
 
 def placed(tree: Any, device: torch.device) -> Any:

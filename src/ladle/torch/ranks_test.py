@@ -188,7 +188,13 @@ def test_layouts_that_cannot_be_added_up_are_refused():
 
     class FullyShardedDataParallel(nn.Linear): ...
 
-    for model, why in ((Sharded(2, 1), "sharded whole"), (FullyShardedDataParallel(2, 1), "fully_shard")):
+    class _FabricModule(nn.Linear): ...
+
+    for model, why in (
+        (Sharded(2, 1), "sharded whole"),
+        (FullyShardedDataParallel(2, 1), "fully_shard"),
+        (_FabricModule(2, 1), "Fabric"),
+    ):
         with pytest.raises(ArgumentError, match=why):
             Update(model, torch.optim.SGD(model.parameters(), lr=0.1))
     assert Ranks.of(nn.Linear(2, 1), []) == Ranks()

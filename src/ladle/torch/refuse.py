@@ -29,6 +29,9 @@ def require_usable(model: Any, optimizer: Any) -> None:
     if not isinstance(model, nn.Module):
         why = "its parameters are what is updated"
         raise ArgumentError(must("model", "be a torch module", type(model).__name__, why, "an nn.Module"))
+    if type(model).__name__ == "_FabricModule":
+        why = "it does not tell whether several processes share its gradients"
+        raise ArgumentError(must("model", "be the module itself", "Fabric's wrapper", why, "what setup() was given"))
     if type(model).__name__ == "FullyShardedDataParallel":
         why = "it flattens parameters, and their norms and moments are not added up here"
         raise ArgumentError(must("model", "be sharded by fully_shard", "FullyShardedDataParallel", why, "fully_shard"))

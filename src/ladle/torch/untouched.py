@@ -13,6 +13,7 @@ from torch import nn
 
 from ladle.core.errors import ArgumentError, RunError, must
 from ladle.torch.fakes import set_aside
+from ladle.torch.place import accelerator
 
 
 @contextmanager
@@ -26,21 +27,21 @@ def kept_generators() -> Iterator[None]:
     True
     """
     python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    accelerator = _accelerator()
-    devices = accelerator.get_rng_state_all() if accelerator is not None else None
+    module = _accelerator()
+    devices = module.get_rng_state_all() if module is not None else None
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
         torch.set_rng_state(torch_)
-        if accelerator is not None and devices is not None:
-            accelerator.set_rng_state_all(devices)
+        if module is not None and devices is not None:
+            module.set_rng_state_all(devices)
 
 
 def _accelerator() -> Any:
     """The module of the accelerator in use; None where none was started, whose generators nobody has drawn from."""
-    found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
+    found = accelerator()
     module = torch.get_device_module(found) if found is not None else None
     started = getattr(module, "is_initialized", lambda: True)
     return module if module is not None and hasattr(module, "get_rng_state_all") and started() else None
