@@ -17,13 +17,13 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ladle.core.errors import DataError, must
 from ladle.core.frames import column_array, columns_of, is_column, is_frame, library
+from ladle.core.host import host_free_bytes
 from ladle.core.npy import one_line
 
 NUMBERS = "biufc"
@@ -33,7 +33,6 @@ _PLAIN = frozenset({bool, int, float, complex, np.float64, np.float32, np.int64,
 _FRACTIONS = frozenset({float, complex, np.float64, np.float32})
 _WORDS = frozenset({str, bytes, np.str_, np.bytes_})
 _FAILURES = (TypeError, ValueError, RuntimeError, OverflowError, AttributeError, BufferError, MemoryError)
-_UNKNOWN_FREE_BYTES = 4 << 30
 
 
 def as_array(value: Any, name: str = "data") -> np.ndarray:
@@ -317,19 +316,10 @@ def _dense(value: Any, name: str) -> np.ndarray:
 
 
 def _require_room(dense_bytes: int, shape: tuple[int, ...], name: str) -> None:
-    free = _free_bytes()
+    free = host_free_bytes()[0]
     if 2 * dense_bytes > free:
         why = f"made dense it takes {dense_bytes / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free"
         remedy = (
             "fewer columns (sklearn.decomposition.TruncatedSVD), or a source that makes rows dense as they are read"
         )
         raise DataError(must(name, "fit half of the free memory", f"a sparse {shape}", why, remedy))
-
-
-def _free_bytes() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return _UNKNOWN_FREE_BYTES
-    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return int(kib) * 1024 if kib else _UNKNOWN_FREE_BYTES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -38,7 +39,7 @@ class Made:
         raise ArgumentError(must(self.name, "stay as it is", type(value).__name__, why, remedy))
 
 
-class LoaderBase:
+class LoaderBase(ABC):
     """A loader with names, readers, and a place where it stands."""
 
     _names: Names
@@ -70,9 +71,9 @@ class LoaderBase:
         names.check()
         self._read_by(names, **self._how)
 
+    @abstractmethod
     def _read_by(self, names: Names, workers: int | None = None, processes: bool = False) -> None:
         """Begin readers as `names` say."""
-        raise NotImplementedError
 
     def _now(self, given: dict[str, Any]) -> dict[str, Any]:
         """The arguments that make a loader like this one."""

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.built_in import built_in_shape
+from ladle.core.errors import ArgumentError, must
 
 if TYPE_CHECKING:
     from ladle.models.anything import as_loss, as_metrics, as_model
@@ -50,14 +51,10 @@ _HOMES = {
     "as_model": "anything",
 }
 
-KINDS = ("linear", "mlp", "convnet")
-
 
 def default_for(name: str, *, input_shape: Sequence[int], outputs: int, cardinalities: Sequence[int] = ()) -> Model:
-    """The built-in model of that name for data of these shapes: what `--model` means.
+    """The built-in model of that name for data of these shapes: see `ladle.core.built_in.built_in_shape`.
 
-    - "linear": no hidden layer. "mlp": one of 128 units, or two of 64 where a row is a list of columns.
-    - "convnet": images only, `input_shape` `(h, w)` or `(h, w, c)`.
     - `cardinalities`: levels of embedded category columns, beside the numbers of `input_shape`.
 
     **Raises** `ArgumentError` for an unknown name, and for a convnet over table rows.
@@ -67,20 +64,13 @@ def default_for(name: str, *, input_shape: Sequence[int], outputs: int, cardinal
     >>> default_for("mlp", input_shape=(13,), outputs=1).name
     'mlp 13-64-64-1'
     """
-    if name not in KINDS:
-        raise ArgumentError(must("model", "be a known name", name, "there is no such model", nearest(str(name), KINDS)))
+    hidden, inputs = built_in_shape(name, input_shape), math.prod(input_shape)
     from ladle.models.images import convnet
     from ladle.models.perceptron import mlp
     from ladle.models.table import tabular
 
-    is_table = len(input_shape) < 2
-    if name == "convnet" and is_table:
-        because = "a table row has no neighbouring pixels"
-        raise ArgumentError(must("model", "be linear or mlp for table rows", name, because, "model='mlp'"))
-    if name == "convnet":
+    if hidden is None:
         return convnet(input_shape, outputs)
-    hidden = () if name == "linear" else (64, 64) if is_table else (128,)
-    inputs = math.prod(input_shape)
     if cardinalities:
         return tabular(inputs, cardinalities, outputs=outputs, hidden=hidden)
     return mlp(inputs, *hidden, outputs)

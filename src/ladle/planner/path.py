@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,9 +14,9 @@ from ladle.planner.lane import Aim
 EVALUATIONS = 2
 """For each doubling of the updates."""
 
-FIRST = 1 / 400
+FIRST: Mapping[Aim, float] = {"time": 1 / 400, "loss": 1 / 40}
 """Of the horizon, the first evaluation. A loss that is reached before it is dated by a guess: the race's fastest rate
-may take a thirtieth of a horizon that was set for a slow one."""
+may take a thirtieth of a horizon that was set for a slow one. Where only the end counts, few are needed."""
 
 LATE = (0.9, 0.95)
 """Of the horizon: where a run is evaluated besides, whose loss at the end is what counts."""
@@ -69,7 +69,7 @@ class Path:
 
 
 def evaluations(horizon: int, aim: Aim = "time") -> list[int]:
-    """Updates at which a run is evaluated: 0, then from `FIRST` of the horizon on, sqrt(2) times apart.
+    """Updates at which a run is evaluated: 0, then from `FIRST[aim]` of the horizon on, sqrt(2) times apart.
 
     Where the loss at the end is the aim, at `LATE` of the horizon too.
 
@@ -77,7 +77,7 @@ def evaluations(horizon: int, aim: Aim = "time") -> list[int]:
     [0, 1, 2, 4, 5, 7, 10, 14, 20]
     """
     times, time = [], float(max(horizon, 2))
-    while round(time) >= max(FIRST * horizon, 1):
+    while round(time) >= max(FIRST[aim] * horizon, 1):
         times.append(round(time))
         time /= 2 ** (1 / EVALUATIONS)
     late = [round(share * horizon) for share in LATE] if aim == "loss" else []

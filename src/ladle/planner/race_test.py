@@ -76,7 +76,7 @@ def test_a_race_costs_what_is_said_of_it():
     runner = Quadratic(spread=0.02)
     found = race(runner, 0.05, horizon=900)
     assert found.horizon <= 900
-    assert sum(runner.updates.values()) <= RUNS * 900
+    assert sum(runner.updates.values()) <= RUNS["time"] * 900
 
 
 def test_a_loss_that_never_falls_has_no_rate():

@@ -18,10 +18,10 @@ from ladle.core.spec import BatchSpec
 from ladle.planner.lane import Aim, Race
 from ladle.planner.race import HIGHEST, LOWEST, Heats, Runner, heats, race
 
-RUNS = 32
-"""Heats and a race take the updates of about so many runs to the horizon: 5, 22 and 5 to tell how long it takes."""
+RUNS: Mapping[Aim, int] = {"time": 32, "loss": 27}
+"""Heats and a race take the updates of about so many runs to the horizon: 5, 22, and 5 that tell a time to a loss."""
 
-JUDGEMENTS = 400
+JUDGEMENTS: Mapping[Aim, int] = {"time": 400, "loss": 200}
 """Evaluations in a race."""
 
 PASSES = 30
@@ -69,14 +69,14 @@ class Tryout:
     def horizon(self, track: Racetrack, spec: BatchSpec, *, rows: int) -> int:
         """Updates of the longest runs: those of the run that is meant, as far as the seconds go; 0 for too few.
 
-        horizon = (seconds - JUDGEMENTS * judging_seconds) / (RUNS * update_seconds)
+        horizon = (seconds - JUDGEMENTS[aim] * judging_seconds) / (RUNS[aim] * update_seconds)
 
         Where the loss at its end is the aim, no more than those of the run, however few.
         """
         meant = self._updates(spec.size, rows)
         meant = max(meant, FEWEST) if self.aim == "time" else math.ceil(meant)
-        left = self.seconds - JUDGEMENTS * track.judging_seconds()
-        updates = int(min(meant, left / (RUNS * track.update_seconds()), MOST))
+        left = self.seconds - JUDGEMENTS[self.aim] * track.judging_seconds()
+        updates = int(min(meant, left / (RUNS[self.aim] * track.update_seconds()), MOST))
         return updates if updates >= min(FEWEST, meant) else 0
 
     def _updates(self, size: int, rows: int) -> float:

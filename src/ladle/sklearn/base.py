@@ -6,6 +6,8 @@ process: they are made anew, from these, wherever a copy is first asked somethin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ MERGED = 1024
 """Rows of a single batch, at most, of which equal ones become one row of their joint weight."""
 
 
-class BatchEstimator(BaseEstimator):
+class BatchEstimator(BaseEstimator, ABC):
     """Base of `BatchClassifier` and `BatchRegressor`. Not to be used by itself.
 
     A subclass says what its targets are: `_read_targets`, `_losses`, `_kind`, `_loss`.
@@ -45,10 +47,43 @@ class BatchEstimator(BaseEstimator):
 
     _kind: Kind
     _loss: str
-    # Set by the subclasses, and by scikit-learn.
-    warm_start: bool
-    random_state: Any
-    n_features_in_: int
+    n_features_in_: int  # Set by scikit-learn.
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        *,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        optimizer: str = "adam",
+        optimizer_options: Mapping[str, float] | None = None,
+        batch_size: int | str | Plan = 64,
+        learning_rate: float | str = "auto",
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        random_state: Any = None,
+        plan_seconds: float = 15.0,
+    ) -> None:
+        """Keep the parameters; they are checked when rows come. See the class."""
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.optimizer = optimizer
+        self.optimizer_options = optimizer_options
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.plan_seconds = plan_seconds
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train on `X`, `[rows, features]` numbers, and `y`; see the class. Returns the estimator.
@@ -82,7 +117,7 @@ class BatchEstimator(BaseEstimator):
     def _begin(self, settings: Settings) -> None:
         """Forget what was trained. The seed of weights, orders and held-out rows is drawn once, here."""
         for name in ("_state", "_live", "_weights", "n_iter_", "loss_curve_", "plan_"):
-            self.__dict__.pop(name, None)
+            vars(self).pop(name, None)
         self._passes = 0
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._form = self._formed(settings)
@@ -205,16 +240,17 @@ class BatchEstimator(BaseEstimator):
             X, y, weight = X[kept], y[kept], weight[kept]
         return Rows(dense(X), y, weight.astype(np.float32))
 
+    @abstractmethod
     def _read_targets(self, y: Any, weight: np.ndarray, *, learn: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets as the loss takes them, and what each row counts beside its weight."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _losses(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
         """`f64[rows]`, the loss of each row, as training has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _outputs_count(self) -> int:
-        raise NotImplementedError
+        """Of the model."""
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The model's own outputs, `f32[rows, outputs]`, for rows as the user has them."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
-from ladle.core.plan import Plan
 from ladle.sklearn.base import BatchEstimator
 
 
@@ -36,42 +34,6 @@ class BatchRegressor(RegressorMixin, BatchEstimator):
 
     _kind = "regression"
     _loss = "mse"
-
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        *,
-        activation: str = "relu",
-        dropout: float = 0.0,
-        optimizer: str = "adam",
-        optimizer_options: Mapping[str, float] | None = None,
-        batch_size: int | str | Plan = 64,
-        learning_rate: float | str = "auto",
-        max_iter: int = 200,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        warm_start: bool = False,
-        random_state: Any = None,
-        plan_seconds: float = 15.0,
-    ) -> None:
-        """Keep the parameters; they are checked when rows come. See the class."""
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.optimizer = optimizer
-        self.optimizer_options = optimizer_options
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.plan_seconds = plan_seconds
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BatchRegressor:
         """One pass over these rows, from where training stands. Returns the estimator.

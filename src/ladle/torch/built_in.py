@@ -7,6 +7,7 @@ Each is called without arguments, as a factory of a user's is: `mlp(64, 128, 10)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ladle.core.built_in import built_in_shape
 from ladle.core.errors import ArgumentError, must, nearest
 
 MOST_NUMBERS = 1 << 40
@@ -28,17 +30,18 @@ THREE_BLOCKS_FROM = 16
 
 
 @dataclass(frozen=True)
-class BuiltIn:
+class BuiltIn(ABC):
     """A model that is told whole by its numbers. Equal values are equal models."""
 
     kind: ClassVar[str] = ""
 
     @property
-    def name(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def name(self) -> str: ...
 
+    @abstractmethod
     def __call__(self) -> nn.Module:
-        raise NotImplementedError
+        """A fresh module."""
 
     def described(self) -> dict[str, Any]:
         """`{"kind": ..., "name": ..., ...arguments}`, which `rebuilt` reads."""
@@ -238,27 +241,17 @@ def tabular(
     return Tabular(numbers, tuple(cardinalities), outputs, tuple(hidden), dropout)
 
 
-KINDS = ("linear", "mlp", "convnet")
-
-
 def model_named(name: str, input_shape: Sequence[int], outputs: int, cardinalities: Sequence[int] = ()) -> BuiltIn:
-    """What `--model` means for data of these shapes, as for JAX.
+    """What `--model` means for data of these shapes, as for JAX: see `built_in_shape`.
 
-    - "linear": no hidden layer. "mlp": one of 128 units, or two of 64 where a row is a list of columns.
-    - "convnet": of images. `cardinalities`: levels of category columns beside the numbers.
+    - `cardinalities`: levels of category columns beside the numbers.
 
     >>> model_named("mlp", (28, 28), 10).name
     'mlp 784-128-10'
     """
-    if name not in KINDS:
-        raise ArgumentError(must("model", "be a known name", name, "there is no such model", nearest(str(name), KINDS)))
-    is_table = len(input_shape) < 2
-    if name == "convnet" and is_table:
-        because = "a table row has no neighbouring pixels"
-        raise ArgumentError(must("model", "be linear or mlp for table rows", name, because, "model='mlp'"))
-    if name == "convnet":
+    hidden = built_in_shape(name, input_shape)
+    if hidden is None:
         return convnet(input_shape, outputs)
-    hidden = () if name == "linear" else (64, 64) if is_table else (128,)
     if cardinalities:
         return tabular(prod(input_shape), cardinalities, outputs=outputs, hidden=hidden)
     return mlp(prod(input_shape), *hidden, outputs)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ladle.core.host import host_free_bytes
 from ladle.torch.tree import mapped
 
 
@@ -71,32 +71,13 @@ def used_bytes() -> int | None:
 
 
 def free_bytes() -> int:
-    """Memory that the device has left: free memory of the host, or what a control group leaves."""
+    """Memory that the device has left; the host's own where the host is the device."""
     device = device_of()
     if device.type != "cpu":
         module = torch.get_device_module(device)
         if hasattr(module, "mem_get_info"):
             return int(module.mem_get_info(device)[0])
-    return min([found for found in (_available(), _group_left()) if found is not None], default=4 << 30)
-
-
-def _available() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _group_left() -> int | None:
-    """What a control group leaves. Files that the system merely keeps in memory count as used, but give way."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        left = int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
-        lines = (folder / "memory.stat").read_text().splitlines()
-        return left + sum(int(line.split()[1]) for line in lines if line.split()[0] == "inactive_file")
-    except (OSError, ValueError):
-        return None
+    return host_free_bytes()[0]
 
 
 @lru_cache(1)
