@@ -28,8 +28,6 @@ from ladle.search.choice import judge
 from ladle.search.methods import METHODS, PROPOSED
 from ladle.search.trial import Executor
 
-SEARCH_FILE = "search.json"
-
 
 def search(
     task: Task | Assembly,
@@ -93,7 +91,7 @@ def search(
     )
     folder = Path(out) if out is not None else None
     if folder is not None:  # Before the work: workers may write there too.
-        claim(folder, SEARCH_FILE, overwrite)
+        claim(folder, record.SEARCH_FILE, overwrite)
     proposed = {"trials": trials or PROPOSED} if method == "model" else {}
     runner = Runner(options or assembly.task, space, micro_size, assembly)
     with Work(runner, workers, folder) as work, _kept(work, folder):
@@ -128,13 +126,13 @@ def _kept(work: Work, folder: Path | None) -> Iterator[None]:
         yield
     except BaseException as error:
         if folder is not None and work.finished:
-            record.write_json(folder / SEARCH_FILE, unfinished(work.finished, error))
+            record.write_json(folder / record.SEARCH_FILE, unfinished(work.finished, error))
         raise
 
 
 def _written(found: Search) -> Search:
     if found.folder is not None:
-        record.write_json(found.folder / SEARCH_FILE, to_json(found))
+        record.write_json(found.folder / record.SEARCH_FILE, to_json(found))
     return found
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ladle.board.lines import number, record
-from ladle.core.record import COMPARE_FILE, CRITICAL_FILE, METRICS_FILE, RUN_FILE
-
-SEARCH_FILE = "search.json"
+from ladle.core.record import COMPARE_FILE, CRITICAL_FILE, METRICS_FILE, RUN_FILE, SEARCH_FILE
 
 DEEP = 3
 """Folders below the board's in which runs are looked for: a comparison's runs lie two deep."""

@@ -51,7 +51,7 @@ PANELS = (
 
 @dataclass(frozen=True)
 class Source:
-    """A run to draw: its name, what its file holds, and how many examples that it has no lines of are known."""
+    """A run to draw: its name and what its file holds."""
 
     name: str
     run: Followed

@@ -29,7 +29,6 @@ class Shelf:
         self.root = root
         self.outcome = outcome
         self.index = Index(root)
-        self.refreshes = 0
         self._looked = -1e9
         self._records: OrderedDict[str, Followed] = OrderedDict()
         self._outcomes: dict[str, tuple[tuple[int, float], Sequence[dict[str, Any]]]] = {}
@@ -39,7 +38,7 @@ class Shelf:
         now = time.monotonic()
         if now - self._looked >= EVERY_SECONDS:
             self._looked = now
-            self.refreshes += bool(self.index.refresh()) or not self.refreshes
+            self.index.refresh()
 
     def record(self, entry: Entry) -> Followed:
         """The record of a run, as far as it was read."""

@@ -50,7 +50,8 @@ class SearchVerb(Common):
 
     def run(self) -> int:
         from ladle.api.result_folder import require_free
-        from ladle.api.search import SEARCH_FILE, search
+        from ladle.api.search import search
+        from ladle.core.record import SEARCH_FILE
 
         options = self.options()
         folder = self.out or record.free_folder("search", self.data)

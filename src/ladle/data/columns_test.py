@@ -8,7 +8,7 @@ import pytest
 
 from ladle.core.errors import ArgumentError, DataError
 from ladle.data.dataset import Data
-from ladle.data.encoding import Encoding, number_codes, standardised, strange_rows, word_codes
+from ladle.data.encoding import Encoding, NumberCode, number_codes, standardised, strange_rows, word_codes
 from ladle.data.loader import load
 from ladle.data.table import Column, Numbers, Texts
 
@@ -64,6 +64,11 @@ def test_numbers_are_standardised_with_training_rows_only(csv: Write) -> None:
     assert abs(train.mean() - np.mean(raw)) > 1
     np.testing.assert_allclose(data.train["x"][:, 0], (train - train.mean()) / train.std(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(data.valid["x"][:, 0], (valid - train.mean()) / train.std(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_median_is_known_also_where_no_training_row_lacks_a_number() -> None:
+    """A row to predict may: it was taken for 0."""
+    assert NumberCode.of("area", np.array([100.0, 120.0, 200.0]), 0).median == 120.0
 
 
 def test_missing_numbers_get_the_training_median_and_a_mark(csv: Write) -> None:

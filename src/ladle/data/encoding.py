@@ -38,9 +38,8 @@ class NumberCode:
     def of(cls, name: str, train: np.ndarray, missing: int, date: bool = False) -> NumberCode:
         """From the training rows, `f64[rows]` with NaN where missing."""
         gone = np.isnan(train)
-        median = 0.0
-        if missing and not gone.all():
-            median = float(np.median(train[~gone]))
+        # Also where no training row lacks it: a row to predict may.
+        median = 0.0 if gone.all() else float(np.median(train[~gone]))
         mean, sd = moments(np.where(gone, median, train) if gone.any() else train)
         return cls(name, median, mean, sd, missing, date)
 

@@ -27,7 +27,7 @@ SHARE = 0.7
 """Of the target, for what is predicted; the rest is for what is not: other processes, the network's stack."""
 
 LEAST = 0.35
-"""Of the target: the budget shrinks to this at most."""
+"""Of the target: the budget shrinks to this at most, and not below two batches of one row."""
 
 JUDGED = 200
 """Answers after which the budget moves."""
@@ -130,7 +130,9 @@ class Controller:
             return
         self._since = 0
         if self.p99 > self.target_seconds:
-            self.budget = max(0.7 * self.budget, LEAST * self.target_seconds)
+            # Less than the batch at work and one's own would refuse whoever meets anyone, and help nobody.
+            alone = min(2 * self.seconds(1), SHARE * self.target_seconds)
+            self.budget = max(0.7 * self.budget, LEAST * self.target_seconds, alone)
         else:
             self.budget = min(self.budget + 0.05 * self.target_seconds, SHARE * self.target_seconds)
 

@@ -36,19 +36,20 @@ class Ticket:
     write: Callable[[Answer], bytes]
     future: asyncio.Future[bytes]
     came: float = field(default_factory=time.perf_counter)
-    """When it can have come: that of a request read after a stall of the event loop is before the stall."""
+    """When it can have come: while the event loop is behind, that is before it was read."""
 
 
 class Desk:
     """Accepted requests and the thread that answers them, for one model.
 
-    - `newest`: at most one request waits; a newer one takes its place. `lag`: how late the event loop is, in seconds.
+    - `newest`: at most one request waits; a newer one takes its place.
+    - `lag`: how far the event loop is behind, in seconds.
     """
 
     def __init__(self, served: Served, control: Controller, numbers: Numbers, *, newest: bool = False) -> None:
         """Nothing runs before `open`."""
         self.served, self.control, self.numbers, self.newest = served, control, numbers, newest
-        self.lag = 0.0
+        self.lag, self._late = 0.0, 0.0
         self._waiting: deque[Ticket] = deque()
         self._queued, self._at_work, self._begun = 0, 0, 0.0
         self._there = threading.Condition()
@@ -79,6 +80,15 @@ class Desk:
     def works(self) -> bool:
         """Whether the model's thread is alive and takes requests."""
         return self._thread is not None and self._thread.is_alive() and not self._closing
+
+    def woken(self, late: float, every: float) -> None:
+        """The event loop, asked to wake `every` so many seconds, was `late` this time.
+
+        One late turn is a stall that is over, and says nothing of the requests to come. Two in a row are a loop behind.
+        """
+        behind = self._late > every
+        self.lag = max(late, self.lag / 2) if behind else min(late, self._late)
+        self._late = late
 
     def require_room(self, rows: int = 1) -> None:
         """Refuse a request of `rows` that could not be answered in time: 503 with `Retry-After`.

@@ -135,9 +135,7 @@ def test_who_could_not_be_answered_in_time_is_refused_and_told_when_to_come_back
             model.gate.clear()
             futures = [ask(desk, 1)]
             await asyncio.to_thread(model.begun.wait, 30)
-            desk._begun = (
-                time.perf_counter() + 1.0
-            )  # As if the batch had only just begun, however slow this machine is.
+            desk._begun = time.perf_counter() + 1.0  # As if it had only just begun, however slow this machine is.
             with pytest.raises(Refused, match="holds its promised time") as refusal:
                 desk.require_room()
             assert refusal.value.status == 503 and int(refusal.value.headers["retry-after"]) >= 1

@@ -138,7 +138,7 @@ class _Server(uvicorn.Server):
         while True:
             due = time.perf_counter() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
-            self.desk.lag = max(time.perf_counter() - due, self.desk.lag / 2)
+            self.desk.woken(time.perf_counter() - due, TICK_SECONDS)
             now = time.monotonic()
             if now - swept > 1:
                 swept = now

@@ -71,7 +71,7 @@ class Forecast:
         fixed, each = f"{line.fixed_seconds * 1e3:.3g} ms a batch", f"{line.per_example_seconds * 1e6:.3g} us a row"
         many = "not measured"
         if self.capacity == 0:
-            many = "none: even one request at a time does not hold 0.7 of the target here and now"
+            many = f"none: even one request at a time does not hold {SHARE:g} of the target here and now"
         elif self.capacity is not None:
             many = f"{self.capacity:,.0f} requests of one row a second: {SAFE:.0%} of the most that held"
         return "\n".join(

@@ -6,6 +6,7 @@ Timed is all that the model's thread does for a batch of requests of one row: jo
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -78,7 +79,5 @@ def _up(value: float) -> float:
     >>> _up(12.34), _up(0.801)
     (13.0, 0.81)
     """
-    from math import ceil, floor, log10
-
-    step = 10.0 ** (floor(log10(value)) - 1)
-    return round(ceil(value / step) * step, 6)
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return round(math.ceil(value / step) * step, 6)
