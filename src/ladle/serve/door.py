@@ -75,6 +75,7 @@ class _Connection(HttpToolsProtocol):
     began: float | None = None
     _head_bytes = 0
     _in_head = True
+    _heads = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.began = time.monotonic()
@@ -83,13 +84,15 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.began is None:
             self.began = time.monotonic()
+        of_head, heads = self._in_head, self._heads
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
-        if self._in_head and self._head_bytes > HEADER_BYTES and not self.transport.is_closing():
+        of_head = of_head and self._heads == heads  # A head that ended in these bytes was short enough to be read.
+        self._head_bytes = self._head_bytes + len(data) if of_head else 0
+        if self._head_bytes > HEADER_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The head of a request has at most {HEADER_BYTES:,} bytes here.")
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._heads = False, self._heads + 1
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
