@@ -66,7 +66,8 @@ PUBLIC = [
 ]
 
 HEAVY = (
-    "bokeh equinox flax jax matplotlib optax orbax pooch pyarrow rich sklearn torch tyro".split()  # a word each
+    "bokeh equinox flax jax lightning matplotlib optax orbax pandas pooch pyarrow rich safetensors scipy sklearn torch "
+    "transformers tyro uvicorn".split()  # a word each
 )
 """Libraries that nobody pays for before they are used."""
 

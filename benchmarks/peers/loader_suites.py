@@ -4,7 +4,7 @@
 
 `FOLDER` holds checkouts named as in `SUITES` (nothing of them is kept here), at the releases that are installed; the
 tests want the packages `parameterized` and `expecttest`. Verdicts: passed; refused (with a sentence of ladle's); by
-design (what cannot be expressed, and why: `JUDGED`, told in `docs/loader.md`); artefact (of a test that looks into the
+design (why: `JUDGED`; what a user may miss is told in `docs/loader.md`); artefact (of a test that looks into the
 library's own inside); failed: a fault. Tests that make no loader are left out.
 """
 

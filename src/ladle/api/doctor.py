@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,9 @@ def doctor() -> Doctor:
     memory = _memory()
     caches = tuple(_cache(what, folder) for what, folder in _folders())
     environment = {name: os.environ[name] for name in SET if os.environ.get(name)}
-    found = [*traps, *_of_devices(devices), *_of_memory(memory), *_of_caches(caches), *_of_environment(environment)]
     machine = {name: value for name, value in record.hardware().items() if name not in ("devices", "memory_bytes")}
+    looked = (_of_devices(devices), _of_memory(memory), _of_processors(machine), _of_caches(caches))
+    found = [*traps, *chain(*looked), *_of_environment(environment)]
     versions = record.versions()
     if versions.get("jax") != versions.get("jaxlib"):
         found.append(f"jax {versions.get('jax')} beside jaxlib {versions.get('jaxlib')}: they are released together")
@@ -182,8 +184,10 @@ def _of_memory(memory: Mapping[str, Any]) -> Iterator[str]:
             f"this container may take {data_bytes(memory['free_bytes'])} of the host's "
             f"{data_bytes(memory['host_bytes'])}: plans count the former, other programs often the latter"
         )
-    quota = _quota_cores()
-    cores = record.hardware()["cores"]
+
+
+def _of_processors(machine: Mapping[str, Any]) -> Iterator[str]:
+    quota, cores = _quota_cores(), machine["cores"]
     if quota is not None and cores and quota < cores:
         yield f"a control group gives {quota:g} of {cores} cores: threads of one each wait for each other"
 

@@ -44,14 +44,24 @@ def keep_answers(assembly: Assembly, state: Any, folder: Path) -> tuple[str, ...
     try:
         for name, part in asked.items():
             made |= {f"{name}_{key}": value for key, value in _judged(assembly, state, form, part).items()}
-    except Exception as error:  # A user's model may know rows in its own batches alone; the run is sound all the same.
+        _write(folder / record.ANSWERS_FILE, made)
+    except (
+        Exception
+    ) as error:  # A user's model may not take rows so, or the disk be full; the run is sound all the same.
         said = " ".join(str(error).split()) or type(error).__name__
         return (f"predictions are not in the report: {said}",)
-    temporary = folder / f".{record.ANSWERS_FILE}.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **made)
-    os.replace(temporary, folder / record.ANSWERS_FILE)
     return ()
+
+
+def _write(path: Path, made: dict[str, np.ndarray]) -> None:
+    """All of the file, or none of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **made)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def forget_answers(folder: Path | None) -> None:

@@ -115,3 +115,13 @@ def test_a_model_that_cannot_be_asked_so_ends_no_run(tmp_path: Path):
     run = ladle.fit(task, 32, until="1 epochs", out=tmp_path / "r", sinks=[Heard()])
     assert run.status == "finished"
     assert [one for one in said if "predictions are not in the report" in one]
+
+
+def test_a_disk_that_is_full_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(file: Any, **_: Any) -> None:
+        file.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_answers.np, "savez", full)
+    assert run_of(classes(), tmp_path / "r").status == "finished"
+    assert not [path.name for path in (tmp_path / "r").iterdir() if ANSWERS_FILE in path.name]

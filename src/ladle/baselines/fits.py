@@ -18,7 +18,7 @@ import numpy as np
 
 from ladle.core.errors import ArgumentError, must
 
-LINEAR, BOOSTING = "linear model", "gradient boosting"
+BOOSTING = "gradient boosting"
 
 WIDEST = 1000
 """Columns that boosting is tried on, at most: its time grows with each, and of pixels a single one says little."""

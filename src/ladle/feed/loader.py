@@ -134,11 +134,8 @@ class Loader(LoaderBase):
         size = require_count("batch_size", batch_size)
         self._feed.draw(Cursor(), BatchSpec(size, size), shard)  # A shard or a budget that cannot be is refused here.
         self.batch_size = size
-        self._output, self._asked_depth, self._chunks = (
-            (to, output_named(to, known.pin_memory)),
-            depth,
-            dict[int, int](),
-        )
+        self._output, self._asked_depth = (to, output_named(to, known.pin_memory)), depth
+        self._chunks = dict[int, int]()
         self._read_by(known, workers, processes)
         given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
         given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}

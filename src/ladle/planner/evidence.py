@@ -81,15 +81,11 @@ def _memory(found: Findings, choice: Choice, memory: Confirmed) -> list[Evidence
     everything = found.top >= found.rows
     largest = "all rows" if everything else "largest power of two"
     largest += ", predicted to be within the limit"
-    used, compiled, ran = (
-        memory.measured_bytes,
-        "shapes alone, chosen micro-batch",
-        "peak of a child process, chosen size",
-    )
+    used, how, ran = memory.measured_bytes, "shapes alone, chosen micro-batch", "peak of a child process, chosen size"
     return [
         *numbers,
         Evidence("largest_micro_size", min(found.top, found.rows), "examples", "predicted", largest),
-        Evidence("memory_predicted_bytes", memory.predicted_bytes, "bytes", "predicted", compiled),
+        Evidence("memory_predicted_bytes", memory.predicted_bytes, "bytes", "predicted", how),
         *([] if used is None else [Evidence("memory_measured_bytes", used, "bytes", "measured", ran)]),
     ]
 

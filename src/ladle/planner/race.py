@@ -134,7 +134,6 @@ def race(
     """The heats around the `usual` rate over `horizon` updates, then the best and its neighbours with all `seeds`.
 
     - `aim`: "time", the fewest updates to a loss, or "loss", the lowest at the horizon.
-
     - `begun`: the heats, where they were run already.
 
     >>> found = race(_Bowl(), 1e-3, horizon=300)

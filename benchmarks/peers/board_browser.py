@@ -1,6 +1,6 @@
 """The board in a real browser: clicks, keys, sizes and colours, and what axe finds. Screenshots to look at.
 
-    python benchmarks/board_browser.py RUNS SHOTS [--axe axe.min.js]
+    python benchmarks/peers/board_browser.py RUNS SHOTS [--axe axe.min.js]
 
 RUNS: a folder with some runs and a search. SHOTS: a folder for the pictures. Needs playwright and a Chromium at
 /usr/bin/chromium. Exits with 1 where a check fails, with its name. axe-core is not part of ladle: `npm pack axe-core`.
