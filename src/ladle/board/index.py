@@ -1,4 +1,4 @@
-"""The runs and searches in a folder: found by looking two folders deep, read again where a file has changed."""
+"""The runs and searches in a folder: found by looking up to three folders deep, read again where a file has changed."""
 
 from __future__ import annotations
 
