@@ -17,7 +17,7 @@ def test_an_update_that_weighs_nothing_is_counted_and_not_measured():
         with meter.piece(Share(0.0, 0.0, rows=3)):
             (0 * leaf).sum().backward()
     assert not meter.end() and (meter.updates, meter.examples) == (1, 6)
-    assert not meter.cut([((0 * leaf).sum(), Share(0.0, 0.0, rows=3))] * 2)
+    assert not meter.cut(((0 * leaf).sum(), Share(0.0, 0.0, rows=3)) for _ in range(2))
     assert meter.take().count == 0
 
 
