@@ -14,6 +14,7 @@ between what data, state and a checkpoint take and what the largest micro-batch 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,8 +28,10 @@ from timing import arguments, headline, save, table
 import ladle
 from ladle.api.assembly import assemble
 from ladle.api.run_memory import SLACK_BYTES, memory_of, within_limit
-from ladle.jax.child import _peak, _settled
-from ladle.jax.probe import _environment
+from ladle.core.confirmation import environment_of
+from ladle.core.resident import settled
+from ladle.jax.child import _peak, _reset_peak
+from ladle.jax.probe import FOR_CHILD
 
 ROWS, CLASSES, WITHIN, PLENTY = 8192, 10, 0.15, 8 * 2**30
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -57,7 +60,7 @@ def measured(task: ladle.Task, **how: Any) -> tuple[int, int]:
     """Peak bytes of a whole fit of one epoch with checkpoints, and the micro-batch it chose or was given."""
     peak, micro = 0, 0
     for _ in range(2):
-        before = _settled()
+        before = settled(_reset_peak)
         with tempfile.TemporaryDirectory() as folder:
             run = ladle.fit(task, until="1 epoch", out=f"{folder}/run", **how)
         micro = int(run.final["micro_size"])
@@ -87,7 +90,7 @@ def of_model(name: str, quick: bool) -> dict[str, Any]:
 
 def in_child(name: str, quick: bool) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", name, *(["--quick"] if quick else [])]
-    here = {**_environment(), "PYTHONPATH": f"{Path(__file__).parent}:{_environment()['PYTHONPATH']}"}
+    here = environment_of({**FOR_CHILD, "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"})
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=here)
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -75,6 +75,14 @@ class Gauge:
         """
         return min(self.every, max(updates // LEAST, 1))
 
+    def piece(self, rows: int) -> int:
+        """Examples of a piece, where an update of one micro-batch of `rows` is cut.
+
+        >>> Gauge().piece(64), Gauge().piece(10), Gauge().piece(2), Gauge(per_example=True).piece(64)
+        (16, 3, 1, 1)
+        """
+        return 1 if self.per_example else -(-rows // min(self.parts, rows))
+
     def join(self, other: Gauge | None) -> Gauge:
         """What measures enough for both."""
         if other is None:

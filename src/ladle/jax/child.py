@@ -8,10 +8,8 @@ the system for want of memory without harm to the parent, and its peak is its ow
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -19,10 +17,8 @@ import numpy as np
 from jax import export
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from ladle.core import resident
 from ladle.jax.cache import use_compilation_cache
-
-SETTLING = 5
-"""Readings of the memory in use, a hundredth of a second apart, of which the lowest counts."""
 
 
 def peak_bytes(folder: Path) -> int:
@@ -42,7 +38,7 @@ def peak_bytes(folder: Path) -> int:
         return jax.block_until_ready([jax.device_put(array, everywhere) for array in made])
 
     jax.block_until_ready(run(*inputs()))  # Once for the runtime: its threads' stacks and pools stay, some 2 MB.
-    before = _settled()
+    before = resident.settled(_reset_peak)
     given = inputs()
     _reset_peak()  # The host's copies of the inputs, made one by one, are no part of the update.
     outputs = run(*given)
@@ -50,38 +46,19 @@ def peak_bytes(folder: Path) -> int:
     return max(_peak() - before, 0) // program.nr_devices
 
 
-def _settled() -> int:
-    """What is in use once the runtime has let go of what was used before: it does so a little later, in its threads."""
-    readings = []
-    for _ in range(SETTLING):
-        time.sleep(0.01)
-        readings.append(_reset_peak())
-    return min(readings)
-
-
 def _reset_peak() -> int:
     """Give freed memory back to the system, forget the peak so far, and return what is in use now."""
     if jax.local_devices()[0].memory_stats():
         return 0
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
-        pass  # Then the peak includes the compiler's, and the confirmation errs on the safe side.
-    return _status("VmRSS") - _status("RssFile")
+    return resident.reset_peak()
 
 
 def _peak() -> int:
-    """All devices together. On the host without the pages of libraries: the first run reads megabytes of code."""
+    """All devices together."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         return jax.local_device_count() * int(stats["peak_bytes_in_use"])
-    return _status("VmHWM") - _status("RssFile")
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+    return resident.peak()
 
 
 if __name__ == "__main__":

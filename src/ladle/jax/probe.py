@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ladle.core.confirmation import confirmed_peaks
 from ladle.core.cursor import Cursor
-from ladle.core.errors import RunError
 from ladle.core.host import host_free_bytes
 from ladle.core.moments import Moments
 from ladle.core.observation import Observation
@@ -33,8 +30,6 @@ PILOT_UPDATES = 200
 PROBE_SECONDS = 0.03
 MOST_UPDATES = 500
 """Updates of one window of a probe."""
-
-CHILD_TIMEOUT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -74,25 +69,7 @@ class CompiledProbe:
         with tempfile.TemporaryDirectory(prefix="ladle-probe-") as folder:
             for number, spec in enumerate(specs):
                 self._export(spec, Path(folder) / str(number))
-            command = [sys.executable, "-m", "ladle.jax.child", folder]
-            try:
-                done = subprocess.run(
-                    command,
-                    capture_output=True,
-                    text=True,
-                    timeout=CHILD_TIMEOUT_SECONDS,
-                    check=False,
-                    env=_environment(),
-                )
-            except subprocess.TimeoutExpired:
-                raise RunError(
-                    f"the confirming child process took over {CHILD_TIMEOUT_SECONDS} s; nothing was confirmed"
-                ) from None
-            peaks = [int(line) for line in done.stdout.split()] if done.returncode == 0 else []
-        if len(peaks) != len(specs):
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RunError(f"the confirming child process ended with code {done.returncode}: {last}")
-        return peaks
+            return confirmed_peaks("ladle.jax.child", folder, len(specs), FOR_CHILD)
 
     def limit_bytes(self) -> tuple[int, str]:
         stats = self.step.layout.mesh.devices.flat[0].memory_stats()
@@ -216,19 +193,5 @@ def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
     ]
 
 
-_FOR_CHILD = {
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    "JAX_TRACEBACK_FILTERING": "off",
-    # Blocks of 64 KiB and more come from the system and go back to it: what is resident is what is in use.
-    "MALLOC_MMAP_THRESHOLD_": "65536",
-}
-
-
-def _environment() -> dict[str, str]:
-    """The child's environment: ours, with this very ladle first on the path.
-
-    The child takes device memory as it needs it, since we hold most already; and its last words are its error.
-    """
-    here = str(Path(__file__).parents[2])
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, **_FOR_CHILD, "PYTHONPATH": path}
+FOR_CHILD = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
+"""The child takes device memory as it needs it, since we hold most already; and its last words are its error."""

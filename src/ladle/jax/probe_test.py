@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ladle.core import confirmation
 from ladle.core.consumption import Consumption
 from ladle.core.errors import RunError
 from ladle.core.moments import Gauge
@@ -20,7 +21,6 @@ from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
 from ladle.feed.order import Sequential
 from ladle.feed.resident import ResidentFeed
-from ladle.jax import probe as module
 from ladle.jax.fakes_test import OBJECTIVE, feed_of, run, same, sgd
 from ladle.jax.objective import of_functions
 from ladle.jax.optimizer import optimizer_named
@@ -133,7 +133,7 @@ def test_a_child_that_does_not_survive_confirms_nothing(
     fake.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(fake))
     if "sleep" in script:
-        monkeypatch.setattr(module, "CHILD_TIMEOUT_SECONDS", 0.3)
+        monkeypatch.setattr(confirmation, "TIMEOUT_SECONDS", 0.3)
     with pytest.raises(RunError, match=message):
         small.confirm_bytes(BatchSpec(4, 4))
 

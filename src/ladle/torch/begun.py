@@ -11,7 +11,7 @@ from torch import nn
 
 from ladle.core.errors import ArgumentError, must
 from ladle.torch.losses import Sum
-from ladle.torch.noise_sums import Pieces, local, watching
+from ladle.torch.noise_sums import Pieces, gradients_of, watching
 from ladle.torch.numbers import norms_of, numbers_of
 from ladle.torch.ranks import ONE, Ranks
 
@@ -90,22 +90,14 @@ class Begun:
         of_pieces = [*(square / scale**2 for square in squares), *pairs[::2], *pairs[1::2]] if squares else []
         sharded = self.ranks.kind == "sharded"
         if not sharded:  # Pieces are the parts of each rank; of shards, the same part of all ranks is one.
-            of_pieces = list(vars(_pieces(of_pieces)).values())
+            of_pieces = list(vars(Pieces.of(of_pieces)).values())
         if self.ranks.count > 1:
             found = self.ranks.summed([*mine, *of_pieces], gradients[0].device)
             mine, of_pieces = found[: len(mine)], found[len(mine) :]
         square, loss, weight, examples, *metrics = mine
-        pieces = _pieces(of_pieces) if sharded else Pieces(*of_pieces)
+        pieces = Pieces.of(of_pieces) if sharded else Pieces(*of_pieces)
         norm = math.sqrt(square) if sharded else norm
         return Read(loss, weight, examples, norm, dict(zip(self.metrics, metrics, strict=True)), pieces)
-
-
-def _pieces(numbers: list[float]) -> Pieces:
-    """Those of so many squares, as many weights, and as many sums of squared weights."""
-    pieces, count = Pieces(), len(numbers) // 3
-    for at in range(count):
-        pieces.add(numbers[at], numbers[count + at], numbers[2 * count + at])
-    return pieces
 
 
 def _swapped(leaves: list[nn.Parameter], total: torch.Tensor) -> torch.Tensor:
@@ -114,14 +106,10 @@ def _swapped(leaves: list[nn.Parameter], total: torch.Tensor) -> torch.Tensor:
     for leaf in leaves:
         leaf.grad = None
     total.backward()
-    found = [norm.float() if norm.dtype is not torch.float64 else norm for norm in norms_of(_locals(leaves))]
+    found = [norm.float() if norm.dtype is not torch.float64 else norm for norm in norms_of(gradients_of(leaves))]
     for leaf, sum_so_far in zip(leaves, before, strict=True):
         if sum_so_far is not None and leaf.grad is not None:
             leaf.grad += sum_so_far
         elif sum_so_far is not None:
             leaf.grad = sum_so_far
     return torch.stack([norm * norm for norm in found]).sum()
-
-
-def _locals(leaves: list[nn.Parameter]) -> list[torch.Tensor]:
-    return [local(leaf.grad) for leaf in leaves if leaf.grad is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,16 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.confirmation import confirmed_peaks
+from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.spec import BatchSpec
 
-TIMEOUT_SECONDS = 300
-
-FOR_CHILD = {
-    # Blocks of 64 KiB and more come from the system and go back to it: what is resident is what is in use.
-    "MALLOC_MMAP_THRESHOLD_": "65536",
-}
+ROWS = 64
+"""Rows that a child is given, to repeat."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Job:
     """What a child runs. Functions and classes travel by their names, rows and numbers as they are.
 
     - `make_model() -> nn.Module`, `loss(model, batch) -> f32[rows]`, `make_optimizer(parameters)`.
-    - `batch`: rows to repeat; a few are enough.
+    - `batch`: rows to repeat; `ROWS` are enough.
     """
 
     make_model: Callable[[], nn.Module]
@@ -108,22 +104,9 @@ def confirm(job: Job, specs: Sequence[BatchSpec]) -> list[int]:
     with tempfile.TemporaryDirectory(prefix="ladle-probe-") as folder:
         file = Path(folder) / "job"
         file.write_bytes(pickle.dumps(replace(job, specs=tuple(specs))))
-        command = [sys.executable, "-m", "ladle.torch.child", str(file)]
-        how: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "env": _environment()}
-        try:
-            done = subprocess.run(command, timeout=TIMEOUT_SECONDS, **how)
-        except subprocess.TimeoutExpired:
-            why = f"the confirming child process took over {TIMEOUT_SECONDS} s; nothing was confirmed"
-            raise RunError(why) from None
-    peaks = [int(line) for line in done.stdout.split()[-len(specs) :]] if done.returncode == 0 else []
-    if len(peaks) != len(specs):
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RunError(f"the confirming child process ended with code {done.returncode}: {last}")
-    return peaks
+        return confirmed_peaks("ladle.torch.child", str(file), len(specs), {"PYTHONPATH": _path()})
 
 
-def _environment() -> dict[str, str]:
-    """The child's environment: ours, with this very ladle and what we can import on the path."""
-    here = str(Path(__file__).parents[2])
-    own = [str(Path(entry or ".").absolute()) for entry in sys.path]
-    return {**os.environ, **FOR_CHILD, "PYTHONPATH": os.pathsep.join([here, *own])}
+def _path() -> str:
+    """All that we can import from, for a child that imports what is the user's."""
+    return os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)

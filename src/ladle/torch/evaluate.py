@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ladle.core.errors import ArgumentError, LadleError, must
 from ladle.core.npy import one_line
 from ladle.core.observation import means
 from ladle.torch.losses import weighted
+from ladle.torch.numbers import numbers_of
 from ladle.torch.objective import GENERATORS, Objective
 from ladle.torch.place import placed
 from ladle.torch.ranks import ONE, Ranks
@@ -39,18 +41,17 @@ class Evaluator:
 
     def __call__(self, model: nn.Module, rows: Any, prefix: str = "valid_") -> dict[str, float]:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all of `rows`, each counted once."""
-        sums = dict.fromkeys(("loss", *self.objective.metrics), 0.0)
-        weight = 0.0
+        sums = dict.fromkeys(("weight", "loss", *self.objective.metrics), 0.0)
+        told: list[float | torch.Tensor] = []
         for data, count in self._chunks(model, rows) if (rows := self._share(rows)) is not None else ():
             losses, metrics = self.objective.losses(model, data)
             found = weighted(losses, count, count, None)
-            sums["loss"] += float(found.loss)
-            weight += float(found.weight)
-            for name, values in metrics.items():
-                sums[name] += float(found.of(values, count))
+            told += [found.weight, found.loss, *(found.of(values, count) for values in metrics.values())]
+        for name, number in zip(cycle(sums), numbers_of(told), strict=False):
+            sums[name] += number
         if self.ranks.count > 1:
-            weight, *told = self.ranks.summed([weight, *sums.values()], self.device)
-            sums = dict(zip(sums, told, strict=True))
+            sums = dict(zip(sums, self.ranks.summed(list(sums.values()), self.device), strict=True))
+        weight = sums.pop("weight")
         return {prefix + name: value for name, value in means(sums, weight).items()}
 
     def _share(self, rows: Any) -> Any:

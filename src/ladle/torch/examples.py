@@ -13,7 +13,7 @@ import torch
 
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
-from ladle.torch.tree import has_rows, leaves, mapped, rows_of
+from ladle.torch.tree import has_rows, leaves, mapped, rows_of, taken
 from ladle.torch.untouched import kept_generators
 
 MOST_ROWS = 8192
@@ -48,14 +48,7 @@ class Examples:
             order = np.random.default_rng(turn).permutation(have) if turn else np.arange(have)
             here = places // have == turn
             index[here] = order[places[here] % have]
-        chosen = torch.from_numpy(index)
-
-        def rows_of_leaf(leaf: Any) -> Any:
-            if not has_rows(leaf):
-                return leaf
-            return leaf[chosen.to(leaf.device)] if isinstance(leaf, torch.Tensor) else leaf[index]
-
-        return mapped(rows_of_leaf, self.data)
+        return taken(self.data, torch.from_numpy(index))
 
 
 def read_ahead(loader: Any, device: torch.device, rows: int | None = None) -> Examples:

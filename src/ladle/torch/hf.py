@@ -20,6 +20,7 @@ from ladle.core.protocols import Policy
 from ladle.torch.factor import Factor
 from ladle.torch.host_advice import Advice, Move, Recent, Steer, progress_of
 from ladle.torch.host_moments import Meter, Share, stride_of
+from ladle.torch.optimizer import trained
 from ladle.torch.refuse import require_gaugeable, require_usable
 from ladle.torch.tree import cut, rows_of
 from ladle.torch.untouched import kept_generators
@@ -108,8 +109,8 @@ class Listener:
         require_usable(model, self.optimizer)
         model.train()
         require_gaugeable(model, self.gauge)
-        leaves = [leaf for group in self.optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
-        self.meter, self._began, self._checked = Meter(leaves, args.world_size), time.perf_counter(), False
+        self.meter = Meter(trained(self.optimizer), args.world_size)
+        self._began, self._checked = time.perf_counter(), False
         self.steps = args.gradient_accumulation_steps  # What the Trainer counted an epoch and its schedule by.
         self.unit = host._train_batch_size * args.world_size
         if self.policy is not None:
@@ -265,7 +266,7 @@ class Listener:
     def _parts(self, inputs: Mapping[str, Any]) -> Iterator[tuple[torch.Tensor, Share]]:
         """The micro-batch in pieces, each with the loss that the mean over all its tokens has of it."""
         host, whole, rows = self.host, dict(host_inputs(self.host, inputs)), rows_of(dict(inputs))
-        size, all_tokens = -(-rows // min(self.gauge.parts, rows)), float(self._tokens(whole).sum())
+        size, all_tokens = self.gauge.piece(rows), float(self._tokens(whole).sum())
         for start in range(0, rows, size):
             part = cut(whole, start, min(start + size, rows), min(size, rows - start))
             tokens = self._tokens(part).double() / max(all_tokens, 1e-30)

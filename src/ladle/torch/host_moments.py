@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from ladle.core.moments import Gauge, Moments
-from ladle.torch.losses import weighted
-from ladle.torch.noise_sums import NONE, Pieces, local, watching
+from ladle.torch.losses import Number, weighted
+from ladle.torch.noise_sums import NONE, Pieces, gradients_of, watching
 from ladle.torch.numbers import norms_of, numbers_of
 from ladle.torch.ranks import ONE
 from ladle.torch.tree import cut
@@ -31,12 +31,14 @@ from ladle.torch.tree import cut
 class Share(NamedTuple):
     """What a piece weighs in the host's loss: sums of u_i and of u_i^2 over its `rows`.
 
+    A weight that lies on the device stays there, and is read with the squares.
+
     >>> Share.mean(rows=4, of=2)
     Share(weight=0.5, weight_sq=0.0625, rows=4)
     """
 
-    weight: float
-    weight_sq: float
+    weight: Number
+    weight_sq: Number
     rows: int
 
     @classmethod
@@ -94,7 +96,7 @@ class Meter:
         with watching(self.leaves) as seen:
             yield
         self._shares.append(share)
-        self._squares.append(seen.square() if seen.squares else torch.zeros(()))
+        self._squares.append(seen.square())
 
     def end(self, scale: float = 1.0, *, scaled: bool = False) -> bool:
         """Before clipping and the host's step. `scale`: of the losses; gradients are still `scaled` by it, or not.
@@ -104,33 +106,34 @@ class Meter:
         shares, squares, measured = self._shares, self._squares, self.due
         rows = sum(share.rows for share in shares)
         self._count(rows)
-        gradients = [local(leaf.grad) for leaf in self.leaves if leaf.grad is not None]
+        gradients = gradients_of(self.leaves)
         if not measured or not gradients or len(shares) * self.ranks < 2:
             return False
         norms = norms_of(gradients)
-        numbers = numbers_of([*norms, *squares])
-        norm, pieces = math.hypot(*numbers[: len(norms)]) / (scale if scaled else 1.0), Pieces()
-        for square, share in zip(numbers[len(norms) :], shares, strict=True):
-            pieces.add(square / scale**2, share.weight, share.weight_sq)
-        own = [sum(share.weight for share in shares), float(rows), *vars(pieces).values()]
+        numbers = numbers_of([*norms, *squares, *_weights(shares)])
+        norm, numbers = math.hypot(*numbers[: len(norms)]) / (scale if scaled else 1.0), numbers[len(norms) :]
+        numbers[: len(shares)] = [square / scale**2 for square in numbers[: len(shares)]]
+        own = [_total(numbers), float(rows), *vars(Pieces.of(numbers)).values()]
         if self.ranks > 1:
             own = ONE.summed(own, gradients[0].device)
         weight, examples, *rest = own
-        return self._add(Pieces(*rest), weight, (norm * self.ranks / weight) ** 2, examples)
+        return self._add(Pieces(*rest), weight, norm * self.ranks, examples)
 
     def cut(self, losses: Iterable[tuple[torch.Tensor, Share]]) -> bool:
         """The moments of an update of one micro-batch: gradients of its parts' losses, which leave `.grad` alone.
 
         The sum of these losses is the one of the whole update, up to a factor.
         """
-        pieces, weight, examples = Pieces(), 0.0, 0
+        shares, squares = list[Share](), list[torch.Tensor]()
         total: list[torch.Tensor | None] = [None] * len(self.leaves)
         for loss, share in losses:
             found = torch.autograd.grad(loss, self.leaves, allow_unused=True)
-            pieces.add(_square([one for one in found if one is not None]), share.weight, share.weight_sq)
+            squares.append(_square(found))
             total = [_sum(a, b) for a, b in zip(total, found, strict=True)]
-            weight, examples = weight + share.weight, examples + share.rows
-        return self._add(pieces, weight, _square([one for one in total if one is not None]) / weight**2, examples)
+            shares.append(share)
+        *numbers, square = numbers_of([*squares, *_weights(shares), _square(total)])
+        rows = float(sum(share.rows for share in shares))
+        return self._add(Pieces.of(numbers), _total(numbers), math.sqrt(square), rows)
 
     def pass_over(self, rows: int, last: bool = True) -> None:
         """Count a micro-batch that was measured by `cut`, or not at all; `last`: its update ends with it."""
@@ -148,26 +151,38 @@ class Meter:
         self.updates += 1
         self.examples += rows * self.ranks
 
-    def _add(self, pieces: Pieces, weight: float, grad_sq: float, examples: float) -> bool:
-        if not (math.isfinite(grad_sq) and math.isfinite(pieces.micro_sq)) or pieces.count < 2:
+    def _add(self, pieces: Pieces, weight: float, norm: float, examples: float) -> bool:
+        """`norm`: of the sum of all u_i grad l_i. A piece without weight, all of its tokens left out, is none."""
+        if not (math.isfinite(norm) and math.isfinite(pieces.micro_sq)) or pieces.count < 2:
             return False
-        for name, value in pieces.sums(weight, grad_sq, examples).items():
+        for name, value in pieces.sums(weight, (norm / weight) ** 2, examples).items():
             self.sums[name] += value
         return True
 
 
-def parts_of(model: Any, batch: Any, rows: int, parts: int, loss: Any) -> Iterator[tuple[torch.Tensor, Share]]:
-    """A batch in `parts`, each with the loss that a mean over all rows has of it. `loss(model, rows) -> f32[rows]`."""
-    size = -(-rows // min(parts, rows))
+def parts_of(model: Any, batch: Any, rows: int, gauge: Gauge, loss: Any) -> Iterator[tuple[torch.Tensor, Share]]:
+    """A batch in pieces, each with the loss that a mean over all rows has of it. `loss(model, rows) -> f32[rows]`."""
+    size = gauge.piece(rows)
     for start in range(0, rows, size):
         real = min(size, rows - start)
         found = weighted(loss(model, cut(batch, start, start + real, real)), real, real, None)
-        of = numbers_of([found.weight, found.weight_sq])
-        yield found.loss / rows, Share(of[0] / rows, of[1] / rows**2, real)
+        yield found.loss / rows, Share(found.weight / rows, found.weight_sq / rows**2, real)
 
 
-def _square(gradients: Sequence[torch.Tensor]) -> float:
-    return sum(norm**2 for norm in numbers_of(norms_of(gradients)))
+def _weights(shares: Sequence[Share]) -> list[Number]:
+    """Weights, then sums of squared weights, as `Pieces.of` has them behind the squares."""
+    return [*(share.weight for share in shares), *(share.weight_sq for share in shares)]
+
+
+def _total(numbers: Sequence[float]) -> float:
+    """The weight of all: the second third of what `Pieces.of` takes."""
+    count = len(numbers) // 3
+    return sum(numbers[count : 2 * count])
+
+
+def _square(gradients: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    norms = norms_of([one for one in gradients if one is not None])
+    return torch.stack([norm.double() ** 2 for norm in norms]).sum()
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -22,6 +22,7 @@ from ladle.core.spec import require_count
 from ladle.torch.factor import Factor
 from ladle.torch.host_advice import Advice, Move, Recent, Steer, progress_of
 from ladle.torch.host_moments import Meter, Share, parts_of, stride_of
+from ladle.torch.optimizer import trained
 from ladle.torch.refuse import require_gaugeable, require_usable
 from ladle.torch.tree import rows_of
 from ladle.torch.untouched import kept_generators
@@ -88,8 +89,7 @@ class Ladle(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         require_followed(trainer, pl_module, self.gauge)
         optimizer: Any = trainer.optimizers[0]
-        leaves = [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
-        self._meter = Meter(leaves, trainer.world_size)
+        self._meter = Meter(trained(optimizer), trainer.world_size)
         self._meter.updates, self._meter.examples = self._loaded.get("updates", 0), self._loaded.get("examples", 0)
         self._seconds = self._loaded.get("seconds", 0.0)
         self._began = time.perf_counter()
@@ -105,7 +105,7 @@ class Ladle(Callback):
             self._meter.begin()
         if self.loss is not None and not self._pieces(trainer) and self._meter.due:
             with kept_generators(), trainer.precision_plugin.forward_context():
-                self._meter.cut(parts_of(pl_module, batch, self._here, self.gauge.parts, self.loss))
+                self._meter.cut(parts_of(pl_module, batch, self._here, self.gauge, self.loss))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
         if self._pieces(trainer):

@@ -12,15 +12,14 @@ from torch import nn
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.spec import BatchSpec
-from ladle.torch.confirm import Job, Remade, named
-from ladle.torch.examples import Examples, read_ahead
+from ladle.torch.confirm import ROWS, Job, Remade, named
+from ladle.torch.examples import read_ahead
 from ladle.torch.fakes import plain
 from ladle.torch.foresight import Foresight
 from ladle.torch.loop_probe import LoopProbe
-from ladle.torch.optimizer import constants_of
+from ladle.torch.optimizer import constants_of, trained
 from ladle.torch.refuse import coupling, require_usable
 from ladle.torch.trace import Updating
-from ladle.torch.tree import leaves
 from ladle.torch.untouched import kept_generators
 
 COUPLED = (
@@ -92,14 +91,18 @@ def question(
     make = named(model) if isinstance(model, str) else None if isinstance(model, nn.Module) else model
     module, made = _made(make, optimizer, seed) if make is not None else _given(model, optimizer)
     require_usable(module, made)
-    if not any(leaf.requires_grad for group in made.param_groups for leaf in group["params"]):
+    if not trained(made):
         why, remedy = "nothing of it would move", "parameters with requires_grad=True"
         raise ArgumentError(must("optimizer", "have parameters that are trained", "none", why, remedy))
-    examples = read_ahead(loader, next(plain(module).parameters()).device, rows)
+    device = next(plain(module).parameters()).device
+    examples = read_ahead(loader, device, rows)
     asked = Updating(module, loss, made, examples.take(1), gauge)
     foresight = Foresight(asked, examples.take)
     foresight.bytes(BatchSpec(2, 2))  # A loss that is reduced is refused here, before anything is measured.
-    job = None if make is None else _job(make, loss, made, examples, gauge, clip)
+    job = None
+    if make is not None:
+        few, threads = examples.take(min(examples.read, ROWS)), torch.get_num_threads()
+        job = Job(make, loss, Remade.of(made), few, gauge, clip, str(device), threads)
     probe = LoopProbe(module, loss, made, examples, foresight, job, clip)
     constants = constants_of(made)
     rate = made.param_groups[0].get("initial_lr", constants.pop("lr", None))
@@ -138,16 +141,6 @@ def _given(model: Any, optimizer: Any) -> tuple[nn.Module, Any]:
             why, remedy = "it holds the parameters of another module", "torch.optim.AdamW(model.parameters())"
             raise ArgumentError(must("optimizer", "be that of the model", type(optimizer).__name__, why, remedy))
     return model, optimizer
-
-
-def _job(make: Any, loss: Any, made: Any, examples: Examples, gauge: Gauge | None, clip: float | None) -> Job:
-    threads, device = torch.get_num_threads(), _device(examples)
-    return Job(make, loss, Remade.of(made), examples.take(min(examples.read, 64)), gauge, clip, device, threads)
-
-
-def _device(examples: Examples) -> str:
-    """Where the rows are, as text."""
-    return next((str(leaf.device) for _, leaf in leaves(examples.data) if isinstance(leaf, torch.Tensor)), "cpu")
 
 
 def _name(optimizer: torch.optim.Optimizer) -> str:

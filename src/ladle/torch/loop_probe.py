@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from ladle.torch.confirm import Job, confirm, hindrance
 from ladle.torch.examples import Examples
 from ladle.torch.fakes import copied, optimizer_for, plain
 from ladle.torch.foresight import Foresight
+from ladle.torch.host_moments import Meter, Share
 from ladle.torch.limit import limit_bytes
 from ladle.torch.losses import weighted
-from ladle.torch.noise_sums import Pieces, local, watching
-from ladle.torch.numbers import norms_of, numbers_of
+from ladle.torch.optimizer import trained
 from ladle.torch.refuse import coupling
 from ladle.torch.timing import runnable, seconds_of
 from ladle.torch.untouched import kept_generators, kept_gradients, kept_module
@@ -93,33 +92,26 @@ class LoopProbe:
         """Moments at the parameters as they stand: what micro-batches of rows not seen before make of the gradient."""
         if self.coupled:
             return Moments()  # A row has no gradient of its own.
-        found = Moments()
         with self._copy() as (model, optimizer):
-            leaves = [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+            meter = Meter(trained(optimizer), stride=1)
             for number in range(updates):
-                found = found.merge(self._pair(model, leaves, spec, number * spec.size))
-        return found
+                self._measure(meter, model, spec, number * spec.size)
+        return meter.take()
 
     def joules(self, spec: BatchSpec) -> float | None:
         return None
 
-    def _pair(self, model: nn.Module, leaves: list[nn.Parameter], spec: BatchSpec, start: int) -> Moments:
-        """The moments of one update, from the squares of its micro-batches' gradients."""
-        pieces, weight = Pieces(), 0.0
-        for leaf in leaves:
+    def _measure(self, meter: Meter, model: nn.Module, spec: BatchSpec, start: int) -> None:
+        """One update, from its row at place `start` on, without its step."""
+        for leaf in meter.leaves:
             leaf.grad = None
+        meter.begin()
         for at in range(0, spec.size, spec.micro_size):
             rows = min(spec.micro_size, spec.size - at)
             found = weighted(self.loss(model, self.examples.take(rows, start + at)), rows, rows, None)
-            with watching(leaves) as seen:
+            with meter.piece(Share(found.weight, found.weight_sq, rows)):
                 found.loss.backward()
-            square, of_piece, of_squares = numbers_of([seen.square(), found.weight, found.weight_sq])
-            pieces.add(square, of_piece, of_squares)
-            weight += of_piece
-        norm = math.hypot(*numbers_of(norms_of([local(leaf.grad) for leaf in leaves if leaf.grad is not None])))
-        if not math.isfinite(norm) or weight <= 0:
-            return Moments()
-        return Moments.from_sums(pieces.sums(weight, (norm / weight) ** 2, spec.size))
+        meter.end()
 
     @contextmanager
     def _copy(self) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:

@@ -5,7 +5,7 @@ A piece is a micro-batch, or a part of one. The formulas are those of `ladle.cor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,8 @@ class Watched:
             why = "a parameter had its gradient in pieces, whose squares are not that of their sum"
             remedy = "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or gauge=None"
             raise ArgumentError(must("gauge", "be None with reentrant checkpointing", "a gauge", why, remedy))
+        if not self.squares:
+            return torch.zeros(())
         return torch.stack([square.to(self.squares[0].device) for square in self.squares]).sum()
 
 
@@ -70,6 +72,11 @@ def local(gradient: torch.Tensor) -> torch.Tensor:
     return gradient if type(gradient) is torch.Tensor else getattr(gradient, "to_local", lambda: gradient)()
 
 
+def gradients_of(leaves: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """What this process holds of the gradients of those leaves that have one."""
+    return [local(leaf.grad) for leaf in leaves if leaf.grad is not None]
+
+
 @dataclass
 class Pieces:
     """Sums over the pieces j of one update, m_j the weight of piece j and q_j the sum of its squared weights.
@@ -82,6 +89,14 @@ class Pieces:
     count: float = 0.0
     weight_sq: float = 0.0
     spread: float = 0.0
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Pieces:
+        """Those of so many squares, then as many weights, then as many sums of squared weights."""
+        pieces, count = cls(), len(numbers) // 3
+        for at in range(count):
+            pieces.add(numbers[at], numbers[count + at], numbers[2 * count + at])
+        return pieces
 
     def add(self, square: float, weight: float, weight_sq: float) -> None:
         if weight > 0:

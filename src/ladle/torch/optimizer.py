@@ -96,6 +96,11 @@ PLAIN = ("eps", "momentum", "weight_decay", "dampening", "alpha", "momentum_deca
 """Constants that are called the same in a parameter group."""
 
 
+def trained(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """The parameters that its steps move, group by group: those that require gradients."""
+    return [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+
+
 def constants_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The constants of its first group, by ladle's names.
 

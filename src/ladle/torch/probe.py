@@ -17,20 +17,18 @@ from ladle.core.moments import Gauge, Moments
 from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
-from ladle.torch.confirm import Job, Remade, confirm, hindrance
+from ladle.torch.confirm import ROWS, Job, Remade, confirm, hindrance
 from ladle.torch.foresight import Foresight
 from ladle.torch.limit import limit_bytes
 from ladle.torch.objective import GENERATORS
 from ladle.torch.state import State
 from ladle.torch.step import TorchStep
-from ladle.torch.timing import MOST_UPDATES, runnable, seconds_of, timed
+from ladle.torch.timing import MOST_UPDATES, runnable, seconds_of
 from ladle.torch.trace import Updating
 from ladle.torch.tree import cut, has_rows, leaves, mapped
 from ladle.torch.untouched import kept_generators
 
 PILOT_UPDATES = 200
-FEW = 64
-"""Rows that shapes are taken from."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class TorchProbe:
         """Several in one child, which makes the model by its importable name; data are added as they lie here."""
         state = self.step.init(self.seed, self.hyper)
         of_rows = {"gauge": self.step.gauge, "device": str(self.step.device), "threads": torch.get_num_threads()}
-        job = Job(self.step.make_model, self.step.per_row_loss, Remade.of(state.optimizer), self._rows(FEW), **of_rows)
+        asked, make = self.step.objective, Remade.of(state.optimizer)
+        job = Job(asked.make, asked.per_row_loss, make, self._rows(ROWS), **of_rows)
         if (why := hindrance(replace(job, batch=None))) is not None:
             raise NotConfirmed(why)
         return [self._data_bytes + peak for peak in confirm(job, [self._runnable(spec) for spec in specs])]
@@ -79,10 +78,9 @@ class TorchProbe:
             self._window(state, self.feed.start(), replace(spec, updates=updates), 0.0)
 
         with kept_generators():
-            if spec not in self.paces:
-                timed(update, 1, self.step.device)
-                self.paces[spec] = timed(update, 1, self.step.device)
-            return seconds_of(update, repeats, self.step.device, self.paces[spec])
+            found = seconds_of(update, repeats, self.step.device, self.paces.get(spec))
+        self.paces[spec] = float(found.min())
+        return found
 
     def moments(self, spec: BatchSpec, updates: int, state: State | None = None) -> Moments:
         """Moments over updates that are all at the same parameters: those of `state`, or what a pilot reached.
@@ -123,7 +121,7 @@ class TorchProbe:
     def _foresight(self) -> Foresight:
         state = self.step.init(self.seed, self.hyper)
         asked = Updating(
-            state.model, self.step.per_row_loss, state.optimizer, self._rows(1), self.step.gauge, whole=False
+            state.model, self.step.objective.per_row_loss, state.optimizer, self._rows(1), self.step.gauge, whole=False
         )
         return Foresight(asked, self._rows)
 

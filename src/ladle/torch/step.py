@@ -23,7 +23,7 @@ from ladle.torch.place import placed
 from ladle.torch.ranks import ONE, Ranks
 from ladle.torch.rate import Rate, constant_rate
 from ladle.torch.state import State
-from ladle.torch.tree import cut, has_rows, mapped
+from ladle.torch.tree import cut, taken
 from ladle.torch.update import Done
 
 
@@ -51,21 +51,6 @@ class TorchStep:
     rate: Rate = constant_rate
     gauge: Gauge | None = None
     ranks: Ranks = ONE
-
-    @property
-    def make_model(self) -> Any:
-        """`() -> nn.Module`."""
-        return self.objective.make
-
-    @property
-    def per_row_loss(self) -> Any:
-        """`(model, data) -> f32[rows]`."""
-        return self.objective.per_row_loss
-
-    @property
-    def make_optimizer(self) -> Any:
-        """`(parameters) -> torch.optim.Optimizer`, at the constants that a run begins with."""
-        return lambda parameters: self._optimizer(parameters, self.hyper())
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
         values = self.hyper(hyper)
@@ -150,7 +135,7 @@ class TorchStep:
         gauge = self.gauge or Gauge()
         if gauge.per_example:
             return 1
-        return -(-rows // min(gauge.parts, rows)) if alone else rows
+        return gauge.piece(rows) if alone else rows
 
     def _rows(self, draw: Any, update: int, start: int, count: int, micro_size: int) -> Iterator[Rows]:
         if not (hasattr(draw, "order") and hasattr(draw, "offset")):
@@ -168,8 +153,8 @@ class TorchStep:
             own = every[shard.index :: shard.count]
             ids = own if len(own) else every[:1]
             index = torch.from_numpy(ids).to(self.device)
-            data = mapped(lambda leaf: leaf[index] if has_rows(leaf) else leaf, draw.data)  # noqa: B023
-            yield Rows(data, None if draw.weight is None else draw.weight[index], len(own), at + shard.index)
+            weight = None if draw.weight is None else draw.weight[index]
+            yield Rows(taken(draw.data, index), weight, len(own), at + shard.index)
 
 
 def _of(known: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:

@@ -24,12 +24,16 @@ from ladle.torch import ledger, noise_sums
 from ladle.torch.fakes import fake_mode, fake_rows, optimizer_for, plain, twin
 from ladle.torch.ledger import Bytes, Ledger
 from ladle.torch.losses import weighted
-from ladle.torch.noise_sums import watching
+from ladle.torch.noise_sums import gradients_of, watching
 from ladle.torch.numbers import norms_of
+from ladle.torch.optimizer import trained
 from ladle.torch.tree import cut, leaves, rows_of
 from ladle.torch.untouched import kept_generators, kept_gradients
 
 Loss = Callable[[nn.Module, Any], Any]
+
+PARTS = 3
+"""Parts of an update that are gone through, the last one among them: those between are as the second."""
 
 
 class Untraceable(LadleError):
@@ -123,12 +127,12 @@ def _update(
     measured: bool,
 ) -> None:
     """What `Update` does in an update, in the same order; it alone reads numbers, which fakes have none of."""
-    weights = [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+    weights = trained(optimizer)
     for leaf in weights:
         leaf.grad = None
     rows = piece(spec, updating.gauge if measured else None)
     held, starts = rows_of(batch), range(0, spec.size, rows)
-    for start in starts if len(starts) <= FEW else (*starts[: FEW - 1], starts[-1]):
+    for start in starts if len(starts) <= PARTS else (*starts[: PARTS - 1], starts[-1]):
         real, at = min(rows, spec.size - start), start % held
         data = cut(batch, at, at + real, rows) if held > rows else batch
         with seen.forward():
@@ -137,15 +141,11 @@ def _update(
             loss.backward()
         seen.call("gradients", (leaf.grad for leaf in weights))
         del loss, data
-    gradients = [leaf.grad for leaf in weights if leaf.grad is not None]
+    gradients = gradients_of(weights)
     norms_of(gradients)
     torch._foreach_mul_(gradients, 0.5)  # pyright: ignore[reportPrivateImportUsage]
     optimizer.step()
     seen.call("optimizer", (leaf for state in optimizer.state.values() for leaf in state.values()))
-
-
-FEW = 3
-"""Parts of an update that are gone through, the last one among them: those between are as the second."""
 
 
 def rows_held(updating: Updating, spec: BatchSpec) -> int:
@@ -162,7 +162,7 @@ def piece(spec: BatchSpec, gauge: Gauge | None) -> int:
     rows = min(spec.micro_size, spec.size)
     if gauge is None or spec.size > rows:
         return rows
-    return 1 if gauge.per_example else -(-rows // min(gauge.parts, rows))
+    return gauge.piece(rows)
 
 
 def _parameters(updating: Updating) -> list[torch.Tensor]:

@@ -68,11 +68,19 @@ def cut(batch: Any, start: int, stop: int, rows: int) -> Any:
     if stop - start == rows:
         return mapped(lambda leaf: leaf[start:stop] if has_rows(leaf) else leaf, batch)
     places = np.arange(rows) % (stop - start) + start
-    index = torch.from_numpy(places)
+    return taken(batch, torch.from_numpy(places))
 
-    def filled(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor):
-            return leaf[index.to(leaf.device)] if leaf.ndim else leaf
-        return leaf[places] if has_rows(leaf) else leaf
 
-    return mapped(filled, batch)
+def taken(batch: Any, index: torch.Tensor) -> Any:
+    """The rows at places `index`, `i64[rows]`, of a batch: copies.
+
+    >>> taken({"x": torch.arange(4), "name": "train"}, torch.tensor([3, 0]))
+    {'x': tensor([3, 0]), 'name': 'train'}
+    """
+
+    def of_leaf(leaf: Any) -> Any:
+        if not has_rows(leaf):
+            return leaf
+        return leaf[index.to(leaf.device)] if isinstance(leaf, torch.Tensor) else leaf[index.numpy()]
+
+    return mapped(of_leaf, batch)

@@ -17,7 +17,7 @@ from ladle.torch.objective import GENERATORS
 from ladle.torch.optimizer import set_rate
 from ladle.torch.state import State
 from ladle.torch.step import Rows, TorchStep
-from ladle.torch.tree import has_rows, mapped
+from ladle.torch.tree import taken
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,11 @@ class TorchTrials:
 
     def _rows(self, order: DeviceOrder, start: int, stop: int) -> Rows:
         index = torch.from_numpy(np.asarray(order.ids(start, stop - start), np.int64)).to(self.step.device)
-        data = mapped(lambda leaf: leaf[index] if has_rows(leaf) else leaf, self.data)
-        return Rows(data, None if self.weight is None else self.weight[index], stop - start, start)
+        return Rows(taken(self.data, index), None if self.weight is None else self.weight[index], stop - start, start)
 
     def score(self, state: State, fold: int) -> dict[str, float]:
         index = torch.from_numpy(np.asarray(self.folds[fold], np.int64)).to(self.step.device)
-        left_out = mapped(lambda leaf: leaf[index] if has_rows(leaf) else leaf, self.data)
-        return Evaluator(self.step.objective, self.step.device)(state.model, left_out)
+        return Evaluator(self.step.objective, self.step.device)(state.model, taken(self.data, index))
 
     def advance_all(
         self, states: list[State], orders: Sequence[DeviceOrder], size: int, begun: int, updates: int

@@ -21,7 +21,8 @@ from ladle.core.moments import Gauge
 from ladle.core.observation import METRIC, Observation
 from ladle.torch.begun import TINY, Begun, Read
 from ladle.torch.losses import weighted
-from ladle.torch.noise_sums import NONE, local
+from ladle.torch.noise_sums import NONE, gradients_of
+from ladle.torch.optimizer import trained
 from ladle.torch.randomness import generators, mixed
 from ladle.torch.ranks import Ranks
 from ladle.torch.refuse import require_gaugeable, require_numbers, require_usable
@@ -195,7 +196,7 @@ class Update:
         self._ranks.reduce(update.leaves)
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        gradients = [local(leaf.grad) for leaf in update.leaves if leaf.grad is not None]
+        gradients = gradients_of(update.leaves)
         read = update.read(gradients, self.scaler)
         share = 1.0 if update.divided else self._ranks.divided / max(read.weight, TINY)
         done = _judged(read, read.norm * share)
@@ -232,7 +233,7 @@ class Update:
             self.scaler.load_state_dict(state["scaler"])
 
     def _leaves(self) -> list[nn.Parameter]:
-        return [leaf for group in self.optimizer.param_groups for leaf in group["params"] if leaf.requires_grad]
+        return trained(self.optimizer)
 
     @property
     def _device(self) -> torch.device:
@@ -252,7 +253,7 @@ class Update:
         if self.gauge.per_example:
             return 1
         cuts = self._ranks.kind in ("alone", "sharded")  # Else the ranks' own are pieces.
-        return -(-rows // min(self.gauge.parts, rows)) if rows <= size and cuts else size
+        return self.gauge.piece(rows) if rows <= size and cuts else size
 
     def _stood_in(self, batch: Any) -> Any:
         """A row for a rank that has none of its own: every rank takes part in the reduction of gradients."""
