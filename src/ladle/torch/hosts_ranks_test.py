@@ -120,6 +120,9 @@ def process(rank: int, run: Any, folder: str, port: int) -> None:
     os.environ["TORCHELASTIC_RUN_ID"] = "ladle"
     torch.set_num_threads(1)
     run(rank, folder, port)
+    if torch.distributed.is_initialized():  # Rank 0 keeps the store: it ends with the others, not before them.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(("run", "library"), [(of_lightning, "lightning"), (of_hugging_face, "transformers")])
