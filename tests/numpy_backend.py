@@ -295,6 +295,9 @@ class NumpyEngine:
     def to_host(self, state: Any) -> Any:
         return state
 
+    def averaged(self, state: Any) -> Any:
+        return None
+
     def params(self, state: Any) -> Any:
         return state["w"]
 
@@ -397,6 +400,12 @@ class NumpyBackend:
             raise ArgumentError(must("optimizer", "be a known name", rule, "no other", nearest(rule, ["momentum"])))
         made = Momentum()
         return replace(made, hyper={**made.hyper, **(hyper or {})}, lr=made.lr if lr is None else lr)
+
+    def frozen(self, objective: Any, patterns: tuple[str, ...]) -> Softmax:
+        raise ArgumentError(must("frozen", "be left out", patterns, "there is one array", "frozen=()"))
+
+    def without_decay(self, optimizer: Any, patterns: tuple[str, ...]) -> Momentum:
+        raise ArgumentError(must("no_decay", "be left out", patterns, "there is no decay", "no_decay=()"))
 
     def rate(self, text: str, *, total: int, epoch_size: int) -> Callable[[float], float]:
         if text == "linear":

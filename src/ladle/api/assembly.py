@@ -11,6 +11,7 @@ from ladle.api.backend import backend_of
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.backend import Backend, Direction, Engine, Objective, Optimizer, Rate
+from ladle.core.constants import EMA
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed
@@ -64,7 +65,9 @@ class Assembly:
     @property
     def directions(self) -> dict[str, Direction]:
         """Which way the loss and each metric is better: "higher", "lower", None where a metric does not say."""
-        return {"loss": "lower", **{name: self.objective.direction(name) for name in self.objective.metrics}}
+        own = {"loss": "lower", **{name: self.objective.direction(name) for name in self.objective.metrics}}
+        averaged = {f"{EMA}_{name}": way for name, way in own.items()} if EMA in self.optimizer.hyper else {}
+        return {**own, **averaged}
 
     def facts(self) -> dict[str, Any]:
         """What a record says of any run of it: command, model, data, versions, hardware."""
@@ -182,13 +185,18 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
 
 def _optimizer(task: Task, backend: Backend) -> Optimizer:
     """The task's update rule. Refuses a rate beside that of a transformation which cannot be read."""
-    made = backend.optimizer(task.optimizer, task.hyper)
+    made = _rule(task, backend)
     if task.lr != "auto" and made.lr is None:
         why = "this optimiser brings a rate of its own that cannot be read, and the two would be multiplied"
         remedy = "lr='auto', with the rate in the transformation"
         raise ArgumentError(must("lr", "be left to the transformation", task.lr, why, remedy))
     # A schedule holds the rates themselves: what multiplies it begins at one.
-    return backend.optimizer(task.optimizer, task.hyper, lr=1.0) if callable(task.lr) else made
+    return _rule(task, backend, lr=1.0) if callable(task.lr) else made
+
+
+def _rule(task: Task, backend: Backend, lr: float | None = None) -> Optimizer:
+    made = backend.optimizer(task.optimizer, task.constants, lr)
+    return backend.without_decay(made, task.no_decay) if task.no_decay else made
 
 
 def _require_outputs(task: Task, engine: Engine) -> None:

@@ -15,7 +15,8 @@ from ladle.core.spec import BatchSpec
 from ladle.planner.variance import gradient_variance
 
 FIELDS = (
-    "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "examples_per_second",
+    "updates", "examples", "seconds", "train_loss", "valid_loss", "valid_metric", "test_loss", "test_metric",
+    "examples_per_second",
     "gradient_variance", "sharpness", "generalisation_gap", "device_use", "joules",
 )  # fmt: skip
 
@@ -106,6 +107,8 @@ def measured_of(assembly: Assembly, entrant: Entrant, run: Run) -> dict[str, flo
         "train_loss": train["train_loss"],
         "valid_loss": final.get("valid_loss"),
         "valid_metric": final.get(f"valid_{metric}") if metric else None,
+        "test_loss": final.get("test_loss"),
+        "test_metric": final.get(f"test_{metric}") if metric else None,
         "examples_per_second": final["examples"] / seconds if seconds else None,
         "gradient_variance": gradient_variance(assembly.engine, measured, run.state, entrant.spec),
         "sharpness": assembly.engine.sharpness(run.state, measured.data),

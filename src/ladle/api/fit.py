@@ -270,10 +270,12 @@ def _finish(
         session.save(carry)
     newest = place.newest(session)
     final, used = ending(session, carry, status), meter.stop()
-    kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
+    kept: dict[str, Any] = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     state = _restored(session, carry, status)
     if session.setup.restore == "best":  # Rank 0 alone has read it.
         state = session.shared(state)
+    final = {**final, **_tested(session.setup.assembly, state, status)}
+    kept["final"] = final
     if place.path is not None and status in ("finished", "stopped"):
         for said in keep_answers(session.setup.assembly, state, place.path):
             session.message(said)
@@ -294,6 +296,14 @@ def _finish(
         refused=session.refused,
         best=session.best,
     )
+
+
+def _tested(assembly: Assembly, state: Any, status: str) -> dict[str, float]:
+    """`test_loss` and metrics of the model that a run ends with, where the data have rows to test: once, at the end."""
+    test = getattr(assembly.task.data, "test", None)
+    if test is None or status not in ("finished", "stopped"):
+        return {}
+    return assembly.engine.evaluate(state, dict(test), prefix="test_")
 
 
 def _restored(session: Session, carry: Carry, status: str) -> Any:

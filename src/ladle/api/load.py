@@ -60,6 +60,9 @@ def _rebuilt(folder: Path, facts: Mapping[str, Any], model: Any) -> Model:
         described = {key: facts[key] for key in ("model", "loss", "metrics", "backend")}
         backend = backend_named(described["backend"])
         objective = backend.rebuilt(described, given, form.kind)
+        if frozen := tuple(facts.get("frozen", ())):
+            described["frozen"] = list(frozen)
+            objective = backend.frozen(objective, frozen)
         engine = backend.engine(objective, backend.optimizer("sgd"))
         engine.weight_types()
     except LadleError as error:

@@ -17,7 +17,7 @@ OF_TABLES = ("drop", "na", "decimal", "categories", "as_", "delimiter", "quote",
 """How a table is read; see `ladle.data.load`."""
 IN_FILE = ("target", "kind", *OF_TABLES, "valid", "model", "optimizer", "stream")
 """What the task of a file says itself."""
-LISTS = ("drop", "na", "categories", "as_")
+LISTS = ("drop", "na", "categories", "as_", "frozen", "no_decay")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,16 @@ class TaskOptions:
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars, lamb_paper, lars_paper or muon."""
     lr: float | str = "auto"
     """auto, or the learning rate."""
+    clip: float | None = None
+    """Largest norm of an update's gradient; longer ones are shortened to it."""
+    clip_value: float | None = None
+    """Largest absolute value of a coordinate of an update's gradient."""
+    ema: float | None = None
+    """Share that an update keeps of a moving average of the weights (0.999), which is judged beside them."""
+    frozen: tuple[str, ...] = ()
+    """Weights that stay as they begin, by patterns of their paths: "layers.0.*"."""
+    no_decay: tuple[str, ...] = ()
+    """Weights that weight decay leaves alone, by patterns of their paths: "*bias"."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False

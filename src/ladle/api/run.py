@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,17 @@ class Run:
             raise ArgumentError(
                 must("task", "have a predict function", None, "outputs are asked for", "Task.functions(predict=...)")
             )
+
+    def averaged(self) -> Run:
+        """The same run with the moving average of its weights in their place: to predict, judge, save.
+
+        Raises `ArgumentError` where the task keeps none (`Task(ema=0.999)`).
+        """
+        state = self.assembly.engine.averaged(self.state)
+        if state is None:
+            why, remedy = "no average of the weights was kept", "ladle.Task(..., ema=0.999)"
+            raise ArgumentError(must("run", "have an average", None, why, remedy))
+        return replace(self, state=state)
 
     def evaluate(self, rows: Any) -> dict[str, float]:
         """Mean loss and metrics of the trained model on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.

@@ -17,7 +17,7 @@ import numpy as np
 from ladle.api.assembly import Assembly, assemble
 from ladle.api.options import TaskOptions
 from ladle.api.task import Task
-from ladle.core.backend import Trials
+from ladle.core.trials import Trials
 from ladle.core.errors import RunError
 from ladle.feed.fold import Fold, Tabled
 from ladle.search.executors import executor_named

@@ -13,6 +13,7 @@ from ladle.api.divergence import WINDOWS, diverged
 from ladle.api.setup import RunSetup
 from ladle.core import record
 from ladle.core.carry import Carry
+from ladle.core.constants import EMA
 from ladle.core.errors import CheckpointError, must
 from ladle.core.protocols import Sink
 from ladle.feed.host import HostFeed
@@ -49,6 +50,8 @@ class Session:
         if assembly.valid is None:
             return carry
         reading = assembly.engine.evaluate(carry.state, assembly.valid)
+        if (averaged := assembly.engine.averaged(carry.state)) is not None:
+            reading |= assembly.engine.evaluate(averaged, assembly.valid, prefix=f"valid_{EMA}_")
         line |= {**reading, "evaluated": line["examples"]}  # Tells this evaluation from the next, were they equal.
         carry = carry.evaluated(reading)
         better = self.setup.judge.better(line, self.best) if line["examples"] > 0 else None

@@ -9,9 +9,11 @@ from typing import Any, Literal
 import ladle.api.pictures  # noqa: F401  # Everything begins with a task: from here on notebooks show pictures.
 from ladle.api.backend import backend_of
 from ladle.core.backend import Backend, Objective
+from ladle.core.constants import SHARED, require_constants
 from ladle.core.errors import ArgumentError, must
 from ladle.core.frames import is_frame
 from ladle.core.functions import Functions
+from ladle.core.paths import require_patterns
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,13 @@ class Task:
       loss of each, `train_loss/NAME`.
     - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
       the device where they take at most half of its free memory.
+    - `clip`: the largest norm of an update's gradient; `clip_value`: the largest absolute value of a coordinate of it.
+      The norm and the moments in the record are those before; `clipped` is the share of updates that were shortened.
+    - `ema`: the share that an update keeps of a moving average of the weights, such as 0.999. It is judged beside them,
+      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. A size that a policy moves takes the
+      decay to decay^(size / first size).
+    - `frozen`: patterns of the paths of weights that stay as they begin, `"layers.0.*"`. `no_decay`: of those that
+      weight decay leaves alone, `"*bias"`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
     - `backend`: who computes: "auto" (PyTorch where model or loss is its own, else JAX), "jax", "torch", or a value
@@ -60,6 +69,11 @@ class Task:
     optimizer: Any = "adam"
     lr: float | Callable[[Any], Any] | Literal["auto"] = "auto"
     hyper: Mapping[str, float] = field(default_factory=dict)
+    clip: float | None = None
+    clip_value: float | None = None
+    ema: float | None = None
+    frozen: tuple[str, ...] = ()
+    no_decay: tuple[str, ...] = ()
     order: str | Callable[[int], Any] = "permuted"
     feed: Callable[[int], Any] | None = None
     lane: Literal["auto", "device", "host"] = "auto"
@@ -74,6 +88,9 @@ class Task:
         if self.lane not in ("auto", "device", "host"):
             why = "rows either live on the device or travel there"
             raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
+        for name in ("frozen", "no_decay"):
+            object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
+        require_constants(self.constants)
         if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
@@ -94,10 +111,19 @@ class Task:
     ) -> Task:
         """A task from plain functions; see `ladle.core.functions.Functions` for their signatures.
 
-        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`, `sources`, `backend`.
+        `rest`: `optimizer`, `lr`, `hyper`, `clip`, `ema`, `frozen`, `order`, `feed`, `lane` and the other fields.
         """
         plain = Functions(init, loss, predict, dict(metrics or {}), has_state, additive)
         return cls(plain, None, data, **rest)
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """Constants of the update that the task sets: `hyper`, and those that every optimiser takes."""
+        shared = {name: value for name in SHARED if (value := getattr(self, name)) is not None}
+        for name in shared:
+            if name in self.hyper:
+                raise ArgumentError(must(name, "be given once", shared[name], "hyper has it too", f"{name} alone"))
+        return {**self.hyper, **shared}
 
     @property
     def optimizer_name(self) -> str:
@@ -106,7 +132,8 @@ class Task:
     def objective(self) -> Objective:
         """The backend's view of it: per-example losses as pure functions. Loads the backend."""
         backend = backend_of(self)
-        return backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources)
+        made = backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources)
+        return backend.frozen(made, self.frozen) if self.frozen else made
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ladle.api.assembly import Assembly
+from ladle.core.constants import EMA
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must, nearest
 
@@ -28,8 +29,8 @@ def require_measured(until: Until, assembly: Assembly) -> Until:
 def known_metrics(assembly: Assembly) -> list[str]:
     """Names of all that the record of a run will hold of its loss and metrics."""
     names = [name for name in assembly.directions if "/" not in name]
-    parts = ("train_", "valid_") if assembly.valid is not None else ("train_",)
-    return [part + name for part in parts for name in names]
+    trained = [f"train_{name}" for name in names if not name.startswith(f"{EMA}_")]  # Nothing is trained on an average.
+    return [*trained, *(f"valid_{name}" for name in names if assembly.valid is not None)]
 
 
 def _require_known(what: str, metric: str, assembly: Assembly) -> None:

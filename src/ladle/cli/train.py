@@ -147,7 +147,7 @@ def summary(run: Any) -> str:
     shown = {
         name: f"{value:.6g}"
         for name, value in run.final.items()
-        if name.startswith(("train_", "valid_")) and isinstance(value, float)
+        if name.startswith(("train_", "valid_", "test_")) and isinstance(value, float)
     }
     final = run.final
     counts = f"{final['examples']:,} examples, {final['updates']:,} updates, {final['seconds']:.1f} s of training"

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ladle.core.moments import Gauge
-from ladle.core.protocols import DeviceOrder, Feed, Meter, Probe, State, Step
+from ladle.core.protocols import Feed, Meter, Probe, State, Step
 from ladle.core.spec import BatchSpec
+from ladle.core.trials import Trials
 from ladle.core.world import World
 
 Direction = str | None
@@ -118,36 +119,6 @@ class Saver(Protocol):
         ...
 
 
-class Trials(Protocol):
-    """Trains and judges trials of a search, each a pure function of its arguments: size, rate, seed, fold."""
-
-    def rung(self, size: int) -> BatchSpec:
-        """What the program that runs batches of `size` is compiled for."""
-        ...
-
-    def prepare(self, order: DeviceOrder, sizes: Sequence[int]) -> None:
-        """Compile all that trials at `sizes` need; nothing is trained."""
-        ...
-
-    def start(self, seed: int, hyper: Mapping[str, float]) -> State: ...
-
-    def advance(self, state: State, order: DeviceOrder, size: int, begun: int, updates: int) -> tuple[State, bool]:
-        """Updates `begun` to `updates` at `size`, and whether one was refused. Consumes the state."""
-        ...
-
-    def score(self, state: State, fold: int) -> dict[str, float]:
-        """Losses and metrics on the rows that `fold` leaves out: `{"valid_loss": ...}`."""
-        ...
-
-    def advance_all(
-        self, states: list[State], orders: Sequence[DeviceOrder], size: int, begun: int, updates: int
-    ) -> tuple[list[State], list[bool]]:
-        """`advance` for many trials of one size as one program."""
-        ...
-
-    def score_all(self, states: Sequence[State], folds: Sequence[int]) -> list[dict[str, float]]: ...
-
-
 class Engine(Protocol):
     """A task's programs on its devices: made once, used by every run of that task."""
 
@@ -211,6 +182,10 @@ class Engine(Protocol):
         ...
 
     def params(self, state: State) -> Any: ...
+
+    def averaged(self, state: State) -> State | None:
+        """`state` with the moving average of its weights in their place, to be judged; None where none is kept."""
+        ...
 
     def evaluate(self, state: State, rows: Any, prefix: str = "valid_") -> dict[str, float]:
         """Mean loss and metrics over `rows`, each counted once: `{prefix + "loss": ...}`."""
@@ -306,6 +281,14 @@ class Backend(Protocol):
 
     def optimizer(self, rule: Any, hyper: Mapping[str, float] | None = None, lr: float | None = None) -> Optimizer:
         """The optimiser of that name, or a transformation of the user's; `lr` where a number was given."""
+        ...
+
+    def frozen(self, objective: Any, patterns: tuple[str, ...]) -> Objective:
+        """`objective` with the weights that `patterns` mean by their paths as they begin, for good."""
+        ...
+
+    def without_decay(self, optimizer: Any, patterns: tuple[str, ...]) -> Optimizer:
+        """`optimizer` whose weight decay leaves alone what `patterns` mean."""
         ...
 
     def rate(self, text: str, *, total: int, epoch_size: int) -> Rate:

@@ -19,6 +19,10 @@ OWN_WEIGHT = "weight/"
 """Prefix of metrics that others are divided by: `metric/loss/a` is divided by `metric/weight/a`, if that is there."""
 
 
+CLIPPED = "clipped"
+"""The sum of updates whose gradient was shortened."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """Sums over the updates of a window, as one vector so that the host reads the device once.
@@ -30,6 +34,7 @@ class Observation:
     - `grad_sq`: sum over updates of |g|^2, g the gradient of the update.
     - `metric/NAME`: sum of weight times per-example metric. `metric/KIND/PART` is of a part of the examples where there
       is a `metric/weight/PART`, the sum of their weights: its mean is `train_KIND/PART`.
+    - `clipped`: updates whose gradient a bound has changed, where there is one; the reading is their share.
     - `noise/...`: the sums that `ladle.noise.Moments` names, from updates with at least two micro-batches.
 
     >>> a = Observation(("loss", "weight"), np.array([3.0, 2.0]))
@@ -79,6 +84,8 @@ class Observation:
             reading |= {"train_" + name: value for name, value in means(metrics, weight).items()}
         if updates > 0:
             reading["grad_norm"] = math.sqrt(max(sums.get("grad_sq", 0.0), 0.0) / updates)
+            if CLIPPED in sums:
+                reading[CLIPPED] = sums[CLIPPED] / updates
         moments = Moments.from_sums(sums)
         if moments.count > 0:
             moments = moments if population is None else moments.of_population(population)

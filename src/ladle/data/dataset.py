@@ -99,6 +99,7 @@ def arrays(
     *,
     weight: Any = None,
     valid: Any = 0.2,
+    test: Any = None,
     seed: int = 0,
     kind: str | None = None,
     name: str = "arrays",
@@ -117,6 +118,7 @@ def arrays(
       the weighted mean, sum_i w_i grad l_i / sum_i w_i.
     - `valid`: share of the rows for the validation part, or that part itself: `(X, y)`. `seed`: which rows these are,
       see `split`.
+    - `test`: rows that are judged once, when a run has ended, and never before: `(X, y)`.
     - `tokens`: whether `X` are numbers of a vocabulary, which stay `i32`. By default where `X` and `y` are whole
       numbers of one shape `[rows, T]`; `y` is then one class for each place.
 
@@ -129,7 +131,8 @@ def arrays(
     """
     for beside in (y, weight):
         require_same_index(X, beside)
-    made = build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, tokens=tokens)
+    last = None if test is None else _part(test, "test")
+    made = build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, test=last, tokens=tokens)
     return replace(made, columns=names_of(X)) if is_frame(X) else made
 
 
@@ -257,15 +260,16 @@ def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, np.n
             yield f"{path}/{key}", value
 
 
-def _part(given: Any) -> tuple[Any, Any]:
+def _part(given: Any, part: str = "valid") -> tuple[Any, Any]:
     """Inputs and targets of a part that was given: a pair, or a mapping of both."""
     if isinstance(given, Mapping) and {"x", "y"} == set(given):
         given = given["x"], given["y"]
     if isinstance(given, tuple | list) and len(given) == 2:
         require_same_index(*given)
         return given[0], given[1]
-    why = "validation rows have inputs and targets, as those to train on"
-    raise DataError(must("valid", "be a share of the rows, or (X, y)", type(given).__name__, why, "valid=0.2"))
+    why = "its rows have inputs and targets, as those to train on"
+    be, remedy = ("be a share of the rows, or (X, y)", "valid=0.2") if part == "valid" else ("be (X, y)", "(X, y)")
+    raise DataError(must(part, be, type(given).__name__, why, remedy))
 
 
 def _target(y: np.ndarray, x: np.ndarray, *, kind: str | None, why: str | None, tokens: bool) -> TargetColumn:

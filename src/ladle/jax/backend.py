@@ -11,13 +11,16 @@ from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
+from ladle.core.paths import require_matches
 from ladle.core.world import ALONE, World
 from ladle.jax import devices as devices_
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
+from ladle.jax.freeze import freeze, paths_of
+from ladle.jax.geometry import started
 from ladle.jax.memory import device_free_bytes
 from ladle.jax.objective import Objective, of_functions, of_model
-from ladle.jax.optimizer import Optimizer, optimizer_named
+from ladle.jax.optimizer import Optimizer, optimizer_named, without_decay
 from ladle.jax.per_source import by_source
 from ladle.jax.rate import constant_rate, rate_from_text
 from ladle.jax.save import OrbaxSaver
@@ -86,6 +89,12 @@ class JaxBackend:
         made = optimizer_named(rule, hyper)
         return made if lr is None else replace(made, lr=lr)
 
+    def frozen(self, objective: Any, patterns: tuple[str, ...]) -> Objective:
+        return freeze(objective, patterns)
+
+    def without_decay(self, optimizer: Any, patterns: tuple[str, ...]) -> Optimizer:
+        return without_decay(optimizer, patterns)
+
     def rate(self, text: str, *, total: int, epoch_size: int) -> Rate:
         return rate_from_text(text, total=total, epoch_size=epoch_size)
 
@@ -99,6 +108,8 @@ class JaxBackend:
         devices: Any = None,
     ) -> JaxEngine:
         use_compilation_cache()
+        if optimizer.no_decay:
+            require_matches("no_decay", optimizer.no_decay, paths_of(started(objective)[0]))
         step = CompiledStep(objective, optimizer, rate=rate or constant_rate, gauge=gauge, devices=devices)
         return JaxEngine(step)
 

@@ -15,8 +15,10 @@ from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
+from ladle.jax import ema
 from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
+from ladle.jax.freeze import whole
 from ladle.jax.independence import require_independent
 from ladle.jax.outputs import output_width
 from ladle.jax.programs import shapes_of
@@ -50,6 +52,10 @@ class JaxEngine:
     @cached_property
     def _evaluator(self) -> Evaluator:
         return Evaluator(self.step.objective, self.step.layout, room=Room(self.room_bytes))
+
+    @cached_property
+    def _averaged(self) -> Any:
+        return ema.program(self.step.layout)
 
     @cached_property
     def _sharpness(self) -> Sharpness:
@@ -104,7 +110,10 @@ class JaxEngine:
         return jax.tree.map(lambda leaf: np.array(leaf), state)
 
     def params(self, state: State) -> Any:
-        return state.params
+        return whole(state.params, state.model_state)[0]
+
+    def averaged(self, state: State) -> State | None:
+        return None if state.average == () else state._replace(params=self._averaged(state.average, state.params))
 
     def evaluate(self, state: State, rows: Any, prefix: str = "valid_") -> dict[str, float]:
         return self._evaluator(state, rows, prefix=prefix)

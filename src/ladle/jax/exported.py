@@ -15,6 +15,7 @@ from jax import export
 
 from ladle.core.errors import ArgumentError, must
 from ladle.core.npy import one_line
+from ladle.jax.freeze import thawed, whole
 from ladle.jax.objective import Objective
 from ladle.jax.state import State
 
@@ -28,14 +29,15 @@ def exported(objective: Objective, state: State, x: Any) -> tuple[bytes, bool]:
 
     Raises `ArgumentError` where the model cannot be exported.
     """
-    params, model_state = state.params, state.model_state
+    params, model_state = whole(state.params, state.model_state)
     own, row = jax.tree.leaves((model_state, params)), jax.tree.leaves(x)
     structure, inputs = jax.tree.structure((model_state, params)), jax.tree.structure(x)
 
     def program(*given: Any) -> Any:
         model_state, params = structure.unflatten(given[: len(own)])
-        return objective.predict(params, model_state, inputs.unflatten(given[len(own) :]))  # type: ignore[misc]
+        return predict(params, model_state, inputs.unflatten(given[len(own) :]))  # type: ignore[misc]
 
+    predict = thawed(objective.predict)
     held = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in own]
     (rows,) = export.symbolic_shape(ROWS, constraints=[f"{ROWS} >= 1"])
     failure: Exception | None = None
@@ -52,5 +54,6 @@ def exported(objective: Objective, state: State, x: Any) -> tuple[bytes, bool]:
 def run_exported(program: bytes, state: State, x: Any) -> np.ndarray:
     """Outputs of a program that was written by `exported` and read again."""
     loaded = export.deserialize(bytearray(program))
-    leaves = jax.tree.leaves((state.model_state, state.params, x))
+    params, model_state = whole(state.params, state.model_state)
+    leaves = jax.tree.leaves((model_state, params, x))
     return np.asarray(jax.jit(loaded.call)(*leaves))

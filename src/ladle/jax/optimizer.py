@@ -11,11 +11,28 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from ladle.core.constants import SHARED, require_constants
 from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.paths import matches
 from ladle.jax import layerwise
 from ladle.jax.transformation import own_rate
 
 Hyper = Mapping[str, Any]
+Mask = Callable[[Any], Any] | None
+Form = Callable[[Hyper, Mask], optax.GradientTransformation]
+
+
+@dataclass(frozen=True)
+class Decays:
+    """Which parameters weight decay shrinks: a tree of booleans. All but those that `excluded` means by their paths."""
+
+    excluded: tuple[str, ...]
+
+    def __call__(self, params: Any) -> Any:
+        def leaf(path: Any, _: Any) -> bool:
+            return not matches(jax.tree_util.keystr(path, simple=True, separator="."), self.excluded)
+
+        return jax.tree_util.tree_map_with_path(leaf, params)
 
 
 @dataclass(frozen=True)
@@ -25,14 +42,21 @@ class Optimizer:
     `make(hyper)` is called inside the compiled program with traced numbers, so that a change of `b2` or
     `weight_decay` compiles nothing. `hyper` holds their starting values; `lr` the default learning rate, or None
     when the transformation brings one of its own that cannot be read.
+    - `form(hyper, mask)`: how it is made; `mask` is which parameters decay, None for all.
     - `unit`: the rate that `make` has inside, one for the named ones: its steps are multiplied by `lr / unit`.
+    - `no_decay`: patterns of the paths of parameters that weight decay leaves alone.
     """
 
     name: str
-    make: Callable[[Hyper], optax.GradientTransformation]
+    form: Form
     hyper: Mapping[str, float] = field(default_factory=dict)
     lr: float | None = None
     unit: float = 1.0
+    no_decay: tuple[str, ...] = ()
+
+    def make(self, hyper: Hyper) -> optax.GradientTransformation:
+        """The rule with these constants."""
+        return self.form(hyper, Decays(self.no_decay) if self.no_decay else None)
 
     @property
     def rule(self) -> Optimizer:
@@ -42,7 +66,7 @@ class Optimizer:
     @property
     def is_custom(self) -> bool:
         """Whether it is a transformation of the user's, whose constants are not known here."""
-        return isinstance(self.make, _Constant)
+        return isinstance(self.form, _Constant)
 
     def length(self, lr: jax.Array, lr_factor: jax.Array) -> jax.Array:
         """What a step of `make` is multiplied by at rate `lr`: by the rate, but for momentum that holds rates.
@@ -50,45 +74,47 @@ class Optimizer:
         Where a schedule's rate is zero, such momentum moves the weights on by what earlier rates put into it. A factor
         of zero is no rate but a probe, which moves nothing.
         """
-        if not isinstance(self.make, _Layerwise):
+        if not isinstance(self.form, _Layerwise):
             return lr
         return jnp.where((lr == 0) & (lr_factor != 0), 1.0, lr)
 
 
-def _sgd(hyper: Hyper) -> optax.GradientTransformation:
+def _sgd(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
     return optax.sgd(1.0)
 
 
-def _momentum(hyper: Hyper) -> optax.GradientTransformation:
+def _momentum(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
     return optax.sgd(1.0, momentum=hyper["momentum"])
 
 
-def _nesterov(hyper: Hyper) -> optax.GradientTransformation:
+def _nesterov(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
     return optax.sgd(1.0, momentum=hyper["momentum"], nesterov=True)
 
 
-def _adam(hyper: Hyper) -> optax.GradientTransformation:
+def _adam(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
     return optax.adam(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"])
 
 
-def _adamw(hyper: Hyper) -> optax.GradientTransformation:
-    return optax.adamw(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
+def _adamw(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
+    constants = {name: hyper[name] for name in ("b1", "b2", "eps", "weight_decay")}
+    return optax.adamw(1.0, **constants, mask=mask)
 
 
-def _adagrad(hyper: Hyper) -> optax.GradientTransformation:
+def _adagrad(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
     return optax.adagrad(1.0, eps=hyper["eps"])
 
 
-def _rmsprop(hyper: Hyper) -> optax.GradientTransformation:
+def _rmsprop(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
     return optax.rmsprop(1.0, decay=hyper["decay"], eps=hyper["eps"])
 
 
-def _lion(hyper: Hyper) -> optax.GradientTransformation:
-    return optax.lion(1.0, b1=hyper["b1"], b2=hyper["b2"], weight_decay=hyper["weight_decay"])
+def _lion(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
+    return optax.lion(1.0, b1=hyper["b1"], b2=hyper["b2"], weight_decay=hyper["weight_decay"], mask=mask)
 
 
-def _lamb(hyper: Hyper) -> optax.GradientTransformation:
-    return optax.lamb(1.0, b1=hyper["b1"], b2=hyper["b2"], eps=hyper["eps"], weight_decay=hyper["weight_decay"])
+def _lamb(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
+    constants = {name: hyper[name] for name in ("b1", "b2", "eps", "weight_decay")}
+    return optax.lamb(1.0, **constants, mask=mask)
 
 
 @dataclass(frozen=True)
@@ -103,9 +129,10 @@ class _Layerwise:
     constants: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, hyper: Hyper) -> optax.GradientTransformation:
+    def __call__(self, hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
         rate = jnp.asarray(hyper.get("lr", 1.0), jnp.float32)
-        inner = self.transformation(rate, **{name: hyper[name] for name in self.constants}, **self.options)
+        options = self.options if mask is None else {**self.options, "weight_decay_mask": mask}
+        inner = self.transformation(rate, **{name: hyper[name] for name in self.constants}, **options)
 
         def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
             steps, state = inner.update(updates, state, params)
@@ -116,8 +143,8 @@ class _Layerwise:
         return optax.GradientTransformation(inner.init, update)
 
 
-def _muon(hyper: Hyper) -> optax.GradientTransformation:
-    return contrib.muon(1.0, beta=hyper["beta"], weight_decay=hyper["weight_decay"])
+def _muon(hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
+    return contrib.muon(1.0, beta=hyper["beta"], weight_decay=hyper["weight_decay"], weight_decay_mask=mask)
 
 
 _MOMENTS = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
@@ -159,16 +186,16 @@ def layerwise_named(name: str, **options: Any) -> Optimizer:
     0.005
     """
     known = BY_NAME.get(name)
-    if known is None or not isinstance(known.make, _Layerwise) or name == "lars":
+    if known is None or not isinstance(known.form, _Layerwise) or name == "lars":
         why = "no other takes such options"
         raise ArgumentError(must("name", "be 'lars_paper' or 'lamb_paper'", name, why, "'lamb_paper'"))
     taken = ["excluded", "stacked_axes", *(["clamp", "bias_correction"] if name == "lamb_paper" else [])]
     for option in options:
         if option not in taken:
             raise ArgumentError(must("options", f"be of {name}", option, "it has no such one", nearest(option, taken)))
-    make = replace(known.make, options=options)
-    make(known.hyper)  # Refuses what it cannot take now, not when it is traced.
-    return replace(known, make=make)
+    form = replace(known.form, options=options)
+    form(known.hyper, None)  # Refuses what it cannot take now, not when it is traced.
+    return replace(known, form=form)
 
 
 def optimizer_named(
@@ -197,6 +224,7 @@ def optimizer_named(
                 )
             )
         rate = own_rate(optimizer)
+        require_constants(hyper or {})
         return Optimizer("custom", _Constant(optimizer), dict(hyper or {}), rate, unit=rate or 1.0)
     if optimizer not in BY_NAME:
         raise ArgumentError(
@@ -210,17 +238,32 @@ def optimizer_named(
 def _with(known: Optimizer, hyper: Mapping[str, float]) -> Optimizer:
     """`known` with `hyper` over its constants."""
     for name in hyper:
-        if name not in known.hyper:
-            raise ArgumentError(
-                must(
-                    f"hyper[{name!r}]",
-                    f"be a constant of {known.name}",
-                    name,
-                    "it has no such one",
-                    nearest(name, known.hyper),
-                )
-            )
+        if name not in known.hyper and name not in SHARED:
+            be, found = f"be a constant of {known.name}", nearest(name, [*known.hyper, *SHARED])
+            raise ArgumentError(must(f"hyper[{name!r}]", be, name, "it has no such one", found))
+    require_constants(hyper)
     return replace(known, hyper={**known.hyper, **hyper})
+
+
+def without_decay(optimizer: Optimizer, patterns: tuple[str, ...]) -> Optimizer:
+    """`optimizer` whose weight decay leaves alone the parameters that `patterns` mean by their paths.
+
+    Raises `ArgumentError` for an optimiser without weight decay of its own, and for the papers' LARS and LAMB, which
+    name what they exclude themselves.
+    """
+    if not patterns:
+        return optimizer
+    if optimizer.name in ("lars_paper", "lamb_paper"):
+        why = "its excluded layers have no decay, and a ratio of one besides"
+        remedy = f"ladle.layerwise({optimizer.name!r}, excluded=...)"
+        raise ArgumentError(must("no_decay", f"be left out with {optimizer.name}", patterns, why, remedy))
+    if "weight_decay" not in optimizer.hyper:
+        if optimizer.is_custom:
+            why, remedy = "the transformation decays as it was made to", "the mask of the transformation, or 'adamw'"
+        else:
+            why, remedy = f"{optimizer.name} has no weight decay", "optimizer='adamw'"
+        raise ArgumentError(must("no_decay", "come with an optimiser that decays", optimizer.name, why, remedy))
+    return replace(optimizer, no_decay=patterns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,5 +272,5 @@ class _Constant:
 
     transformation: optax.GradientTransformation
 
-    def __call__(self, hyper: Hyper) -> optax.GradientTransformation:
+    def __call__(self, hyper: Hyper, mask: Mask) -> optax.GradientTransformation:
         return self.transformation

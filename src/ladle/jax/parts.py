@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ladle.core.errors import ArgumentError, must
+from ladle.jax.freeze import inner
 from ladle.jax.noise_sums import View
 from ladle.jax.objective import Objective
 from ladle.jax.rows import MicroBatch
@@ -48,18 +49,21 @@ def gradient_of_parts(
     require_stateless(model_state)
 
     def alone(part: MicroBatch) -> Accumulated:
-        return micro_gradient(objective, params, model_state, part._replace(levels=rows.levels), view)
+        done = micro_gradient(objective, params, model_state, part._replace(levels=rows.levels), view)
+        return done._replace(model_state=())
 
     cut = parts_of(rows, parts)
     if together:
-        return jax.tree.map(lambda leaf: jnp.sum(leaf, 0), jax.vmap(alone)(cut))
-    none = zero(params, model_state, len(objective.metrics), pieces=view is not None)
-    return lax.scan(lambda done, part: (done.add(alone(part)), None), none, cut)[0]
+        whole = jax.tree.map(lambda leaf: jnp.sum(leaf, 0), jax.vmap(alone)(cut))
+    else:
+        none = zero(params, (), len(objective.metrics), pieces=view is not None)
+        whole = lax.scan(lambda done, part: (done.add(alone(part)), None), none, cut)[0]
+    return whole._replace(model_state=model_state)
 
 
 def require_stateless(model_state: Any) -> None:
-    """Raises `ArgumentError` where a model has a state."""
-    if jax.tree.leaves(model_state):
+    """Raises `ArgumentError` where a model has a state; frozen weights are none."""
+    if jax.tree.leaves(inner(model_state)):
         why = "a gradient of a part of the rows needs a loss that depends on these rows alone"
         remedy = "gauge=None; micro-batches of an accumulated update are still measured"
         raise ArgumentError(must("gauge", "be None for a model with a state", "a state", why, remedy))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ladle.jax import ema
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer
 
@@ -17,6 +18,7 @@ class State(NamedTuple):
     - `params`: what is optimised. `model_state`: what the model carries beside it (batch statistics).
     - `opt_state`: the optimiser's. `hyper`: its constants and `lr`, as `f32[]`, so that none is compiled in.
     - `key`: `u32[2]`, the base of all random numbers; never changes, since every use derives from (key, position).
+    - `average`: of the parameters, an `ema.Average`; `()` where none is kept.
     """
 
     params: Any
@@ -24,6 +26,7 @@ class State(NamedTuple):
     opt_state: Any
     hyper: dict[str, jax.Array]
     key: jax.Array
+    average: Any = ()
 
 
 def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
@@ -35,4 +38,4 @@ def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
     with jax.numpy_dtype_promotion("standard"):  # as in an update
         opt_state = optimizer.make(hyper).init(params)
-    return State(params, model_state, opt_state, hyper, jax.random.key_data(run_key))
+    return State(params, model_state, opt_state, hyper, jax.random.key_data(run_key), ema.begun(params, hyper))

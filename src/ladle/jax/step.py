@@ -71,7 +71,6 @@ class CompiledStep:
             rate(jnp.float32(0))  # Optax's settle their constants when first asked: whole numbers become fractions.
         self.devices = devices
         self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments)
-        self.names = sum_names(objective)
         form = Form(layout=self.layout)
         self._init = Program(_trace_init, Beginning(objective, optimizer.rule), form)
         self._window = Program(_trace_window, meaning.applied(), Form(("rung",), donate=True, layout=self.layout))
@@ -98,6 +97,10 @@ class CompiledStep:
     @property
     def layout(self) -> Layout:
         return self.meaning.layout
+
+    def names(self, state: State) -> tuple[str, ...]:
+        """What an update's sums are called."""
+        return sum_names(self.objective, state.hyper)
 
     def bare(self) -> CompiledStep:
         """The same updates without metrics, moments and norms: a smaller program where the state is all that counts."""
@@ -152,12 +155,12 @@ class CompiledStep:
         if (resident := on_device(draw)) is not None:
             operands = self.window_operands(resident, spec, lr_factor, clock=clock)
             state, sums = self.run(state, operands, Rung.of(spec, resident.order.program))
-            return state, Observation(self.names, sums)
+            return state, Observation(self.names(state), sums)
         observation, pace = Observation(), Pace.of(lr_factor, clock)
         starts = accumulate(draw.counts, initial=draw.start)
         for update, start in zip(range(len(draw.counts)), starts, strict=False):
             state, sums = self._host(state, draw, update, start, spec, pace)
-            observation = observation.merge(Observation(self.names, sums))
+            observation = observation.merge(Observation(self.names(state), sums))
         return state, observation
 
     def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:

@@ -6,14 +6,17 @@ g = G / sum_i w_i             (one division, at the end: never an average of ave
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ladle.core.observation import METRIC
+from ladle.core.observation import CLIPPED, METRIC
 from ladle.core.scaling.levels import GRADIENT_NOISE
+from ladle.jax import ema
+from ladle.jax.clip import clipped, clips
 from ladle.jax.gradient_noise import noisy
 from ladle.jax.meaning import Meaning
 from ladle.jax.noise_sums import NOISE_SUMS, Pieces, View, no_pieces, noise_sums, piece
@@ -85,9 +88,10 @@ def micro_gradient(
 SUMS = ("loss", "weight", "updates", "refused", "grad_sq")
 
 
-def sum_names(objective: Objective) -> tuple[str, ...]:
-    """Names of the vector that `apply` returns, in order."""
-    return (*SUMS, *(METRIC + name for name in objective.metrics), *NOISE_SUMS)
+def sum_names(objective: Objective, hyper: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the vector that `apply` returns, in order, under these constants."""
+    own = (CLIPPED,) if clips(hyper) else ()
+    return (*SUMS, *(METRIC + name for name in objective.metrics), *NOISE_SUMS, *own)
 
 
 def apply(
@@ -110,29 +114,36 @@ def apply(
       cost nothing to compile. `examples`: of the update, whatever they weigh: the unit of moments.
 
     A gradient, loss or rate that is not finite is not applied: the state stays as it was and `refused` counts it. With
-    `meaning.moments=False` the gradient's norm is left out, and a gradient that is not finite is refused one update
-    late, when the loss is not.
+    `meaning.moments=False` the gradient's norm is left out unless it bounds the gradient, and a gradient that is not
+    finite is refused one update late, when the loss is not. Norm and moments are those before any bound.
     """
-    share = done.share
-    grad_sq = squared_norm(done.gradient) * share * share if meaning.moments else jnp.zeros((), jnp.float32)
+    share, bounded = done.share, clips(state.hyper)
+    needed = meaning.moments or bounded
+    grad_sq = squared_norm(done.gradient) * share * share if needed else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
-    def update(state: State) -> State:
+    none = jnp.zeros(int(bounded), jnp.float32)
+
+    def update(state: State) -> tuple[State, jax.Array]:
         # In here, where the optimiser uses it: the mean of a condition's operand would be written to memory first.
-        gradient = times(done.gradient, share)
+        gradient, was = times(done.gradient, share), none
+        if bounded:
+            gradient, was = clipped(gradient, grad_sq, state.hyper)
         if GRADIENT_NOISE in state.hyper:
             gradient = noisy(gradient, state.hyper[GRADIENT_NOISE], state.key, place)
-        return stepped(meaning, state, gradient, lr, pace.lr_factor)._replace(model_state=done.model_state)
+        new = stepped(meaning, state, gradient, lr, pace.lr_factor)
+        average = ema.moved(state.average, new.params, state.hyper)
+        return new._replace(model_state=done.model_state, average=average), was
 
     moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
     if view is not None and done.pieces is not None:
         seen_sq = grad_sq if view.scale is None else squared_norm(done.mean(view.scale))
         moments = jnp.where(finite, noise_sums(done.pieces, done.weight, seen_sq, examples), 0)
-    state = lax.cond(finite, update, lambda state: state, state)
+    state, was = lax.cond(finite, update, lambda state: (state, none), state)
     applied = finite.astype(jnp.float32)
     sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)
-    return state, jnp.concatenate([jnp.stack(sums), moments])
+    return state, jnp.concatenate([jnp.stack(sums), moments, was])
 
 
 def stepped(meaning: Meaning, state: State, gradient: Any, lr: jax.Array, lr_factor: jax.Array) -> State:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ladle.core.backend import Weight
 from ladle.core.errors import ArgumentError, CheckpointError, must
+from ladle.jax.freeze import Frozen, parted, whole
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
 
@@ -23,13 +24,13 @@ PARTS = ("model_state", "params")
 
 def weight_types(step: CompiledStep) -> dict[str, Weight]:
     """Name, place in a state, type and shape of every weight, from shapes alone."""
-    return _named(_parts(step.abstract_state()))
+    return _named(step.abstract_state())
 
 
 def weights(state: State) -> dict[str, np.ndarray]:
     """Copies of all weights on the host."""
-    parts = _parts(state)
-    return dict(zip(_named(parts), (np.array(leaf) for leaf in jax.tree.leaves(parts)), strict=True))
+    leaves = jax.tree.leaves(_parts(state))
+    return dict(zip(_named(state), (np.array(leaf) for leaf in leaves), strict=True))
 
 
 def with_weights(step: CompiledStep, given: Mapping[str, np.ndarray]) -> State:
@@ -37,24 +38,28 @@ def with_weights(step: CompiledStep, given: Mapping[str, np.ndarray]) -> State:
 
     Raises `CheckpointError` for a weight that is missing, or of another type or shape: nothing is cast or cut.
     """
-    parts = _parts(step.abstract_state())
-    wanted = _named(parts)
+    like = step.abstract_state()
+    wanted = _named(like)
     for name in (*wanted, *given):
         want, got = _type(wanted.get(name)), _type(given.get(name))
         if want != got:
             why = "nothing is cast or cut"
             raise CheckpointError(must(f"weight {name}", f"be {want}", got, why, "the model that it was saved with"))
     leaves = [np.asarray(given[name]) for name in wanted]
-    placed = step.place(jax.tree.structure(parts).unflatten(leaves))
-    return State(placed["params"], placed["model_state"], (), {}, np.zeros(2, np.uint32))  # type: ignore[arg-type]
+    placed = step.place(jax.tree.structure(_parts(like)).unflatten(leaves))
+    params, model_state = placed["params"], placed["model_state"]
+    if isinstance(like.model_state, Frozen):
+        params, model_state = parted(params, model_state, like.model_state)
+    return State(params, model_state, (), {}, np.zeros(2, np.uint32))  # type: ignore[arg-type]
 
 
 def _parts(state: State) -> dict[str, Any]:
-    return {part: getattr(state, part) for part in PARTS}
+    """What the model itself has: frozen weights in their places among the parameters."""
+    return dict(zip(reversed(PARTS), whole(state.params, state.model_state), strict=True))
 
 
-def _named(parts: dict[str, Any]) -> dict[str, Weight]:
-    found: dict[str, Weight] = {}
+def _named(state: State) -> dict[str, Weight]:
+    parts, found = _parts(state), {}
     for part in PARTS:
         for path, leaf in jax.tree_util.tree_leaves_with_path(parts[part]):
             if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
@@ -64,9 +69,20 @@ def _named(parts: dict[str, Any]) -> dict[str, Weight]:
             if name in found:
                 why = "weights are told apart by their names"
                 raise ArgumentError(must("weights", "have names of their own", name, why, "keys without dots"))
-            place = f".{part}{jax.tree_util.keystr(path)}"
+            place = f"{_place(state, part, path)}{jax.tree_util.keystr(path)}"
             found[name] = Weight(place, str(np.dtype(leaf.dtype)), tuple(leaf.shape))
     return found
+
+
+def _place(state: State, part: str, path: Any) -> str:
+    """Where a state keeps the weight that its model has at `path` of `part`."""
+    kept = state.model_state
+    if not isinstance(kept, Frozen):
+        return f".{part}"
+    if part == "model_state":
+        return ".model_state.inner"
+    frozen = {found for found, _ in jax.tree_util.tree_leaves_with_path(kept.weights)}
+    return ".model_state.weights" if path in frozen else ".params"
 
 
 def _type(one: Any) -> str:

@@ -33,7 +33,7 @@ def many_updates(
 ) -> tuple[State, jax.Array]:
     """The state after the updates of `window`, and their sums `f32[len(sum_names)]`. Stops behind a refused update."""
     run = _Run(meaning, rung, resident, window.apart(), pace)
-    none = jnp.zeros(len(sum_names(meaning.objective)), jnp.float32)
+    none = jnp.zeros(len(sum_names(meaning.objective, state.hyper)), jnp.float32)
     body = run.stretch if way_of(meaning, rung.accumulate).cuts else run.update
     end = lax.while_loop(_goes_on, body, Now(state, none, window.place, window.updates))
     return end.state, end.sums

@@ -13,7 +13,8 @@ Row = Mapping[str, Any]
 """One entry of "runs" in `compare.json`."""
 
 _OUTCOMES = (
-    "train_loss", "valid_loss", "valid_metric", units.FIELD, "generalisation_gap", "gradient_variance", "sharpness",
+    "train_loss", "valid_loss", "valid_metric", "test_loss", "test_metric", units.FIELD, "generalisation_gap",
+    "gradient_variance", "sharpness",
 )  # fmt: skip
 """What says nothing about a run that diverged."""
 
@@ -97,6 +98,8 @@ def _columns(rows: Sequence[Row], facts: Mapping[str, Any]) -> tuple[Column, ...
         Column("train loss", "mean loss on the training data", "train_loss", numbers.loss),
         Column("valid loss", "mean loss on the validation data", "valid_loss", numbers.loss),
         Column(f"valid {metric}", f"{metric} on the validation data", "valid_metric", numbers.loss),
+        Column("test loss", "mean loss on the test rows, judged once at the end", "test_loss", numbers.loss),
+        Column(f"test {metric}", f"{metric} on the test rows, judged once at the end", "test_metric", numbers.loss),
         Column("valid rmse", f"root mean squared error, in {unit}", units.FIELD, numbers.amount),
         Column("gap", "generalisation gap: validation loss minus training loss", "generalisation_gap", numbers.loss),
         Column(

@@ -74,6 +74,15 @@ class TorchBackend:
         made = optimizer_of(rule, hyper)
         return made if lr is None else replace(made, lr=lr)
 
+    def frozen(self, objective: Any, patterns: tuple[str, ...]) -> Objective:
+        why, remedy = "a torch module says itself what trains", "requires_grad_(False) where the module is made"
+        raise ArgumentError(must("frozen", "be left out on torch", patterns, why, remedy))
+
+    def without_decay(self, optimizer: Any, patterns: tuple[str, ...]) -> Optimizer:
+        why = "groups of parameters say it in torch"
+        remedy = "a function parameters -> torch.optim.AdamW([...groups...]) as the optimizer"
+        raise ArgumentError(must("no_decay", "be left out on torch", patterns, why, remedy))
+
     def rate(self, text: str, *, total: int, epoch_size: int) -> Rate:
         return rate_from_text(text, total=total, epoch_size=epoch_size)
 

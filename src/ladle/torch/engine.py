@@ -104,6 +104,9 @@ class TorchEngine:
     def to_host(self, state: State) -> Kept:
         return state.kept()
 
+    def averaged(self, state: State) -> None:
+        return None  # `optimizer_of` takes no decay of one.
+
     def params(self, state: State) -> dict[str, torch.Tensor]:
         """Parameters and buffers by name: `model.load_state_dict(run.params)`."""
         return state.weights

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ladle.core.constants import CLIP, CLIP_VALUE, EMA, require_constants
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.torch.refuse import require_usable
 
@@ -74,9 +75,14 @@ def optimizer_of(rule: Any, hyper: Mapping[str, float] | None = None) -> Optimiz
         raise ArgumentError(must("optimizer", "be a known name", rule, why, remedy))
     known = rule if isinstance(rule, Optimizer) else BY_NAME[rule] if isinstance(rule, str) else _of_function(rule)
     for name in hyper or {}:
-        if name not in known.hyper:
+        if name in (CLIP_VALUE, EMA):
+            why = "the torch backend bounds the gradient's norm, and keeps no average of the weights"
+            remedy = "clip=1.0" if name == CLIP_VALUE else "torch.optim.swa_utils.AveragedModel in a loop of your own"
+            raise ArgumentError(must(name, "be left out on torch", (hyper or {})[name], why, remedy))
+        if name not in known.hyper and name != CLIP:
             why, remedy = "it has no such one", nearest(name, known.hyper)
             raise ArgumentError(must(f"hyper[{name!r}]", f"be a constant of {known.name}", name, why, remedy))
+    require_constants(hyper or {})
     return replace(known, hyper={**known.hyper, **(hyper or {})})
 
 

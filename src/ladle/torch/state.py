@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ladle.core.backend import Weight
+from ladle.core.constants import CLIP
 from ladle.core.errors import ArgumentError, must
 from ladle.torch.ranks import ONE, Ranks
 from ladle.torch.tree import mapped
@@ -39,7 +40,12 @@ class State:
     @cached_property
     def update(self) -> Update:
         """What makes its updates. A refusal is in the record, so it is not said."""
-        how: dict[str, Any] = {"metrics": self.metrics, "warn": False, "ranks": self.ranks}
+        how: dict[str, Any] = {
+            "metrics": self.metrics,
+            "warn": False,
+            "ranks": self.ranks,
+            "clip": self.hyper.get(CLIP),
+        }
         return Update(self.model, self.optimizer, seed=self.seed, **how)
 
     @cached_property

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ladle.core.batch import Draw
+from ladle.core.constants import CLIP
 from ladle.core.cursor import Shard
 from ladle.core.decision import Clock
 from ladle.core.errors import ArgumentError, must
@@ -86,6 +87,7 @@ class TorchStep:
         """The state with these constants, and no others; its averages as they are."""
         set_constants(state.optimizer, state.hyper, hyper)
         state.hyper = dict(hyper)
+        state.update.clip = hyper.get(CLIP)
         return state
 
     def __call__(

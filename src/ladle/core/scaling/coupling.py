@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ladle.core.constants import EMA
 from ladle.core.errors import ArgumentError, must
 from ladle.core.scaling import levels as levels_
 from ladle.core.scaling.levels import AddedNoise, Level
@@ -123,6 +124,8 @@ class Coupling:
             moved = {name: changed[name] for name in MOVES.get(self.resolved, ()) if name in base}
         if self.rule == "adamw timescale":
             moved["weight_decay"] = base["weight_decay"] * decay_factor(kappa, factor, self.duration)
+        if EMA in base:  # Its half-life in examples stays, whatever the rule: it is no part of what is trained.
+            moved[EMA] = base[EMA] ** kappa
         return factor, {**moved, **{level.name: level.at(size, self.reference_size) for level in self.levels}}
 
     def _measured(self, size: float) -> float:
