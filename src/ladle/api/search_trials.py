@@ -17,8 +17,8 @@ import numpy as np
 from ladle.api.assembly import Assembly, assemble
 from ladle.api.options import TaskOptions
 from ladle.api.task import Task
-from ladle.core.trials import Trials
 from ladle.core.errors import RunError
+from ladle.core.trials import Trials
 from ladle.feed.fold import Fold, Tabled
 from ladle.search.executors import executor_named
 from ladle.search.space import Space

@@ -31,11 +31,11 @@ def test_frozen_weights_stay_and_the_rest_trains_as_the_rest_of_a_plain_function
     run = ladle.fit(task(frozen="0", lane=lane), size=64, until="2 epochs", gauge=gauge)
     for name in ("weight", "bias"):
         np.testing.assert_allclose(run.params[0][name], first[name], rtol=0, atol=1e-28)
-    hidden = lambda x: jax.nn.relu(x.reshape(len(x), -1) @ first["weight"] + first["bias"])  # noqa: E731
+    hidden = lambda x: jax.nn.relu(x.reshape(len(x), -1) @ first["weight"] + first["bias"][None])  # noqa: E731
     last = started(task())[1]
 
     def loss(params, batch):
-        logits = hidden(batch["x"]) @ params["weight"] + params["bias"]
+        logits = hidden(batch["x"]) @ params["weight"] + params["bias"][None]
         return ladle.losses.cross_entropy(logits, batch["y"])
 
     alone = ladle.Task.functions(lambda key: jax.tree.map(jnp.asarray, last), loss, DATA, lr=0.01, lane=lane)
