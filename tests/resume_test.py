@@ -82,9 +82,9 @@ def parameters(folder: Path) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("most", [2, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("most", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_and_resumed_it_is_the_unbroken_run(tmp_path: Path, environment: dict[str, str], most: int) -> None:
-    command = [*RUN[:2], *SWITCHING, *RUN[4:], "--until", f"{15 * most + 55} epochs"]
+    command = [*RUN[:2], *SWITCHING, *RUN[4:], "--until", f"{15 * most + 40} epochs"]
     finished(ladle([*command, "--out", "whole"], environment, tmp_path))
     chance, kills, sizes = random.Random(0), 0, set()  # Killed before and after a switch: sizes are two or three.
     process = ladle([*command, "--out", "broken"], environment, tmp_path)
