@@ -12,7 +12,7 @@ from ladle.core.spec import require_count
 from ladle.feed.augment import Augment
 from ladle.feed.host import Stack
 from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
-from ladle.feed.loader_names import Names
+from ladle.feed.loader_names import SEED, SIZE, Names
 from ladle.feed.loader_state import position_of, require_epoch
 from ladle.feed.lookahead import Ahead
 from ladle.feed.output import output_named
@@ -47,9 +47,9 @@ class IterableLoader(LoaderBase):
     def __init__(
         self,
         data: Any,
-        batch_size: int | None = 64,
+        batch_size: int | None = SIZE,
         *,
-        seed: int = 0,
+        seed: int = SEED,
         augment: Callable[[Any, Any], Any] | Augment | None = None,
         to: str | Callable[[Any], Any] = "numpy",
         drop_last: bool = False,
@@ -67,6 +67,7 @@ class IterableLoader(LoaderBase):
             if name not in ("order", "labels", "collate", "cut", "batches", "bad")
         }
         self._names = known = Names.of(names).of_batches(batch_size)
+        known.require_batches(batch_size, drop_last)
         batch_size = 1 if batch_size is None else batch_size
         self._dataset = self.source = data
         self.seed, self.drop_last, self.shard, self._uneven = known.seeded(seed), drop_last, shard, uneven
