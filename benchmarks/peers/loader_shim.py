@@ -20,7 +20,14 @@ from typing import Any
 
 SECONDS = int(os.environ.get("LADLE_SHIM_SECONDS", "120"))
 SUITE = os.environ.get("LADLE_SHIM_SUITE", "")
-MADE = {"loaders": 0}
+MADE: dict[str, Any] = {"loaders": 0, "test": "", "process": os.getpid()}
+
+
+def _count() -> None:
+    """A loader more. A child process of the test writes that down, for its count is lost with it."""
+    MADE["loaders"] += 1
+    if os.getpid() != MADE["process"]:
+        _write(MADE["test"], "made", "")
 
 
 class Kind(type):
@@ -45,18 +52,19 @@ class DataLoader(metaclass=Kind):
 
         from ladle.feed import Loader
 
-        MADE["loaders"] += 1
+        _count()
         order = ("sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory", "drop_last")
         names |= dict(zip(order, rest, strict=False))
         batched = batch_size is not None or names.get("batch_sampler") is not None
         collate = torch.utils.data.default_collate if batched else torch.utils.data.default_convert
         names = {name: value for name, value in names.items() if name != "snapshot_every_n_steps"}
+        sized = {} if batch_size == 1 and names.get("batch_sampler") is not None else {"batch_size": batch_size}
         names["collate_fn"] = names.get("collate_fn") or collate
         stream = isinstance(dataset, torch.utils.data.IterableDataset)
         if shuffle is not None or not (stream or names.get("sampler") or names.get("batch_sampler")):
             names["shuffle"] = shuffle or False
         to = "torch" if names.get("pin_memory") else "numpy"
-        return Loader(dataset, batch_size, to=to, **names)
+        return Loader(dataset, to=to, **sized, **names)
 
 
 def pytest_configure(config: Any) -> None:
@@ -87,7 +95,11 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     log, done = os.environ.get("LADLE_SHIM_LOG", ""), set[str]()
     if os.path.exists(log):
         with open(log) as file:
-            done = {line["test"] for line in map(json.loads, file) if line["suite"] == SUITE and line["kind"] != "begun"}
+            done = {
+                line["test"]
+                for line in map(json.loads, file)
+                if line["suite"] == SUITE and line["kind"] not in ("begun", "made")
+            }
     kept = [item for item in items if item.nodeid not in done and _checks(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
@@ -100,7 +112,7 @@ def _checks(item: Any) -> bool:
 
 
 def pytest_runtest_setup(item: Any) -> None:
-    MADE["loaders"] = 0
+    MADE.update(loaders=0, test=item.nodeid)
     _write(item.nodeid, "begun", "")
 
     def late(*_: Any) -> None:
@@ -149,7 +161,7 @@ class Through:
     def __init__(self, dataset: Any) -> None:
         from ladle.feed import Loader
 
-        MADE["loaders"] += 1
+        _count()
         numbered = hasattr(dataset, "__getitem__")
         self.loader = Loader(dataset, None, **({"shuffle": False} if numbered else {}))
         self.batches: Any = None

@@ -8,9 +8,9 @@ run that was cut off goes on with the tests that are left. `--again PATTERN` run
 of them: `.`). The table, and every test that did not pass with its reason, goes to
 `benchmarks/results/loader_suites.json`.
 
-Verdicts, for tests that make a loader: passed; refused (a sentence of ladle's) and by design, where `loader_judged.py`
-names the test and says why; artefact: of a test that looks into the library's own inside; failed: a fault, or a test
-that nobody has judged.
+Verdicts, for tests that make a loader: passed; refused, with a sentence of ladle's, or otherwise by design, where
+`loader_judged.py` names the test and says why; artefact: of a test that looks into the library's own inside; failed: a
+fault, a test that nobody has judged, or one that failed otherwise than it was judged.
 """
 
 from __future__ import annotations
@@ -34,12 +34,19 @@ from loader_judged import judgement
 
 RESULT = Path(__file__).parents[1] / "results" / "loader_suites.json"
 VERDICTS = ("passed", "refused", "by design", "artefact", "failed")
-GRAIN = ("dataset.dataset", "dataset.elastic_iterator", "data_loader", "dataset.sources.parquet_dataset") + tuple(
-    f"dataset.transformations.{name}"
-    for name in ("cache", "interleave", "limit", "map", "packing_concat_then_split", "rebatch", "repeat", "zip")
+GRAIN = (
+    "dataset.dataset",
+    "dataset.elastic_iterator",
+    "data_loader",
+    "dataset.sources.parquet_dataset",
+    *(
+        f"dataset.transformations.{name}"
+        for name in ("cache", "interleave", "limit", "map", "packing_concat_then_split", "rebatch", "repeat", "zip")
+    ),
 )
 LIGHTNING = (
     "utilities/test_data",
+    "utilities/test_combined_loader",
     "loops/test_fetchers",
     "trainer/test_dataloaders",
     "trainer/connectors/test_data_connector",
@@ -112,12 +119,12 @@ def read(log: Path) -> list[dict[str, Any]]:
 def unended(lines: list[dict[str, Any]], name: str) -> str | None:
     """The test of a suite that began last, if nothing was heard of it after."""
     last = [line for line in lines if line["suite"] == name][-1:]
-    return last[0]["test"] if last and last[0]["kind"] == "begun" else None
+    return last[0]["test"] if last and last[0]["kind"] in ("begun", "made") else None
 
 
 def worst(lines: list[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
     """By test of a suite: that of its subtests which went worst, if any of them made a loader."""
-    rank = ["begun", "skipped", "passed", "refused", "failed"]
+    rank = ["begun", "made", "skipped", "passed", "refused", "failed"]
     found: dict[str, dict[str, Any]] = {}
     made: Counter[str] = Counter()
     for line in lines:
@@ -126,20 +133,20 @@ def worst(lines: list[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
             before = found.get(line["test"])
             if before is None or rank.index(line["kind"]) > rank.index(before["kind"]):
                 found[line["test"]] = line
-    return {test: line for test, line in found.items() if made[test] and rank.index(line["kind"]) > 1}
+    return {test: line for test, line in found.items() if made[test] and rank.index(line["kind"]) > 2}
 
 
 def verdicts(lines: list[dict[str, Any]], name: str) -> dict[str, tuple[str, str]]:
     """What each test of a suite came to, and why."""
     found = {}
     for test, line in worst(lines, name).items():
-        judged = judgement(test)
+        judged, refused = judgement(test), line["kind"] == "refused"
         if line["kind"] == "passed":
             found[test] = "passed", ""
-        elif judged is None:
-            found[test] = "failed", f"not judged: {line['said']}"
+        elif judged is None or {"refused": True, "by design": False}.get(judged[0], refused) is not refused:
+            found[test] = "failed", f"not judged so: {line['said']}"
         else:
-            found[test] = "refused" if line["kind"] == "refused" else judged[0], judged[1]
+            found[test] = judged
     return found
 
 

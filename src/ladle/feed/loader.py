@@ -28,8 +28,9 @@ from ladle.feed.loader_jobs import Converted, Job, TakeBatch, TakeItems, TakeRow
 from ladle.feed.loader_names import SEED, SIZE, Names, Single, require_labelled
 from ladle.feed.loader_pass import Walk, require_shares
 from ladle.feed.loader_state import position_of, require_epoch
-from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of
+from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of, in_sequence
 from ladle.feed.lookahead import default_workers
+from ladle.feed.order import Sequential
 from ladle.feed.orders import order_of
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
@@ -194,12 +195,13 @@ class Loader(LoaderBase):
             require_shares(self.shard.count, (epoch + 1) * n - start or n, self._batch_size, self.drop_last)
 
     @Made
-    def sampler(self) -> Numbers:
+    def sampler(self) -> Any:
         """The example numbers of the pass that the next iteration begins, one by one."""
         n = self.order.epoch_size
         start = (self._newest + 1 if self._due is None else self._due[1]) * n
         count = n if self._lists is None else len(self.order.ids(start, n))
-        return Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), count)
+        of = Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), count)
+        return in_sequence(of, self._dataset) if isinstance(self.order, Sequential) else of
 
     @Made
     def batch_sampler(self) -> Any:

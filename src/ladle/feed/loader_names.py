@@ -101,6 +101,10 @@ class Names:
         if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
             why, remedy = "it counts batches ahead of each worker", "prefetch_factor=2"
             raise ArgumentError(must("prefetch_factor", "be a whole number from 1 on", ahead, why, remedy))
+        count = 0 if self.num_workers is None else self.num_workers
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            why, remedy = "it counts readers", "num_workers=2, or 0 for none"
+            raise ArgumentError(must("num_workers", "be a whole number from 0 on", count, why, remedy))
         context, generator = self.multiprocessing_context, self.generator
         method = context if isinstance(context, str) else getattr(context, "get_start_method", str)()
         if context is not None and method not in (known := get_all_start_methods()):
@@ -143,6 +147,8 @@ class Names:
 
     def require_batches(self, batch_size: int | None, drop_last: bool) -> None:
         """Raises `ArgumentError` where items that come one by one are to leave out a smaller batch."""
+        if not isinstance(drop_last, bool):
+            raise ArgumentError(must("drop_last", "be True or False", drop_last, "it is a switch", "drop_last=True"))
         if batch_size is None and drop_last:
             why, remedy = "items come one by one, and none is smaller", "a batch_size, or drop_last=False"
             raise ArgumentError(must("drop_last", "be False where batch_size is None", drop_last, why, remedy))

@@ -202,6 +202,7 @@ def test_what_loops_read_of_a_loader_is_there():
     assert (loader.dataset, len(loader), loader.num_workers, loader.pin_memory) == (data, 3, 0, False)
     assert (loader.collate_fn, loader.timeout, loader.generator, loader.worker_init_fn) == (None, 0, None, None)
     assert list(loader.sampler) == list(range(N)) and list(loader.batch_sampler)[2] == list(range(12, 18))
+    assert isinstance(loader.sampler, SequentialSampler) and not isinstance(Loader(data, 6).sampler, SequentialSampler)
     arrays = Loader({"x": np.arange(5)}, 2)
     assert (len(arrays.dataset), arrays.dataset[3], arrays.dataset[-1]["x"]) == (5, {"x": 3}, 4)
     beside = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)
@@ -220,6 +221,8 @@ def test_what_loops_read_of_a_loader_is_there():
         ({"sampler": 3}, "sampler must be an iterable with a length"),
         ({"shuffle": "yes"}, "shuffle must be True or False"),
         ({"timeout": -1}, "timeout must be seconds"),
+        ({"num_workers": -1}, "num_workers must be a whole number from 0 on"),
+        ({"drop_last": "no"}, "drop_last must be True or False"),
         ({"collate_fn": 3}, "collate_fn must be a function"),
         ({"pin_memory": True}, "pin_memory must be of tensors"),
         ({"in_order": False}, "in_order must be True"),
