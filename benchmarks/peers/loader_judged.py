@@ -170,7 +170,19 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
             "test_dataloader_kwargs_replacement_with_iterable_dataset",
             "test_dataloader_kwargs_replacement_with_array_default_comparison",
             "test_multiple_dataloaders_with_random_sampler_overfit_batches",
+            "test_combined_data_loader_validation_test[True]",
+            "test_combined_data_loader_with_max_size_cycle_and_ddp[True-cpu]",
         ),
+    ),
+    (
+        "refused",
+        "a dataset has a length and items by number",
+        ("test_combined_dataset_no_length",),
+    ),
+    (
+        "by design",
+        "a pass that has begun holds readers and cannot be pickled; its loader can",
+        ("test_combined_loader_can_be_pickled",),
     ),
     (
         "artefact",
@@ -190,7 +202,10 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
     (
         "artefact",
         "it derives a class of its own from DataLoader, which the shim is not",
-        ("test_replace_distributed_sampler",),
+        (
+            "test_replace_distributed_sampler",
+            "test_combined_loader_simultaneous_workers",
+        ),
     ),
 ]
 

@@ -196,19 +196,23 @@ class Loader(LoaderBase):
 
     @Made
     def sampler(self) -> Any:
-        """The example numbers of the pass that the next iteration begins, one by one."""
+        """The sampler that was given, as it is; else the example numbers of the pass that the next iteration begins."""
+        if isinstance(self.order, Sampled) and self._lists is None:
+            return self.order.sampler
+        return in_sequence(self._numbers(), self._dataset) if isinstance(self.order, Sequential) else self._numbers()
+
+    def _numbers(self) -> Numbers:
         n = self.order.epoch_size
         start = (self._newest + 1 if self._due is None else self._due[1]) * n
         count = n if self._lists is None else len(self.order.ids(start, n))
-        of = Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), count)
-        return in_sequence(of, self._dataset) if isinstance(self.order, Sequential) else of
+        return Numbers(lambda: self.order.ids((self._newest + 1 if self._due is None else self._due[1]) * n, n), count)
 
     @Made
     def batch_sampler(self) -> Any:
         """The same in batches; a batch sampler that was given, as it is."""
         if self._lists is not None:
             return self._lists.sampler
-        return NumbersInBatches(self.sampler, self._batch_size, self.drop_last)
+        return NumbersInBatches(self._numbers(), self._batch_size, self.drop_last)
 
     def __len__(self) -> int:
         """Batches in a whole pass."""

@@ -203,6 +203,8 @@ def test_what_loops_read_of_a_loader_is_there():
     assert (loader.collate_fn, loader.timeout, loader.generator, loader.worker_init_fn) == (None, 0, None, None)
     assert list(loader.sampler) == list(range(N)) and list(loader.batch_sampler)[2] == list(range(12, 18))
     assert isinstance(loader.sampler, SequentialSampler) and not isinstance(Loader(data, 6).sampler, SequentialSampler)
+    given = Loader(data, 6, sampler=(weighted := WeightedRandomSampler([1.0] * N, 12)))
+    assert given.sampler is weighted and list(given.batch_sampler) == first(given)
     arrays = Loader({"x": np.arange(5)}, 2)
     assert (len(arrays.dataset), arrays.dataset[3], arrays.dataset[-1]["x"]) == (5, {"x": 3}, 4)
     beside = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)

@@ -57,7 +57,7 @@ def in_sequence(numbers: Numbers, dataset: Any) -> Any:
 class NumbersInBatches:
     """The same in batches: a `DataLoader`'s `batch_sampler`."""
 
-    sampler: Any
+    sampler: Numbers
     batch_size: int
     drop_last: bool
 
