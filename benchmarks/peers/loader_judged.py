@@ -94,10 +94,13 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
     ),
     (
         "by design",
-        "whether there are too few or too many workers only a run shows",
+        "whether there are too few or too many workers, or should persist, only a run shows",
         (
             "TestDataLoader::test_excessive_thread_creation_warning",
             "TestDataLoaderPersistentWorkers::test_excessive_thread_creation_warning",
+            "test_dataloader_persistent_workers_performance_warning[1]",
+            "test_dataloader_persistent_workers_performance_warning[2]",
+            "test_worker_check_reload_dataloaders_every_n_epochs_limitations",
             "test_warning_with_few_workers",
             "test_warning_with_few_workers_multi_loader",
         ),
@@ -171,6 +174,10 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
             "test_dataloader_kwargs_replacement_with_array_default_comparison",
             "test_multiple_dataloaders_with_random_sampler_overfit_batches",
             "test_combined_data_loader_validation_test[True]",
+            "test_dataloaders_with_missing_keyword_arguments",
+            "test_update_dataloader_with_multiprocessing_context",
+            "test_eval_distributed_sampler_warning[2-warns]",
+            "test_eval_shuffle_with_distributed_sampler_replacement",
             "test_combined_data_loader_with_max_size_cycle_and_ddp[True-cpu]",
         ),
     ),
@@ -195,6 +202,11 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
         ),
     ),
     (
+        "by design",
+        "a Loader has a state, which Lightning keeps with its own",
+        ("test_trainer_reset_correctly[fit]",),
+    ),
+    (
         "artefact",
         "its dataset is a mock, which answers to every name",
         ("test_auto_add_worker_init_fn",),
@@ -205,6 +217,7 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
         (
             "test_replace_distributed_sampler",
             "test_combined_loader_simultaneous_workers",
+            "test_dataloader_reinit_for_subclass",
         ),
     ),
 ]
