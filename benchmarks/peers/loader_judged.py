@@ -174,6 +174,10 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
             "test_dataloader_kwargs_replacement_with_array_default_comparison",
             "test_multiple_dataloaders_with_random_sampler_overfit_batches",
             "test_combined_data_loader_validation_test[True]",
+            "test_evaluation_loop_sampler_set_epoch_called[True]",
+            "test_prediction_loop_batch_sampler_set_epoch_called",
+            "test_overfit_batch_limits_train",
+            "test_distributed_sampler_with_overfit_batches",
             "test_dataloaders_with_missing_keyword_arguments",
             "test_update_dataloader_with_multiprocessing_context",
             "test_eval_distributed_sampler_warning[2-warns]",
@@ -207,6 +211,19 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
         ("test_trainer_reset_correctly[fit]",),
     ),
     (
+        "by design",
+        "a state within a pass means its rest, also where a loop ends each pass early",
+        (
+            "test_restart_from_last_parity",
+            "test_restart_from_last_with_val_parity",
+        ),
+    ),
+    (
+        "by design",
+        "a Loader tells its sampler the pass itself, beside Lightning",
+        ("test_evaluation_loop_sampler_set_epoch_called[False]",),
+    ),
+    (
         "artefact",
         "its dataset is a mock, which answers to every name",
         ("test_auto_add_worker_init_fn",),
@@ -217,6 +234,7 @@ JUDGED: list[tuple[str, str, tuple[str, ...]]] = [  # verdict, why, tests.
         (
             "test_replace_distributed_sampler",
             "test_combined_loader_simultaneous_workers",
+            "test_workers_are_shutdown",
             "test_dataloader_reinit_for_subclass",
         ),
     ),

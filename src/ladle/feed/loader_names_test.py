@@ -207,6 +207,7 @@ def test_what_loops_read_of_a_loader_is_there():
     assert given.sampler is weighted and list(given.batch_sampler) == first(given)
     arrays = Loader({"x": np.arange(5)}, 2)
     assert (len(arrays.dataset), arrays.dataset[3], arrays.dataset[-1]["x"]) == (5, {"x": 3}, 4)
+    assert Loader({"x": np.arange(5)}, 2, num_workers=1, multiprocessing_context="spawn").num_workers == 1
     beside = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)
     assert [batch[0].tolist() for batch in beside] == first(loader)
     with pytest.raises(AttributeError, match="no attribute 'fetcher'"):
