@@ -25,11 +25,12 @@ from ladle.feed.host import ByCount, HostFeed, Stack
 from ladle.feed.iterable import IterableLoader, is_stream
 from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
 from ladle.feed.loader_jobs import Converted, Job, TakeBatch, TakeItems, TakeRows, converted
-from ladle.feed.loader_names import Names, Single
+from ladle.feed.loader_names import SEED, SIZE, Names, Single, require_labelled
 from ladle.feed.loader_pass import Walk, require_shares
 from ladle.feed.loader_state import position_of, require_epoch
-from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of
+from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of, in_sequence
 from ladle.feed.lookahead import default_workers
+from ladle.feed.order import Sequential
 from ladle.feed.orders import order_of
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
@@ -45,12 +46,13 @@ class Loader(LoaderBase):
 
     - `data`: a dict (or tuple, or tree) of arrays, a `ladle.feed` source, a torch, Hugging Face or Grain dataset, or a
       path (see `ladle.feed.as_source`). A stream (`IterableDataset`): see `ladle.feed.iterable`.
-    - `batch_size`: examples per batch, all hosts together; None hands out items one by one. May be set at any time:
-      `loader.batch_size = 512`.
+    - `batch_size`: examples per batch, all hosts together, 64 by default; None hands out items one by one. May be set
+      at any time: `loader.batch_size = 512`.
     - `order`: "auto" (a global shuffle; for files in blocks, a shuffle of blocks and of rows within a window),
       "permuted", "blocks", "sequential", "stratified" (with `labels`), an order of `ladle.feed`, or a function
       `seed -> order`.
-    - `seed`: of the order, and of what is drawn while examples are read. `labels`: `[n]` classes for "stratified".
+    - `seed`: of the order, and of what is drawn while examples are read, 0 by default. `labels`: `[n]` classes, for
+      "stratified" alone.
     - `augment`: `(row, key) -> row`, or an `Augment`: rows changed at random, alike whoever reads them and whenever.
     - `collate`, `cut`: how rows of many shapes become arrays of one (`Pad()`), and where batches end (by
       `ByTokens(lengths, length=...)` the budget is `batch_size * length` tokens).
@@ -88,10 +90,10 @@ class Loader(LoaderBase):
     def __init__(
         self,
         data: Any,
-        batch_size: int | None = 64,
+        batch_size: int | None = SIZE,
         *,
         order: str | Order | Callable[[int], Order] = "auto",
-        seed: int = 0,
+        seed: int = SEED,
         labels: Any = None,
         augment: Callable[[Any, Any], Any] | Augment | None = None,
         collate: Collate | None = None,
@@ -109,6 +111,7 @@ class Loader(LoaderBase):
     ) -> None:
         self._names = known = Names.of(names).of_batches(batch_size)
         sampler, batch_size, drop_last = known.unwrapped(batch_size, drop_last)
+        require_labelled(order, labels)
         self.source: Source = as_source(data)
         self._dataset, self._examples = dataset_of(data, self.source), len(self.source)
         self.seed = seed = known.seeded(seed)
@@ -192,8 +195,13 @@ class Loader(LoaderBase):
             require_shares(self.shard.count, (epoch + 1) * n - start or n, self._batch_size, self.drop_last)
 
     @Made
-    def sampler(self) -> Numbers:
-        """The example numbers of the pass that the next iteration begins, one by one."""
+    def sampler(self) -> Any:
+        """The sampler that was given, as it is; else the example numbers of the pass that the next iteration begins."""
+        if isinstance(self.order, Sampled) and self._lists is None:
+            return self.order.sampler
+        return in_sequence(self._numbers(), self._dataset) if isinstance(self.order, Sequential) else self._numbers()
+
+    def _numbers(self) -> Numbers:
         n = self.order.epoch_size
         start = (self._newest + 1 if self._due is None else self._due[1]) * n
         count = n if self._lists is None else len(self.order.ids(start, n))
@@ -204,7 +212,7 @@ class Loader(LoaderBase):
         """The same in batches; a batch sampler that was given, as it is."""
         if self._lists is not None:
             return self._lists.sampler
-        return NumbersInBatches(self.sampler, self._batch_size, self.drop_last)
+        return NumbersInBatches(self._numbers(), self._batch_size, self.drop_last)
 
     def __len__(self) -> int:
         """Batches in a whole pass."""

@@ -127,6 +127,7 @@ def _cause(code: int | None) -> str:
 
 def _serve(pipe: Connection, packed: Any, number: int, count: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The program that was interrupted ends this one.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # A handler that a fork brought along would keep it from ending.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     failed: BaseException | None = None
     trace = ""
