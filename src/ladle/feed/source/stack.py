@@ -45,7 +45,8 @@ def _stacked(items: list[Any], ids: list[int], path: str) -> Any:
         _require_alike(items, ids, path, lambda item: sorted(item) if isinstance(item, Mapping) else type(item))
         return {name: _stacked([item[name] for item in items], ids, _below(path, name)) for name in first}
     if isinstance(first, tuple) or (isinstance(first, list) and not _is_row(first)):
-        _require_alike(items, ids, path, lambda item: len(item) if isinstance(item, tuple | list) else type(item))
+        if set(map(type, items)) != {type(first)} or len(set(map(len, items))) > 1:
+            _require_alike(items, ids, path, lambda item: len(item) if isinstance(item, tuple | list) else type(item))
         branches = [_stacked(list(branch), ids, _below(path, at)) for at, branch in enumerate(zip(*items, strict=True))]
         return type(first)(*branches) if hasattr(first, "_fields") else tuple(branches)
     kind = _EXACT.get(type(first))
