@@ -12,6 +12,7 @@ from ladle.core.backend import Backend, Objective
 from ladle.core.errors import ArgumentError, must
 from ladle.core.frames import is_frame
 from ladle.core.functions import Functions
+from ladle.feed.augment import Augment, staged
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Task:
       validation part alone.
     - `sources`: names of the sources of a mixture, in the order of `ladle.feed.Joined`: the record then also has the
       loss of each, `train_loss/NAME`.
+    - `augment`: rows changed at random while it trains, `(row, key) -> row` or a `ladle.feed.Augment`, such as
+      `ladle.feed.RandomImages(pad=4)`: a function of the run's seed and a row's place alone, and never of how it was
+      read. Where the rows live on the device and the function can be traced, it is a part of the compiled update; else
+      rows travel, and threads change them. Evaluations see rows as they are.
     - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
       the device where they take at most half of its free memory.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
@@ -66,6 +71,7 @@ class Task:
     sources: tuple[str, ...] = ()
     metrics: Mapping[str, Callable[..., Any]] | None = None
     backend: Backend | str = "auto"
+    augment: Callable[[Any, Any], Any] | Augment | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, bool) or not (self.lr == "auto" or callable(self.lr) or _positive(self.lr)):
@@ -74,6 +80,11 @@ class Task:
         if self.lane not in ("auto", "device", "host"):
             why = "rows either live on the device or travel there"
             raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
+        if self.augment is not None:
+            if self.feed is not None:
+                why, remedy = "it brings rows of its own", "HostFeed(..., collate=ladle.feed.Augment(function)) in the feed"
+                raise ArgumentError(must("augment", "be left to a feed of one's own", self.augment, why, remedy))
+            object.__setattr__(self, "augment", staged(self.augment))
         if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
@@ -94,7 +105,7 @@ class Task:
     ) -> Task:
         """A task from plain functions; see `ladle.core.functions.Functions` for their signatures.
 
-        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`, `sources`, `backend`.
+        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`, `augment`, `sources`, `backend`.
         """
         plain = Functions(init, loss, predict, dict(metrics or {}), has_state, additive)
         return cls(plain, None, data, **rest)
