@@ -244,7 +244,9 @@ def _augments(task: Task, backend: Backend) -> bool:
     why = why or backend.cannot_augment(stage, dict(task.data.train))
     if why is not None and task.lane == "device":
         remedy = "lane='auto', where rows travel, or array methods and jax.numpy in it"
-        raise ArgumentError(must("augment", "be a part of the update on the device", augmented.named(stage), why, remedy))
+        raise ArgumentError(
+            must("augment", "be a part of the update on the device", augmented.named(stage), why, remedy)
+        )
     return why is None
 
 

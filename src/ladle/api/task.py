@@ -82,7 +82,10 @@ class Task:
             raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
         if self.augment is not None:
             if self.feed is not None:
-                why, remedy = "it brings rows of its own", "HostFeed(..., collate=ladle.feed.Augment(function)) in the feed"
+                why, remedy = (
+                    "it brings rows of its own",
+                    "HostFeed(..., collate=ladle.feed.Augment(function)) in the feed",
+                )
                 raise ArgumentError(must("augment", "be left to a feed of one's own", self.augment, why, remedy))
             object.__setattr__(self, "augment", staged(self.augment))
         if not hasattr(self.data, "kind") or is_frame(self.data):

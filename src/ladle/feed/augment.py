@@ -66,7 +66,10 @@ class Augment:
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            why, remedy = "it changes rows by keys", "augment=ladle.feed.RandomImages(), or a function (row, key) -> row"
+            why, remedy = (
+                "it changes rows by keys",
+                "augment=ladle.feed.RandomImages(), or a function (row, key) -> row",
+            )
             raise ArgumentError(must("augment", "be a function", type(self.function).__name__, why, remedy))
 
     def extent(self, source: Any, ids: np.ndarray, position: np.ndarray) -> tuple[int, ...]:
@@ -170,7 +173,8 @@ def _words(keys: Any, count: int) -> tuple[Any, Any]:
     """The two words, `u32[..., count]` each, that the numbers of `keys` are made of; arrays of NumPy or JAX."""
     keys = keys if hasattr(keys, "__array_namespace__") else np.asarray(keys, np.uint32)
     keys = keys.astype(np.uint32)[..., None, :]
-    words = finalise(finalise(np.arange(1, 2 * count + 1, dtype=np.uint32)) ^ keys[..., 0])
+    number = np.arange(1, 2 * count + 1, dtype=np.uint32).reshape(*(1,) * (keys.ndim - 2), -1)  # Ranks are told apart.
+    words = finalise(finalise(number) ^ keys[..., 0])
     words = finalise(words ^ keys[..., 1])
     return words[..., ::2], words[..., 1::2]
 

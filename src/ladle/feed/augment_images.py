@@ -78,7 +78,8 @@ class RandomImages:
         contrast, light = ((2 * u[:, at, None, None, None] - 1) * self.jitter for at in (3, 4))
         mean = _means(images)[:, None, None, None]
         slope, shift = (1 + contrast).astype(np.float32), (most * light / 2 - contrast * mean).astype(np.float32)
-        values = xp.clip(images * slope + shift, 0, most)
+        pixels = images.astype(np.float32) if most == 255 else images
+        values = xp.clip(pixels * slope + shift, 0, most)
         return xp.rint(values).astype(images.dtype) if most == 255 else values.astype(images.dtype)
 
 
@@ -96,8 +97,8 @@ def _sliced(images: np.ndarray, dy: np.ndarray, dx: np.ndarray, mirrored: np.nda
 def _looked_up(images: Any, dy: Any, dx: Any, mirrored: Any, pad: int) -> Any:
     """The same, by the place that each row and column comes from."""
     xp, (count, height, width) = images.__array_namespace__(), images.shape[:3]
-    y, x = dy[:, None] + np.arange(height), np.arange(width)
-    x = dx[:, None] + xp.where(mirrored[:, None], x[::-1], x)
+    y, x = dy[:, None] + np.arange(height)[None], np.arange(width)[None]
+    x = dx[:, None] + xp.where(mirrored[:, None], x[:, ::-1], x)
     at_y, at_x = (xp.clip(places, 0, length - 1) for places, length in ((y, height), (x, width)))
     moved = images[np.arange(count)[:, None, None], at_y[:, :, None], at_x[:, None, :]]
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]

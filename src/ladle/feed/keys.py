@@ -45,7 +45,9 @@ def for_each(keys: Any, *numbers: np.ndarray) -> np.ndarray:
     >>> for_each(one, np.array([0, 1, 2**32])).shape, len(set(for_each(one, np.array([0, 1, 2**32]))[0].tolist()))
     ((1, 3), 3)
     """
-    return for_words(keys, *(word.astype(np.uint32) for number in numbers for word in (number & 0xFFFFFFFF, number >> 32)))
+    return for_words(
+        keys, *(word.astype(np.uint32) for number in numbers for word in (number & 0xFFFFFFFF, number >> 32))
+    )
 
 
 def for_words(keys: Any, *words: Any) -> Any:

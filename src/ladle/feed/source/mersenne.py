@@ -82,4 +82,3 @@ def _found(generator: Any) -> int:
         return 0
     words, at = np.frombuffer(raw, np.uint32, _WORDS), int.from_bytes(raw[-4:], sys.byteorder, signed=True)
     return address if np.array_equal(words, told["key"]) and at == told["pos"] else 0
-
