@@ -404,19 +404,9 @@ class NumpyBackend:
         return lambda examples: 1.0
 
     def engine(
-        self,
-        objective: Any,
-        optimizer: Any,
-        *,
-        rate: Any = None,
-        gauge: Gauge | None = None,
-        devices: Any = None,
-        augment: Any = None,
+        self, objective: Any, optimizer: Any, *, rate: Any = None, gauge: Gauge | None = None, devices: Any = None
     ) -> NumpyEngine:
         return NumpyEngine(NumpyStep(objective, optimizer, rate or (lambda examples: 1.0), gauge))
-
-    def cannot_augment(self, augment: Any, data: Any) -> str | None:
-        return "updates of NumPy are not compiled"
 
     def put(self, tree: Any) -> None:
         pass

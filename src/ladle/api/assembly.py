@@ -77,7 +77,7 @@ class Assembly:
             "loss": self.objective.loss,
             "directions": self.directions,
             "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
-            **({"augment": augmented.named(self.task.augment)} if self.task.augment else {}),
+            **({"augment": augmented.named(self.task.stage)} if self.task.stage else {}),
             "data": {
                 **{name: getattr(data, name) for name in ("name", "digest", "kind", "notes")},
                 **{name: getattr(data, name, None) for name in ("target", "target_mean", "target_sd")},
@@ -106,7 +106,7 @@ class Assembly:
 
     def _augment(self, order: Any, seed: int) -> Augment | None:
         """What changes the rows of a run of this seed."""
-        stage: Any = self.task.augment
+        stage = self.task.stage
         return None if stage is None else replace(stage, seed=seed, epoch_size=order.epoch_size)
 
     def measured_feed(self, seed: int) -> ResidentFeed:
@@ -176,11 +176,12 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
     backend, objective = backend_of(task), task.objective()
     optimizer = _optimizer(task, backend)
     schedule = task.lr if callable(task.lr) else rate
-    if task.augment is not None:
-        augmented.require_usable(task.augment, task.data.train)
-    resident, how = _on_device(task, backend), {"rate": schedule, "gauge": gauge, "devices": devices}
-    if resident and task.augment is not None:
-        how["augment"] = replace(task.augment, seed=0, epoch_size=None)  # A run's seed is data of its programs.
+    if task.stage is not None:
+        augmented.require_usable(task.stage, task.data.train)
+    resident = _on_device(task, backend)
+    how: dict[str, Any] = {"rate": schedule, "gauge": gauge, "devices": devices}
+    if resident and task.stage is not None:
+        how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
     engine = backend.engine(objective, optimizer, **how)
     _require_outputs(task, engine)
     placed = None
@@ -228,26 +229,13 @@ def _on_device(task: Task, backend: Backend) -> bool:
             why = "its rows are read as they are needed"
             raise ArgumentError(must("lane", "be 'auto' or 'host' for this data", task.lane, why, "lane='auto'"))
         return False
-    if task.augment is not None and not _augments(task, backend):
+    if task.stage is not None and not augmented.on_device(task.stage, task, backend):
         return False
     if task.lane != "auto":
         return task.lane == "device"
     computable = not callable(task.order) or hasattr(task.order(0), "program")
     arrays = [leaf for _, leaf in leaves(dict(task.data.train))]
     return computable and 2 * sum(leaf.nbytes for leaf in arrays) <= backend.free_bytes()
-
-
-def _augments(task: Task, backend: Backend) -> bool:
-    """Whether the task's augmentation can be a part of the updates. Raises where `lane` wants it, and it cannot."""
-    stage: Any = task.augment
-    why = "its collate makes arrays on the host" if augmented.collates(stage) else None
-    why = why or backend.cannot_augment(stage, dict(task.data.train))
-    if why is not None and task.lane == "device":
-        remedy = "lane='auto', where rows travel, or array methods and jax.numpy in it"
-        raise ArgumentError(
-            must("augment", "be a part of the update on the device", augmented.named(stage), why, remedy)
-        )
-    return why is None
 
 
 def resolve_size(size: int | str, rows: int, option: str = "size") -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from ladle.api.task import Task
+from ladle.core.backend import Backend
 from ladle.core.errors import ArgumentError, LadleError, must
 from ladle.core.npy import one_line
+from ladle.core.stage import Augmenting
 from ladle.feed.arrays import Arrays
 from ladle.feed.augment import Augment
 from ladle.feed.host import Stack
@@ -54,6 +57,16 @@ def named(stage: Augment) -> str:
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-def collates(stage: Augment) -> bool:
-    """Whether it makes arrays of rows of many shapes first, which only the host does."""
-    return not isinstance(stage.collate, Stack)
+def on_device(stage: Augment, task: Task, backend: Backend) -> bool:
+    """Whether the updates can change rows that live on the devices. Raises where `lane` wants it, and they cannot."""
+    able = cast(Augmenting, backend) if hasattr(backend, "cannot_augment") else None
+    if not isinstance(stage.collate, Stack):
+        why = "its collate makes arrays on the host"
+    elif able is None:
+        why = f"updates of {backend.name} are not compiled"
+    else:
+        why = able.cannot_augment(stage, dict(task.data.train))
+    if why is not None and task.lane == "device":
+        remedy = "lane='auto', where rows travel, or array methods and jax.numpy in it"
+        raise ArgumentError(must("augment", "be a part of the update on the device", named(stage), why, remedy))
+    return why is None

@@ -72,7 +72,7 @@ class Runner:
         if key not in self._orders:
             order = Fold(folds.trained_on(trial.fold), folds.epoch_size, trial.seed, room=len(folds.of))
             made = Tabled(order, self.space.passes) if self._tabled else order
-            self._orders[key] = made if self.assembly.task.augment is None else Keyed(made, trial.seed)
+            self._orders[key] = made if self.assembly.task.stage is None else Keyed(made, trial.seed)
             self._orders[key].tables()  # Worked out now, not in a trial's time.
         return self._orders[key]
 

@@ -114,6 +114,11 @@ class Task:
         return cls(plain, None, data, **rest)
 
     @property
+    def stage(self) -> Augment | None:
+        """`augment`, as a stage between rows and batches."""
+        return None if self.augment is None else staged(self.augment)
+
+    @property
     def optimizer_name(self) -> str:
         return self.optimizer if isinstance(self.optimizer, str) else getattr(self.optimizer, "name", "custom")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ladle.core.moments import Gauge
-from ladle.core.protocols import DeviceOrder, DeviceStage, Feed, Meter, Probe, State, Step
+from ladle.core.protocols import DeviceOrder, Feed, Meter, Probe, State, Step
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
 
@@ -320,14 +320,7 @@ class Backend(Protocol):
         rate: Rate | None = None,
         gauge: Gauge | None = None,
         devices: Any = None,
-        augment: DeviceStage | None = None,
-    ) -> Engine:
-        """`augment`: what changes rows that live on the devices, which `cannot_augment` had nothing against."""
-        ...
-
-    def cannot_augment(self, augment: DeviceStage, data: Any) -> str | None:
-        """Why updates cannot change rows of `data`, which live on the devices, by `augment`; None where they can."""
-        ...
+    ) -> Engine: ...
 
     def put(self, tree: Any) -> None:
         """Send the numbers of a tree of arrays to the device, and wait until they are there."""

@@ -141,19 +141,6 @@ class DeviceOrder(Order, Protocol):
         ...
 
 
-class DeviceStage(Protocol):
-    """What changes rows at random inside a compiled program, by keys of their places. A value, compared as models are."""
-
-    @property
-    def table(self) -> str:
-        """The name under which the words of its seed (`u32[2]`) come with the tables of an order."""
-        ...
-
-    def traced(self, rows: Any, seed: Any, epoch: Any, places: Any, vmap: Callable[..., Any]) -> Any:
-        """`rows` (a tree, leading axis `k`) as they are at `places` (`u32[k]`) of pass `epoch` (`u32[]`)."""
-        ...
-
-
 class ResidentDraw(Draw, Protocol):
     """A draw whose rows are on the device already: the compiled program finds them from the position."""
 

@@ -1,7 +1,7 @@
 """`Augment`: a function of rows and keys between a source and its batches. `draws`: random numbers of keys.
 
-On the host rows are NumPy arrays. Where data live on the device the same function is traced into the compiled update, and
-has arrays of JAX: its keys, and so its random numbers, are the same there.
+On the host rows are NumPy arrays. Where data live on the device the same function is traced into the compiled update,
+and has arrays of JAX: its keys, and so its random numbers, are the same there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Augment:
 
     Implements `ladle.core.protocols.Collate`, so it stands in a `Loader`, a `HostFeed`, a `Task`. Whatever the batch
     size, the readers (threads too) and wherever a run was resumed: the same place has the same row. Also
-    `ladle.core.protocols.DeviceStage`: `Task(augment=)` with data on the device changes its rows there, where the
+    `ladle.core.stage.DeviceStage`: `Task(augment=)` with data on the device changes its rows there, where the
     function can be traced, which one can be that does with arrays of JAX what it does with those of NumPy.
 
     - `function`: `(row, key) -> row`. A row is one example of what the source has, `key` is `u32[2]`; random numbers

@@ -1,7 +1,7 @@
 """`RandomImages`: crop, flip and jitter, for batches of images. An example of a keyed stage, and a useful one.
 
-One formula for arrays of NumPy and of JAX, but for what moves pixels: slices, which nothing on the host is faster than, and
-on the device places that are looked up.
+One formula for arrays of NumPy and of JAX, but for what moves pixels: on the host slices, than which nothing is faster
+there, on the device places that are looked up.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class RandomImages:
     - `pad`: pixels. `jitter`: 0 leaves the values alone. `name`: the entry that holds the images,
       `u8[k, height, width, channels]`, or floats from 0 to 1, whose 255 is 1.
 
-    On the host and in a compiled update (`Task(augment=)`) pixels that are moved and mirrored are the same to the bit; a
-    jittered one is so to rounding: bytes may differ by one where a value lies between two.
+    On the host and in a compiled update (`Task(augment=)`) pixels that are moved and mirrored are the same to the bit;
+    jittered ones are to rounding: bytes may differ by one where a value lies between two.
 
     Raises `ArgumentError` for numbers that cannot be, `DataError` for rows without such images.
 
@@ -58,7 +58,7 @@ class RandomImages:
             )
 
     def __call__(self, rows: Any, keys: Any) -> Any:
-        images = rows.get(self.name) if isinstance(rows, Mapping) else rows
+        images: Any = rows.get(self.name) if isinstance(rows, Mapping) else rows
         single = keys.ndim == 1
         if getattr(images, "ndim", 0) != 4 - single or np.dtype(images.dtype).kind not in "uf":
             got = f"entries {', '.join(map(str, rows))}" if isinstance(rows, Mapping) else type(rows).__name__
@@ -85,7 +85,7 @@ class RandomImages:
 
 def _sliced(images: np.ndarray, dy: np.ndarray, dx: np.ndarray, mirrored: np.ndarray, pad: int) -> np.ndarray:
     """Images moved by `dy`, `dx` (`i32[k]`, at most `pad`) and then mirrored where that is said."""
-    count, height, width = images.shape[:3]
+    height, width = images.shape[1:3]
     wide = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     out = np.empty_like(images)
     for i, (y, x, mirror) in enumerate(zip((dy + pad).tolist(), (dx + pad).tolist(), mirrored.tolist(), strict=True)):

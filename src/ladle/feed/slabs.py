@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class Lent:
 
     def read(self, number: int, lengths: Sequence[int]) -> list[memoryview]:
         """The bytes in a slab, which is lent until nothing looks at them any more."""
-        whole = np.frombuffer(self._slabs[number], np.uint8)
+        whole: Any = np.frombuffer(self._slabs[number], np.uint8)
         weakref.finalize(whole, self._gone.append, number).atexit = False
         return [memoryview(whole)[at : at + size] for at, size in zip(offsets(lengths), lengths, strict=False)]
 

@@ -11,7 +11,7 @@ from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
-from ladle.core.protocols import DeviceStage
+from ladle.core.stage import DeviceStage
 from ladle.core.world import ALONE, World
 from ladle.jax import devices as devices_
 from ladle.jax.augment import why_not

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ladle.core.moments import Gauge
-from ladle.core.protocols import DeviceStage
+from ladle.core.stage import DeviceStage
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer

@@ -12,7 +12,8 @@ import numpy as np
 from jax import lax
 
 from ladle.core.batch import Batch
-from ladle.core.protocols import DeviceStage, OrderProgram
+from ladle.core.protocols import OrderProgram
+from ladle.core.stage import DeviceStage
 from ladle.jax.augment import changed
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import LEVELS

@@ -21,9 +21,10 @@ from ladle.core.decision import Clock
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.observation import Observation
-from ladle.core.protocols import DeviceStage, ResidentDraw
+from ladle.core.protocols import ResidentDraw
 from ladle.core.seed import seed_words
 from ladle.core.spec import BatchSpec
+from ladle.core.stage import DeviceStage
 from ladle.jax import averages
 from ladle.jax.geometry import require_measurable
 from ladle.jax.host import HostUpdates

@@ -11,7 +11,6 @@ from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
-from ladle.core.protocols import DeviceStage
 from ladle.core.world import World
 from ladle.torch import place
 from ladle.torch.built_in import BuiltIn, model_named, rebuilt
@@ -86,14 +85,10 @@ class TorchBackend:
         rate: Rate | None = None,
         gauge: Gauge | None = None,
         devices: Any = None,
-        augment: DeviceStage | None = None,
     ) -> TorchEngine:
         if gauge is not None:
             require_gaugeable(objective.make().train(), gauge)
         return TorchEngine(TorchStep(objective, optimizer, place.device_of(devices), rate or constant_rate, gauge))
-
-    def cannot_augment(self, augment: DeviceStage, data: Any) -> str | None:
-        return "updates of PyTorch are not compiled"
 
     def put(self, tree: Any) -> None:
         place.placed(tree, place.device_of())

@@ -31,7 +31,7 @@ _seen: dict[str, Any] = {"generator": None, "address": 0, "last": None}
 def get() -> State:
     """As it stands."""
     raw, last = _raw(), _seen["last"]
-    # The other half of a pair of normal numbers is beside that memory. There is none yet where the words have not moved.
+    # The other half of a pair of normal numbers is beside that memory: none came since where no word has moved.
     if raw is not None and last is not None and raw == last.raw:
         return last
     state = State(raw, np.random.get_state(legacy=False))  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def _raw() -> bytes | None:
 
 def _address() -> int:
     """Where the words are; 0 where that is not known."""
-    generator: Any = np.random.get_bit_generator()
+    generator: Any = np.random.get_bit_generator()  # type: ignore[attr-defined]
     if generator is not _seen["generator"]:
         _seen.update(generator=generator, address=_found(generator), last=None)
     return _seen["address"]
