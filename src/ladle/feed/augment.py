@@ -157,7 +157,7 @@ def below(keys: Any, count: int, limit: int) -> Any:
     Raises `ArgumentError` unless `limit` is from 1 to 65536.
 
     >>> below(np.array([1, 2], np.uint32), 6, 9).tolist()
-    [3, 0, 0, 6, 4, 4]
+    [8, 1, 8, 7, 4, 7]
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 2**16:
         why, remedy = "two words of 32 bits are multiplied by it", "limit=9"
