@@ -281,6 +281,7 @@ def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> N
         ("data", before.get("data", {}).get("digest", "unknown")[:12], now["data"]["digest"][:12]),
         ("order", before.get("order"), now["order"]),
         ("model", before.get("model"), now["model"]),
+        ("augment", before.get("augment"), now.get("augment")),
         ("loss", before.get("loss", now["loss"]), now["loss"]),
         ("optimizer", before.get("optimizer", {}).get("name"), assembly.optimizer.name),
         ("seed", before.get("seed"), seed),

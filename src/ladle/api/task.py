@@ -14,6 +14,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.frames import is_frame
 from ladle.core.functions import Functions
 from ladle.core.paths import require_patterns
+from ladle.feed.augment import Augment, staged
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Task:
       validation part alone.
     - `sources`: names of the sources of a mixture, in the order of `ladle.feed.Joined`: the record then also has the
       loss of each, `train_loss/NAME`.
+    - `augment`: rows changed at random while it trains, `(row, key) -> row` or a `ladle.feed.Augment`, such as
+      `ladle.feed.RandomImages(pad=4)`: a function of the run's seed and a row's place alone, and never of how it was
+      read. Where the rows live on the device and the function can be traced, it is a part of the compiled update; else
+      rows travel, and threads change them. Evaluations see rows as they are.
     - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
       the device where they take at most half of its free memory.
     - `clip`: the largest norm of an update's gradient; `clip_value`: the largest absolute value of a coordinate of it.
@@ -80,6 +85,7 @@ class Task:
     sources: tuple[str, ...] = ()
     metrics: Mapping[str, Callable[..., Any]] | None = None
     backend: Backend | str = "auto"
+    augment: Callable[[Any, Any], Any] | Augment | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, bool) or not (self.lr == "auto" or callable(self.lr) or _positive(self.lr)):
@@ -91,6 +97,14 @@ class Task:
         for name in ("frozen", "no_decay"):
             object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
         require_constants(self.constants)
+        if self.augment is not None:
+            if self.feed is not None:
+                why, remedy = (
+                    "it brings rows of its own",
+                    "HostFeed(..., collate=ladle.feed.Augment(function)) in the feed",
+                )
+                raise ArgumentError(must("augment", "be left to a feed of one's own", self.augment, why, remedy))
+            object.__setattr__(self, "augment", staged(self.augment))
         if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
@@ -124,6 +138,11 @@ class Task:
             if name in self.hyper:
                 raise ArgumentError(must(name, "be given once", shared[name], "hyper has it too", f"{name} alone"))
         return {**self.hyper, **shared}
+
+    @property
+    def stage(self) -> Augment | None:
+        """`augment`, as a stage between rows and batches."""
+        return None if self.augment is None else staged(self.augment)
 
     @property
     def optimizer_name(self) -> str:

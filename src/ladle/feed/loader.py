@@ -20,7 +20,7 @@ from ladle.core.cursor import Cursor, Shard
 from ladle.core.errors import ArgumentError, must
 from ladle.core.protocols import Collate, Cut, Order, Source
 from ladle.core.spec import BatchSpec, require_count
-from ladle.feed.augment import Augment
+from ladle.feed.augment import Augment, staged
 from ladle.feed.host import ByCount, HostFeed, Stack
 from ladle.feed.iterable import IterableLoader, is_stream
 from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
@@ -293,7 +293,7 @@ class Loader(LoaderBase):
 
 
 def _staged(augment: Any, collate: Collate | None, seed: int, epoch_size: int) -> Augment:
-    stage = augment if isinstance(augment, Augment) else Augment(augment)
+    stage = staged(augment)
     if collate is not None:
         if not isinstance(stage.collate, Stack):
             why, remedy = "rows are collated once", "Augment(function, collate=...) alone"

@@ -12,8 +12,10 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
 from ladle.core.paths import require_matches
+from ladle.core.stage import DeviceStage
 from ladle.core.world import ALONE, World
 from ladle.jax import devices as devices_
+from ladle.jax.augment import why_not
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
 from ladle.jax.freeze import freeze, paths_of
@@ -106,12 +108,16 @@ class JaxBackend:
         rate: Rate | None = None,
         gauge: Gauge | None = None,
         devices: Any = None,
+        augment: DeviceStage | None = None,
     ) -> JaxEngine:
         use_compilation_cache()
         if optimizer.no_decay:
             require_matches("no_decay", optimizer.no_decay, paths_of(started(objective)[0]))
-        step = CompiledStep(objective, optimizer, rate=rate or constant_rate, gauge=gauge, devices=devices)
-        return JaxEngine(step)
+        how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment}
+        return JaxEngine(CompiledStep(objective, optimizer, rate=rate or constant_rate, **how))
+
+    def cannot_augment(self, augment: DeviceStage, data: Any) -> str | None:
+        return why_not(augment, data)
 
     def put(self, tree: Any) -> None:
         devices_.put(tree)

@@ -13,6 +13,8 @@ from jax import lax
 
 from ladle.core.batch import Batch
 from ladle.core.protocols import OrderProgram
+from ladle.core.stage import DeviceStage
+from ladle.jax.augment import changed
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import LEVELS
 
@@ -88,18 +90,19 @@ def gather(
     place: Place,
     count: jax.Array,
     micro_size: int,
+    augment: DeviceStage | None = None,
 ) -> MicroBatch:
     """The next `min(count, micro_size)` rows from `place` on; surplus rows carry weight zero.
 
     Surplus rows repeat the micro-batch's own real rows, so that a model with batch statistics does not see
-    made-up examples. `state`: holds the run's key and constants. `count`: `u32[]`, traced.
+    made-up examples. `state`: holds the run's key and constants. `count`: `u32[]`, traced. `augment`: changes them.
     """
     epoch, first = place
     lane = jnp.arange(layout.rows(micro_size), dtype=jnp.uint32)
     real = jnp.minimum(count, jnp.uint32(micro_size))
     places = layout.spread(first + jnp.where(lane < real, lane, lane % jnp.maximum(real, jnp.uint32(1))))
     ids = program(resident.tables, epoch, places, jnp, lax.while_loop)
-    rows = taken(resident.data, ids)
+    rows = changed(augment, resident.tables, epoch, places, taken(resident.data, ids))
     weight = (lane < real).astype(jnp.float32)
     if resident.weight is not None:
         weight = weight * taken(resident.weight, ids)
