@@ -1,4 +1,4 @@
-"""How right answers are, as one number: accuracy, root mean squared error, mean absolute error. The only place that says so.
+"""How right answers are, as one number: the only place that says what accuracy and errors are.
 
 accuracy         mean_i [truth_i = answer_i]
 rmse             sqrt(mean_i (truth_i - answer_i)^2)       in the target's own unit

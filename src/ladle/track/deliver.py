@@ -40,7 +40,8 @@ def deliver(
 ) -> None:
     """Send the run that `notes` tell of, first `begin`, last `end`, to `tracker`. Raises what the tracker raises.
 
-    - `pictures`: asked for after the end, and drawn one by one. `opened`: told of the tracker's run as soon as there is one.
+    - `pictures`: asked for after the end, and drawn one by one.
+    - `opened`: told of the tracker's run as soon as there is one.
 
     Notes that stop before `end` leave a run with the status "killed".
     """
