@@ -29,6 +29,7 @@ from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
 from ladle.core.protocols import Meter, Policy, Sink, Tracker
+from ladle.energy.counters import CounterMeter
 from ladle.energy.meter import best_meter
 from ladle.loop.interrupt import Interrupts, interrupts
 from ladle.loop.train import train
@@ -180,7 +181,8 @@ def sit(
     meter.start()
     with ExitStack() as stack:
         file, newest, bests = place.open(stack, setup.assembly.backend.saver)
-        session = Session(setup, (*([file] if file else []), *sinks), file, newest, bests)
+        joules = meter.so_far if isinstance(meter, CounterMeter) else None
+        session = Session(setup, (*([file] if file else []), *sinks), file, joules, newest, bests)
         for one in _couriers(session):
             stack.callback(one.close)
         # What cannot be gone on with is refused before anything of it is touched.
