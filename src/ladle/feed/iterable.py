@@ -18,6 +18,7 @@ from ladle.feed.lookahead import Ahead
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
 from ladle.feed.stream_job import Key, ReadStream, state_before, told_worker
+from ladle.feed.together import require_told
 
 
 class IterableLoader(LoaderBase):
@@ -53,7 +54,7 @@ class IterableLoader(LoaderBase):
         augment: Callable[[Any, Any], Any] | Augment | None = None,
         to: str | Callable[[Any], Any] = "numpy",
         drop_last: bool = False,
-        shard: Shard = Shard(),
+        shard: Shard | None = None,
         uneven: bool = False,
         workers: int | None = None,
         processes: bool = False,
@@ -70,6 +71,7 @@ class IterableLoader(LoaderBase):
         known.require_batches(batch_size, drop_last)
         batch_size = 1 if batch_size is None else batch_size
         self._dataset = self.source = data
+        self._told, shard = shard, shard or Shard()
         self.seed, self.drop_last, self.shard, self._uneven = known.seeded(seed), drop_last, shard, uneven
         self.bad_ids: list[int] = []
         if not 0 <= shard.index < shard.count:
@@ -87,7 +89,7 @@ class IterableLoader(LoaderBase):
         self._parts: list[tuple[int, Any]] = []
         self._read_by(known, workers, processes)
         self.batch_size = batch_size
-        given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": shard}
+        given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": self._told}
         given |= {"uneven": uneven, "collate_fn": known.collate_fn}
         self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
 
@@ -129,6 +131,7 @@ class IterableLoader(LoaderBase):
 
     def __iter__(self) -> Iterator[Any]:
         """The batches of a pass. It is chosen when the first batch is asked for."""
+        require_told(self._told)
         epoch, resumed = (self._newest + 1, None) if self._due is None else (self._due[1], self._resumed)
         drawn = 0 if resumed is None else self._due[0]  # type: ignore[index]
         self._due, self._resumed, self._newest, self._at = None, None, epoch, (drawn, epoch)

@@ -37,6 +37,7 @@ from ladle.feed.readers import Readers
 from ladle.feed.sampled import Sampled
 from ladle.feed.sampled_batches import SampledBatches, TakeList, require_alone
 from ladle.feed.source.anything import as_source
+from ladle.feed.together import require_told
 
 
 class Loader(LoaderBase):
@@ -61,7 +62,8 @@ class Loader(LoaderBase):
     - `bad`: "raise", or "skip": examples that cannot be read are left out, and counted in `bad_ids`.
     - `batches`: hand out `ladle.Batch` (data with weights, positions, ids) instead of the data alone.
     - `shard`: which part of each batch this host reads: positions `index, index + count, ...` of it. Shares are equal,
-      or refused; `uneven` takes them as they are.
+      or refused; `uneven` takes them as they are. All of it where left out, which is refused in a process that trains
+      with others, unless a sampler says what is read.
     - `workers`, `processes`, `depth`: readers ahead, see `ladle.feed.lookahead.Ahead`. Two threads by default, or the
       source's own `readers`; none for arrays in memory (gathering their rows is faster than handing them over), and
       none for datasets that are asked item by item, which the caller's thread reads (see `ladle.feed.Items`).
@@ -102,7 +104,7 @@ class Loader(LoaderBase):
         drop_last: bool = False,
         bad: Literal["raise", "skip"] = "raise",
         batches: bool = False,
-        shard: Shard = Shard(),
+        shard: Shard | None = None,
         uneven: bool = False,
         workers: int | None = None,
         processes: bool = False,
@@ -122,6 +124,8 @@ class Loader(LoaderBase):
             order = Sampled(sampler, len(self.source), seed)
         self.order = order_of(order, self.source, seed, labels)
         self._lists = self.order if isinstance(self.order, SampledBatches) else None
+        self._told = Shard() if shard is None and isinstance(self.order, Sampled | SampledBatches) else shard
+        asked, shard = shard, shard or Shard()
         if self._lists is not None:
             require_alone(shard, augment=augment, collate=collate, cut=cut, batches=batches)
         self.drop_last, self.shard, self._uneven = drop_last, shard, uneven or batches
@@ -141,7 +145,7 @@ class Loader(LoaderBase):
         self._chunks = dict[int, int]()
         self._read_by(known, workers, processes)
         given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
-        given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
+        given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": asked, "uneven": uneven}
         given |= {"collate_fn": known.collate_fn}
         self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
 
@@ -226,6 +230,7 @@ class Loader(LoaderBase):
         if len(self.source) != self._examples:
             got, why = len(self.source), "an order is over as many as there were"
             raise ArgumentError(must("data", f"keep its {self._examples} examples", got, why, "a new Loader"))
+        require_told(self._told)
         start, epoch = (self._newest + 1) * self.order.epoch_size, self._newest + 1
         if self._due is not None:
             (start, epoch), self._due = self._due, None
