@@ -11,12 +11,12 @@ from ladle.core.plan import Plan
 from ladle.core.protocols import Probe
 from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import BatchSpec, require_count
-from ladle.planner.course import PARTS, readings, whole
+from ladle.planner.course import PARTS, PLACES, readings, whole
 from ladle.planner.decide import Choice, Minimize, decide
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
 from ladle.planner.follow import follow
-from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
+from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed, pilots_in
 from ladle.planner.memory import largest_fitting, too_small
 from ladle.planner.rate import Rate, rate_for, require_rule
 from ladle.planner.rate_finding import RateFinding, with_rate
@@ -24,6 +24,10 @@ from ladle.planner.tryout import Glance, Tryout, glance, try_rates
 
 ENERGY_SHARE = 0.5
 """Of the cost that `minimize="cost"` means, where nothing else is said."""
+
+
+ROUGH = 0.3
+"""Standard deviation of log(noise scale) that is good enough at one of several places, which differ by twice that."""
 
 
 def choose(
@@ -129,8 +133,11 @@ def _noise(probe: Probe, found: Findings, seen: Glance | None, *, pilot_seconds:
     how = {"rows": found.rows, "top": found.top, "line": found.speed and found.speed.line}
     if seen is None or not seen.heats.learned:
         return replace(found, pilot=measure_noise(probe, **how, budget_seconds=pilot_seconds))
-    each = pilot_seconds / len(PARTS)
-    course = readings(seen, lambda at: measure_noise(cast(Probe, at), **how, budget_seconds=each))
+    places = min(pilots_in(pilot_seconds / len(PARTS), **how), PLACES)
+    each = pilot_seconds / len(PARTS) / places
+    course = readings(
+        seen, lambda at: measure_noise(cast(Probe, at), **how, budget_seconds=each, spread=ROUGH), places=places
+    )
     return replace(found, pilot=whole(course), course=course)
 
 

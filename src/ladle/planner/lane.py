@@ -14,6 +14,9 @@ from ladle.core.noise import student_t
 CLEAR = 0.05
 """A rate is slower only if it takes 5 % more updates, whatever the seeds agree on."""
 
+NEAR = 2.5
+"""Times the best one's updates: rates up to there say where the best one lies. Beyond, log T is no parabola."""
+
 Aim = Literal["time", "loss"]
 """What a race is for: the fewest updates to a loss, or the lowest loss at the horizon."""
 
@@ -44,6 +47,7 @@ class Race:
       compared; `start`: the loss before. `horizon`: how far the runs went, in updates.
     - `lanes`: every rate tried, ascending.
     - `drift`: log(best rate at the horizon / best rate a third of the way): below zero where longer runs want less.
+    - `goal`: the loss that was asked for, None for none; `level` where it was reached.
     """
 
     rate: float | None
@@ -55,6 +59,7 @@ class Race:
     seeds: int
     drift: float = 0.0
     aim: Aim = "time"
+    goal: float | None = None
 
     @property
     def best(self) -> Lane:
@@ -120,16 +125,26 @@ def judged_lanes(rates: Sequence[float], taken: np.ndarray, *, most: float) -> l
 
 
 def bottom(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
-    """The rate at the bottom of a parabola through log T over log(rate), no further than `most`, in logs.
+    """The rate at the bottom of a parabola through log T over log(rate), between the rates not shown to be slower.
+
+    The parabola is that of all rates that take at most `NEAR` times the best one's updates: of several that are as good,
+    the best by a hair is the lucky one, and the middle of the valley is told by all of them. `most`, in logs: how far
+    beyond the outermost of those not slower it may lie.
 
     Not above the best where the next rate never reached the level: there may be a cliff between them.
     """
-    near = [lane for lane in lanes if lane.reached]
+    near = [lane for lane in lanes if lane.reached and lane.slower <= math.log(NEAR)]
+    if len(near) < 3:
+        near = [lane for lane in lanes if lane.reached]
     if len(near) < 3:
         return best.rate
     x = np.log([lane.rate for lane in near]) - math.log(best.rate)
     bend, slope, _ = np.polyfit(x, [lane.slower for lane in near], 2)
+    equal = [math.log(lane.rate / best.rate) for lane in near if not lane.worse]
+    low, high = min([0.0, *equal]) - most, max([0.0, *equal]) + most
+    above = [lane for lane in lanes if lane.rate > best.rate]
+    if above and not min(above, key=lambda lane: lane.rate).reached:
+        high = 0.0
     if not bend > 0:
         return best.rate
-    cliff = any(lane.rate > best.rate and not lane.reached for lane in lanes) and best is near[-1]
-    return best.rate * math.exp(min(max(-slope / (2 * bend), -most), 0.0 if cliff else most))
+    return best.rate * math.exp(min(max(-slope / (2 * bend), low), high))

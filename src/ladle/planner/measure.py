@@ -161,9 +161,15 @@ def pilot_spec(rows: int, top: int) -> BatchSpec | None:
 
 
 def measure_noise(
-    probe: Probe, *, rows: int, top: int, budget_seconds: float = 3.0, line: Speed | None = None
+    probe: Probe,
+    *,
+    rows: int,
+    top: int,
+    budget_seconds: float = 3.0,
+    line: Speed | None = None,
+    spread: float = GOOD_SPREAD,
 ) -> Pilot:
-    """Pilots of growing length, until the noise scale is known to `GOOD_SPREAD` or the budget is spent.
+    """Pilots of growing length, until log(noise scale) is known to `spread` or the budget is spent.
 
     A pilot starts afresh each time, so the next one is made as long as the last one says is needed. The budget:
     `PILOT_EPOCHS` passes over the data, and `budget_seconds` by the throughput `line`; 8 updates are always run.
@@ -179,10 +185,17 @@ def measure_noise(
         noise = estimate(probe.moments(spec, updates), population=rows)
         if noise.updates < 1:
             return Pilot(noise, "not measured: the loss is no sum over examples, or no update was finite")
-        wanted = updates * min((noise.log_sd / GOOD_SPREAD) ** 2, 4.0)
+        wanted = updates * min((noise.log_sd / spread) ** 2, 4.0)
         longer = int(min(max(wanted, 1.5 * updates), affordable))
-        if noise.log_sd <= GOOD_SPREAD or longer < 1.5 * updates:
+        if noise.log_sd <= spread or longer < 1.5 * updates:
             break
         updates = longer
     cut = f"{updates} updates of {spec.size} in {spec.micro_steps} micro-batches"
     return Pilot(noise, f"pilot of {cut}; tr(Sigma)/{rows} added to |G|^2 for finite data")
+
+
+def pilots_in(seconds: float, *, rows: int, top: int, line: Speed | None = None) -> int:
+    """Pilots of `FEWEST_UPDATES` that so many seconds pay for by the throughput `line`, at least one."""
+    spec = pilot_spec(rows, top)
+    each = 0.0 if spec is None or line is None else line.seconds(spec.micro_size) * spec.micro_steps * FEWEST_UPDATES
+    return max(int(min(seconds / each, rows)), 1) if each > 0 else rows

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.planner.heats import heats
 from ladle.planner.lane import Lane, Race, judged_lanes
 from ladle.planner.path import Path, advanced, evaluations, smooth, started
-from ladle.planner.race import Judge, heats, race
+from ladle.planner.race import Judge, race
 from ladle.planner.tryout import RUNS
 
 
