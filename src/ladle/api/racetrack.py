@@ -20,7 +20,7 @@ from ladle.core.spec import BatchSpec
 JUDGED = (128, 4096)
 """Rows that runs are judged on, at least and at most; the same for all, so that what a few miss is missed by all.
 
-Few rows rank rates by what these few have in common: as many are taken as the seconds pay for (`Racetrack.judged_in`)."""
+Few rows rank rates by what these few have in common: as many are taken as the seconds pay for (`judged_in`)."""
 
 TIMED_SECONDS = 0.01
 MOST_TIMED = 4096

@@ -102,7 +102,7 @@ def heats(
 ) -> Heats:
     """The grid of rates around `usual`, `decades` below and above, thinned out at each of `SHARES` of the horizon.
 
-    - `goal`: the loss that is wanted; a round in which it is reached is the last one. `each`: evaluations in a doubling.
+    - `goal`: the loss that is wanted: a round that reaches it is the last one. `each`: evaluations in a doubling.
     """
     times = evaluations(horizon, aim, each)
     stops = [max(time for time in times if time <= max(share * horizon, times[1])) for share in SHARES]

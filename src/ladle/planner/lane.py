@@ -127,9 +127,9 @@ def judged_lanes(rates: Sequence[float], taken: np.ndarray, *, most: float) -> l
 def bottom(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
     """The rate at the bottom of a parabola through log T over log(rate), between the rates not shown to be slower.
 
-    The parabola is that of all rates that take at most `NEAR` times the best one's updates: of several that are as good,
-    the best by a hair is the lucky one, and the middle of the valley is told by all of them. `most`, in logs: how far
-    beyond the outermost of those not slower it may lie.
+    The parabola is that of all rates that take at most `NEAR` times the best one's updates: of several that are as
+    good, the best by a hair is the lucky one, and the middle of the valley is told by all of them. `most`, in logs: how
+    far beyond the outermost of those not slower it may lie.
 
     Not above the best where the next rate never reached the level: there may be a cliff between them.
     """

@@ -63,7 +63,7 @@ def race(
 ) -> Race:
     """The heats around the `usual` rate over `horizon` updates, then the best and its neighbours with all `seeds`.
 
-    - `aim`: "time", the fewest updates to a loss, or "loss", the lowest at the horizon. `goal`: the loss that is wanted.
+    - `aim`: "time", the fewest updates to a loss, or "loss", the lowest at the horizon. `goal`: a loss that is wanted.
     - `seeds`: at least. `each`: evaluations in a doubling. `begun`: the heats, where they were run already.
 
     >>> found = race(_Bowl(), 1e-3, horizon=300)
