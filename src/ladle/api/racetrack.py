@@ -17,10 +17,12 @@ from ladle.core.moments import Moments
 from ladle.core.protocols import Feed, Probe
 from ladle.core.spec import BatchSpec
 
-JUDGED = (128, 4096)
-"""Rows that runs are judged on, at least and at most; the same for all, so that what a few miss is missed by all.
+LEAST, MOST = 128, 4096
+"""Rows that runs are judged on; the same for all, so that what a few miss is missed by all. Few rows rank rates by what
+these few have in common: as many are taken as the seconds pay for (`judged_in`)."""
 
-Few rows rank rates by what these few have in common: as many are taken as the seconds pay for (`judged_in`)."""
+FIXED = 512
+"""Rows where a run of a fixed length takes the rate that ends lowest: the same rate, however fast the machine."""
 
 TIMED_SECONDS = 0.01
 MOST_TIMED = 4096
@@ -49,7 +51,7 @@ class Racetrack:
     spec: BatchSpec
     hyper: Mapping[str, float] = field(default_factory=dict)
     probe: Probe | None = None
-    judged: int = JUDGED[0]
+    judged: int = LEAST
 
     @cached_property
     def rows(self) -> Any:
@@ -64,7 +66,7 @@ class Racetrack:
         """This track with as many rows, a power of two or all, as can be judged in so many seconds; no fewer."""
         here, count = _rows(self.rows), _rows(self._judging)
         paid = here * seconds / self.judging_seconds()
-        wanted = max(min(paid, count, JUDGED[1]), here)
+        wanted = max(min(paid, count, MOST), here)
         wanted = count if wanted >= count else 1 << int(math.log2(wanted))
         return self if wanted <= here else replace(self, judged=wanted)
 

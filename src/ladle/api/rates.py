@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ladle.api.assembly import Assembly
-from ladle.api.racetrack import Racetrack
+from ladle.api.racetrack import FIXED, LEAST, Racetrack
 from ladle.core.duration import Until
 from ladle.core.protocols import Probe
 from ladle.core.spec import BatchSpec
@@ -30,7 +30,8 @@ def tryout_of(
     bound = None if until is None else Until.parse(until)
 
     def track(spec: BatchSpec, hyper: Mapping[str, float]) -> Racetrack:
-        return Racetrack(assembly, spec, hyper, probe).judged_in(JUDGING * seconds / JUDGEMENTS[aim])
+        track = Racetrack(assembly, spec, hyper, probe, FIXED if aim == "loss" else LEAST)
+        return track if aim == "loss" else track.judged_in(JUDGING * seconds / JUDGEMENTS[aim])
 
     return Tryout(track, seconds, bound, kept, aim)
 

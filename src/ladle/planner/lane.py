@@ -62,6 +62,11 @@ class Race:
     goal: float | None = None
 
     @property
+    def reached_goal(self) -> bool:
+        """Whether rates were compared at the loss that was asked for."""
+        return self.goal is not None and self.level == self.goal
+
+    @property
     def best(self) -> Lane:
         """The rate that was fastest among those tried."""
         return min(self.lanes, key=lambda lane: (not lane.reached, lane.slower))
@@ -125,26 +130,39 @@ def judged_lanes(rates: Sequence[float], taken: np.ndarray, *, most: float) -> l
 
 
 def bottom(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
-    """The rate at the bottom of a parabola through log T over log(rate), between the rates not shown to be slower.
-
-    The parabola is that of all rates that take at most `NEAR` times the best one's updates: of several that are as
-    good, the best by a hair is the lucky one, and the middle of the valley is told by all of them. `most`, in logs: how
-    far beyond the outermost of those not slower it may lie.
+    """The rate at the bottom of a parabola through log T over log(rate), no further than `most`, in logs.
 
     Not above the best where the next rate never reached the level: there may be a cliff between them.
     """
+    near = [lane for lane in lanes if lane.reached]
+    return _lowest(near, best, low=-most, high=0.0 if _cliff(lanes, best) else most)
+
+
+def valley(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
+    """The rate at the bottom of a parabola through all rates that take at most `NEAR` times the best one's updates.
+
+    Of several rates that are as good the best by a hair is the lucky one, and where the valley lies is told by all that
+    make it: so the bottom may lie wherever no rate was shown to be slower, and `most`, in logs, beyond the outermost of
+    these. A bottom that far from the best is a flat one: what it costs is little either way.
+
+    Not above the best where the next rate never reached the level.
+    """
     near = [lane for lane in lanes if lane.reached and lane.slower <= math.log(NEAR)]
-    if len(near) < 3:
-        near = [lane for lane in lanes if lane.reached]
+    if len(near) < 4:
+        return bottom(lanes, best, most=most)
+    equal = [0.0, *(math.log(lane.rate / best.rate) for lane in near if not lane.worse)]
+    return _lowest(near, best, low=min(equal) - most, high=0.0 if _cliff(lanes, best) else max(equal) + most)
+
+
+def _cliff(lanes: Sequence[Lane], best: Lane) -> bool:
+    """Whether the next rate above the best never reached the level."""
+    above = min((lane for lane in lanes if lane.rate > best.rate), key=lambda lane: lane.rate, default=None)
+    return above is not None and not above.reached
+
+
+def _lowest(near: Sequence[Lane], best: Lane, *, low: float, high: float) -> float:
     if len(near) < 3:
         return best.rate
     x = np.log([lane.rate for lane in near]) - math.log(best.rate)
     bend, slope, _ = np.polyfit(x, [lane.slower for lane in near], 2)
-    equal = [math.log(lane.rate / best.rate) for lane in near if not lane.worse]
-    low, high = min([0.0, *equal]) - most, max([0.0, *equal]) + most
-    above = [lane for lane in lanes if lane.rate > best.rate]
-    if above and not min(above, key=lambda lane: lane.rate).reached:
-        high = 0.0
-    if not bend > 0:
-        return best.rate
-    return best.rate * math.exp(min(max(-slope / (2 * bend), low), high))
+    return best.rate * math.exp(min(max(-slope / (2 * bend), low), high)) if bend > 0 else best.rate

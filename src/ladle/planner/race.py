@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ladle.planner.heats import HIGHEST, LOWEST, Heats, heats, level_of
-from ladle.planner.lane import Aim, Lane, Race, bottom, judged_lanes
+from ladle.planner.lane import Aim, Lane, Race, bottom, judged_lanes, valley
 from ladle.planner.path import EVALUATIONS, Path, Runner, advanced, started
 
 FAR_BEHIND = 1.5
@@ -120,7 +120,7 @@ def _retold(runner: Runner, found: Race, times: Sequence[int]) -> Race:
         return found
     runs = [started(runner, found.rate, seed) for seed in range(found.seeds, found.seeds + FRESH)]
     fresh = [advanced(runner, path, times, times[-1]) for path in runs]
-    all_there = found.level == found.goal and all(path.lowest <= found.level for path in fresh)
+    all_there = found.reached_goal and all(path.lowest <= found.level for path in fresh)
     level = found.level if all_there else max(found.level, _sure(fresh))
     if not level < found.start:
         return found
@@ -139,7 +139,7 @@ def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[in
     told = [path.reach(judge.level) if judge.aim == "time" else judge(path) for path in ordered[place]]
     middle = float(np.exp(np.log(told).mean()))
     return Race(
-        rate=bottom(lanes, best, most=math.log(10) / 16),
+        rate=(valley if judge.aim == "time" else bottom)(lanes, best, most=math.log(10) / 16),
         lanes=tuple(sorted([*lanes, *early], key=lambda lane: lane.rate)),
         start=first.leader.losses[0],
         level=judge.level if judge.aim == "time" else judge.level + middle,
