@@ -28,10 +28,15 @@ def tryout_of(
 ) -> Tryout:
     """Where rates for runs of `assembly` that end at `until` are tried, in about so many seconds."""
     bound = None if until is None else Until.parse(until)
+    judged: dict[str, int] = {}
 
     def track(spec: BatchSpec, hyper: Mapping[str, float]) -> Racetrack:
-        track = Racetrack(assembly, spec, hyper, probe, FIXED if aim == "loss" else LEAST)
-        return track if aim == "loss" else track.judged_in(JUDGING * seconds / JUDGEMENTS[aim])
+        fixed = FIXED if aim == "loss" else judged.get("rows")
+        track = Racetrack(assembly, spec, hyper, probe, fixed or LEAST)
+        if fixed is None:
+            track = track.judged_in(JUDGING * seconds / JUDGEMENTS[aim])
+            judged["rows"] = track.judged  # All sizes are judged on the same rows: a loss is then the same loss.
+        return track
 
     return Tryout(track, seconds, bound, kept, aim)
 

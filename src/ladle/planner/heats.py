@@ -42,7 +42,7 @@ EASIER = (0.05, 0.02)
 """Shares of the lowest loss, and of the whole descent: the level lies above it by the smaller of the two at most, and
 by no more than neighbouring readings differ by chance: where the loss falls slowly, 5 % of it are most of the run."""
 
-SEEN = 2.0
+SEEN = 3.0
 """Times the leader's updates to the level, that the last round goes: who takes longer is slower, by that much."""
 
 REACHED_BY = 3
@@ -56,8 +56,8 @@ FIRST_BY = 2
 class Heats:
     """The rounds with one seed: what `race` begins with, and all that a rough answer needs.
 
-    - `paths`: every rate tried. `leader`: the best, by `aim`. `times`: of the evaluations, as far as it went.
-    - `drift`, `goal`: as in `Race`.
+    - `paths`: every rate tried. `leader`: the best, by `aim`. `times`: of all evaluations up to the horizon.
+    - `drift`, `goal`: as in `Race`. `more`: runs with other seeds, where there are some.
     """
 
     paths: tuple[Path, ...]
@@ -66,6 +66,12 @@ class Heats:
     drift: float
     aim: Aim = "time"
     goal: float | None = None
+    more: tuple[Path, ...] = ()
+
+    @property
+    def stop(self) -> int:
+        """How far the leader went, in updates."""
+        return self.leader.times[-1]
 
     @property
     def learned(self) -> bool:
@@ -74,19 +80,23 @@ class Heats:
         return start - min(path.lowest for path in self.paths) > LEARNED * abs(start)
 
     @property
+    def level(self) -> float:
+        """The goal, or near the lowest loss that `FIRST_BY` of those at the end have reached."""
+        return level_of([[path] for path in self.paths if path.times[-1] == self.stop], self.goal, FIRST_BY)
+
+    @property
     def reached(self) -> float:
-        """Updates of the leader to the goal, or to the lowest loss that `FIRST_BY` of those at the end have reached."""
-        last = [path for path in self.paths if path.times[-1] == self.leader.times[-1]]
-        taken = self.leader.reach(level_of([[path] for path in last], self.goal, FIRST_BY))
-        return taken if math.isfinite(taken) else float(self.times[-1])
+        """Updates of the leader to `level`."""
+        taken = self.leader.reach(self.level)
+        return taken if math.isfinite(taken) else float(self.stop)
 
     @property
     def final(self) -> list[int]:
         """Evaluations of the last round: where a time is the aim, up to `SEEN` times the leader's to the level."""
-        if self.aim == "loss":
-            return list(self.times)
+        seen = math.inf if self.aim == "loss" else SEEN * self.reached
+        last = self.times[-1] if self.goal is not None and self.level == self.goal else self.stop
         return [
-            time for time, before in zip(self.times, (0, *self.times), strict=False) if before < SEEN * self.reached
+            time for time, before in zip(self.times, (0, *self.times), strict=False) if before < seen and time <= last
         ]
 
 
@@ -107,7 +117,7 @@ def heats(
     times = evaluations(horizon, aim, each)
     stops = [max(time for time in times if time <= max(share * horizon, times[1])) for share in SHARES]
     field, known = _opened(runner, usual, times, stops[0], decades), {}
-    leader, lowest, drift, stop = _leader(field, aim, goal), math.inf, 0.0, stops[0]
+    leader, lowest, drift = _leader(field, aim, goal), math.inf, 0.0
     for stop in stops:
         field = [advanced(runner, path, times, stop) for path in field]
         known |= {path.rate: path for path in field}
@@ -121,7 +131,7 @@ def heats(
             break
         place = field.index(leader)
         field = field[max(place - BELOW, 0) : place + ABOVE + 1]
-    return Heats(tuple(known.values()), leader, tuple(time for time in times if time <= stop), drift, aim, goal)
+    return Heats(tuple(known.values()), leader, tuple(times), drift, aim, goal)
 
 
 def _opened(runner: Runner, usual: float, times: Sequence[int], stop: int, decades: tuple[float, float]) -> list[Path]:

@@ -4,7 +4,7 @@ Rates a factor of sqrt(10) apart start together, from the same parameters with t
 and the whole of the horizon those that are behind leave, and the others go on from where they stand. Then the best, its
 neighbours and the rates half-way between them run with more seeds.
 
-    T(rate, seed) = sqrt(updates to `level` * updates to a loss a twentieth of the descent above it)
+    T(rate, seed) = geometric mean of the updates to `level` and to losses some way up the descent
 
 with `level` the loss that is wanted (`goal`), or where none is, one a little above the lowest that three rates have
 reached with every seed. What is compared is the time to a loss: where all rates end on one plateau, the fastest is
@@ -36,10 +36,13 @@ from ladle.planner.path import EVALUATIONS, Path, Runner, advanced, started
 FAR_BEHIND = 1.5
 """A rate that left early is slower if it took so many times the best one's updates, with one seed."""
 
-EARLIER = 0.05
-"""Of the descent: how far above the level lies another one, at which rates are compared too."""
+EARLIER = (0.0, 0.05)
+"""Of the descent, in logs: how far above the level lie those at which rates are compared."""
 
-MOST_SEEDS = 6
+UNTOLD = (0.0, 0.05, 0.15)
+"""The same where no loss was asked for: what is meant may lie higher, and the rate is to serve all of these."""
+
+MOST_SEEDS = 5
 """In the last round, where its runs are short."""
 
 MORE = 2
@@ -73,9 +76,9 @@ def race(
     first = begun or heats(runner, usual, horizon=horizon, decades=decades, aim=aim, goal=goal, each=each)
     if not first.learned:
         lowest = min(path.lowest for path in first.paths)
-        return Race(None, (), first.leader.losses[0], lowest, math.nan, first.times[-1], 1, aim=first.aim)
+        return Race(None, (), first.leader.losses[0], lowest, math.nan, first.stop, 1, aim=first.aim)
     times = first.final
-    more = int(seeds * first.times[-1] / times[-1])
+    more = int(seeds * first.stop / times[-1])
     return _retold(runner, _finish(runner, first, times, seeds=min(max(more, seeds), max(MOST_SEEDS, seeds))), times)
 
 
@@ -105,7 +108,7 @@ def _seeded(runner: Runner, first: Heats, eighth: int, times: Sequence[int], see
     """All seeds at the rate so many eighths of a decade from the leader's; a heat that went all the way counts."""
     rate = first.leader.rate * 10 ** (eighth / 8)
     rate = next((path.rate for path in first.paths if math.isclose(path.rate, rate)), rate)
-    whole = {path.seed: path.until(times[-1]) for path in first.paths if path.rate == rate}
+    whole = {path.seed: path.until(times[-1]) for path in (*first.paths, *first.more) if path.rate == rate}
     whole = {seed: path for seed, path in whole.items() if path.times[-1] == times[-1]}
     fresh = [whole.get(seed) or started(runner, rate, seed) for seed in range(seeds)]
     return [advanced(runner, path, times, times[-1]) for path in fresh]
@@ -156,18 +159,21 @@ def _answer(first: Heats, runs: Mapping[int, Sequence[Path]], times: Sequence[in
 class Judge:
     """What a run is judged by: a positive number that is better where it is smaller, inf where it never got there.
 
-    - `aim` "time": the updates to `level`. "loss": the loss at the end above `level`, which is 0 where no loss is
-      negative. `most`: what stands for inf beside it, at least.
+    - `aim` "time": updates to `level` and those `above` it, shares of the descent in logs: their geometric mean.
+      "loss": the loss at the end above `level`, which is 0 where no loss is negative.
+    - `most`: what stands for inf beside it, at least.
     """
 
     aim: Aim
     level: float
     most: float
+    above: tuple[float, ...] = EARLIER
 
     @classmethod
     def of(cls, runs: Sequence[Sequence[Path]], first: Heats) -> Judge:
         if first.aim == "time":
-            return cls("time", level_of(runs, first.goal), runs[0][0].times[-1])
+            level = level_of(runs, first.goal)
+            return cls("time", level, runs[0][0].times[-1], EARLIER if level == first.goal else UNTOLD)
         start, lowest = first.leader.losses[0], min(path.last for of in runs for path in of)
         floor = 0.0 if lowest > 0 else lowest - max(start - lowest, 1e-9)
         return cls("loss", floor, max(start - floor, 1e-9))
@@ -175,7 +181,8 @@ class Judge:
     def __call__(self, path: Path) -> float:
         if self.aim == "loss":
             return path.last - self.level
-        return math.sqrt(path.reach(self.level) * path.reach(self.level + EARLIER * (path.losses[0] - self.level)))
+        taken = [path.reach(between(self.level, path.losses[0], share)) for share in self.above]
+        return math.exp(float(np.mean(np.log(taken))))
 
     def left(self, path: Path, best: Path) -> Lane:
         """A rate that left the race, beside the best one as far as it went."""
@@ -189,6 +196,17 @@ class Judge:
         # A lower rate that is behind early may yet end lowest.
         known = self.aim == "time" or path.rate > best.rate
         return Lane(path.rate, slower, 1, known and slower > math.log(FAR_BEHIND), False)
+
+
+def between(level: float, start: float, share: float) -> float:
+    """The loss so far up from `level` to `start`: in logs, so that a start far off counts little; else by amounts.
+
+    >>> between(1.0, 16.0, 0.25), between(-1.0, 1.0, 0.25)
+    (2.0, -0.5)
+    """
+    if 0 < level < start:
+        return level * (start / level) ** share
+    return level + share * (start - level)
 
 
 def _sure(of: Sequence[Path]) -> float:

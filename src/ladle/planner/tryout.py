@@ -148,8 +148,14 @@ def try_rates(
     *,
     rows: int,
     seen: Glance | None = None,
+    begun: tuple[Racetrack, Heats] | None = None,
 ) -> Race | None:
-    """The race at `spec` around `guess`; None where an update takes too long. What was `seen` at that size is used."""
+    """The race at `spec` around `guess`; None where an update takes too long. What was `seen` at that size is used.
+
+    - `begun`: a track at `spec`, and runs on it that stand for the heats.
+    """
+    if begun is not None:
+        return race(begun[0], guess, horizon=begun[1].times[-1], begun=begun[1])
     if seen is not None and seen.spec == spec:
         return race(seen.track, seen.usual, horizon=seen.horizon, begun=seen.heats)
     track = tryout.track(spec, hyper)
