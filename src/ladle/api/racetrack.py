@@ -25,6 +25,9 @@ FIXED = 512
 """Rows where a run of a fixed length takes the rate that ends lowest: the same rate, however fast the machine."""
 
 TIMED_SECONDS = 0.01
+TIMINGS = 4
+"""Of a window, and of an evaluation: the least of them is the one that nothing interrupted."""
+
 MOST_TIMED = 4096
 """Updates of the window that is timed: enough of them for a clock."""
 
@@ -77,7 +80,7 @@ class Racetrack:
         while seconds < TIMED_SECONDS and updates <= MOST_TIMED:
             run, _ = self._still(run, updates)  # Compiles it, where it is new.
             timed = []
-            for _ in range(2):
+            for _ in range(TIMINGS):
                 run, once = self._still(run, updates)
                 timed.append(once)
             seconds, updates = min(timed), 8 * updates
@@ -95,7 +98,7 @@ class Racetrack:
     def judging_seconds(self) -> float:
         """What one judgement takes, compiled."""
         state, seconds = self.assembly.engine.step.init(0, {**self.hyper}), []
-        for _ in range(3):
+        for _ in range(TIMINGS):
             started = time.perf_counter()
             self._loss(state)
             seconds.append(time.perf_counter() - started)

@@ -46,10 +46,8 @@ SEEN = 3.0
 """Times the leader's updates to the level, that the last round goes: who takes longer is slower, by that much."""
 
 REACHED_BY = 3
-"""Rates of the last round that have reached the level at which they are compared, where so many learn."""
-
-FIRST_BY = 2
-"""The same for the heats, whose rates are twice as far apart: the third of them is an easy loss or a diverging rate."""
+"""Rates that have reached the level at which they are compared, where so many learn: slow ones often go lowest, and a
+level that only one or two reach would always take these."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ class Heats:
 
     @property
     def level(self) -> float:
-        """The goal, or near the lowest loss that `FIRST_BY` of those at the end have reached."""
-        return level_of([[path] for path in self.paths if path.times[-1] == self.stop], self.goal, FIRST_BY)
+        """The goal, or near the lowest loss that `REACHED_BY` of those at the end have reached."""
+        return level_of([[path] for path in self.paths if path.times[-1] == self.stop], self.goal)
 
     @property
     def reached(self) -> float:
@@ -151,8 +149,8 @@ def _opened(runner: Runner, usual: float, times: Sequence[int], stop: int, decad
         found[further] = advanced(runner, started(runner, usual * 10 ** (further * DECADES), 0), times, stop)
 
 
-def level_of(runs: Sequence[Sequence[Path]], goal: float | None = None, by: int = REACHED_BY) -> float:
-    """`goal`, where all seeds of a rate reached it; else a little above the lowest loss that those of `by` rates did.
+def level_of(runs: Sequence[Sequence[Path]], goal: float | None = None) -> float:
+    """`goal`, where all seeds of a rate reached it; else a little above the lowest that those of `REACHED_BY` rates did.
 
     Or of all, where fewer learn. Above it: near the floor that a rate's own noise sets, the time to the last of its
     descent is a matter of luck.
@@ -165,14 +163,14 @@ def level_of(runs: Sequence[Sequence[Path]], goal: float | None = None, by: int 
         return math.inf
     if goal is not None and finite[0][0] <= goal:
         return goal
-    value, jitter = finite[min(by, len(finite)) - 1]
+    value, jitter = finite[min(REACHED_BY, len(finite)) - 1]
     start = runs[0][0].losses[0]
     return value + min(EASIER[0] * abs(value), EASIER[1] * max(start - value, 0.0), jitter)
 
 
 def _leader(field: Sequence[Path], aim: Aim, goal: float | None = None) -> Path:
-    """The lowest now; or the fastest to the goal or the lowest loss that two have reached, else the lowest."""
+    """The lowest now; or the fastest to the goal or the lowest loss that three have reached, else the lowest."""
     if aim == "loss":
         return min(field, key=lambda path: path.last)
-    level = level_of([[path] for path in field], goal, FIRST_BY)
+    level = level_of([[path] for path in field], goal)
     return min(field, key=lambda path: (path.reach(level), path.lowest))

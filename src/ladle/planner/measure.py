@@ -22,8 +22,11 @@ SLOW_SECONDS = 0.85
 TURNS = 4
 """Times that all sizes are timed one after the other: a disturbance then meets all of them, not one."""
 
-REPEATS = 2
-"""Timings of a size in its turn."""
+REPEATS, MORE_REPEATS = 2, 6
+"""Timings of a size in its turn, and where they are short: the least of many is one that nothing interrupted."""
+
+SHORT_SECONDS = 0.001
+"""An update that takes less is timed more often: several of its windows cost less than one of a long update."""
 
 MICRO_STEPS = 16
 """Micro-batches per pilot update, at least: the trace then has 2/15 relative variance per effective dimension."""
@@ -107,9 +110,16 @@ def _whole(micro: int, rows: int) -> BatchSpec:
 
 
 def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> list[np.ndarray]:
-    """Seconds of updates at `specs`, `f64[turns * REPEATS]` each: all of them in every turn."""
-    rounds = [[probe.seconds(spec, REPEATS) for spec in specs] for _ in range(turns)]
-    return [np.concatenate(one) for one in zip(*rounds, strict=True)]
+    """Seconds of updates at `specs`, `f64[timings]` each: all of them in every turn, short ones more often."""
+    found = [probe.seconds(spec, REPEATS) for spec in specs]
+    for _ in range(turns - 1):
+        more = [probe.seconds(spec, _repeats(seconds)) for spec, seconds in zip(specs, found, strict=True)]
+        found = [np.concatenate(both) for both in zip(found, more, strict=True)]
+    return found
+
+
+def _repeats(seconds: np.ndarray) -> int:
+    return MORE_REPEATS if seconds.min() < SHORT_SECONDS else REPEATS
 
 
 @dataclass(frozen=True)

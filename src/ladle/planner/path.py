@@ -118,19 +118,19 @@ def evaluations(horizon: int, aim: Aim = "time", each: int = EVALUATIONS) -> lis
 def smooth(times: Sequence[int], losses: Sequence[float]) -> np.ndarray:
     """Losses of a path without its luck: medians of three, then means of those close by in log updates, never rising.
 
-        v_i = median(y_{i-1}, y_i, y_{i+1}),  at the end (y_{n-1} + y_n) / 2
+        v_i = median(y_{i-1}, y_i, y_{i+1}),  at the end that of the last three
         s_i = sum_j w_ij v_j / sum_j w_ij,    w_ij = (1 - |log(t_j / t_i) / width|^3)^3  where positive
 
     `width` is `WIDTH`, or one and a half steps where evaluations are further apart. A mean lags behind a falling path
     by as much at one rate as at another, so rates stay comparable.
 
     >>> smooth([0, 1, 4, 16, 64], [4.0, 3.0, 1.0, 3.0, 2.0]).round(2).tolist()
-    [4.0, 3.02, 2.93, 2.28, 2.28]
+    [4.0, 3.0, 2.79, 2.21, 2.0]
     """
     values = np.asarray(losses, np.float64)
     if len(values) > 2:
         inner = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)
-        values = np.concatenate([values[:1], inner, [values[-2:].mean()]])
+        values = np.concatenate([values[:1], inner, inner[-1:]])
     ended = np.isfinite(values)
     if len(values) > 2 and ended.all():
         at = np.log(np.maximum(times[1:], 1))
