@@ -16,7 +16,7 @@ from ladle.planner.decide import Choice, Minimize, decide, taken
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
 from ladle.planner.follow import follow
-from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed, pilots_in
+from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed, pilots_in, timed
 from ladle.planner.memory import largest_fitting, too_small
 from ladle.planner.rate import Rate, rate_for, require_rule
 from ladle.planner.rate_finding import RateFinding, with_rate
@@ -155,7 +155,7 @@ def _beside(tryout: Tryout | None, probe: Probe, found: Findings, rate: Rate, se
         spec=lambda size: _whole(rung_for(size, found.top), size),
         rate=lambda size: (rate.at(size) or reference) * seen.rate / reference,
         hyper=lambda size: {**dict(rate.coupling.hyper), **rate.hyper(size)},
-        seconds=speed.seconds,
+        seconds=lambda size: timed(probe, rung_for(size, found.top), rows=found.rows),
     )
     noise = found.pilot.noise
     known = {"size": choice.spec.size, "noise": noise.value, "log_noise_sd": noise.log_sd}

@@ -150,7 +150,7 @@ def _opened(runner: Runner, usual: float, times: Sequence[int], stop: int, decad
 
 
 def level_of(runs: Sequence[Sequence[Path]], goal: float | None = None) -> float:
-    """`goal`, where all seeds of a rate reached it; else a little above the lowest that those of `REACHED_BY` rates did.
+    """`goal`, where all seeds of a rate reached it; else a little above the lowest that `REACHED_BY` rates reached so.
 
     Or of all, where fewer learn. Above it: near the floor that a rate's own noise sets, the time to the last of its
     descent is a matter of luck.

@@ -118,6 +118,11 @@ def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> li
     return found
 
 
+def timed(probe: Probe, micro: int, *, rows: int) -> float:
+    """Seconds of one size, the least of a few timings: those to choose between may lie off the line of all sizes."""
+    return float(in_turns(probe, [_whole(micro, rows)], 2)[0].min())
+
+
 def _repeats(seconds: np.ndarray) -> int:
     return MORE_REPEATS if seconds.min() < SHORT_SECONDS else REPEATS
 

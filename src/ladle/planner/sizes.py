@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ladle.core.spec import BatchSpec
-from ladle.planner.heats import SEEN, Heats
+from ladle.planner.heats import Heats
 from ladle.planner.path import Path, advanced, evaluations, started
 from ladle.planner.race import EARLIER, UNTOLD, Judge
 from ladle.planner.tryout import Glance, Racetrack, Tryout
@@ -29,8 +29,8 @@ from ladle.planner.tryout import Glance, Racetrack, Tryout
 SHARE = 0.35
 """Of the seconds of a tryout, that trials of sizes may take; with fewer seeds where that is not enough, or none."""
 
-SEEDS = (3, 2)
-"""Of each trial: as many as the seconds pay for."""
+LENGTHS = ((6, 3.0), (4, 3.0), (3, 3.0), (3, 2.0), (2, 2.0))
+"""Seeds of each trial, and how far it goes in times of the leader's updates to the level: the first that is paid for."""
 
 RATES = 3
 STEP = math.log(10) / 4
@@ -49,12 +49,12 @@ FARTHER = 2
 
 @dataclass(frozen=True)
 class Asked:
-    """What trials are made with: `spec`, rate and constants of a size, and its seconds by the line of the plan."""
+    """What trials are made with: `spec`, rate and constants of a size, and the seconds of an update of it."""
 
     spec: Callable[[int], BatchSpec]
     rate: Callable[[int], float]
     hyper: Callable[[int], Mapping[str, float]]
-    seconds: Callable[[float], float]
+    seconds: Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -125,28 +125,32 @@ def try_sizes(
     if len(around) < 2 or not level < seen.heats.leader.losses[0]:
         return None
 
-    def horizon(at: int) -> int:
+    def horizon(at: int, far: float) -> int:
         more = (1 + noise / at) / (1 + noise / seen.spec.size)
-        return max(math.ceil(SEEN * seen.heats.reached * more), 4)
+        return max(math.ceil(far * seen.heats.reached * more), 4)
 
     each = tryout.each(seen.track)
     judged = each * math.log2(400) * seen.track.judging_seconds()
-    one = sum(RATES * (horizon(at) * asked.seconds(at) + judged) for at in around)
-    seeds = next((count for count in SEEDS if count * one <= SHARE * tryout.seconds), 0)
+    time = {at: asked.seconds(at) for at in around}
+
+    def paid(count: int, far: float) -> bool:
+        return count * sum(RATES * (horizon(at, far) * time[at] + judged) for at in around) <= SHARE * tryout.seconds
+
+    seeds, far = next((length for length in LENGTHS if paid(*length)), (0, 0.0))
     if not seeds:
         return None
     above = EARLIER if level == seen.heats.goal else UNTOLD
 
     def trial(at: int) -> Trial:
-        judge = Judge("time", level, float(horizon(at)), above)
+        judge = Judge("time", level, float(horizon(at, far)), above)
         track = tryout.track(asked.spec(at), asked.hyper(at))
-        return _run(track, at, asked.rate(at), judge, evaluations(horizon(at), "time", each), seeds)
+        return _run(track, at, asked.rate(at), judge, evaluations(horizon(at, far), "time", each), seeds)
 
     trials = {at: trial(at) for at in around}
 
     def costs() -> dict[int, float]:
         luck = max(_spread(list(trials.values())) * math.sqrt(2 / seeds), LUCK)
-        own = {at: one.log_updates + math.log(asked.seconds(at)) for at, one in trials.items()}
+        own = {at: one.log_updates + math.log(time[at]) for at, one in trials.items()}
         found = {}
         for at in trials:
             told = math.log(curve[at] / curve[size])
@@ -162,10 +166,10 @@ def try_sizes(
         beyond = best // 2 if best == min(trials) else 2 * best if best == max(trials) else best
         if beyond in trials or beyond not in curve:
             break
-        trials[beyond] = trial(beyond)
+        trials[beyond], time[beyond] = trial(beyond), asked.seconds(beyond)
     found = costs()
     best = min(found, key=lambda at: found[at])
-    heats = trials[best].heats(evaluations(horizon(best), "time", each), seen)
+    heats = trials[best].heats(evaluations(horizon(best, far), "time", each), seen)
     return Sizes(best, trials[best].track, heats, tuple(sorted(found.items())), seeds)
 
 
