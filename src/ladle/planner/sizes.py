@@ -30,7 +30,7 @@ SHARE = 0.35
 """Of the seconds of a tryout, that trials of sizes may take; with fewer seeds where that is not enough, or none."""
 
 LENGTHS = ((6, 3.0), (4, 3.0), (3, 3.0), (3, 2.0), (2, 2.0))
-"""Seeds of each trial, and how far it goes in times of the leader's updates to the level: the first that is paid for."""
+"""Seeds of a trial, and how far it goes, in times of the leader's updates to the level: the first that is paid for."""
 
 RATES = 3
 STEP = math.log(10) / 4
