@@ -79,7 +79,8 @@ def plan(
       the optimiser's usual rule where left out.
     - `check_lr`: rates race where the number is yours too; it stays, and a note says how it fared.
     - `until`: how long the run is to be that is planned, such as "100 epochs"; rates are tried over as much of it as
-      the budget allows, and over 30 passes at most where left out.
+      the budget allows, and over 30 passes at most where left out. Where it names a loss to reach ("30 epochs,
+      valid_loss <= 0.3"), size and rate are those that reach it soonest; else those that come near the lowest.
     - `budget`: seconds that measuring may take, compiling apart. With more, rates race further.
     - `country`: three letters, for the carbon of its grid beside the joules. `meter`: over the best one found.
 

@@ -27,7 +27,7 @@ MARGIN = 0.9
 """Share of the free memory that a plan may use; the rest is for the allocator and the rest of the program."""
 
 PILOT_UPDATES = 200
-PROBE_SECONDS = 0.03
+PROBE_SECONDS = 0.01
 MOST_UPDATES = 500
 """Updates of one window of a probe."""
 
