@@ -129,6 +129,7 @@ class Update:
         self.position = self.updates = self.refused = 0
         self._ranks = Ranks.of(model, self._leaves()) if ranks is None else ranks
         self._rows = self._unmeasured = 0
+        self._shares: dict[tuple[float, torch.dtype, torch.device], torch.Tensor] = {}
         named = (METRIC + name for name in metrics)
         self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *named, *NONE), 0.0)
         self._open: Begun | None = None
@@ -150,7 +151,7 @@ class Update:
         batch = self._stood_in(batch) if rows == 0 else batch
         measured = self._due(rows)
         size = self._piece(rows, measured)
-        self.begin(measured, alone=rows == size)
+        self.begin(measured, alone=rows == size, rows=rows if weight is None else None)
         self._rows = rows
         count = self._ranks.parts(-(-max(rows, 1) // size), self._device)
         if rows == size and count == 1:
@@ -166,18 +167,22 @@ class Update:
             with self._ranks.part(self.model, last=at == count - 1):
                 yield self.part(data, of_rows, filled, real, self.position + start)
 
-    def begin(self, measured: bool = False, alone: bool = False) -> None:
+    def begin(self, measured: bool = False, alone: bool = False, rows: int | None = None) -> None:
         """A new update, of which nothing is there yet; one that was left in the middle is forgotten.
 
         `parts` does it by itself. Where rows come one micro-batch at a time: `begin`, `part` for each, `step`.
 
-        - `measured`: take its moments. `alone`: it will have one part.
+        - `measured`: take its moments. `alone`: it will have one part. `rows`: how many it will have, of weight one.
         """
         leaves = self._leaves()
         for leaf in leaves:
             leaf.grad = None
         drawing = generators(leaves[0].device) if self.rng == "position" else []
-        self._open = Begun(measured, alone and self._ranks.count == 1, leaves, drawing, self._ranks)
+        one = self._ranks.count == 1
+        # A power of two divides without rounding, so it may be done in each part's backward pass, where it is free.
+        early = rows and one and not measured and self.scaler is None and rows & (rows - 1) == 0
+        whole = float(rows) if rows and early else None
+        self._open = Begun(measured, alone and one, leaves, drawing, self._ranks, whole, shares=self._shares)
 
     def part(self, data: Any, weight: torch.Tensor | None, rows: int, real: int, position: int) -> Part:
         """The next part, with the generators set for what it draws. `position`: of its first row in the whole run."""
@@ -198,7 +203,7 @@ class Update:
             self.scaler.unscale_(self.optimizer)
         gradients = gradients_of(update.leaves)
         read = update.read(gradients, self.scaler)
-        share = 1.0 if update.divided else self._ranks.divided / max(read.weight, TINY)
+        share = self._ranks.divided * update.by / max(read.weight, TINY)
         done = _judged(read, read.norm * share)
         if done.applied:
             clipped = 1.0 if self.clip is None else min(1.0, self.clip / (done.grad_norm + 1e-6))
