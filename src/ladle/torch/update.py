@@ -20,6 +20,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.observation import METRIC, Observation
 from ladle.torch.begun import TINY, Begun, Read
+from ladle.torch.company import require_independent
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import NONE, gradients_of
 from ladle.torch.optimizer import trained
@@ -94,7 +95,8 @@ class Update:
       `fully_shard`, all of which then make every update.
     - `warn`: whether an update that is refused is said with a `RuntimeWarning`. A scaler's are usual, and are not.
 
-    Raises `ArgumentError` for what cannot be done right: closures, `DataParallel`, batch norm with a gauge, ...
+    Raises `ArgumentError` for what cannot be done right: closures, `DataParallel`, batch norm with a gauge, ... A loss
+    by which rows depend on each other is refused by `update(batch, loss)` before it measures the first noise.
 
     >>> model = nn.Linear(3, 1)
     >>> update = Update(model, torch.optim.SGD(model.parameters(), lr=0.1), micro_size=4)
@@ -129,6 +131,7 @@ class Update:
         self.position = self.updates = self.refused = 0
         self._ranks = Ranks.of(model, self._leaves()) if ranks is None else ranks
         self._rows = self._unmeasured = 0
+        self._tried = False
         self._shares: dict[tuple[float, torch.dtype, torch.device], torch.Tensor] = {}
         named = (METRIC + name for name in metrics)
         self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *named, *NONE), 0.0)
@@ -137,8 +140,16 @@ class Update:
     def __call__(self, batch: Any, loss: Callable[[nn.Module, Any], Any], weight: Any = None) -> Done:
         """The whole update: `loss(model, rows)` of every part, and the step."""
         for part in self.parts(batch, weight):
+            if self._open is not None and self._open.measured and not self._tried:
+                self._try(part, loss)
             part.backward(loss(self.model, part.data))
         return self.step()
+
+    def _try(self, part: Part, loss: Callable[[nn.Module, Any], Any]) -> None:
+        """Once, before the first noise is measured: refuse a loss that is no sum over rows."""
+        self._tried = True
+        if self._ranks.count == 1 and part.rows > 1:  # Ranks would have to go through it together.
+            require_independent(self.model, part.data, loss)
 
     def parts(self, batch: Any, weight: torch.Tensor | None = None) -> Iterator[Part]:
         """The rows of `batch`, this process's share of one update, in parts. Call `backward` on each.
@@ -246,7 +257,10 @@ class Update:
 
     def _due(self, rows: int) -> bool:
         """Whether the noise of the next update is measured. That of a ragged last batch is not: its error is larger."""
-        if self.gauge is None or (self.updates and self._unmeasured < self.gauge.every - 1):
+        if self.gauge is None:
+            return False
+        every = 1 if self.gauge.per_example else self.gauge.every
+        if self.updates and self._unmeasured < every - 1:
             return False
         return rows >= self._rows or self._ranks.count > 1  # Ranks have to agree, and know their own rows alone.
 
