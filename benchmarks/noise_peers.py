@@ -5,8 +5,8 @@
 The gradient of a micro-batch of 16 rows is G + z / 4, z normal in 20 coordinates with tr Sigma = 20; G is as long as
 the planted noise scale B = tr Sigma / |G|^2 wants it. Four micro-batches make an update of 64 rows. Nothing moves, so
 the truth is exact and stays: what compares gradients of several updates, as gpt-neox does, loses nothing by it here,
-and gains by having more of them to compare. In a run parameters move in between. The others are written here from what their sources say, with the constants that are usual
-there:
+and gains by having more of them to compare. In a run parameters move in between. The
+others are written here from what their sources say, with the constants that are usual there:
 
 - gpt-neox (`megatron/gradient_noise_scale/gradient_noise_scale.py`): of ten updates the last is the small batch, of 64
   rows, and their mean the large one, of 640; running averages with 0.99 of both parts, then their ratio.

@@ -87,7 +87,7 @@ def trained(train: dict[str, torch.Tensor], characters: int, epochs: int, seed: 
     model, rows = Net(characters), len(train["y"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
     loader = Loader(train, MICRO, to="torch", shuffle=True, seed=seed)
-    update = Update(model, optimizer, micro_size=MICRO, clip=1.0, gauge=ladle.Gauge(), seed=seed)
+    update = Update(model, optimizer, micro_size=MICRO, clip=1.0, gauge=ladle.Gauge(every=4), seed=seed)
     third = epochs * rows // 3
     policy = Steps(((0, MICRO), (third, 2 * MICRO), (2 * third, 4 * MICRO)), micro_size=MICRO, coupling="square root")
     follow, record = Follow(policy, None, loader, update, window=max(rows // 12, 1)), []
