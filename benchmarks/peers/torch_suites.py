@@ -180,11 +180,12 @@ def main(arguments: list[str]) -> int:
             print(f"failed: {name}")
     for name, verdicts in suites.items():
         print(f"{name}: {sum(verdicts)} of {len(verdicts)}", flush=True)
-    verdicts = list(finder(folder))
-    for name, verdict, why in verdicts:
+    verdicts = []
+    for name, verdict, why in finder(folder):
+        verdicts.append((name, verdict))
         print(f"Lightning, {name}: {verdict}. {why}".rstrip(), flush=True)
-    failed = [name for name, verdict, _ in verdicts if verdict in ("failed", "not known")]
-    passed = sum(verdict == "passed" for _, verdict, _ in verdicts)
+    failed = [name for name, verdict in verdicts if verdict in ("failed", "not known")]
+    passed = sum(verdict == "passed" for _, verdict in verdicts)
     rest = len(verdicts) - passed - len(failed)
     print(f"Lightning's finder, functions: {passed} passed, {rest} not asked, {len(failed)} failed")
     return int(bool(failed) or not all(held for _, held in found))
