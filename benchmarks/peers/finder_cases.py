@@ -33,6 +33,12 @@ def usual() -> ladle.Plan:
     return planned()
 
 
+def bytes_of(made: ladle.Plan) -> float:
+    found = made.number("memory_predicted_bytes")
+    assert found is not None, "memory was not predicted"
+    return found.value
+
+
 def as_settings() -> None:
     """The size comes as the loader's and the trainer's settings, wherever these are kept."""
     made = usual().as_lightning()
@@ -81,10 +87,10 @@ def any_size_before() -> None:
 
 def within_memory() -> None:
     """What is chosen fits: predicted memory is within the limit that was given."""
-    full = usual().number("memory_predicted_bytes").value
+    full = bytes_of(usual())
     for share in (1.0, 0.9, 0.8):
         made = planned(memory=round(full * share / 0.9))  # A tenth of a limit is kept for the allocator.
-        assert made.number("memory_predicted_bytes").value <= full * share / 0.9
+        assert bytes_of(made) <= full * share / 0.9
 
 
 def within_rows() -> None:

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 from finder_cases import CASES
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from ladle.core.moments import Gauge, Moments
@@ -171,7 +172,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     found = list(asked(folder, None))
     with tempfile.TemporaryDirectory() as place:
-        multiprocessing.spawn(of_rank, (folder, place), nprocs=2)
+        spawn(of_rank, (folder, place), nprocs=2)
         found += torch.load(f"{place}/found")
     suites: dict[str, list[bool]] = {}
     for name, held in found:
