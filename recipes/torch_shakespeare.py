@@ -5,7 +5,10 @@
 Tiny Shakespeare, 65 characters; the last tenth of the text validates. Two layers of width 96, four heads, windows of
 64 characters, AdamW. Everything is in the loop below: `Update` cuts each batch into micro-batches of 32 windows, clips,
 and refuses what is not finite; `Follow` takes the batch from 32 to 64 to 128 windows at a third and two thirds of the
-pass, and the rate with it by the square root rule; the forward pass is in bfloat16 by autocast. FIGURE
+pass, and the rate with it by the square root rule; the forward pass is in bfloat16 by autocast.
+
+Validation 2.059 nats per character (seed 0) after one pass of 15,685 windows, 28 s of processor time; pairs of
+characters alone give 2.48.
 """
 
 from __future__ import annotations
