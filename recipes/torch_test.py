@@ -23,8 +23,9 @@ def test_two_processes_have_the_losses_of_one(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_seeds_script_reaches_its_loss_at_the_planned_size():
-    found = seed_torch.main(["--seeds", "1"])
+@pytest.mark.parametrize("more", [[], ["--race"]], ids=["its rate", "raced"])
+def test_the_seeds_script_reaches_its_loss_at_the_planned_size(more):
+    found = seed_torch.main(["--seeds", "1", *more])
     assert math.isfinite(found["seconds"]) and found["size"] >= 1
 
 
