@@ -44,6 +44,10 @@ class TaskOptions:
     """sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, lion, lamb, lars, lamb_paper, lars_paper or muon."""
     lr: float | str = "auto"
     """auto, or the learning rate."""
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    """Type that the model computes in; parameters, sums and losses are float32 all the same."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again instead of keeping it."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import ladle.api.pictures  # noqa: F401  # Everything begins with a task: from here on notebooks show pictures.
 from ladle.api.backend import backend_of
+from ladle.core.arithmetic import require_arithmetic, unoffered
 from ladle.core.backend import Backend, Objective
 from ladle.core.errors import ArgumentError, must
 from ladle.core.frames import is_frame
@@ -42,6 +43,10 @@ class Task:
       the device where they take at most half of its free memory.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
+    - `precision`: the type that the model computes in: "f32", "bf16" or "fp16". Parameters, optimiser, sums, losses and
+      metrics are float32 all the same; float16's gradients are scaled, see docs/precision.md.
+    - `remat`: what the backward pass computes again instead of keeping it: "none", "dots" (all but products with
+      weights), "full" (all but what enters a block), or a policy of `jax.checkpoint`.
     - `backend`: who computes: "auto" (PyTorch where model or loss is its own, else JAX), "jax", "torch", or a value
       that implements `ladle.core.backend.Backend`.
 
@@ -66,6 +71,8 @@ class Task:
     sources: tuple[str, ...] = ()
     metrics: Mapping[str, Callable[..., Any]] | None = None
     backend: Backend | str = "auto"
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    remat: Literal["none", "dots", "full"] | Callable[..., Any] = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, bool) or not (self.lr == "auto" or callable(self.lr) or _positive(self.lr)):
@@ -74,6 +81,7 @@ class Task:
         if self.lane not in ("auto", "device", "host"):
             why = "rows either live on the device or travel there"
             raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
+        require_arithmetic(self.precision, self.remat)
         if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
@@ -94,7 +102,7 @@ class Task:
     ) -> Task:
         """A task from plain functions; see `ladle.core.functions.Functions` for their signatures.
 
-        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`, `sources`, `backend`.
+        `rest`: `optimizer`, `lr`, `hyper`, `order`, `feed`, `lane`, `sources`, `backend`, `precision`, `remat`.
         """
         plain = Functions(init, loss, predict, dict(metrics or {}), has_state, additive)
         return cls(plain, None, data, **rest)
@@ -106,7 +114,11 @@ class Task:
     def objective(self) -> Objective:
         """The backend's view of it: per-example losses as pure functions. Loads the backend."""
         backend = backend_of(self)
-        return backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources)
+        asked = {"precision": self.precision, "remat": self.remat}
+        asked = {name: value for name, value in asked.items() if value != Task.__dataclass_fields__[name].default}
+        for name in asked if not hasattr(backend, "precisions") else ():
+            raise ArgumentError(unoffered(name, asked[name], backend.name))
+        return backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources, **asked)
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

@@ -19,6 +19,7 @@ from ladle.jax.meaning import Meaning
 from ladle.jax.noise_sums import NOISE_SUMS, Pieces, View, no_pieces, noise_sums, piece
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.operands import Pace
+from ladle.jax.precision import SKIPPED, settled
 from ladle.jax.rows import MicroBatch, Place
 from ladle.jax.state import State
 from ladle.jax.vector import TINY, scaled, squared_norm, times
@@ -87,7 +88,8 @@ SUMS = ("loss", "weight", "updates", "refused", "grad_sq")
 
 def sum_names(objective: Objective) -> tuple[str, ...]:
     """Names of the vector that `apply` returns, in order."""
-    return (*SUMS, *(METRIC + name for name in objective.metrics), *NOISE_SUMS)
+    own = SKIPPED if objective.arithmetic.scaled else ()
+    return (*SUMS, *(METRIC + name for name in objective.metrics), *own, *NOISE_SUMS)
 
 
 def apply(
@@ -113,8 +115,9 @@ def apply(
     `meaning.moments=False` the gradient's norm is left out, and a gradient that is not finite is refused one update
     late, when the loss is not.
     """
-    share = done.share
-    grad_sq = squared_norm(done.gradient) * share * share if meaning.moments else jnp.zeros((), jnp.float32)
+    share, scaled_back = done.share, meaning.objective.arithmetic.scaled
+    known = meaning.moments or scaled_back  # What overflows in float16 shows in the gradient first.
+    grad_sq = squared_norm(done.gradient) * share * share if known else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
@@ -132,6 +135,8 @@ def apply(
     state = lax.cond(finite, update, lambda state: state, state)
     applied = finite.astype(jnp.float32)
     sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)
+    if scaled_back:
+        state, sums = settled(state, sums, finite, lr)
     return state, jnp.concatenate([jnp.stack(sums), moments])
 
 
