@@ -74,6 +74,7 @@ class Assembly:
             "model": self.objective.name,
             "loss": self.objective.loss,
             "directions": self.directions,
+            **self.task.arithmetic(),
             "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
             "data": {
                 **{name: getattr(data, name) for name in ("name", "digest", "kind", "notes")},

@@ -114,11 +114,16 @@ class Task:
     def objective(self) -> Objective:
         """The backend's view of it: per-example losses as pure functions. Loads the backend."""
         backend = backend_of(self)
-        asked = {"precision": self.precision, "remat": self.remat}
-        asked = {name: value for name, value in asked.items() if value != Task.__dataclass_fields__[name].default}
-        for name in asked if not hasattr(backend, "precisions") else ():
-            raise ArgumentError(unoffered(name, asked[name], backend.name))
+        asked = {**self.arithmetic(), **({"remat": self.remat} if callable(self.remat) else {})}
+        if asked and not hasattr(backend, "precisions"):
+            raise ArgumentError(unoffered(*next(iter(asked.items())), backend.name))
         return backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources, **asked)
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What is asked of the model's arithmetic, as a record tells it: `precision`, `remat`, where not the usual."""
+        remat = getattr(self.remat, "__name__", "policy") if callable(self.remat) else self.remat
+        asked, usual = {"precision": self.precision, "remat": remat}, {"precision": "f32", "remat": "none"}
+        return {name: value for name, value in asked.items() if value != usual[name]}
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

@@ -82,7 +82,7 @@ class Arithmetic:
     def _told(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
         try:
             return function(*given, **named)
-        except TypeError as error:
+        except (TypeError, jax.dtypes.TypePromotionError) as error:
             raise mixed_types(error, self.precision) from error
 
 

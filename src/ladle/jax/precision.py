@@ -95,7 +95,7 @@ def settled(state: Any, sums: tuple[jax.Array, ...], finite: jax.Array, lr: jax.
     return state, [loss, weight, applied, refused, grad_sq, *metrics, skipped.astype(jnp.float32), jnp.log2(scale)]
 
 
-def mixed_types(error: TypeError, precision: str) -> ArgumentError:
+def mixed_types(error: Exception, precision: str) -> ArgumentError:
     """What is said of a model that mixes types where JAX does not."""
     why = f"the model mixes types in it: {str(error).splitlines()[0][:160]}"
     return ArgumentError(must("precision", "be one that the model can compute in", precision, why, "precision='f32'"))

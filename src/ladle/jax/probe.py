@@ -21,6 +21,7 @@ from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
 from ladle.jax.operands import Rung, Window, on_device
+from ladle.jax.remat import compiler_options
 from ladle.jax.step import CompiledStep
 
 MARGIN = 0.9
@@ -174,7 +175,9 @@ class CompiledProbe:
         shapes = self._shapes(spec)
         folder.mkdir()
         (folder / "program").write_bytes(self.step.exported(shapes, self._rung(spec)))
-        facts = {"leaves": _inputs(shapes, spec), "donated": len(jax.tree.leaves(shapes[0]))}
+        options = compiler_options(self.step.objective.arithmetic.recomputes)
+        donated = len(jax.tree.leaves(shapes[0]))
+        facts = {"leaves": _inputs(shapes, spec), "donated": donated, "options": options}
         (folder / "facts.json").write_text(json.dumps(facts))
 
 
