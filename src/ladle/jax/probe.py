@@ -188,8 +188,8 @@ def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
     zero: zero pages would not be resident.
     """
     state, resident, _, pace = jax.tree.map(lambda leaf: 1, shapes)
-    window = jax.tree.map(np.ndarray.tolist, Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1))
-    values = jax.tree.leaves((state, resident, window, pace), is_leaf=lambda value: isinstance(value, list))
+    window = Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1)
+    values = [*jax.tree.leaves((state, resident)), window.numbers.tolist(), *jax.tree.leaves(pace)]
     return [
         {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "value": value}
         for leaf, value in zip(jax.tree.leaves(shapes), values, strict=True)
