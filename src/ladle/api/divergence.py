@@ -13,11 +13,20 @@ from typing import Any
 EXPLODED = 10.0
 """Training losses so many times the untrained model's are those of a run that explodes."""
 
-OVERFLOWED = ", down to the smallest loss scale: the model itself overflows in fp16; try precision='bf16'"
+OVERFLOWED = ", down to the smallest loss scale: the model itself overflows in fp16"
 """What a run in float16 adds: halving the scale had not helped."""
 
 WINDOWS = 3
 """Windows in a row that must say so, the last of them no lower than the first."""
+
+
+def remedy(why: str) -> str:
+    """What to try where a run diverged for that reason.
+
+    >>> remedy("the loss rose"), remedy("the loss was not finite" + OVERFLOWED)
+    ('a smaller lr', "precision='bf16'")
+    """
+    return "precision='bf16'" if why.endswith(OVERFLOWED) else "a smaller lr"
 
 
 def diverged(lines: Sequence[Mapping[str, Any]], untrained: Callable[[], float | None]) -> str | None:

@@ -83,6 +83,8 @@ class Arithmetic:
         try:
             return function(*given, **named)
         except (TypeError, jax.dtypes.TypePromotionError) as error:
+            if "dtype" not in str(error):
+                raise  # Whatever is wrong with it, it would be in float32 too.
             raise mixed_types(error, self.precision) from error
 
 

@@ -138,10 +138,10 @@ def test_preparing_moves_no_scale(steps, lane):
     assert (float(state.scaling.scale), int(state.scaling.good)) == (128, 7)
 
 
-@pytest.mark.parametrize("gauge", [None, Gauge(every=1), Gauge(per_example=True)])
+@pytest.mark.parametrize("gauge", [pytest.param(Gauge(every=1), marks=pytest.mark.long), Gauge(per_example=True)])
 def test_moments_are_those_of_float32(gauge):
-    """|G|^2 and tr Sigma from micro-batches, parts and single examples, at a scale that is far from one."""
-    spec = BatchSpec(N, 8 if gauge is None else N)
+    """|G|^2 and tr Sigma, from parts and single examples, at a scale that is far from one."""
+    spec = BatchSpec(N, N)
     plain = of_functions(fakes.init, loss, predict=predict)
     found = []
     for objective in (plain, half().objective):
@@ -153,7 +153,7 @@ def test_moments_are_those_of_float32(gauge):
         assert getattr(other, name) == pytest.approx(getattr(one, name), rel=3e-2, abs=1e-3)
 
 
-@pytest.mark.parametrize(("made", "kind"), [("mlp", "fp16"), ("convnet", "bf16"), ("equinox", "fp16"), ("nnx", "bf16")])
+@pytest.mark.parametrize(("made", "kind"), [("mlp", "fp16"), ("equinox", "fp16"), ("nnx", "bf16")])
 def test_models_of_every_kind_with_their_averages(kind, made):
     """Batch norm, dropout and all: outputs near those of float32, running averages float32."""
     model = MODELS[made]()
