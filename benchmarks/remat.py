@@ -58,7 +58,7 @@ def data() -> ladle.data.Data:
     return ladle.data.arrays(x, y, valid=0)
 
 
-def of_policy(remat: str, sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
+def of_policy(remat: Any, sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
     model = ladle.models.from_equinox(lambda key: Deep(key))
     task = ladle.Task(model, letters, data(), optimizer="adamw", lr=1e-3, metrics={}, remat=remat)
     assembly = assemble(task)

@@ -47,25 +47,34 @@ def rematerialised(apply: Apply, remat: Any, recomputing: Any) -> Apply:
 
     - `recomputing`: `ladle.models.blocks.recomputing`, or None where there are no blocks to mark.
     """
-    wrap = partial(jax.checkpoint, policy=policy_of(remat))
+    return partial(_applied, apply, partial(jax.checkpoint, policy=policy_of(remat)), recomputing)
 
-    def applied(
-        params: Any, model_state: Any, x: Any, *, keys: Any, weight: Any, train: bool, **levels: Any
-    ) -> tuple[Any, Any]:
-        def whole(params: Any, model_state: Any, x: Any, keys: Any, weight: Any, levels: Mapping[str, Any]) -> Any:
-            return apply(params, model_state, x, keys=keys, weight=weight, train=train, **levels)
 
-        operands = params, model_state, x, keys, weight, levels
-        if not train:
-            return whole(*operands)
-        if recomputing is not None:
-            with recomputing(wrap) as asked:
-                found = whole(*operands)
-            if asked.met:
-                return found
-        return wrap(whole)(*operands)  # What was traced before is of no use to the compiler, which leaves it out.
+def _applied(
+    apply: Apply,
+    wrap: Callable[[Apply], Apply],
+    recomputing: Any,
+    params: Any,
+    model_state: Any,
+    x: Any,
+    *,
+    keys: Any,
+    weight: Any,
+    train: bool,
+    **levels: Any,
+) -> tuple[Any, Any]:
+    def whole(params: Any, model_state: Any, x: Any, keys: Any, weight: Any, levels: Mapping[str, Any]) -> Any:
+        return apply(params, model_state, x, keys=keys, weight=weight, train=train, **levels)
 
-    return applied
+    operands = params, model_state, x, keys, weight, levels
+    if not train:
+        return whole(*operands)
+    if recomputing is not None:
+        with recomputing(wrap) as asked:
+            found = whole(*operands)
+        if asked.met:
+            return found
+    return wrap(whole)(*operands)  # What was traced before is of no use to the compiler, which leaves it out.
 
 
 def compiler_options(recomputes: bool) -> dict[str, str]:

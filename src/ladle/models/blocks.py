@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import jax
@@ -37,21 +38,20 @@ def block(function: Callable[..., Any]) -> Callable[..., Any]:
     if asked is None:
         return function
     asked.met += 1
-    wrap = asked.wrap
+    return partial(_called, asked.wrap, function)
 
-    def called(*given: Any, **named: Any) -> Any:
-        leaves, tree = jax.tree.flatten((given, named))
-        arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
 
-        def inside(*arrays: Any) -> Any:
-            left = iter(arrays)
-            whole = [next(left) if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
-            positional, by_name = tree.unflatten(whole)
-            return function(*positional, **by_name)
+def _called(wrap: Wrap, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """`function` within `wrap`, which sees the arrays alone: it would make an array of a flag."""
+    leaves, tree = jax.tree.flatten((given, named))
 
-        return wrap(inside)(*arrays)
+    def inside(*arrays: Any) -> Any:
+        left = iter(arrays)
+        whole = [next(left) if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
+        positional, by_name = tree.unflatten(whole)
+        return function(*positional, **by_name)
 
-    return called
+    return wrap(inside)(*(leaf for leaf in leaves if isinstance(leaf, jax.Array)))
 
 
 @contextmanager

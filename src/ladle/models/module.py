@@ -204,6 +204,10 @@ class _InF32(eqx.nn.StatefulLayer):
 
     norm: eqx.nn.BatchNorm
 
+    def __init__(self, norm: eqx.nn.BatchNorm) -> None:
+        """Around `norm`."""
+        self.norm = norm
+
     def __call__(self, x: jax.Array, state: eqx.nn.State, **named: Any) -> tuple[jax.Array, eqx.nn.State]:
         outputs, state = self.norm(x.astype(jnp.float32), state, **named)
         return outputs.astype(x.dtype), state

@@ -157,7 +157,7 @@ def _keep_f32_norms(module: nnx.Module, types: set[Any]) -> None:
     half = types & {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16)}
     for _, node in nnx.iter_modules(module) if half else ():
         if isinstance(node, nnx.BatchNorm) and node.dtype is None:
-            (node.dtype, *_), node.promote_dtype = half, _in_f32
+            (node.dtype, *_), node.promote_dtype = half, _in_f32  # type: ignore[assignment]
 
 
 def _in_f32(given: Any, **named: Any) -> tuple[Any, ...]:
