@@ -84,11 +84,11 @@ MODELS = {
 CASES = (
     ("deep", "dots"),
     ("deep", "full"),
-    ("mlp", jax.checkpoint_policies.everything_saveable),
     ("mlp", "full"),
-    ("convnet", "full"),
     ("equinox", "dots"),
-    ("nnx", "full"),
+    pytest.param("mlp", jax.checkpoint_policies.everything_saveable, marks=pytest.mark.long),
+    pytest.param("convnet", "full", marks=pytest.mark.long),
+    pytest.param("nnx", "full", marks=pytest.mark.long),
 )
 
 
@@ -102,6 +102,7 @@ def test_gradients_are_the_same(made, remat):
     assert relative(again, plain) < 1e-6
 
 
+@pytest.mark.long
 def test_full_remat_keeps_less_and_the_prediction_holds():
     """Predicted with and without, and the program that computes again run in a child."""
     rng = np.random.default_rng(0)
