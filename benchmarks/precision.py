@@ -36,7 +36,7 @@ def mlp(name: str, hidden: int) -> ladle.Task:
 TASKS: dict[str, tuple[Callable[[], ladle.Task], dict[str, Any]]] = {
     "digits, mlp": (lambda: mlp("digits", 32), {"size": 64, "until": "20 epochs"}),
     "fashion_mnist, mlp": (lambda: mlp("fashion_mnist", 128), {"size": 128, "until": "1 epoch"}),
-    "shakespeare, transformer": (lambda: shakespeare().with_(lr=3e-3), {"size": 64, "until": "300 updates"}),
+    "shakespeare, transformer": (lambda: shakespeare().with_(lr=3e-3), {"size": 64, "until": "150 updates"}),
 }
 
 
@@ -72,7 +72,10 @@ def of_task(name: str, seeds: int) -> list[dict[str, Any]]:
 
 def main(quick: bool) -> None:
     names = list(TASKS)[:1] if quick else list(TASKS)
-    found = [row for name in names for row in of_task(name, 2 if quick else SEEDS)]
+    found = []
+    for name in names:
+        found += of_task(name, SEEDS)
+        print(f"{name}: done", flush=True)
     print(headline())
     rows = [
         [
