@@ -79,6 +79,7 @@ class Assembly:
             "model": self.objective.name,
             "loss": self.objective.loss,
             "directions": self.directions,
+            **self.task.arithmetic(),
             "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
             **({"augment": augmented.named(self.task.stage)} if self.task.stage else {}),
             "data": {

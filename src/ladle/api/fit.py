@@ -15,6 +15,7 @@ from ladle.api.assembly import Assembly, assemble
 from ladle.api.backend import backend_of
 from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
+from ladle.api.divergence import remedy
 from ladle.api.folder import RunFolder
 from ladle.api.run import Run
 from ladle.api.run_answers import forget_answers, keep_answers
@@ -125,7 +126,7 @@ def fit(
             heard = (screen, *couriers(sinks, screen)) if world.rank == 0 else ()
             run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
     if run.status == "diverged":
-        warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
+        warnings.warn(f"the run diverged: {run.why}; try {remedy(run.why)}", DivergedWarning, stacklevel=2)
     return run
 
 
@@ -283,7 +284,7 @@ def _finish(
             session.message(said)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
-        session.message(f"diverged: {why}{last}; try a smaller lr")
+        session.message(f"diverged: {why}{last}; try {remedy(why)}")
     _describe(session, place, status, facts, kept)
     return Run(
         status,

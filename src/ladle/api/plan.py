@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Literal
 
+from ladle.api.arithmetic import with_arithmetic
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.api.rates import tryout_of
 from ladle.api.run_memory import update_limit, with_whole_run, within_limit
@@ -133,6 +134,7 @@ def plan(
     )
     getattr(travels, "close", lambda: None)()
     made = with_whole_run(made, assembly, limit)
+    made = with_arithmetic(made, assembly, feed, hyper if rate is None else {**hyper, "lr": rate})
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
     took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
     made = replace(made, evidence=(*made.evidence, took))

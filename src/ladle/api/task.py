@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import ladle.api.pictures  # noqa: F401  # Everything begins with a task: from here on notebooks show pictures.
 from ladle.api.backend import backend_of
+from ladle.core.arithmetic import require_arithmetic, unoffered
 from ladle.core.backend import Backend, Objective
 from ladle.core.constants import SHARED, require_constants
 from ladle.core.errors import ArgumentError, must
@@ -56,6 +57,10 @@ class Task:
       weight decay leaves alone, `"*bias"`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
+    - `precision`: the type that the model computes in: "f32", "bf16" or "fp16". Parameters, optimiser, sums, losses and
+      metrics are float32 all the same; float16's gradients are scaled, see docs/precision.md.
+    - `remat`: what the backward pass computes again instead of keeping it: "none", "dots" (all but products with
+      weights), "full" (all but what enters a block), or a policy of `jax.checkpoint`.
     - `backend`: who computes: "auto" (PyTorch where model or loss is its own, else JAX), "jax", "torch", or a value
       that implements `ladle.core.backend.Backend`.
 
@@ -86,6 +91,8 @@ class Task:
     metrics: Mapping[str, Callable[..., Any]] | None = None
     backend: Backend | str = "auto"
     augment: Callable[[Any, Any], Any] | Augment | None = None
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    remat: Literal["none", "dots", "full"] | Callable[..., Any] = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, bool) or not (self.lr == "auto" or callable(self.lr) or _positive(self.lr)):
@@ -105,6 +112,7 @@ class Task:
                 )
                 raise ArgumentError(must("augment", "be left to a feed of one's own", self.augment, why, remedy))
             object.__setattr__(self, "augment", staged(self.augment))
+        require_arithmetic(self.precision, self.remat)
         if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
@@ -151,8 +159,17 @@ class Task:
     def objective(self) -> Objective:
         """The backend's view of it: per-example losses as pure functions. Loads the backend."""
         backend = backend_of(self)
-        made = backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources)
+        asked = {**self.arithmetic(), **({"remat": self.remat} if callable(self.remat) else {})}
+        if asked and not hasattr(backend, "precisions"):
+            raise ArgumentError(unoffered(*next(iter(asked.items())), backend.name))
+        made = backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources, **asked)
         return backend.frozen(made, self.frozen) if self.frozen else made
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What is asked of the model's arithmetic, as a record tells it: `precision`, `remat`, where not the usual."""
+        remat = getattr(self.remat, "__name__", "policy") if callable(self.remat) else self.remat
+        asked, usual = {"precision": self.precision, "remat": remat}, {"precision": "f32", "remat": "none"}
+        return {name: value for name, value in asked.items() if value != usual[name]}
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

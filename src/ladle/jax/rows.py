@@ -17,6 +17,7 @@ from ladle.core.stage import DeviceStage
 from ladle.jax.augment import changed
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import LEVELS
+from ladle.jax.precision import LOSS_SCALE
 
 
 class Resident(NamedTuple):
@@ -67,9 +68,10 @@ class Place(NamedTuple):
         return self._replace(offset=self.offset + count)
 
 
-def levels_of(hyper: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Those of the run's constants that a loss sees."""
-    return {name: hyper[name] for name in LEVELS if name in hyper}
+def levels_of(state: Any) -> dict[str, jax.Array]:
+    """Those of the run's constants that a loss sees, and the scale of its gradient where there is one."""
+    levels = {name: state.hyper[name] for name in LEVELS if name in state.hyper}
+    return {**levels, LOSS_SCALE: state.scaling.scale} if state.scaling else levels
 
 
 def keys_at(key: jax.Array, epoch: jax.Array, place: jax.Array) -> jax.Array:
@@ -106,7 +108,7 @@ def gather(
     weight = (lane < real).astype(jnp.float32)
     if resident.weight is not None:
         weight = weight * taken(resident.weight, ids)
-    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, places), levels_of(state.hyper))
+    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, places), levels_of(state))
 
 
 def taken(data: Any, ids: jax.Array) -> Any:

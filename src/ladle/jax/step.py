@@ -76,7 +76,9 @@ class CompiledStep:
         self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments, augment)
         form = Form(layout=self.layout)
         self._init = Program(_trace_init, Beginning(objective, optimizer.rule), form)
-        self._window = Program(_trace_window, meaning.applied(), Form(("rung",), donate=True, layout=self.layout))
+        recomputes = objective.arithmetic.recomputes
+        of_window = Form(("rung",), donate=True, layout=self.layout, recomputes=recomputes)
+        self._window = Program(_trace_window, meaning.applied(), of_window)
         self._keep_averages = Program(_trace_kept, None, replace(form, donate=True))
         self._host = HostUpdates(meaning)
         self._prepared: set[Any] = set()

@@ -159,7 +159,9 @@ class _Programs:
         self.refused = SUMS.index("refused")
         self.score = Program(judge.sums, judged, placed)
         self.score_all = Program(_trace_scores, judged)
-        self.together = Program(_trace_window, bare.meaning.applied(), Form(static=("rung",), donate=True))
+        recomputes = step.objective.arithmetic.recomputes
+        together = Form(static=("rung",), donate=True, recomputes=recomputes)
+        self.together = Program(_trace_window, bare.meaning.applied(), together)
 
 
 def _trace_scores(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:

@@ -94,7 +94,11 @@ def in_chunks(x: jax.Array, size: int) -> jax.Array:
 
 
 def statistics(x: jax.Array, weight: jax.Array) -> tuple[Any, jax.Array]:
-    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and their number, `i32[]`."""
+    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and their number, `i32[]`.
+
+    In float32 whatever `x` is: sums of half precision would lose most of a batch.
+    """
+    x = x.astype(at_least_f32(x))
     axes = tuple(range(x.ndim - 1))
     real = lax.expand_dims((weight > 0), tuple(range(1, x.ndim)))
     count = jnp.sum(weight > 0, dtype=jnp.int32)
@@ -137,8 +141,16 @@ def counted(so_far: tuple[jax.Array, jax.Array], count: jax.Array) -> tuple[tupl
 
 
 def normalised(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
+    """In float32, then in the type of `x` again."""
     scale = lax.rsqrt(variance + EPSILON)
-    return (x - _last(mean, x.ndim).astype(x.dtype)) * _last(scale, x.ndim).astype(x.dtype)
+    kind = at_least_f32(x)
+    centred = x.astype(kind) - _last(mean, x.ndim).astype(kind)
+    return (centred * _last(scale, x.ndim).astype(kind)).astype(x.dtype)
+
+
+def at_least_f32(x: jax.Array) -> Any:
+    """The type in which `x` is averaged."""
+    return x.dtype if x.dtype.itemsize > 4 else jnp.float32
 
 
 def _last(values: jax.Array, rank: int) -> jax.Array:
