@@ -77,7 +77,7 @@ class RunSetup:
     - `constants`: of the optimiser, `lr` among them, as the sitting begins.
     - `window`: examples between two record lines. `evaluate_every`: examples between evaluations, the nearest counts.
     - `before`: run.json of the sitting that it goes on from, None for a new run.
-    - `world`: the processes that share the run.
+    - `world`: the processes that share the run. `alone`: the same task for this process by itself.
     - `judge`: which evaluation is the best. `restore`: whose parameters the run ends with.
     """
 
@@ -97,6 +97,7 @@ class RunSetup:
     warnings: tuple[str, ...] = ()
     before: Mapping[str, Any] | None = None
     world: World = ALONE
+    alone: Assembly | None = None
 
     @property
     def lr(self) -> float | None:
@@ -139,7 +140,8 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     ends = (f"Sizes end at the {assembly.rows:,} examples of a pass.",) if policy != asked else ()
     every = terms.evaluate_every
     return RunSetup(
-        assembly=assembly if world.size == 1 else replace(assembly, engine=assembly.engine.over(world)),
+        assembly=assembly.over(world),
+        alone=assembly,
         policy=policy,
         until=until,
         plan=plan,

@@ -11,7 +11,7 @@ from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
-from ladle.core.world import ALONE, World
+from ladle.core.world import World
 from ladle.jax import devices as devices_
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
@@ -22,6 +22,7 @@ from ladle.jax.per_source import by_source
 from ladle.jax.rate import constant_rate, rate_from_text
 from ladle.jax.save import OrbaxSaver
 from ladle.jax.step import CompiledStep
+from ladle.jax.world import world
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class JaxBackend:
         devices_.put(tree)
 
     def world(self) -> World:
-        return ALONE
+        return world()
 
     def saver(self) -> OrbaxSaver:
         return OrbaxSaver()

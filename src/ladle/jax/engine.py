@@ -18,10 +18,12 @@ from ladle.core.world import World
 from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.independence import require_independent
+from ladle.jax.memory import device_free_bytes
+from ladle.jax.mesh import across
 from ladle.jax.outputs import output_width
 from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
-from ladle.jax.room import Room
+from ladle.jax.room import FREE, Room
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
@@ -65,7 +67,14 @@ class JaxEngine:
         return replace(self, step=step)
 
     def over(self, world: World) -> JaxEngine:
-        return self
+        old = self.step
+        if world.size == 1:
+            return self
+        # Judging has to be cut alike on all hosts, whatever each has free.
+        room = self.room_bytes if self.room_bytes is not None else int(FREE * min(world.gathered(device_free_bytes())))
+        devices = list(across().mesh.devices.flat)
+        step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=old.gauge, devices=devices)
+        return replace(self, step=step, room_bytes=room)
 
     def within(self, room_bytes: int) -> JaxEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)

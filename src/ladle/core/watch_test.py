@@ -11,7 +11,7 @@ import threading
 import pytest
 from torch import distributed
 
-from ladle.torch.watch import Watch, _born
+from ladle.core.watch import Watch, _born
 
 
 @pytest.fixture(autouse=True)
