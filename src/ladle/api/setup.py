@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from ladle.api.alike import require_alike
 from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
 from ladle.api.best import Judge
 from ladle.api.run_memory import limit_of, within_limit
@@ -111,6 +112,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     Makes a plan where the size is left to it, rank 0 of `world` for all; trains nothing.
     Raises `ArgumentError` for what cannot be right.
     """
+    require_alike(world, assembly, replace(terms, plan=None))
     until = require_measured(terms.until, assembly)
     if before is not None:
         _require_same(before, assembly, terms.seed)
@@ -125,6 +127,9 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     assembly = assembly.gauged(_enough(terms.gauge, traits_of(policy).needs))
     _, first = policy.decide(policy.init(plan), Progress())
     size = first.spec.size
+    if size < world.size:
+        why, remedy = "each process reads its part of every batch", f"size={world.size}, or fewer processes"
+        raise ArgumentError(must("size", f"be at least the {world.size} processes", size, why, remedy))
     rate_size = rate_size_of(policy, size)
     rate, moved = base(rate_size)
     moved = moved if terms.onward else {}

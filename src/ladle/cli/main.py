@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ladle.cli.arguments import parse
+from ladle.cli.launch import LaunchVerb, parted
 from ladle.cli.remedy import spoken
 from ladle.cli.verbs import VERBS
 from ladle.cli.welcome import welcome
@@ -34,9 +36,13 @@ def run(args: Sequence[str]) -> int:
         return _print(f"ladle {record.versions().get('ladle', 'of an unknown version')}")
     if args[0] == "plan" and "--serve" in args:  # The plan of a server is of a model, not of data.
         args = ["serve", *(one for one in args[1:] if one != "--serve"), "--plan"]
-    verb = None
+    verb, launched = None, ()
+    if args[0] == "launch":
+        args, launched = parted(args, list(VERBS))
     try:
         verb = parse(args, VERBS)
+        if isinstance(verb, LaunchVerb):
+            verb = replace(verb, command=launched)
         return verb.run()
     except (ArgumentError, CheckpointError) as error:
         return _say(error if verb is None else spoken(error, verb), 2)

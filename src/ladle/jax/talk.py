@@ -6,11 +6,14 @@ Values are those of one's own run, pickled; processes of a run trust each other.
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import jax
+
+from ladle.core.errors import RunError
 
 PIECE = 1 << 20
 """Bytes of a value that travel at once."""
@@ -36,23 +39,25 @@ class Talk:
         self.client.key_value_set_bytes(key, str(len(pieces)).encode())  # Last: who finds it finds all.
         return [key, *names]
 
-    def get(self, key: str) -> Any:
-        """The value there, once it is."""
-        count = int(self._waited(key))
-        return pickle.loads(b"".join(self._waited(f"{key}/{number}") for number in range(count)))
+    def get(self, key: str, seconds: float) -> Any:
+        """The value there, once it is. Raises `RunError` after `seconds`."""
+        until = time.monotonic() + seconds
+        count = int(self._waited(key, until))
+        return pickle.loads(b"".join(self._waited(f"{key}/{number}", until) for number in range(count)))
 
     def drop(self, names: list[str]) -> None:
         for name in names:
             self.client.key_value_delete(name)
 
-    def _waited(self, name: str) -> bytes:
-        while True:
+    def _waited(self, name: str, until: float) -> bytes:
+        while time.monotonic() < until:
             try:
                 return self.client.blocking_key_value_get_bytes(name, 1000)  # Short, so that Ctrl-C is heard.
             except jax.errors.JaxRuntimeError as error:
                 if LATE not in str(error):
                     raise
             self.alive()
+        raise RunError(f"nothing was heard of another process in time ({name})")
 
 
 class Signs:

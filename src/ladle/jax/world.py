@@ -13,22 +13,23 @@ import atexit
 import os
 import platform
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax._src import distributed, xla_bridge
+from jax._src.lib import _jax
 from jax.experimental import multihost_utils
 
 from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.peers import Peers, busy
 from ladle.core.world import ALONE, World
 from ladle.jax.cluster import Place, found
-from ladle.jax.lobby import gather
+from ladle.jax.lobby import Met, gather
 from ladle.jax.talk import Signs, Talk
 
 Value = TypeVar("Value")
@@ -39,7 +40,15 @@ HEARTBEAT = 30
 LEAVING = 60.0
 """Seconds that the first process waits at its end for others that still work: what they meet through ends with it."""
 
+COMING = 600.0
+"""Seconds that a process waits for others to come to where it is, between two windows."""
+
+MAKING = 24 * 3600.0
+"""Seconds in which the first process makes something for all, such as a plan."""
+
 _joined: Place | None = None
+_met: Met | None = None
+"""Kept: where a connection is closed, its process counts as gone."""
 
 
 def world() -> World:
@@ -83,14 +92,14 @@ class JaxWorld(Peers):
     def told(self, value: Any) -> Any:
         key = self._next()
         if self.rank != 0:
-            return self._talk.get(key)
+            return self._talk.get(key, MAKING)
         self._mine += self._talk.put(key, value)
         return value
 
     def gathered(self, value: Value) -> list[Value]:
         key = self._next()
         mine = self._talk.put(f"{key}/{self.rank}", value)
-        every = [value if rank == self.rank else self._talk.get(f"{key}/{rank}") for rank in range(self.size)]
+        every = [value if rank == self.rank else self._talk.get(f"{key}/{rank}", COMING) for rank in range(self.size)]
         self._talk.drop(self._mine)  # All have come this far, and so have read what was told before.
         self._mine = mine
         return every
@@ -116,13 +125,15 @@ def _begin(place: Place) -> None:
         why = "JAX was used before, and each process then has its own devices alone"
         remedy = "ladle.jax.world.join() first thing in the script, before any array of JAX"
         raise ArgumentError(must("processes", f"be {place.size}, joined before JAX is used", 1, why, remedy))
-    gather(place, _versions())
+    global _met
+    _met = met = gather(place, _versions())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Said by us, in one line, where it matters.
     # Who dies does not end the others by itself, with a trace of C++: `Watch` does, and says who it was.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)  # It would keep SIGTERM from a process that plans.
     several = place.local_rank is not None and place.on_host is not None and place.on_host > 1
     try:
-        with _quiet():
+        with _quiet(), _heard_at(met.own):
             jax.distributed.initialize(
                 place.address,
                 place.size,
@@ -134,7 +145,8 @@ def _begin(place: Place) -> None:
                 heartbeat_timeout_seconds=HEARTBEAT,
                 shutdown_timeout_seconds=5,
             )
-            atexit.register(_leave, distributed.global_state.client, place)  # Before JAX's own, which waits for nobody.
+            if place.rank == 0:  # What all meet through ends with it: before JAX's own end, which waits for nobody.
+                atexit.register(met.gone, LEAVING)
             devices = multihost_utils.process_allgather(np.int32(jax.local_device_count())).tolist()
     except RuntimeError as error:
         why, remedy = str(error).partition("\n")[0], "another MASTER_PORT"
@@ -153,27 +165,26 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _leave(client: Any, place: Place) -> None:
-    """At the end of this process: the first one stays until the others have gone, for some time."""
+@contextmanager
+def _heard_at(address: str) -> Iterator[None]:
+    """Collectives between processors that are made meanwhile listen at `address`, and not where the host's name leads."""
+    made = _jax.make_gloo_tcp_collectives
+    _jax.make_gloo_tcp_collectives = partial(made, hostname=address)
     try:
-        if place.rank != 0:
-            client.key_value_set(f"ladle/gone/{place.rank}", "")
-            return
-        until = time.monotonic() + LEAVING
-        while time.monotonic() < until and len(client.key_value_dir_get("ladle/gone/")) < place.size - 1:
-            time.sleep(0.02)
-    except jax.errors.JaxRuntimeError:
-        return
+        yield
+    finally:
+        _jax.make_gloo_tcp_collectives = made
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What is written to standard output meanwhile goes to standard error: gloo tells there who is connected."""
+    """Nothing is written to standard output meanwhile: gloo tells there who is connected."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nowhere)
