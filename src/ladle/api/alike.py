@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import ladle
 from ladle.api.assembly import Assembly
-from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 from ladle.core.world import World
+
+PACKAGE = Path(__file__).parents[1]
 
 
 def require_alike(world: World, assembly: Assembly, asked: Any) -> None:
@@ -55,8 +55,7 @@ def _settings(*asked: Any) -> str:
 @cache
 def _code() -> str:
     """A digest of ladle's own files and of the user's: the script that runs, the file of the task, what they import."""
-    package = Path(ladle.__file__ or "").parent
-    files = [path for path in sorted(package.rglob("*.py")) if not path.name.endswith("_test.py")]
+    files = [path for path in sorted(PACKAGE.rglob("*.py")) if not path.name.endswith("_test.py")]
     files += [Path(module.__file__ or "") for _, module in sorted(sys.modules.items()) if _of_user(module)]
     return _digest(b"\0".join(path.read_bytes() for path in files if path.is_file()))
 
@@ -66,7 +65,7 @@ def _of_user(module: Any) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str) or not file.endswith(".py"):
         return False
-    homes = (sys.prefix, sys.base_prefix, str(Path(ladle.__file__ or "").parent))
+    homes = (sys.prefix, sys.base_prefix, str(PACKAGE))
     return not str(Path(file).resolve()).startswith(tuple(f"{Path(home).resolve()}/" for home in homes))
 
 

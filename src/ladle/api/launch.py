@@ -20,13 +20,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ladle.core import record
 from ladle.core.errors import ArgumentError, must
 from ladle.core.spec import require_count
 
-GRACE = 20.0
+GRACE = 10.0
 """Seconds in which processes end by themselves after one has failed, and say why; then they are killed."""
 
 PORT = 29400
@@ -69,7 +68,9 @@ class Launch:
             raise ArgumentError(must("port", "be from 0 to 65535", self.port, "ports are numbered so", f"port={PORT}"))
         if self.host is not None and not 0 <= self.host < len(self.hosts):
             why = "machines are numbered from 0, in the order of hosts"
-            raise ArgumentError(must("host", f"be below {len(self.hosts)}", self.host, why, "hosts='10.0.0.1,10.0.0.2'"))
+            raise ArgumentError(
+                must("host", f"be below {len(self.hosts)}", self.host, why, "hosts='10.0.0.1,10.0.0.2'")
+            )
 
 
 def launch(asked: Launch) -> int:
@@ -183,15 +184,16 @@ class _World:
             "MASTER_PORT": self.port,
             RESTART: self.attempt,
         }
-        return {**os.environ, **{name: str(value) for name, value in told.items()}}
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # JAX's runtime else warns of what it was asked for.
+        return {**quiet, **os.environ, **{name: str(value) for name, value in told.items()}}
 
     def _begun(self, argv: Sequence[str], local: int, cores: set[int]) -> subprocess.Popen[bytes]:
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if local else {}
+        out, err = (subprocess.PIPE, subprocess.STDOUT) if local else (None, None)
         every = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)  # Of this thread: what it begins now has the same.
         try:
             # A group of its own: Ctrl-C in a terminal reaches this process, which hands it on once.
-            return subprocess.Popen(argv, env=self._variables(local), process_group=0, **pipes)
+            return subprocess.Popen(argv, env=self._variables(local), process_group=0, stdout=out, stderr=err)
         finally:
             os.sched_setaffinity(0, every)
 

@@ -65,8 +65,10 @@ def _told(variables: Mapping[str, str]) -> Place:
         raise _lacking("MASTER_ADDR", None)
     if variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # torchrun itself listens at the port that it tells.
         port += 1 + int(variables.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    local = [int(variables[name]) if name in variables else None for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE")]
-    return Place(rank, size, host, port, host, *local)
+    local, on_host = (
+        int(variables[name]) if name in variables else None for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    )
+    return Place(rank, size, host, port, host, local, on_host)
 
 
 def _detected(variables: Mapping[str, str]) -> Place | None:

@@ -1,8 +1,8 @@
 """`gather`: the processes of a run wait for each other before JAX is told of them, each for a bounded time.
 
-JAX ends a process with a stack trace of C++ where another one does not come. So the first process listens at the address
-of the run until all have called, says that all are there, and leaves the address to JAX. Who calls says in one line of
-JSON what it is, so that another number of processes or other versions are refused in one sentence, by all.
+JAX ends a process with a stack trace of C++ where another one does not come. So the first process listens at the
+address of the run until all have called, says that all are there, and leaves the address to JAX. Who calls says in one
+line of JSON what it is, so that another number of processes or other versions are refused in one sentence, by all.
 
 The connections stay as long as the processes: they are how the first one knows, at its end, that all others are gone.
 """

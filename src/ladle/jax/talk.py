@@ -1,4 +1,4 @@
-"""What processes tell each other through the key-value store of JAX's coordinator: `Talk` for values, `Signs` for signs.
+"""What processes tell each other through the key-value store of JAX's coordinator: values (`Talk`) and `Signs`.
 
 Values are those of one's own run, pickled; processes of a run trust each other. The coordinator is not encrypted.
 """

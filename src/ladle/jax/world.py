@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 from jax._src import distributed, xla_bridge
-from jax._src.lib import _jax
+from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 from jax.experimental import multihost_utils
 
 from ladle.core.errors import ArgumentError, RunError, must
@@ -127,7 +127,6 @@ def _begin(place: Place) -> None:
         raise ArgumentError(must("processes", f"be {place.size}, joined before JAX is used", 1, why, remedy))
     global _met
     _met = met = gather(place, _versions())
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Said by us, in one line, where it matters.
     # Who dies does not end the others by itself, with a trace of C++: `Watch` does, and says who it was.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)  # It would keep SIGTERM from a process that plans.
@@ -167,7 +166,7 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _heard_at(address: str) -> Iterator[None]:
-    """Collectives between processors that are made meanwhile listen at `address`, and not where the host's name leads."""
+    """Collectives between processors, made meanwhile, listen at `address`, and not where the host's name leads."""
     made = _jax.make_gloo_tcp_collectives
     _jax.make_gloo_tcp_collectives = partial(made, hostname=address)
     try:
