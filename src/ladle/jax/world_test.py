@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -258,6 +259,28 @@ def test_a_signal_to_one_saves_and_stops_all(tmp_path: Path):
     for code, words in ended(begun(2, STOPPED, tmp_path), 300):
         assert code == 0 and "interrupted SIGTERM at" in words, words[-2000:]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="needs OpenMPI: apt install openmpi-bin")
+def test_open_mpi_begins_the_processes(tmp_path: Path):
+    (tmp_path / "task.py").write_text(TASK)
+    paths = f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"
+    words = [sys.executable, "-m", "ladle.cli", "train", "task.py:task", "--size", "48", "--until", "1 epochs"]
+    mpi = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"]
+    done = subprocess.run(
+        [*mpi, *words, "--out", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["processes"] == 2 and facts["status"] == "finished"
+    wanted = ladle.fit(names()["task"](), size=48, until="1 epochs").final["train_loss"]
+    assert facts["final"]["train_loss"] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_alone_there_is_one_process(monkeypatch: pytest.MonkeyPatch):
