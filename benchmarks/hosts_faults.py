@@ -3,9 +3,9 @@
     python benchmarks/hosts_faults.py [-n 5] [raise SIGKILL ...]         all but the network's where none is named
     python benchmarks/hosts_faults.py delay cut                          in two network namespaces: needs root
 
-Each trial is `ladle launch -n 2 --restarts 1 script.py`. In the first attempt one process does what the fault says; that
-is asserted. Counted are trials in which all had ended within `BOUND` seconds of it, and in which the run went on from a
-checkpoint to the very weights of a run that nothing befell.
+Each trial is `ladle launch -n 2 --restarts 1 script.py`. In the first attempt one process does what the fault says, and
+it is asserted that it did. Counted are trials in which all had ended within `BOUND` seconds of it, and in which the run
+went on from a checkpoint to the very weights of a run that nothing befell.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
+from ladle.jax.devices import on_host
 from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.independence import require_independent
@@ -70,8 +71,10 @@ class JaxEngine:
         old = self.step
         if world.size == 1:
             return self
-        # Judging has to be cut alike on all hosts, whatever each has free.
-        room = self.room_bytes if self.room_bytes is not None else int(FREE * min(world.gathered(device_free_bytes())))
+        room = self.room_bytes
+        if room is None:  # Judging has to be cut alike on all hosts, whatever each has free.
+            share = world.on_host if on_host() else 1
+            room = int(FREE * min(world.gathered(device_free_bytes() // share)))
         devices = list(across().mesh.devices.flat)
         step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=old.gauge, devices=devices)
         return replace(self, step=step, room_bytes=room)

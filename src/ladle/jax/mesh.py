@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -51,18 +51,19 @@ class Layout:
             return value
         return jax.lax.with_sharding_constraint(value, self.split)
 
-    @property
+    @cached_property
     def own(self) -> Layout:
         """That of the devices which this process can put something on: its own part of the mesh."""
         return self if self.alone else Layout(_mesh(self.mesh.local_devices))
 
-    @property
+    @cached_property
     def alone(self) -> bool:
         """Whether all devices are this process's own."""
         return len(self.mesh.local_devices) == self.devices
 
-    @property
+    @cached_property
     def processes(self) -> int:
+        """How many processes have a part of it."""
         return self.devices // len(self.mesh.local_devices)
 
     def everywhere(self, tree: Any) -> Any:
