@@ -42,7 +42,8 @@ def _text(asked: Launch, nodes: int, time: str | None, more: Sequence[str]) -> s
     ]
     run, again = _runs(asked.command)
     step = f"srun --kill-on-bad-exit=1 {shlex.join(words_of(run))}"
-    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options), ""]
+    quiet = "export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}"
+    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options), "", quiet]
     if not asked.restarts:
         return "\n".join([*lines, f"exec {step}", ""])
     onward = f"srun --kill-on-bad-exit=1 {shlex.join(words_of(again))}"
