@@ -1,7 +1,7 @@
 """Two processes of one run, and one fault: how long until all have ended, and whether the run goes on as it was.
 
-    python benchmarks/hosts_faults.py [-n 5] [raise SIGKILL ...]         all but the network's where none is named
-    python benchmarks/hosts_faults.py delay cut                          in two network namespaces: needs root
+    python benchmarks/hosts_faults.py [--quick] [--only raise SIGKILL ...]    all but the network's where none is named
+    python benchmarks/hosts_faults.py --only delay cut                        in two network namespaces: needs root
 
 Each trial is `ladle launch -n 2 --restarts 1 script.py`. In the first attempt one process does what the fault says, and
 it is asserted that it did. Counted are trials in which all had ended within `BOUND` seconds of it, and in which the run
@@ -10,7 +10,6 @@ went on from a checkpoint to the very weights of a run that nothing befell.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,8 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
+
+from timing import arguments, headline, save, table
 
 BOUND = 30.0
+TRIALS = 5
 FAULTS = ("raise", "SIGKILL", "SIGSTOP", "python", "data", "coordinator", "disk")
 NETWORK = ("delay", "cut")
 
@@ -161,9 +164,17 @@ class Namespaces:
     def __exit__(self, *_: object) -> None:
         self._run("ip netns del ladle0", "ip netns del ladle1")
 
-    def slow(self, how: str) -> None:
+    def slow(self) -> None:
+        """Delay and lose packets; by a narrow bucket that spills where the kernel has no netem."""
         for at in range(2):
-            self._run(f"ip netns exec ladle{at} tc qdisc add dev ladle{at} root netem {how}")
+            add = f"ip netns exec ladle{at} tc qdisc add dev ladle{at} root"
+            if subprocess.run(f"{add} netem delay 5ms 1ms loss 0.5%".split(), stderr=subprocess.DEVNULL).returncode:
+                self._run(f"{add} tbf rate 4mbit burst 16kbit limit 4000")
+
+    def lost(self) -> int:
+        """Packets that the network has dropped so far."""
+        words = "ip netns exec ladle0 tc -s -j qdisc show dev ladle0".split()
+        return sum(one.get("drops", 0) for one in json.loads(subprocess.run(words, capture_output=True).stdout))
 
     def cut(self) -> None:
         self._run("ip -n ladle1 link set ladle1 down")
@@ -192,7 +203,7 @@ def network(how: str, wanted: str) -> tuple[float, bool]:
     place = Path(tempfile.mkdtemp(prefix="ladle-fault-"))
     with Namespaces() as hosts:
         if how == "delay":
-            hosts.slow("delay 5ms 1ms loss 0.5%")
+            hosts.slow()
         children, began, struck = hosts.begun(place, how), time.time(), 0.0
         while how == "cut" and not (place / "ready").exists() and time.time() - began < 400:
             time.sleep(0.1)
@@ -201,6 +212,7 @@ def network(how: str, wanted: str) -> tuple[float, bool]:
             hosts.cut()
         found = [(child.communicate()[0], child.returncode) for child in children]
         over = time.time()
+        lost = hosts.lost()
     if how == "cut":
         held = (place / "run" / "checkpoints").is_dir() and any(
             (place / "run" / "checkpoints").glob("0*/manifest.json")
@@ -209,22 +221,36 @@ def network(how: str, wanted: str) -> tuple[float, bool]:
     assert all(code == 0 for _, code in found), found
     end = json.loads((place / "end.json").read_text())
     shutil.rmtree(place)
+    print(f"packets lost: {lost}", flush=True)
     return over - began, end["digest"] == wanted
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("faults", nargs="*", default=list(FAULTS))
-    asked.add_argument("-n", type=int, default=5)
-    given = asked.parse_args()
-    wanted = unbroken()
-    print(f"{'fault':<12} {'n':>2} {'same':>4} {'median s':>9} {'most s':>7}  within {BOUND:g} s", flush=True)
-    for how in given.faults:
+    given = arguments(__doc__)
+    wanted, samples = unbroken(), []
+    for how in given.only or FAULTS:
         each = network if how in NETWORK else trial
-        found = [each(how, wanted) for _ in range(given.n)]
-        seconds, same = [one[0] for one in found], sum(one[1] for one in found)
+        for _ in range(1 if given.quick else TRIALS):
+            seconds, same = each(how, wanted)
+            samples.append({"fault": how, "seconds": seconds, "same": same})
+            print(samples[-1], flush=True)  # Each takes a minute or two: not to be lost with the rest.
+    print(headline())
+    print(save("hosts_faults", quick=given.quick or bool(given.only), bound=BOUND, samples=samples))
+    print(table(["fault", "n", "went on", "median s", "most s", f"within {BOUND:g} s"], rows(samples)))
+
+
+def rows(samples: list[dict[str, Any]]) -> list[list[str]]:
+    """A line of the table for each fault."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in samples:
+        found.setdefault(one["fault"], []).append(one)
+    made = []
+    for how, every in found.items():
+        seconds = [one["seconds"] for one in every]
+        counts = [len(every), sum(one["same"] for one in every)]
         within = sum(one <= BOUND for one in seconds)
-        print(f"{how:<12} {given.n:>2} {same:>4} {median(seconds):>9.1f} {max(seconds):>7.1f}  {within}", flush=True)
+        made.append([how, *map(str, counts), f"{median(seconds):.1f}", f"{max(seconds):.1f}", str(within)])
+    return made
 
 
 if __name__ == "__main__":
