@@ -169,7 +169,7 @@ class Namespaces:
         for at in range(2):
             add = f"ip netns exec ladle{at} tc qdisc add dev ladle{at} root"
             if subprocess.run(f"{add} netem delay 5ms 1ms loss 0.5%".split(), stderr=subprocess.DEVNULL).returncode:
-                self._run(f"{add} tbf rate 4mbit burst 16kbit limit 4000")
+                self._run(f"{add} tbf rate 1mbit burst 16kbit limit 2500")
 
     def lost(self) -> int:
         """Packets that the network has dropped so far."""

@@ -31,11 +31,11 @@ drawn = np.random.default_rng(0)
 x = drawn.normal(size=(500, 6)).astype("float32")
 y = (x @ drawn.normal(size=(6, 3))).argmax(1)
 held = {"x": x[400:], "y": y[400:]}
-net = ladle.models.mlp(6, 16, 3)
+net = ladle.models.linear(6, 3)
 RANK = int(os.environ.get("RANK", "0"))
 
 def task():
-    return ladle.Task(net, "cross_entropy", (x, y), optimizer="adam", lr=1e-2)
+    return ladle.Task(net, "cross_entropy", (x, y), optimizer="momentum", lr=0.1)
 
 class Counted:  # a source that knows what was read of it
     def __init__(self):
@@ -49,7 +49,7 @@ class Counted:  # a source that knows what was read of it
 def travelling(source):
     data = ladle.data.streamed(source, valid=held, name="counted")
     feed = lambda seed: HostFeed(source, Permuted(400, seed=seed))
-    return ladle.Task(net, "cross_entropy", data, optimizer="adam", lr=1e-2, feed=feed)
+    return ladle.Task(net, "cross_entropy", data, optimizer="momentum", lr=0.1, feed=feed)
 
 CUT = {"size": 48, "micro_size": 12}
 """
