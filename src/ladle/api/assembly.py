@@ -18,6 +18,7 @@ from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed
 from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
 from ladle.core.spec import BatchSpec
+from ladle.core.world import World
 from ladle.feed.arrays import Arrays, leaves
 from ladle.feed.augment import Augment
 from ladle.feed.host import HostFeed, Stack
@@ -134,6 +135,13 @@ class Assembly:
             return self
         self.require_sum()
         return replace(self, engine=self.engine.gauged(wanted))
+
+    def over(self, world: World) -> Assembly:
+        """The same for all ranks of `world` together: its updates and evaluations are theirs, and all have to ask."""
+        if world.size == 1:
+            return self
+        engine = self.engine.over(world)
+        return replace(self, engine=engine, valid=engine.place(self.valid), placed=engine.place(self.placed))
 
     def require_sum(self) -> None:
         """Refuse a loss of the user's that is no sum over examples, tried on a few rows before its noise is measured.

@@ -275,12 +275,16 @@ def _finish(
     final, used = ending(session, carry, status), meter.stop()
     kept: dict[str, Any] = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     state = _restored(session, carry, status)
+    assembly = session.setup.assembly
     if session.setup.restore == "best":  # Rank 0 alone has read it.
         state = session.shared(state)
-    final = {**final, **_tested(session.setup.assembly, state, status)}
+    if session.setup.world.size > 1 and session.setup.alone is not None:  # What comes now, each rank may ask by itself.
+        assembly = session.setup.alone
+        state = assembly.engine.place(state)
+    final = {**final, **_tested(assembly, state, status)}
     kept["final"] = final
     if place.path is not None and status in ("finished", "stopped"):
-        for said in keep_answers(session.setup.assembly, state, place.path):
+        for said in keep_answers(assembly, state, place.path):
             session.message(said)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
@@ -292,7 +296,7 @@ def _finish(
         final,
         session.lines,
         state,
-        session.setup.assembly,
+        assembly,
         folder=place.path,
         checkpoint=newest,
         used=used,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.scaling.coupling import Rule
-from ladle.core.world import World
+from ladle.core.world import World, said
 from ladle.monitor.console import console
 
 REQUEST = "request"
@@ -106,7 +105,7 @@ def resume(request: Request, folder: Path, *, show: bool, every_seconds: float) 
 
 
 def _sit(request: Request, place: RunFolder, *, show: bool, every_seconds: float) -> Run:
-    if os.environ.get("RANK", "0") == "0":
+    if said()[0] == 0:
         place.before()  # Refused before data are read, by the process that writes there.
     task = request.task.task()
     if request.baselines:

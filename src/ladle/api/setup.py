@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from ladle.api.alike import require_alike
 from ladle.api.assembly import LARGEST_MICRO, Assembly, resolve_micro, resolve_size
 from ladle.api.best import Judge
 from ladle.api.run_memory import limit_of, within_limit
@@ -78,7 +79,7 @@ class RunSetup:
     - `constants`: of the optimiser, `lr` among them, as the sitting begins.
     - `window`: examples between two record lines. `evaluate_every`: examples between evaluations, the nearest counts.
     - `before`: run.json of the sitting that it goes on from, None for a new run.
-    - `world`: the processes that share the run.
+    - `world`: the processes that share the run. `alone`: the same task for this process by itself.
     - `judge`: which evaluation is the best. `restore`: whose parameters the run ends with.
     """
 
@@ -98,6 +99,7 @@ class RunSetup:
     warnings: tuple[str, ...] = ()
     before: Mapping[str, Any] | None = None
     world: World = ALONE
+    alone: Assembly | None = None
 
     @property
     def lr(self) -> float | None:
@@ -111,6 +113,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     Makes a plan where the size is left to it, rank 0 of `world` for all; trains nothing.
     Raises `ArgumentError` for what cannot be right.
     """
+    require_alike(world, assembly, replace(terms, plan=None))
     until = require_measured(terms.until, assembly)
     if before is not None:
         _require_same(before, assembly, terms.seed)
@@ -125,6 +128,9 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     assembly = assembly.gauged(_enough(terms.gauge, traits_of(policy).needs))
     _, first = policy.decide(policy.init(plan), Progress())
     size = first.spec.size
+    if size < world.size:
+        why, remedy = "each process reads its part of every batch", f"size={world.size}, or fewer processes"
+        raise ArgumentError(must("size", f"be at least the {world.size} processes", size, why, remedy))
     rate_size = rate_size_of(policy, size)
     rate, moved = base(rate_size)
     moved = moved if terms.onward else {}
@@ -140,7 +146,8 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     ends = (f"Sizes end at the {assembly.rows:,} examples of a pass.",) if policy != asked else ()
     every = terms.evaluate_every
     return RunSetup(
-        assembly=assembly if world.size == 1 else replace(assembly, engine=assembly.engine.over(world)),
+        assembly=assembly.over(world),
+        alone=assembly,
         policy=policy,
         until=until,
         plan=plan,

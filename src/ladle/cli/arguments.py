@@ -26,6 +26,9 @@ As = Annotated[tuple[str, ...], tyro.conf.arg(name="as")]
 Budget = Annotated[str | None, tyro.conf.arg(aliases=["--until"])]
 Page = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 Rate = Annotated[float | str, tyro.conf.arg(metavar="RATE")]
+Processes = Annotated[int, tyro.conf.arg(aliases=["-n"])]
+Unsaid = Annotated[tuple[str, ...], tyro.conf.Fixed, tyro.conf.Suppress]
+"""Words that `ladle launch` hands on, which are no options of its own."""
 Unused = Annotated[float | str, tyro.conf.Fixed, tyro.conf.Suppress]
 """An option of the task that a verb does not take."""
 

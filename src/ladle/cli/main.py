@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ladle.cli.arguments import parse
+from ladle.cli.launch import LaunchVerb, parted
 from ladle.cli.remedy import spoken
 from ladle.cli.verbs import VERBS
 from ladle.cli.welcome import welcome
@@ -53,7 +55,11 @@ def read(args: Sequence[str]) -> Any:
     """The verb that a command means, with its options; nothing of it is done. Raises `ArgumentError`."""
     if args[0] == "plan" and "--serve" in args:  # The plan of a server is of a model, not of data.
         args = ["serve", *(one for one in args[1:] if one != "--serve"), "--plan"]
-    return parse(args, VERBS)
+    launched: tuple[str, ...] = ()
+    if args[0] == "launch":
+        args, launched = parted(args, list(VERBS))
+    verb = parse(args, VERBS)
+    return replace(verb, command=launched) if isinstance(verb, LaunchVerb) else verb
 
 
 def _print(text: str) -> int:

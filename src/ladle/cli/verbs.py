@@ -9,6 +9,7 @@ from ladle.cli.data import DataVerb
 from ladle.cli.doctor import DoctorVerb
 from ladle.cli.export import ExportVerb
 from ladle.cli.feed_check import FeedCheckVerb
+from ladle.cli.launch import LaunchVerb
 from ladle.cli.laws import LawsVerb
 from ladle.cli.plan import PlanVerb
 from ladle.cli.predict import PredictVerb
@@ -23,6 +24,7 @@ VERBS = {
     "compare": Compare,
     "plan": PlanVerb,
     "train": Train,
+    "launch": LaunchVerb,
     "predict": PredictVerb,
     "serve": ServeVerb,
     "export": ExportVerb,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -46,6 +47,11 @@ class World(Protocol):
         """Every rank's value, in their order, on all ranks."""
         ...
 
+    def watched(self, examples: int, size: int) -> AbstractContextManager[Callable[[], None]]:
+        """A window of so many examples in batches of `size`. What it gives is called after each step: one that takes
+        many times as long as those before it ends the run."""
+        ...
+
     def why(self, error: BaseException) -> str:
         """Why a run ended by `error`: where another rank was the cause, that rank's reason."""
         ...
@@ -80,6 +86,9 @@ class Alone:
     def gathered(self, value: Value) -> list[Value]:
         return [value]
 
+    def watched(self, examples: int, size: int) -> AbstractContextManager[Callable[[], None]]:
+        return nullcontext(_nothing)
+
     def why(self, error: BaseException) -> str:
         return str(error) or type(error).__name__
 
@@ -91,10 +100,35 @@ class Alone:
 
 ALONE = Alone()
 
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
+"""Variables by which launchers say which process this is, and of how many."""
+
+
+def said() -> tuple[int, int]:
+    """Which process this is, and of how many, as its launcher says; `(0, 1)` where none says so.
+
+    A script that Slurm runs by itself, without `srun`, is one process, whatever the job has.
+    """
+    for rank, size in LAUNCHERS:
+        found = os.environ.get(rank, ""), os.environ.get(size, "")
+        if rank == "SLURM_PROCID" and "SLURM_STEP_NODELIST" not in os.environ:
+            continue
+        if found[1].isdigit():
+            return int(found[0]) if found[0].isdigit() else 0, int(found[1])
+    index = os.environ.get("JOB_COMPLETION_INDEX", "")
+    return (int(index), 1) if index.isdigit() and "KUBERNETES_SERVICE_HOST" in os.environ else (0, 1)
+
 
 def require_alone(verb: str) -> None:
     """Refuse `verb` to several processes: each would do all of it, and write what the others write."""
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if ranks.isdigit() and int(ranks) > 1:
+    _, size = said()
+    if size > 1:
         why, remedy = "every rank would do the whole of it", "one process, without torchrun; fit and train share a run"
-        raise ArgumentError(must(verb, "be asked of one process", f"WORLD_SIZE={ranks}", why, remedy))
+        raise ArgumentError(must(verb, "be asked of one process", f"WORLD_SIZE={size}", why, remedy))
+
+
+def _nothing() -> None: ...

@@ -14,7 +14,7 @@ from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
 from ladle.core.paths import require_matches
 from ladle.core.stage import DeviceStage
-from ladle.core.world import ALONE, World
+from ladle.core.world import World
 from ladle.jax import devices as devices_
 from ladle.jax.arithmetic import PLAIN, Arithmetic
 from ladle.jax.augment import why_not
@@ -29,6 +29,7 @@ from ladle.jax.per_source import by_source
 from ladle.jax.rate import constant_rate, rate_from_text
 from ladle.jax.save import OrbaxSaver
 from ladle.jax.step import CompiledStep
+from ladle.jax.world import world
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class JaxBackend:
         devices_.put(tree)
 
     def world(self) -> World:
-        return ALONE
+        return world()
 
     def saver(self) -> OrbaxSaver:
         return OrbaxSaver()

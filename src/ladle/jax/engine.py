@@ -16,14 +16,17 @@ from ladle.core.protocols import Feed, Meter
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
 from ladle.jax import ema
+from ladle.jax.devices import on_host
 from ladle.jax.evaluate import Evaluator
 from ladle.jax.example_loss import EachLoss, copied
 from ladle.jax.freeze import whole
 from ladle.jax.independence import require_independent
+from ladle.jax.memory import device_free_bytes
+from ladle.jax.mesh import across
 from ladle.jax.outputs import output_width
 from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
-from ladle.jax.room import Room
+from ladle.jax.room import FREE, Room
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
@@ -72,7 +75,16 @@ class JaxEngine:
         return replace(self, step=step)
 
     def over(self, world: World) -> JaxEngine:
-        return self
+        old = self.step
+        if world.size == 1:
+            return self
+        room = self.room_bytes
+        if room is None:  # Judging has to be cut alike on all hosts, whatever each has free.
+            share = world.on_host if on_host() else 1
+            room = int(FREE * min(world.gathered(device_free_bytes() // share)))
+        devices = list(across().mesh.devices.flat)
+        step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=old.gauge, devices=devices)
+        return replace(self, step=step, room_bytes=room)
 
     def within(self, room_bytes: int) -> JaxEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)

@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 
 def sent(layout: Layout, batch: Batch, epoch_size: int) -> Sent:
     """`batch`, filled up to the rows that a program has, each device its part."""
-    batch = filled(batch, layout.rows(len(batch.weight)))
+    batch = filled(batch, layout.own.rows(len(batch.weight)))
     epoch, place = np.divmod(batch.position, np.int64(epoch_size))
     data, weight, place = layout.in_parts((batch.data, batch.weight, place.astype(np.uint32)))
     return Sent(data, weight, place, np.uint32(epoch[0]))
@@ -63,8 +63,9 @@ class HostUpdates:
         """Update number `update` of `draw`, which begins at position `start`, and its sums. Consumes the state."""
         epoch, offset = divmod(start, draw.epoch_size)
         way, due = self._way(draw, update, offset, spec)
-        steps = -(-draw.counts[update] // spec.micro_size)
-        batches = iter(draw.micro_batches(update, spec.micro_size))
+        own = self._own(spec)
+        steps = -(-draw.counts[update] // (own * self.meaning.layout.processes))
+        batches = iter(draw.micro_batches(update, own))
 
         def walk(done: Accumulated, count: int | None, toward: Any = None) -> Accumulated:
             for batch in islice(batches, count):
@@ -89,7 +90,7 @@ class HostUpdates:
     def prepare(self, state: State, draw: Draw, spec: BatchSpec) -> State:
         """Compile what updates at `spec` need and run it once, by an update that is refused."""
         way = measure.way_of(self.meaning, spec.micro_steps > 1)
-        micro = sent(self.meaning.layout, next(iter(draw.micro_batches(0, spec.micro_size))), draw.epoch_size)
+        micro = sent(self.meaning.layout, next(iter(draw.micro_batches(0, self._own(spec)))), draw.epoch_size)
         for each in (Way.MICRO_BATCHES, way) if way.cuts else (way,):
             done = self._accumulate(self._zero(state), state, micro, None, np.True_, way=each)
         if measure.projects(self.meaning) and spec.micro_steps > 1:
@@ -99,6 +100,10 @@ class HostUpdates:
         refused = done._replace(loss=self.meaning.layout.everywhere(np.float32(np.nan)))
         place, pace = Place(np.uint32(0), np.uint32(0)), Pace.of(np.nan, Clock())
         return self._apply(state, refused, pace, place, np.float32(draw.epoch_size), np.float32(1))[0]
+
+    def _own(self, spec: BatchSpec) -> int:
+        """Rows of a micro-batch that each process reads: those of all processes together are one micro-batch."""
+        return -(-spec.micro_size // self.meaning.layout.processes)
 
     def _way(self, draw: Draw, update: int, offset: int, spec: BatchSpec) -> tuple[Way, np.bool_]:
         """How one update is measured, and whether its pieces as they are are read for it."""

@@ -1,9 +1,11 @@
-"""The devices of this host as one mesh. Examples are split over it; parameters are on all of it."""
+"""Devices as one mesh: those of this process, or of all processes of a run. Examples are split over it; parameters are
+on all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -49,13 +51,50 @@ class Layout:
             return value
         return jax.lax.with_sharding_constraint(value, self.split)
 
+    @cached_property
+    def own(self) -> Layout:
+        """That of the devices which this process can put something on: its own part of the mesh."""
+        return self if self.alone else Layout(_mesh(self.mesh.local_devices))
+
+    @cached_property
+    def alone(self) -> bool:
+        """Whether all devices are this process's own."""
+        return len(self.mesh.local_devices) == self.devices
+
+    @cached_property
+    def processes(self) -> int:
+        """How many processes have a part of it."""
+        return self.devices // len(self.mesh.local_devices)
+
     def everywhere(self, tree: Any) -> Any:
-        """Put a tree on every device, once. Whoever puts, owns: nothing given in is donated later."""
-        return jax.device_put(_fitting(tree), self.replicated)
+        """Put a tree on every device, once. Whoever puts, owns: nothing given in is donated later.
+
+        Over several processes each puts its own copy on its own devices; nothing travels, so all have to hold the same.
+        """
+        if self.alone and not any(map(_shared, jax.tree.leaves(tree))):
+            return jax.device_put(_fitting(tree), self.replicated)
+        return jax.tree.map(self._across, _fitting(tree))
+
+    def _across(self, leaf: Any) -> Any:
+        """One leaf on all devices of several processes, or, from there, on those of this process alone."""
+        if _shared(leaf):
+            if leaf.sharding == self.replicated:
+                return leaf
+            parts = [shard.data for shard in leaf.addressable_shards]
+        else:
+            parts = [shard.data for shard in jax.device_put(leaf, self.own.replicated).addressable_shards]
+        return jax.make_array_from_single_device_arrays(np.shape(leaf), self.replicated, parts)
 
     def in_parts(self, tree: Any) -> Any:
-        """Put rows on the devices, each its part."""
-        return jax.device_put(_fitting(tree), self.split)
+        """Put rows on the devices, each its part: over several processes, each its own rows, as many as the others."""
+        if self.alone:
+            return jax.device_put(_fitting(tree), self.split)
+        return jax.tree.map(partial(jax.make_array_from_process_local_data, self.split), _fitting(tree))
+
+
+def _shared(leaf: Any) -> bool:
+    """Whether it is an array of several processes."""
+    return isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
 
 
 def _fitting(tree: Any) -> Any:
@@ -86,4 +125,13 @@ def layout(devices: Sequence[Any] | int | None = None) -> Layout:
         raise ArgumentError(
             must("devices", "hold at least one", chosen, "a batch needs a device", "jax.local_devices()")
         )
-    return Layout(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))
+    return Layout(_mesh(chosen))
+
+
+def across() -> Layout:
+    """The layout over all devices of all processes of a run."""
+    return Layout(_mesh(jax.devices()))
+
+
+def _mesh(devices: Sequence[Any]) -> Mesh:
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class OrbaxSaver:
         """
         leaves, structure = jax.tree.flatten(like)
         folder = Path(folder)
-        found = _orbax().load(folder.absolute()) if any(_held(leaf) for leaf in leaves) else {}
+        found = _read(folder) if any(_held(leaf) for leaf in leaves) else {}
         if set(found) != {str(index) for index, leaf in enumerate(leaves) if _held(leaf)}:
             raise CheckpointError(_mismatch(folder, f"{len(leaves)} leaves", f"{len(found)} leaves that hold numbers"))
         return structure.unflatten(_placed(folder, found.get(str(index)), leaf) for index, leaf in enumerate(leaves))
@@ -107,11 +108,39 @@ def _write(folder: Path, copies: dict[str, np.ndarray]) -> None:
     if not copies:
         return folder.mkdir()
     orbax = _orbax()
+    with _alone(orbax):
+        orbax.save(folder.absolute(), copies)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    orbax = _orbax()
+    with _alone(orbax):
+        return orbax.load(folder.absolute())
+
+
+@contextmanager
+def _alone(orbax: Any) -> Iterator[None]:
+    """Orbax as this process uses it by itself, though there be others, which whoever shares the run tells."""
     context = orbax.Context()
     # Made in the background, a folder that cannot be made leaves orbax's threads waiting for it for five minutes.
     context.asynchronous.create_directories_asynchronously = False
-    with context:
-        orbax.save(folder.absolute(), copies)
+    if jax.process_count() == 1:
+        with context:
+            yield
+        return
+    from orbax.checkpoint.experimental.v1._src.saving import execution
+
+    own = jax.process_index()
+    context.multiprocessing.primary_host, context.multiprocessing.active_processes = own, {own}
+    asked = getattr(execution, "_check_directory_consistency", None)
+    try:
+        # It asks all processes, whichever are active, and these are not here.
+        execution._check_directory_consistency = lambda directory: None
+        with context:
+            yield
+    finally:
+        if asked is not None:
+            execution._check_directory_consistency = asked
 
 
 def _placed(folder: Path, value: Any, like: Any) -> Any:
@@ -121,7 +150,10 @@ def _placed(folder: Path, value: Any, like: Any) -> Any:
         raise CheckpointError(_mismatch(folder, _type(like), _type(value)))
     if isinstance(like, np.ndarray | np.generic):
         return value
-    return jax.device_put(value, getattr(like, "sharding", None))
+    place = getattr(like, "sharding", None)
+    if place is not None and not place.is_fully_addressable:  # Of several processes: who loads puts on its own devices.
+        return jax.make_array_from_callback(value.shape, place, lambda index: value[index])
+    return jax.device_put(value, place)
 
 
 def _mismatch(folder: Path, wanted: str, found: str) -> str:

@@ -85,10 +85,11 @@ class _Bounds:
 
 @dataclass
 class _Trained:
-    """What a window has done so far."""
+    """What a window has done so far. `stepped`: called after each step."""
 
     state: State
     cursor: Cursor
+    stepped: Callable[[], None]
     observation: Observation = field(default_factory=Observation)
     updates: int = 0
 
@@ -102,10 +103,11 @@ def _window(loop: _Loop, carry: Carry, stop: int | None) -> tuple[dict[str, Any]
     drawing = time.perf_counter() - began
     state, rebased = _switched(loop, carry, decision, spec, first[0])  # Compilation is no training time.
 
-    began, busy = time.perf_counter() - drawing, time.process_time()
-    done = _trained(loop, intake, _Trained(state, carry.cursor), decision, spec, bounds, first)
-    reading = done.observation.read(population=loop.feed.epoch_size)  # The one read of the device.
-    seconds, busy = intake.join(time.perf_counter() - began, time.process_time() - busy)
+    with loop.world.watched(bounds.end - carry.progress.examples, spec.size) as stepped:
+        began, busy = time.perf_counter() - drawing, time.process_time()
+        done = _trained(loop, intake, _Trained(state, carry.cursor, stepped), decision, spec, bounds, first)
+        reading = done.observation.read(population=loop.feed.epoch_size)  # The one read of the device.
+        seconds, busy = intake.join(time.perf_counter() - began, time.process_time() - busy)
     if reading["refused"] > 0 and loop.feed.resident:  # The step stopped there.
         done.updates = done.observation.begun
         done.cursor = loop.feed.draw(carry.cursor, replace(spec, updates=done.updates), loop.world.shard)[1]
@@ -170,6 +172,7 @@ def _trained(
             break
         done.state, new = loop.step(done.state, intake.of(draw), part, decision.lr_factor, decision.clock)
         done.observation, done.updates = done.observation.merge(new), done.updates + part.updates
+        done.stepped()
     return done
 
 

@@ -3,41 +3,69 @@
 A collective waits for all ranks: one that raised, died or was stopped would keep the others waiting for its timeout.
 So each rank gives a sign about once a second in the store where they met, and looks at others' signs from a thread:
 rank 0 at all, the others at rank 0. The first reason that is noted there is everyone's.
+
+One that hangs and still gives signs is met by the time that windows take: see `Watch.window` and `patience.py`.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from ladle.core.patience import Patience, Took
 
 SILENCE = "LADLE_SILENCE_SECONDS"
 """Environment variable: after so many seconds without a sign a rank counts as frozen. 15 where it is not set."""
 
 NOTE, LEFT = "note", "left"
 
+HANGS = "no step"
+"""Words of a reason for which each rank shows what all of its threads are doing."""
+
+
+class Store(Protocol):
+    """What all ranks read and write: texts by name, where they met. What fails raises, of whatever class."""
+
+    def set_timeout(self, timeout: timedelta, /) -> None: ...
+
+    def set(self, key: str, value: str, /) -> Any: ...
+
+    def get(self, key: str, /) -> bytes: ...
+
+    def check(self, keys: list[str], /) -> bool:
+        """Whether all of them are there; waits for none."""
+        ...
+
+    def compare_set(self, key: str, expected: str, value: str, /) -> bytes:
+        """What is there after `value` was set where nothing was; `expected` is "" here."""
+        ...
+
 
 class Watch:
     """The signs of one rank, and what it sees of others'.
 
-    - `store`: of `torch.distributed`, on a connection of its own. `name`: of the run among those of this process.
+    - `store`: where the ranks met, on a connection of its own. `name`: of the run among those of this process.
     - `leave`: what ends this process where its main thread does not; `os._exit` outside tests.
     """
 
-    def __init__(self, store: Any, rank: int, size: int, name: str, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(self, store: Store, rank: int, size: int, name: str, leave: Callable[[int], None] = os._exit) -> None:
         self.store, self.rank, self.size, self.name, self.leave = store, rank, size, name, leave
         self.silence = float(os.environ.get(SILENCE, 15))
         self.note: str | None = None
         self._over = threading.Event()
         self._noted = threading.Event()
         self._seen: dict[int, tuple[str, float]] = {}
+        self._patience, self._due = Patience(), float("inf")
         store.set_timeout(timedelta(seconds=self.silence / 2))
         self._sign(0)
         self._answered, self._pause = time.monotonic(), min(1.0, self.silence / 5)
@@ -62,6 +90,27 @@ class Watch:
         """What another rank noted, or what is seen of one, waited for so long."""
         self._noted.wait(seconds)
         return self.note
+
+    @contextmanager
+    def window(self, examples: int, size: int) -> Iterator[Callable[[], None]]:
+        """A window of so many examples in batches of `size`, which all ranks have begun; yields what each step calls.
+
+        Where the next step takes many times what steps took, it hangs: in Python, in the data or in a collective. Then
+        the stacks of all threads are written to standard error, and the process ends.
+        """
+        limit, longest, began = self._patience.limit(examples, size), 0.0, time.monotonic()
+
+        def stepped() -> None:
+            nonlocal longest, began
+            longest, began = max(longest, time.monotonic() - began), time.monotonic()
+            self._due = began + limit
+
+        self._due = began + limit
+        try:
+            yield stepped
+        finally:
+            self._due = float("inf")
+        self._patience.note(Took(max(longest, time.monotonic() - began), examples, size))
 
     def stop(self, left: bool) -> None:
         """No more signs. `left`: because all went well."""
@@ -104,11 +153,27 @@ class Watch:
             now = time.monotonic()
             if now - looked > self.silence / 2:
                 self._answered = now
+                self._due += now - looked
             looked = now
+            if now > self._due:
+                return self._hang()
             reason = self._of_store(silent=True) if now - self._answered > self.silence else None
             if reason is not None:
                 self._end(reason)
                 return
+
+    def _hang(self) -> None:
+        reason = f"rank {self.rank} made {HANGS} for many times as long as steps take"
+        noted = threading.Thread(target=self._note, args=(reason,), daemon=True)
+        noted.start()  # A store whose keeper hangs gives no answer.
+        noted.join(self._pause)
+        self._end(self.note or reason)
+
+    def _note(self, reason: str) -> None:
+        try:
+            self.note = self.store.compare_set(self._key(NOTE), "", reason).decode() or reason
+        except Exception:
+            return
 
     def _of_store(self, silent: bool) -> str | None:
         sign = self._seen.get(0, ("", 0.0))[0]
@@ -151,9 +216,20 @@ class Watch:
         """End this process: by its main thread, which may be in a collective that fails by now, or without it."""
         self.note = reason
         self._noted.set()
+        if HANGS in reason:
+            _stacks(self.rank)
         if not self._over.wait(min(3.0, self.silence)):
             print(f"ladle: rank {self.rank}: the run ended, for {reason}", file=sys.stderr, flush=True)
             self.leave(1)
+
+
+def _stacks(rank: int) -> None:
+    """What every thread is doing, on standard error."""
+    print(f"ladle: rank {rank}: what its threads are doing", file=sys.stderr, flush=True)
+    try:
+        faulthandler.dump_traceback(sys.__stderr__ or sys.stderr, all_threads=True)
+    except (OSError, ValueError, AttributeError):  # No file behind it.
+        return
 
 
 def _stat(pid: int) -> list[str]:
