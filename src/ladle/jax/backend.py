@@ -14,6 +14,7 @@ from ladle.core.moments import Gauge
 from ladle.core.paths import require_matches
 from ladle.core.world import ALONE, World
 from ladle.jax import devices as devices_
+from ladle.jax.allreduce import AllReduce
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
 from ladle.jax.freeze import freeze, paths_of
@@ -133,3 +134,6 @@ class JaxBackend:
 
     def free_bytes(self) -> int:
         return device_free_bytes()
+
+    def reducer(self) -> AllReduce | None:
+        return AllReduce.of_this_host()

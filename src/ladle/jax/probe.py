@@ -143,7 +143,7 @@ class CompiledProbe:
         """What the step does with a draw, through the programs compiled here."""
         draw, cursor = self._draw(cursor, spec)
         state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor, every=every))
-        return state, cursor, Observation(self.step.names, sums)
+        return state, cursor, Observation(self.step.names(state), sums)
 
     def _draw(self, cursor: Cursor, spec: BatchSpec) -> tuple[ResidentDraw, Cursor]:
         draw, cursor = self.feed.draw(cursor, spec)
