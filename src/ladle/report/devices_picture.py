@@ -88,7 +88,7 @@ def _time_panel(axes: Axes, entries: Sequence[Entry], knee: float | None) -> Non
     head(axes, "Time to target (predicted)", "batches beside the points" if len(entries) <= MOST_TICKS else "")
     for one in entries if len(entries) <= MOST_TICKS else ():
         axes.annotate(
-            numbers.short(one.size), (one.devices, one.time), xytext=(0, 9), textcoords="offset points", ha="center",
+            numbers.short(one.size), (one.devices, one.time), xytext=(0, 13), textcoords="offset points", ha="center",
             fontsize=10, color=FAINT,
         )  # fmt: skip
     axes.set_ylabel("relative to one device", fontsize=13)
@@ -152,4 +152,4 @@ def _points(axes: Axes, entries: Sequence[Entry], values: Sequence[float], what:
 def _around(axes: Axes, entries: Sequence[Entry], values: Sequence[float], knee: float | None) -> None:
     for one, value in zip(entries, values, strict=True):
         if one.devices == knee:
-            axes.plot([knee], [value], linestyle="none", zorder=5, gid="knee", **_DIAMOND)
+            axes.plot([one.devices], [value], linestyle="none", zorder=5, gid="knee", **_DIAMOND)

@@ -272,20 +272,24 @@ def knee(entries: Sequence[Entry]) -> int | None:
     return None
 
 
-def fit_weak(points: Iterable[tuple[int, float]], *, latency: bool = False) -> tuple[float, Link]:
-    """`(seconds, link)` through seconds of updates by number of devices, with the same rows on each device.
+def fit_growing(points: Iterable[tuple[int, float, float]], *, latency: bool = False) -> tuple[float, Link]:
+    """`(row_seconds, link)` through seconds of updates `(devices, rows of a device, seconds)`: a published table.
 
-        t(n) = seconds + 2 (n - 1) latency + 2 (n - 1) / n * byte_seconds          a gradient of one byte
+        t(n) = rows * row_seconds + 2 (n - 1) / n * byte_seconds + 2 (n - 1) latency          a gradient of one byte
 
     - `latency`: whether a delay is fitted too, which needs three numbers of devices; else it is none.
 
     `link.byte_seconds` is then seconds of the whole gradient. Least squares of relative errors, no part below zero.
+
+    >>> row, link = fit_growing([(1, 64, 0.64), (2, 64, 0.74)])
+    >>> round(row, 6), round(64 * row + link.seconds(1.0, 4), 6)
+    (0.01, 0.79)
     """
-    table = [(int(n), float(t)) for n, t in points]
-    if len({n for n, _ in table}) < (3 if latency else 2):
+    table = [(int(n), float(rows), float(seconds)) for n, rows, seconds in points]
+    if len({n for n, _, _ in table}) < (3 if latency else 2):
         why, remedy = "each unknown needs a number of devices", "more of them"
         raise ArgumentError(must("points", "be times at enough numbers of devices", table, why, remedy))
-    rows = [(1.0, 2 * (n - 1) / n, 2.0 * (n - 1))[: 3 if latency else 2] for n, _ in table]
-    times = np.array([t for _, t in table])
-    own, each, *delay = nonnegative(np.array(rows) / times[:, None], np.ones(len(table)))
-    return own, Link(delay[0] if delay else 0.0, each)
+    parts = [(rows, 2 * (n - 1) / n, 2.0 * (n - 1))[: 3 if latency else 2] for n, rows, _ in table]
+    times = np.array([seconds for _, _, seconds in table])
+    row, each, *delay = nonnegative(np.array(parts) / times[:, None], np.ones(len(table)))
+    return row, Link(delay[0] if delay else 0.0, each)

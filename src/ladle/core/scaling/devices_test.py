@@ -15,8 +15,8 @@ from ladle.core.scaling.devices import (
     Entry,
     Link,
     best_size,
+    fit_growing,
     fit_link,
-    fit_weak,
     knee,
     nonnegative,
     relative_time,
@@ -203,9 +203,9 @@ def test_devices_are_a_number_of_at_most_the_rows(devices):
 @given(own=st.floats(1e-3, 1), each=st.floats(1e-4, 1), delay=st.floats(1e-5, 1e-2))
 def test_times_of_a_growing_batch_tell_their_parts(own: float, each: float, delay: float):
     link = Link(delay, each)
-    points = [(n, own + link.seconds(1.0, n)) for n in (1, 2, 4, 16)]
-    found, fitted = fit_weak(points, latency=True)
+    points = [(n, rows, rows * own + link.seconds(1.0, n)) for n, rows in ((1, 8), (2, 8), (4, 6), (16, 5))]
+    found, fitted = fit_growing(points, latency=True)
     for n in (1, 8, 64):
-        assert found + fitted.seconds(1.0, n) == pytest.approx(own + link.seconds(1.0, n), rel=1e-4)
+        assert 8 * found + fitted.seconds(1.0, n) == pytest.approx(8 * own + link.seconds(1.0, n), rel=1e-4)
     with pytest.raises(ArgumentError, match="points must be times at enough numbers of devices"):
-        fit_weak(points[:2], latency=True)
+        fit_growing(points[:2], latency=True)
