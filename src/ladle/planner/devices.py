@@ -97,8 +97,8 @@ def forecast_devices(
     >>> from ladle.planner.choose import choose
     >>> from ladle.planner.fakes_test import FakeProbe
     >>> plan = choose(FakeProbe(), rows=2**20, pilot_seconds=1e9)
-    >>> one, two = forecast_devices(plan, [2], Link(0.0, 0.0), 1000, rows=2**20)
-    >>> one.size == plan.size, one.time, two.size > one.size, 0.5 < two.time < 1
+    >>> one, four = forecast_devices(plan, [4], Link(0.0, 0.0), 1000, rows=2**20)
+    >>> one.size == plan.size, one.time, four.size > one.size, 0.25 < four.time < 1
     (True, 1.0, True, True)
     """
     compute, noise = compute_of(plan), noise_of(plan)

@@ -104,7 +104,7 @@ def nonnegative(columns: np.ndarray, values: np.ndarray) -> list[float]:
 
     Exact for the few parts that there are here: the solution is the unconstrained one of the parts that it uses.
 
-    >>> nonnegative(np.array([[1.0, 1.0], [1.0, 2.0]]), np.array([2.0, 1.0]))
+    >>> [round(part, 6) for part in nonnegative(np.array([[1.0, 1.0], [1.0, 2.0]]), np.array([2.0, 1.0]))]
     [1.5, 0.0]
     """
     parts, best, least = columns.shape[1], np.zeros(columns.shape[1]), float((values**2).sum())
@@ -128,7 +128,7 @@ class Compute:
     - `micro`: seconds of an update of one micro-batch. `largest`: examples of one, at most.
     - `own`: seconds of an update apart from its micro-batches, 0 where it was not measured.
 
-    >>> Compute(lambda rows: 0.02 + 1e-4 * rows, 100, own=0.01).seconds(250)
+    >>> round(Compute(lambda rows: 0.02 + 1e-4 * rows, 100, own=0.01).seconds(250), 6)
     0.07
     """
 
