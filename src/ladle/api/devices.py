@@ -87,9 +87,9 @@ def devices_asked(
     task: Assembly, devices: Sequence[int] | None, *, link: str | Link | None, size: int | None, minimize: str
 ) -> DevicesAsked:
     """What was asked about devices, with the task on one of them. Raises `ArgumentError` where it has no answer."""
-    for name, value in (("link", link), ("size", size)):
+    reasons = {"link": (link, "nothing is summed over one device"), "size": (size, "a plan chooses its batch size")}
+    for name, (value, why) in reasons.items():
         if devices is None and value is not None:
-            why = "a plan without them chooses its size, and sums over nothing"
             raise ArgumentError(must(name, "be left out without devices", value, why, "devices=[1, 2, 4, 8]"))
     if minimize != "time":
         why = "a number of devices is planned by the time to a target"
