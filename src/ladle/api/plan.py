@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from ladle.api.arithmetic import with_arithmetic
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
+from ladle.api.devices import devices_asked
 from ladle.api.rates import tryout_of
 from ladle.api.run_memory import update_limit, with_whole_run, within_limit
 from ladle.api.task import Task
@@ -18,6 +20,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
 from ladle.core.protocols import Meter
 from ladle.core.scaling.coupling import Rule
+from ladle.core.scaling.devices import Link
 from ladle.core.spec import BatchSpec
 from ladle.energy.codecarbon import grid_of
 from ladle.energy.meter import best_meter
@@ -64,6 +67,9 @@ def plan(
     check_lr: bool = False,
     until: str | Until | None = None,
     budget: float = BUDGET_SECONDS,
+    devices: Sequence[int] | None = None,
+    link: str | Link | None = None,
+    size: int | None = None,
 ) -> Plan:
     """The batch size for `task`: memory line, throughput line, noise scale and the size they lead to.
 
@@ -83,6 +89,10 @@ def plan(
       the budget allows, and over 30 passes at most where left out. Where it names a loss to reach ("30 epochs,
       valid_loss <= 0.3"), size and rate are those that reach it soonest; else those that come near the lowest.
     - `budget`: seconds that measuring may take, compiling apart. With more, rates race further.
+    - `devices`: numbers of devices, such as [1, 2, 4, 8]: for each the batch, the time to a target and its cost
+      (`plan.devices`). The plan itself is then for one device. What is here is measured, what is not is predicted.
+    - `link`: what sums over devices take, such as "25GB/s,5us" (bandwidth of a device, delay of a step); measured over
+      the devices of this process where left out. `size`: a batch for all numbers of devices, which has to divide.
     - `country`: three letters, for the carbon of its grid beside the joules. `meter`: over the best one found.
 
     Takes a few seconds for a small model: three or four compilations, probes of a fraction of a second each, one child
@@ -94,6 +104,10 @@ def plan(
     >>> print(ladle.plan(task).explain())  # doctest: +SKIP
     """
     assembly = task if isinstance(task, Assembly) else assemble(task)
+    many = None
+    if devices is not None or link is not None or size is not None:
+        many = devices_asked(assembly, devices, link=link, size=size, minimize=minimize)
+        assembly = many.alone
     began = time.perf_counter()
     assembly.require_sum()
     feed = assembly.measured_feed(seed)
@@ -136,6 +150,7 @@ def plan(
     made = with_whole_run(made, assembly, limit)
     made = with_arithmetic(made, assembly, feed, hyper if rate is None else {**hyper, "lr": rate})
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
+    made = made if many is None else many.added(made, seed)
     took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
     made = replace(made, evidence=(*made.evidence, took))
     notes = () if assembly.objective.additive else (COUPLED,)

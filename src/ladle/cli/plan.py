@@ -9,6 +9,7 @@ from ladle.api.inference import inferred
 from ladle.api.plan import BUDGET_SECONDS
 from ladle.cli.arguments import Rate
 from ladle.cli.common import Common, print_json
+from ladle.cli.lists import counts
 from ladle.core import record
 
 
@@ -39,6 +40,12 @@ class PlanVerb(Common):
     """How long the run is to be, such as '100 epochs': rates are tried on it, and what it will take is said."""
     budget: float = BUDGET_SECONDS
     """Seconds that measuring may take, compiling apart; with more, rates are tried further."""
+    devices: str | None = None
+    """Numbers of devices to plan for, such as 1,2,4,8,16: batch, time to a target and cost of each."""
+    link: str | None = None
+    """With --devices: bandwidth of a device and delay of a step, such as 25GB/s,5us; measured where left out."""
+    size: int | None = None
+    """With --devices: one batch size for all of them, over one planned for each."""
     seed: int = 0
     """Seed of the pilot."""
 
@@ -65,19 +72,25 @@ class PlanVerb(Common):
             seed=self.seed,
             country=self.country,
             energy_share=self.energy_share,
+            devices=None if self.devices is None else counts("devices", self.devices),
+            link=self.link,
+            size=self.size,
         )
         time = None if self.until is None else run_time(task, made.size, until=self.until, saved=True)
         record.make_folder(folder)
         record.write_json(folder / "plan.json", {**made.to_json(), "task": asdict(options.located())})
-        report.write_plan_figure(made, folder / "plan.png")
+        pictures = [report.write_plan_figure(made, folder / "plan.png")]
+        pictures += [report.write_devices_figure(made, folder / "devices.png")] if made.devices else []
         if self.json:
             value = record.plain(made.to_json())
             keys = ("size", "micro_size", "lr", "lr_rule", "hyper", "within_5_percent", "bound", "evidence", "notes")
             noise = {key: value["noise"][key] for key in ("value", "low", "high", "verdict")}
             told = {} if time is None else {"run_seconds": time.seconds}
+            if made.devices:
+                told["devices"] = value["curves"]["devices"]
             print_json({**{key: value[key] for key in keys}, "noise_scale": noise, **told, "folder": str(folder)})
         else:
             told = [] if time is None else [f"A run of {self.until} takes {time} (predicted)."]
             print("\n".join([*inferred(task.data), made.explain(), *told]))
-            print(f"folder  {folder}\npicture {folder / 'plan.png'}")
+            print("\n".join([f"folder  {folder}", *(f"picture {path}" for path in pictures)]))
         return 0

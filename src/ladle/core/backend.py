@@ -14,6 +14,7 @@ import numpy as np
 
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed, Meter, Probe, State, Step
+from ladle.core.reducer import Reducer
 from ladle.core.spec import BatchSpec
 from ladle.core.trials import Trials
 from ladle.core.world import World
@@ -327,4 +328,8 @@ class Backend(Protocol):
 
     def free_bytes(self) -> int:
         """Memory that the first device has left."""
+        ...
+
+    def reducer(self) -> Reducer | None:
+        """What times sums over devices of this process; None where fewer than two can share a batch."""
         ...

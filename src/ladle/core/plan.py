@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ladle.core.noise import NoiseScale
 from ladle.core.scaling.coupling import Rule
+from ladle.core.scaling.devices import Entry
 from ladle.core.shown import shown
 from ladle.core.spec import BatchSpec
 
@@ -43,7 +44,7 @@ class Plan:
     - `evidence`: every number used.
     - `curves`: points for the picture (see `ladle.report.plan_picture.plan_figure`): `memory` [(micro_size, bytes)],
       `throughput` [(size, seconds, low, high)], `target` [(size, relative time)], `rates` [(rate, updates over the
-      best rate's, seeds)].
+      best rate's, seeds)], `devices` [what `Entry` holds, as JSON].
     """
 
     size: int
@@ -70,11 +71,17 @@ class Plan:
         """The evidence of that name, or None."""
         return next((e for e in self.evidence if e.name == name), None)
 
+    @property
+    def devices(self) -> tuple[Entry, ...]:
+        """What each number of devices that was asked about would do; empty where none was."""
+        return tuple(Entry(**one) for one in self.curves.get("devices", ()))
+
     def explain(self) -> str:
         """The plan in plain words, every number with its source."""
         from ladle.core.explain import explain
+        from ladle.core.explain_devices import devices_lines
 
-        return explain(self)
+        return "\n".join([explain(self), *devices_lines(self)])
 
     def as_training_arguments(self, devices: int = 1) -> dict[str, Any]:
         """The plan as keywords of `transformers.TrainingArguments`, for so many devices.

@@ -16,6 +16,7 @@ from ladle.core.paths import require_matches
 from ladle.core.stage import DeviceStage
 from ladle.core.world import World
 from ladle.jax import devices as devices_
+from ladle.jax.allreduce import AllReduce
 from ladle.jax.arithmetic import PLAIN, Arithmetic
 from ladle.jax.augment import why_not
 from ladle.jax.cache import use_compilation_cache
@@ -162,3 +163,6 @@ class JaxBackend:
 
     def free_bytes(self) -> int:
         return device_free_bytes()
+
+    def reducer(self) -> AllReduce | None:
+        return AllReduce.of_this_host()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ladle.core.plan import Plan
 
-__all__ = ["write_answers", "write_curves", "write_plan_figure", "write_report"]
+__all__ = ["write_answers", "write_curves", "write_devices_figure", "write_plan_figure", "write_report"]
 
 Folder = str | os.PathLike[str]
 
@@ -71,3 +71,15 @@ def write_plan_figure(plan: Plan | Mapping[str, Any], path: Folder, facts: Mappi
 
     value = plan if isinstance(plan, Mapping) else plan.to_json()
     return plan_figure(value, Path(path), caption(facts if facts is not None else facts_beside(Path(path))))
+
+
+def write_devices_figure(plan: Plan | Mapping[str, Any], path: Folder, facts: Mapping[str, Any] | None = None) -> Path:
+    """`devices.png`: time to a target, seconds of an update and cost by number of devices. Returns its path.
+
+    Raises `ArgumentError` for a plan that was not asked about devices. `facts`: as for `write_plan_figure`.
+    """
+    from ladle.report.devices_picture import devices_figure
+    from ladle.report.facts import caption, facts_beside
+
+    value = plan if isinstance(plan, Mapping) else plan.to_json()
+    return devices_figure(value, Path(path), caption(facts if facts is not None else facts_beside(Path(path))))
