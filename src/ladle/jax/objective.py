@@ -40,6 +40,7 @@ class Objective:
     - `loss`: the loss function in one line. `directions`: which way each of `metrics` is better.
     - `declared`: whoever wrote the loss says so, and `ladle.jax.independence` tries it before its noise is measured.
     - `metrics`: names of the metrics that `losses` returns.
+    - `norm_rows`: how many rows its batch norm takes together, 0 for a whole micro-batch; None without one.
     - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
     """
 
@@ -53,6 +54,7 @@ class Objective:
     declared: bool = False
     loss: str = "loss"
     directions: tuple[str | None, ...] = ()
+    norm_rows: int | None = None
 
     @property
     def predicts(self) -> bool:
@@ -61,7 +63,7 @@ class Objective:
     def applied(self) -> Objective:
         """The same as far as updates and judging read it: without `init`, and what only a record tells."""
         losses, predict = (getattr(part, "applied", lambda part=part: part)() for part in (self.losses, self.predict))
-        told = {"name": "", "loss": "", "directions": (), "declared": False}
+        told = {"name": "", "loss": "", "directions": (), "declared": False, "norm_rows": None}
         return replace(self, init=_not_here, losses=losses, predict=predict, **told)
 
     def direction(self, metric: str) -> str | None:
@@ -84,6 +86,7 @@ def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, C
         declared=not getattr(loss, "__module__", "").startswith("ladle."),
         loss=_name_of(loss),
         directions=_directions(metrics),
+        norm_rows=getattr(model, "norm_rows", None),
     )
 
 
