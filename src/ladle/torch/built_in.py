@@ -25,6 +25,11 @@ MOST_NUMBERS = 1 << 40
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
+NORMS = ("batch", "layer", "group", "rms")
+
+GROUPS = 8
+"""Groups of a group norm where nothing is said, as for JAX."""
+
 THREE_BLOCKS_FROM = 16
 """Sides of an image from here on are halved three times instead of twice."""
 
@@ -55,11 +60,16 @@ class BuiltIn(ABC):
 
 @dataclass(frozen=True)
 class Mlp(BuiltIn):
-    """Dense layers of these widths, an activation between them; rows of any shape are flattened. Two are linear."""
+    """Dense layers of these widths, an activation between them; rows of any shape are flattened. Two are linear.
+
+    - `norm`: of hidden layers, before the activation; they have no bias of their own then. `groups`: of group norm.
+    """
 
     widths: tuple[int, ...]
     activation: str = "relu"
     dropout: float = 0.0
+    norm: str | None = None
+    groups: int | None = None
     kind: ClassVar[str] = "mlp"
 
     def __post_init__(self) -> None:
@@ -68,19 +78,29 @@ class Mlp(BuiltIn):
         if self.activation not in ACTIVATIONS:
             remedy = nearest(str(self.activation), ACTIVATIONS)
             raise ArgumentError(must("activation", "be a known name", self.activation, "there is no such one", remedy))
+        _norm_of(self.norm, self.groups, self.widths[1:-1], NORMS)
 
     @property
     def name(self) -> str:
-        return f"{'mlp' if len(self.widths) > 2 else 'linear'} {'-'.join(map(str, self.widths))}"
+        kind = "mlp" if len(self.widths) > 2 else "linear"
+        return f"{kind} {'-'.join(map(str, self.widths))}{_norm_name(self.norm, self.groups)}"
 
     def __call__(self) -> nn.Module:
         layers: list[nn.Module] = [_Flat(self.widths[0])]
         for at, (before, after) in enumerate(pairwise(self.widths)):
-            layers += [*(self._between() if at else []), nn.Linear(before, after)]
+            last = at == len(self.widths) - 2
+            layers += [*(self._between(before) if at else []), nn.Linear(before, after, bias=last or self.norm is None)]
         return nn.Sequential(*layers)
 
-    def _between(self) -> list[nn.Module]:
-        return [ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]
+    def _between(self, width: int) -> list[nn.Module]:
+        normed = {
+            "batch": lambda: nn.BatchNorm1d(width),
+            "layer": lambda: nn.LayerNorm(width),
+            "group": lambda: nn.GroupNorm(self.groups or GROUPS, width),
+            "rms": lambda: nn.RMSNorm(width, eps=1e-5),
+        }
+        norm = [normed[self.norm]()] if self.norm else []
+        return [*norm, ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]
 
 
 @dataclass(frozen=True)
@@ -88,12 +108,15 @@ class ConvNet(BuiltIn):
     """Blocks of 3x3 convolution, 2x2 max pooling and ReLU, their channels doubled; then a linear head.
 
     - `shape`: of an image, `(h, w, channels)`, as the data has them. `width`: channels of the first block.
+    - `norm`: after each convolution, which has no bias then: "batch", "layer" (over places and channels) or "group".
     """
 
     shape: tuple[int, int, int]
     outputs: int
     width: int = 16
     dropout: float = 0.0
+    norm: str | None = None
+    groups: int | None = None
     kind: ClassVar[str] = "convnet"
 
     def __post_init__(self) -> None:
@@ -103,6 +126,7 @@ class ConvNet(BuiltIn):
         if len(self.shape) != 3 or min(self.shape[:2]) < 4:
             why, be = "a side is halved twice", "be (h, w) or (h, w, channels), sides of 4 or more"
             raise ArgumentError(must("shape", be, self.shape, why, "(28, 28)"))
+        _norm_of(self.norm, self.groups, self.channels, NORMS[:3])
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -110,16 +134,25 @@ class ConvNet(BuiltIn):
 
     @property
     def name(self) -> str:
-        return f"convnet {'x'.join(map(str, self.shape))} {'-'.join(map(str, (*self.channels, self.outputs)))}"
+        widths = "-".join(map(str, (*self.channels, self.outputs)))
+        return f"convnet {'x'.join(map(str, self.shape))} {widths}{_norm_name(self.norm, self.groups)}"
 
     def __call__(self) -> nn.Module:
         layers: list[nn.Module] = [_Images(self.shape)]
         for before, after in pairwise((self.shape[2], *self.channels)):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=self.norm is None)
+            layers += [convolution, *self._normed(after), nn.MaxPool2d(2), nn.ReLU()]
         halvings = len(self.channels)
         features = (self.shape[0] >> halvings) * (self.shape[1] >> halvings) * self.channels[-1]
         last: list[nn.Module] = [nn.Dropout(self.dropout)] if self.dropout else []
         return nn.Sequential(*layers, nn.Flatten(), *last, nn.Linear(features, self.outputs))
+
+    def _normed(self, width: int) -> list[nn.Module]:
+        if self.norm is None:
+            return []
+        if self.norm == "batch":
+            return [nn.BatchNorm2d(width)]
+        return [nn.GroupNorm(1 if self.norm == "layer" else self.groups or GROUPS, width)]
 
 
 @dataclass(frozen=True)
@@ -206,23 +239,37 @@ class _Embedded(nn.Module):
         return self.mlp(torch.cat([x["numbers"], *parts], dim=1))
 
 
-def mlp(*widths: int, activation: str = "relu", dropout: float = 0.0) -> Mlp:
+def mlp(
+    *widths: int, activation: str = "relu", dropout: float = 0.0, norm: str | None = None, groups: int | None = None
+) -> Mlp:
     """A perceptron: inputs, hidden widths, outputs. `activation`: "relu", "gelu", "silu" or "tanh".
+
+    - `norm`: of hidden layers: "batch", "layer", "group" (of `groups` groups, 8 where nothing is said) or "rms".
 
     >>> mlp(64, 128, 10)()[1]
     Linear(in_features=64, out_features=128, bias=True)
     """
-    return Mlp(widths, activation, dropout)
+    return Mlp(widths, activation, dropout, norm, groups)
 
 
-def convnet(shape: Sequence[int], outputs: int, *, width: int = 16, dropout: float = 0.0) -> ConvNet:
+def convnet(
+    shape: Sequence[int],
+    outputs: int,
+    *,
+    width: int = 16,
+    dropout: float = 0.0,
+    norm: str | None = None,
+    groups: int | None = None,
+) -> ConvNet:
     """A small convolutional network for images of `shape`: `(h, w)` or `(h, w, channels)`.
+
+    - `norm`: after each convolution: "batch", "layer" or "group" (of `groups` groups, 8 where nothing is said).
 
     >>> convnet((28, 28), 10).name
     'convnet 28x28x1 16-32-64-10'
     """
     whole: Any = (*shape, 1) if len(shape) == 2 else tuple(shape)
-    return ConvNet(whole, outputs, width, dropout)
+    return ConvNet(whole, outputs, width, dropout, norm, groups)
 
 
 def tabular(
@@ -279,6 +326,28 @@ def _counts(name: str, values: Any, *, least: int, smallest: int = 1) -> None:
     if not whole or len(values) < least or max(values) ** 2 > MOST_NUMBERS**2 // 4:
         be, why = f"be {least} or more whole numbers, each at least {smallest}", "layers are made of them"
         raise ArgumentError(must(name, be, values, why, "(64, 128, 10)"))
+
+
+def _norm_of(norm: Any, groups: Any, widths: tuple[int, ...], known: tuple[str, ...]) -> None:
+    """Refuse a norm that cannot be over layers of `widths` features."""
+    if norm is not None and norm not in known:
+        why, be = "there is no such norm of it here", f"be one of {', '.join(known)}, or None"
+        raise ArgumentError(must("norm", be, norm, why, nearest(str(norm), known)))
+    if norm is not None and not widths:
+        why = "a linear model has no hidden layer to normalise"
+        raise ArgumentError(must("norm", "be None for two widths", norm, why, "mlp(64, 128, 10)"))
+    if groups is not None and norm != "group":
+        why = "it is how many groups of features group norm takes apart"
+        raise ArgumentError(must("groups", "come with norm='group'", groups, why, "norm='group'"))
+    count = GROUPS if groups is None else groups
+    if norm == "group" and (type(count) is not int or count < 1 or any(width % count for width in widths)):
+        why, be = "groups are of one size", f"be a whole number that divides {', '.join(map(str, widths))}"
+        raise ArgumentError(must("groups", be, count, why, "groups=1"))
+
+
+def _norm_name(norm: str | None, groups: int | None) -> str:
+    """What a model's name says of its norm, as for JAX."""
+    return "" if norm is None else f" {norm} norm" + (f" {groups or GROUPS}" if norm == "group" else "")
 
 
 def _rate(dropout: Any) -> None:
