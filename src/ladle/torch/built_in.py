@@ -19,16 +19,12 @@ from torch import nn
 
 from ladle.core.built_in import built_in_shape
 from ladle.core.errors import ArgumentError, must, nearest
+from ladle.torch.norms import norm_layer, norm_name, require_norm
 
 MOST_NUMBERS = 1 << 40
 """Parameters of a model at most: more than any memory holds is a slip, or a folder that lies."""
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-
-NORMS = ("batch", "layer", "group", "rms")
-
-GROUPS = 8
-"""Groups of a group norm where nothing is said, as for JAX."""
 
 THREE_BLOCKS_FROM = 16
 """Sides of an image from here on are halved three times instead of twice."""
@@ -78,12 +74,12 @@ class Mlp(BuiltIn):
         if self.activation not in ACTIVATIONS:
             remedy = nearest(str(self.activation), ACTIVATIONS)
             raise ArgumentError(must("activation", "be a known name", self.activation, "there is no such one", remedy))
-        _norm_of(self.norm, self.groups, self.widths[1:-1], NORMS)
+        require_norm(self.norm, self.groups, self.widths[1:-1])
 
     @property
     def name(self) -> str:
         kind = "mlp" if len(self.widths) > 2 else "linear"
-        return f"{kind} {'-'.join(map(str, self.widths))}{_norm_name(self.norm, self.groups)}"
+        return f"{kind} {'-'.join(map(str, self.widths))}{norm_name(self.norm, self.groups)}"
 
     def __call__(self) -> nn.Module:
         layers: list[nn.Module] = [_Flat(self.widths[0])]
@@ -93,13 +89,7 @@ class Mlp(BuiltIn):
         return nn.Sequential(*layers)
 
     def _between(self, width: int) -> list[nn.Module]:
-        normed = {
-            "batch": lambda: nn.BatchNorm1d(width),
-            "layer": lambda: nn.LayerNorm(width),
-            "group": lambda: nn.GroupNorm(self.groups or GROUPS, width),
-            "rms": lambda: nn.RMSNorm(width, eps=1e-5),
-        }
-        norm = [normed[self.norm]()] if self.norm else []
+        norm = [norm_layer(self.norm, self.groups, width)] if self.norm else []
         return [*norm, ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]
 
 
@@ -126,7 +116,7 @@ class ConvNet(BuiltIn):
         if len(self.shape) != 3 or min(self.shape[:2]) < 4:
             why, be = "a side is halved twice", "be (h, w) or (h, w, channels), sides of 4 or more"
             raise ArgumentError(must("shape", be, self.shape, why, "(28, 28)"))
-        _norm_of(self.norm, self.groups, self.channels, NORMS[:3])
+        require_norm(self.norm, self.groups, self.channels, images=True)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -135,24 +125,18 @@ class ConvNet(BuiltIn):
     @property
     def name(self) -> str:
         widths = "-".join(map(str, (*self.channels, self.outputs)))
-        return f"convnet {'x'.join(map(str, self.shape))} {widths}{_norm_name(self.norm, self.groups)}"
+        return f"convnet {'x'.join(map(str, self.shape))} {widths}{norm_name(self.norm, self.groups)}"
 
     def __call__(self) -> nn.Module:
         layers: list[nn.Module] = [_Images(self.shape)]
         for before, after in pairwise((self.shape[2], *self.channels)):
             convolution = nn.Conv2d(before, after, 3, padding=1, bias=self.norm is None)
-            layers += [convolution, *self._normed(after), nn.MaxPool2d(2), nn.ReLU()]
+            norm = [norm_layer(self.norm, self.groups, after, images=True)] if self.norm else []
+            layers += [convolution, *norm, nn.MaxPool2d(2), nn.ReLU()]
         halvings = len(self.channels)
         features = (self.shape[0] >> halvings) * (self.shape[1] >> halvings) * self.channels[-1]
         last: list[nn.Module] = [nn.Dropout(self.dropout)] if self.dropout else []
         return nn.Sequential(*layers, nn.Flatten(), *last, nn.Linear(features, self.outputs))
-
-    def _normed(self, width: int) -> list[nn.Module]:
-        if self.norm is None:
-            return []
-        if self.norm == "batch":
-            return [nn.BatchNorm2d(width)]
-        return [nn.GroupNorm(1 if self.norm == "layer" else self.groups or GROUPS, width)]
 
 
 @dataclass(frozen=True)
@@ -326,28 +310,6 @@ def _counts(name: str, values: Any, *, least: int, smallest: int = 1) -> None:
     if not whole or len(values) < least or max(values) ** 2 > MOST_NUMBERS**2 // 4:
         be, why = f"be {least} or more whole numbers, each at least {smallest}", "layers are made of them"
         raise ArgumentError(must(name, be, values, why, "(64, 128, 10)"))
-
-
-def _norm_of(norm: Any, groups: Any, widths: tuple[int, ...], known: tuple[str, ...]) -> None:
-    """Refuse a norm that cannot be over layers of `widths` features."""
-    if norm is not None and norm not in known:
-        why, be = "there is no such norm of it here", f"be one of {', '.join(known)}, or None"
-        raise ArgumentError(must("norm", be, norm, why, nearest(str(norm), known)))
-    if norm is not None and not widths:
-        why = "a linear model has no hidden layer to normalise"
-        raise ArgumentError(must("norm", "be None for two widths", norm, why, "mlp(64, 128, 10)"))
-    if groups is not None and norm != "group":
-        why = "it is how many groups of features group norm takes apart"
-        raise ArgumentError(must("groups", "come with norm='group'", groups, why, "norm='group'"))
-    count = GROUPS if groups is None else groups
-    if norm == "group" and (type(count) is not int or count < 1 or any(width % count for width in widths)):
-        why, be = "groups are of one size", f"be a whole number that divides {', '.join(map(str, widths))}"
-        raise ArgumentError(must("groups", be, count, why, "groups=1"))
-
-
-def _norm_name(norm: str | None, groups: int | None) -> str:
-    """What a model's name says of its norm, as for JAX."""
-    return "" if norm is None else f" {norm} norm" + (f" {groups or GROUPS}" if norm == "group" else "")
 
 
 def _rate(dropout: Any) -> None:
