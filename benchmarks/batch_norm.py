@@ -39,15 +39,15 @@ def task(optimizer: str, lr: float) -> Any:
     return ladle.Task(model, "cross_entropy", ladle.data.load("digits"), optimizer=optimizer, lr=lr)
 
 
-def losses(assembly: Assembly, seed: int, size: int) -> list[tuple[float, float]]:
+def losses(assembly: Assembly, lr: float, seed: int, size: int) -> list[tuple[float, float]]:
     """`(by running averages, by statistics counted anew)` at each of `POINTS`, after a change to `size`."""
-    engine, data, lr = assembly.engine, assembly.task.data, assembly.reference_lr
+    engine, data = assembly.engine, assembly.task.data
     step, feed = engine.step, assembly.feed(seed)
     cursor, state = feed.start(), step.init(seed, {"lr": lr})
     for _ in range(EPOCHS):
         spec = BatchSpec(SMALL, SMALL, updates=-(-assembly.rows // SMALL))
         draw, cursor = feed.draw(cursor, spec)
-        state, _ = step(state, draw, spec)
+        state, _ = step(state, draw, spec, 1.0)
     factor, found = lr_factor(assembly.rule, size / SMALL), []
     for update in range(1, max(POINTS) + 1):
         spec = BatchSpec(size, size)
@@ -78,12 +78,13 @@ def draw(found: dict[str, np.ndarray], path: Path) -> None:
         for at, (label, style) in enumerate((("running averages", "o--"), ("counted anew", "s-"))):
             of = values[:, :, at]
             axis.errorbar(POINTS, of.mean(0), of.std(0, ddof=1) / len(of) ** 0.5, fmt=style, capsize=2, label=label)
-        axis.set(xscale="log", title=name, xlabel="updates since the change")
+        axis.set(xscale="log", xlabel="updates since the change")
+        axis.set_title(name, fontsize=10)
         axis.set_xticks(POINTS, map(str, POINTS))
         axis.minorticks_off()
     axes[0, 0].set_ylabel("validation loss")
     axes[0, 0].legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=80)
 
 
 def main(quick: bool) -> None:
@@ -93,7 +94,7 @@ def main(quick: bool) -> None:
         assembly = assemble(task(optimizer, lr))
         for size in (LARGE, SMALL):
             name = f"{optimizer} {lr:g}, {SMALL} " + ("throughout" if size == SMALL else f"to {size}")
-            found[name] = np.array([losses(assembly, seed, size) for seed in seeds])
+            found[name] = np.array([losses(assembly, lr, seed, size) for seed in seeds])
     rows, told = [], {}
     for name, values in found.items():
         better = (values[:, :, 0] - values[:, :, 1]).mean(1)
@@ -104,7 +105,7 @@ def main(quick: bool) -> None:
         rows.append([name, f"{running:.4f}", f"{anew:.4f}", f"{mean:.4f} ({low:.4f} - {high:.4f})", how_many])
     print(headline())
     print(table(["validation loss", "running", "counted anew", "lower by (95 %)", "seeds where lower"], rows))
-    samples = {name: values.tolist() for name, values in found.items()}
+    samples = {name: values.round(5).tolist() for name, values in found.items()}
     path = save("batch_norm", quick=quick, n=len(seeds), points=POINTS, runs=told, samples=samples)
     draw(found, path.with_suffix(".png"))
 
