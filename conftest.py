@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,15 @@ def compilations() -> Iterator[Counter[str]]:
     """Programs that XLA compiles during the test, counted by the name of the jitted function.
 
     `compilations["update"]` is the number for `jax.jit(update)`; `compilations.total()` counts every one, also the
-    small ones that JAX compiles for single operations outside `jit`. Programs of earlier tests are forgotten first: a
-    count does not depend on what ran before.
+    small ones that JAX compiles for single operations outside `jit`. Programs of earlier tests are laid aside
+    meanwhile: a count does not depend on what ran before, and what runs later need not compile them again.
     """
     import jax
 
-    from ladle.jax.programs import forget
+    from ladle.jax import programs
 
-    forget()
+    earlier = programs._shared
+    programs._shared = lru_cache(maxsize=programs.MOST)(earlier.__wrapped__)
     counts: Counter[str] = Counter()
 
     def compiled(event: str, seconds: float, **facts: object) -> None:
@@ -76,6 +78,7 @@ def compilations() -> Iterator[Counter[str]]:
     jax.monitoring.register_event_duration_secs_listener(compiled)
     yield counts
     jax.monitoring.unregister_event_duration_listener(compiled)
+    programs._shared = earlier
 
 
 @pytest.fixture

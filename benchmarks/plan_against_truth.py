@@ -4,7 +4,11 @@ Nine small (model, data, optimiser) cases were trained at every size and rate, w
 validation losses were reached (`truth/sweep.py`, kept in `results/plan_truth/`). Any planner is judged by looking its
 size and rate up in them (`truth/judge.py`): nothing is trained again.
 
+A plan that is told no target is judged at all three: one size and rate cannot be the best at every one of them, and on
+the news none is within 1.4 times the best of each. `--told` plans each target by itself.
+
     python benchmarks/plan_against_truth.py                     plan every case now, judge, print the table
+    python benchmarks/plan_against_truth.py --told              plan every case for each target, judge each at its own
     python benchmarks/plan_against_truth.py --plans FILE        judge the plans of a result file again
     python benchmarks/plan_against_truth.py --sweep [CASE ...]  train (minutes a case), write the kept data
     python benchmarks/plan_against_truth.py --times [CASE ...]  time an update at each size; a quiet machine, please
@@ -29,6 +33,9 @@ from truth.judge import Sweep, Verdict, close, judged
 
 import ladle
 from ladle.core import record
+
+PASSES = 30
+"""Of a run to a target, at most: as many as a plan takes a run to make where nothing is said."""
 
 KEPT = RESULTS / "plan_truth"
 
@@ -94,11 +101,11 @@ def facts() -> dict[str, Any]:
     }
 
 
-def planned(case: str, seed: int) -> dict[str, Any]:
-    """Today's plan of a case, as far as it is judged."""
+def planned(case: str, seed: int, target: float | None = None) -> dict[str, Any]:
+    """Today's plan of a case, as far as it is judged; for a run to `target`, where it is told one."""
     task = CASES[case].make()
     began = time.perf_counter()
-    made = ladle.plan(task, seed=seed)
+    made = ladle.plan(task, seed=seed, until=None if target is None else f"{PASSES} epochs, valid_loss <= {target}")
     took, told = time.perf_counter() - began, made.number("lr")
     interval = None if told is None or told.low is None or told.high is None else (told.low, told.high)
     within = list(made.within_5_percent)
@@ -158,17 +165,48 @@ def replay(cases: Sequence[str], plans: Mapping[str, Any] | None, label: str, se
     print(path)
 
 
+def told(cases: Sequence[str], label: str, seed: int) -> None:
+    """Plans for each target by itself, each judged at its own."""
+    rows, ratios, made = [], [], {}
+    for case in cases:
+        for number, target in enumerate(CASES[case].targets):
+            plan = planned(case, seed, target)
+            verdict = judge(case, plan)
+            (size, rate, _), ratio = verdict.best[number], verdict.ratios[number]
+            inside = verdict.rate_inside is not None and verdict.rate_inside[number]
+            made[f"{case}, {target}"], ratios = {**plan, "ratio": ratio.value, "error": ratio.error}, [*ratios, ratio]
+            planned_cell, best_cell = (f"{plan['size']}", f"{plan['lr']:.3g}"), (f"{size}", f"{rate:.2g}")
+            end = (f"{ratio}", f"{ratio.error:.2f}", "yes" if inside else "no")
+            rows.append([case, f"{target}", *planned_cell, *best_cell, *end])
+    values, took = [ratio.value for ratio in ratios], [plan["took"] for plan in made.values()]
+    lines = [
+        table(("case", "target", "planned", "rate", "best", "rate", "x time", "error", "rate inside"), rows),
+        f"Planned for the target over the best cell: median {statistics.median(values):.2f}, worst {max(values):.2f}; "
+        f"{sum(value <= 1.3 for value in values)} of {len(values)} within 1.3.",
+        f"A plan took {statistics.median(took):.1f} s in the median, {max(took):.1f} s at most.",
+    ]
+    text = "\n\n".join([headline(), *lines])
+    print(text)
+    path = save(f"plan_against_truth_{label}_told", quick=len(cases) < len(CASES), plans=made, summary=lines[1:])
+    path.with_suffix(".md").write_text(f"# Plans for a target against truth: {label}\n\n{text}\n", encoding="utf-8")
+    print(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name, what in (("sweep", "train and keep"), ("times", "time an update at each size of"), ("only", "judge")):
         parser.add_argument(f"--{name}", nargs="*", metavar="CASE", help=f"{what} these cases; all where none is named")
     parser.add_argument("--plans", metavar="FILE", help="judge the plans of this result file again")
+    parser.add_argument("--told", action="store_true", help="plan each target by itself")
     parser.add_argument("--label", default="today", help="names the result")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if given.sweep is None and given.times is None:
+    kept = [case for case in CASES if kept_at(case).exists()]
+    if given.told:
+        told(given.only or kept, given.label, given.seed)
+    elif given.sweep is None and given.times is None:
         plans = None if given.plans is None else record.read_json(given.plans)["plans"]
-        replay(given.only or [case for case in CASES if kept_at(case).exists()], plans, given.label, given.seed)
+        replay(given.only or kept, plans, given.label, given.seed)
     for cases, work in ((given.sweep, swept), (given.times, timed)):
         for case in [] if cases is None else cases or CASES:
             work(case)

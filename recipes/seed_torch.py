@@ -1,14 +1,17 @@
 """The seeds' PyTorch script, given a plan: its loop, its model, its optimiser; one size chosen instead of sixty-four.
 
-    python recipes/seed_torch.py [--seeds 3] [--rows 1000] [--sweep]
+    python recipes/seed_torch.py [--seeds 3] [--rows 1000] [--race] [--sweep]
 
 1000 rows of ten random numbers, a perceptron 10-50-1, mean squared error, SGD. The rate of the script, 0.01, is that
-for its batches of 64; another size takes the plan's. `--sweep` trains eight sizes from 4 to 512, and the planned one,
-each at the best of five rates from the linear rule's up, until the loss of all rows is what batches of 64 reach in 16
-epochs. Seconds are those of updates alone, on this machine, with one thread.
+for its batches of 64; another size takes the plan's. `--race` asks `ladle.plan` of the same module instead, as a task
+whose rate nobody chose: rates then race at the size that it chooses. `--sweep` trains eight sizes from 4 to 512, and
+the planned one, each at the best of five rates from the linear rule's up, until the loss of all rows is what batches of
+64 reach in 16 epochs. Seconds are those of updates alone, on this machine, of one thread.
 
 Planned 512 on two cores that other programs used (1,000 in a busier minute): 10.6 ms at its best rate, the fastest of
-the sweep; 12.9 ms at the plan's own. Batches of 64 take 21.6 ms at their best rate. Medians of three seeds.
+the sweep; 12.9 ms at the plan's own. Batches of 64 take 21.6 ms at their best rate. Medians of three seeds. With
+the cores sixteen times overbooked, `--race` planned 256 at 0.266 once, 10.8 ms, 5 % over the best of six rates there;
+and 512 at 0.219 once, 7.9 ms, where 512 takes 6.0 ms and 256 takes 4.4 at their best: not settled on such a machine.
 """
 
 from __future__ import annotations
@@ -51,6 +54,12 @@ def planned(rows: Rows) -> ladle.Plan:
     return ladle.torch.plan(model, row_losses, loader, torch.optim.SGD(model.parameters(), lr=LR))
 
 
+def raced(rows: Rows) -> ladle.Plan:
+    """The plan where the rate is nobody's choice."""
+    data = ladle.data.arrays(rows[0].numpy(), rows[1].numpy(), kind="regression", valid=0)
+    return ladle.plan(ladle.torch.task(make_model, None, data, optimizer="sgd"), budget=20)
+
+
 def seconds_to(target: float, rows: Rows, size: int, lr: float, seed: int) -> float:
     """Seconds of updates until the loss of all rows is at `target`; infinite where it does not come to that."""
     torch.manual_seed(seed)
@@ -61,9 +70,9 @@ def seconds_to(target: float, rows: Rows, size: int, lr: float, seed: int) -> fl
     while update.position < PATIENCE * EPOCHS * count:
         order = torch.randperm(count)
         for at, chosen in enumerate(order.split(size)):
-            began = time.perf_counter()
+            began = time.thread_time()
             done = update((rows[0][chosen], rows[1][chosen]), row_losses)
-            took += time.perf_counter() - began
+            took += time.thread_time() - began
             if not done.applied:
                 return math.inf
             if at % every == every - 1 and loss_of(model, rows) <= target:
@@ -100,12 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--race", action="store_true")
     parser.add_argument("--sweep", action="store_true")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = torch.randn(asked.rows, 10), torch.randn(asked.rows, 1)
-    plan = planned(rows)
+    plan = raced(rows) if asked.race else planned(rows)
     print(plan.explain())
     target = target_of(rows)
     found = {"size": float(plan.size), "target": target}

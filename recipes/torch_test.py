@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 import seed_torch
+import torch_fashion
+import torch_shakespeare
 import torch_two_processes
 
 
@@ -20,6 +23,32 @@ def test_two_processes_have_the_losses_of_one(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_seeds_script_reaches_its_loss_at_the_planned_size():
-    found = seed_torch.main(["--seeds", "1"])
+@pytest.mark.parametrize("more", [[], ["--race"]], ids=["its rate", "raced"])
+def test_the_seeds_script_reaches_its_loss_at_the_planned_size(more):
+    found = seed_torch.main(["--seeds", "1", *more])
     assert math.isfinite(found["seconds"]) and found["size"] >= 1
+
+
+real = pytest.mark.skipif(not os.environ.get("LADLE_DATA"), reason="LADLE_DATA names no folder of real data")
+
+
+@real
+@pytest.mark.slow
+def test_a_convnet_learns_clothes_in_twenty_batches():
+    found = torch_fashion.main(["--quick"])
+    assert found["test"] > 0.4 and found["valid"] > 0.4
+
+
+@real
+@pytest.mark.slow
+def test_a_transformer_learns_characters_while_its_batch_grows(capsys):
+    found = torch_shakespeare.main(["--quick"])
+    assert found["valid"] < 3.7 and found["sizes"] == 3 and found["examples"] == 768
+    assert "size  128" in capsys.readouterr().out
+
+
+def test_a_folder_without_the_text_is_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        torch_shakespeare.main(["--data", "nowhere"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.count("\n") == 1 and "got 'nowhere'" in error

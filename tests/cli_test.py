@@ -141,8 +141,7 @@ def test_train_writes_its_folder_and_says_where(folder: Path, capsys: pytest.Cap
 
 
 def test_a_schedule_is_in_the_record_with_its_reason(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["train", "ok.csv", "--schedule", "0:8 2ep:24", "--until", "3 epochs", "--out", "run", "--quiet"]
-    assert run(command) == 0
+    assert trained("ok.csv --model linear --schedule '0:8 2ep:24' --until '3 epochs' --out run") == 0
     lines = read_lines(folder / "run" / METRICS_FILE)
     assert [line["size"] for line in lines[1:]] == [8, 8, 24]
     assert lines[-1]["reason"] and "reason" not in lines[2]
@@ -151,7 +150,7 @@ def test_a_schedule_is_in_the_record_with_its_reason(folder: Path, capsys: pytes
 def test_a_diverging_run_fails_and_names_the_last_good_checkpoint(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = "train amounts.csv --optimizer sgd --lr 1e6 --size 4 --until '5 epochs' --out run --quiet"
+    command = "train amounts.csv --model linear --optimizer sgd --lr 1e6 --size 4 --until '5 epochs' --out run --quiet"
     assert run(shlex.split(command)) == 1
     err = capsys.readouterr().err
     assert "000000000000" in err and "--lr" in err
@@ -286,8 +285,8 @@ def test_whose_parameters_a_run_ends_with_is_an_option(folder: Path) -> None:
 
 VERBS = {
     "train": "--size 16 --until '1 epochs'",
-    "search": "--sizes 16 --lrs 0.1 --folds 2 --until '1 epochs'",
-    "recur": "--sizes 16 --until 'valid_loss <= 0.01, 1 epochs'",
+    "search": "--model linear --sizes 16 --lrs 0.1 --folds 2 --until '1 epochs'",
+    "recur": "--model linear --sizes 16 --until 'valid_loss <= 0.01, 1 epochs'",
 }
 
 
@@ -312,10 +311,10 @@ def test_what_was_inferred_of_the_data_is_said_on_standard_error(
 FEW = [
     ("search --until '1 epochs'", 12),
     pytest.param("search --until '1 epochs'", 30, marks=pytest.mark.long),
-    ("search --until '1 epochs'", 60),
+    pytest.param("search --until '1 epochs'", 60, marks=pytest.mark.long),
     ("recur", 12),
     pytest.param("recur", 30, marks=pytest.mark.long),
-    ("recur", 60),
+    pytest.param("recur", 60, marks=pytest.mark.long),
     pytest.param("compare --epochs 1 --seeds 1", 12, marks=pytest.mark.long),
 ]
 

@@ -1,8 +1,14 @@
-"""The Python that the documentation shows, run as it stands: every block of a page in order, in one namespace."""
+"""What the documentation shows: its Python runs as it stands, block by block; its commands are read.
+
+A block begins with its language. `python` runs; `py` (of a library that is not always there) is compiled only. Of
+`console` and `sh` every `ladle` command goes through the reader of the command line. Others are neither.
+"""
 
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,10 @@ import numpy as np
 import pytest
 
 import ladle
+from ladle.cli.main import read
+from ladle.cli.verbs import VERBS
+from ladle.core.duration import Until
+from ladle.core.errors import ArgumentError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -20,6 +30,32 @@ PAGES = sorted(
 LONG = {"docs/tour.md": pytest.mark.long, "docs/estimators.md": pytest.mark.long}
 """They train as long as a reader would."""
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LANGUAGES = {"python", "py", "console", "sh", "text", "sql", "{toctree}"}
+INLINE = re.compile(r"`ladle ([a-z][^`]*)`")
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The language and the content of each block of a page."""
+    return FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """The words behind `ladle` of every command that a page shows to be typed."""
+    for language, content in blocks(page):
+        typed = content.replace("\\\n", " ").splitlines() if language in ("console", "sh") else []
+        for line in typed:
+            words = shlex.split(line.removeprefix("$ "), comments=True) if language == "sh" or line[:2] == "$ " else []
+            at = next((at for at, word in enumerate(words) if word in ("ladle", "ladle.cli")), None)
+            if at is not None:
+                yield words[at + 1 :]
+
+
+def mentioned(page: str) -> set[str]:
+    """Commands in the middle of a sentence, as they stand there. Those that go on in the next line are left out."""
+    return {found.split("\n")[0] for found in INLINE.findall(FENCE.sub("", (ROOT / page).read_text(encoding="utf-8")))}
 
 
 def known(folder: Path) -> dict[str, Any]:
@@ -37,6 +73,36 @@ def known(folder: Path) -> dict[str, Any]:
 
 def test_there_are_pages_with_code():
     assert {"README.md", "docs/tour.md", "docs/own-model.md", "docs/schedules.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", sorted({"README.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))}))
+def test_commands_of_a_page_are_such_and_every_block_says_what_it_is(page: str):
+    for language, content in blocks(page):
+        assert language in LANGUAGES, f"{page}: a block of {language or 'nothing'!r}"
+        if language == "py":
+            compile(content, page, "exec")
+    assert (ROOT / page).read_text(encoding="utf-8").count("\n```") == 2 * len(blocks(page)), "a block is not closed"
+    for words in commands(page):
+        verb = read(words)
+        if words[0] != "rehearse":  # Which may end at a loss alone.
+            Until.parse(getattr(verb, "until", None) or "1 epoch")
+    for text in mentioned(page):
+        words = shlex.split(text)
+        assert words[0] in VERBS, f"{page}: ladle {text}"
+        try:
+            read(words) if len(words) > 1 else None
+        except ArgumentError as error:  # A mention may leave out what it is asked of.
+            assert re.match(r"(DATA|MODEL|DIR)[\w, ]* must be given", str(error)), f"{page}: ladle {text}: {error}"
+
+
+def test_commands_are_found():
+    assert ["rehearse", "geometric 256..8192 x2 every 100000", "--against"] in [
+        one[:3] for one in commands("docs/rehearse.md")
+    ]
+    assert ["train", "file.py:task", "--size", "64"] in list(commands("docs/torch.md"))
+    assert sum(len(list(commands(f"docs/{path.name}"))) for path in ROOT.glob("docs/*.md")) >= 30
+    with pytest.raises(ArgumentError, match="option must be one of ladle train"):
+        read(["train", "digits", "--sise", "64"])
 
 
 PLACES = re.compile(r"^\| [^|]+ \| `([\w/.]+)` \| `(\w+)` \|$", re.MULTILINE)

@@ -12,8 +12,8 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "docs" / "notebooks"
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.name != "build.py")
 CELLS = runpy.run_path(str(FOLDER / "build.py"))["cells"]
-LONG = {"first_steps": pytest.mark.long}
-"""Plans and compares, in processes of their own."""
+LONG = {"first_steps": pytest.mark.long, "pytorch_loop": pytest.mark.long}
+"""They plan; the first compares, too, in processes of its own."""
 
 
 def book(script: Path) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def book(script: Path) -> list[dict[str, Any]]:
 
 
 def test_there_are_notebooks():
-    assert {path.stem for path in SCRIPTS} >= {"first_steps", "a_table"}
+    assert {path.stem for path in SCRIPTS} >= {"first_steps", "a_table", "pytorch_loop"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

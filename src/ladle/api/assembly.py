@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ladle.api import augmented
 from ladle.api.backend import backend_of
 from ladle.api.task import Task
 from ladle.core import record
@@ -18,7 +19,8 @@ from ladle.core.protocols import Feed
 from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
 from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays, leaves
-from ladle.feed.host import HostFeed
+from ladle.feed.augment import Augment
+from ladle.feed.host import HostFeed, Stack
 from ladle.feed.order import Sequential
 from ladle.feed.orders import order_named, order_of
 from ladle.feed.prefetch import PrefetchedFeed
@@ -82,7 +84,9 @@ class Assembly:
             "model": self.objective.name,
             "loss": self.objective.loss,
             "directions": self.directions,
+            **self.task.arithmetic(),
             "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
+            **({"augment": augmented.named(self.task.stage)} if self.task.stage else {}),
             "data": {
                 **{name: getattr(data, name) for name in ("name", "digest", "kind", "notes")},
                 **{name: getattr(data, name, None) for name in ("target", "target_mean", "target_sd")},
@@ -103,9 +107,16 @@ class Assembly:
             source = data.train if not data.resident else Arrays(dict(data.train))
             labels = data.train["y"] if data.resident else None
             made = order_of("auto" if order == "permuted" else order, source, seed, labels)
-            return PrefetchedFeed(HostFeed(source, made, data.weight))
+            collate = self._augment(made, seed) or Stack()
+            return PrefetchedFeed(HostFeed(source, made, data.weight, collate))
         made: Any = order(seed) if callable(order) else order_named(order, data.train["y"], seed)
-        return ResidentFeed(Arrays(dict(data.train)), made, data.weight, placed_arrays=self.placed)
+        how: dict[str, Any] = {"placed_arrays": self.placed, "augment": self._augment(made, seed)}
+        return ResidentFeed(Arrays(dict(data.train)), made, data.weight, **how)
+
+    def _augment(self, order: Any, seed: int) -> Augment | None:
+        """What changes the rows of a run of this seed."""
+        stage = self.task.stage
+        return None if stage is None else replace(stage, seed=seed, epoch_size=order.epoch_size)
 
     def measured_feed(self, seed: int) -> ResidentFeed:
         """What probes and short sweeps run on: the training part where it is on the devices, else a sample of it there.
@@ -174,10 +185,16 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
     backend, objective = backend_of(task), task.objective()
     optimizer = _optimizer(task, backend)
     schedule = task.lr if callable(task.lr) else rate
-    engine = backend.engine(objective, optimizer, rate=schedule, gauge=gauge, devices=devices)
+    if task.stage is not None:
+        augmented.require_usable(task.stage, task.data.train)
+    resident = _on_device(task, backend)
+    how: dict[str, Any] = {"rate": schedule, "gauge": gauge, "devices": devices}
+    if resident and task.stage is not None:
+        how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
+    engine = backend.engine(objective, optimizer, **how)
     _require_outputs(task, engine)
     placed = None
-    if _on_device(task, backend):
+    if resident:
         weight = None if task.data.weight is None else engine.place(task.data.weight)
         placed = engine.place(Arrays(dict(task.data.train)).tree), weight
     valid = engine.place(dict(task.data.valid)) if _count(task.data.valid) else None
@@ -225,6 +242,8 @@ def _on_device(task: Task, backend: Backend) -> bool:
         if task.lane == "device":
             why = "its rows are read as they are needed"
             raise ArgumentError(must("lane", "be 'auto' or 'host' for this data", task.lane, why, "lane='auto'"))
+        return False
+    if task.stage is not None and not augmented.on_device(task.stage, task, backend):
         return False
     if task.lane != "auto":
         return task.lane == "device"

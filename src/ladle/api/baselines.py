@@ -15,6 +15,7 @@ from ladle.baselines.fits import Fitted, fitted, require_sklearn
 from ladle.baselines.verdict import Difference, Metric, Score, accuracy, difference, mean_of, rmse, verdict
 from ladle.core import record
 from ladle.core.errors import ArgumentError, must
+from ladle.core.scores import absolute_error
 from ladle.report.numbers import amount, duration
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _of_amounts(data: Any, standardised: np.ndarray) -> tuple[Score, dict[str, f
     truth, answers = (
         np.asarray(of, np.float64) * data.target_sd + data.target_mean for of in (data.valid["y"], standardised)
     )
-    return rmse(truth, answers), {"absolute_error": float(np.abs(answers - truth).mean())}
+    return rmse(truth, answers), {"absolute_error": absolute_error(truth, answers)}
 
 
 def _mean(each: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -66,7 +66,8 @@ def test_a_run_is_told_as_it_goes_and_resumed_and_sent_again(tmp_path: Path, cap
     done = run(tmp_path / "a", TensorBoard(str(tmp_path / "live")))
     lines = [(line["updates"], pytest.approx(line["valid_loss"])) for line in done.metrics]
     assert values(tmp_path / "live" / "a", "valid_loss") == lines
-    assert [one for one in events(tmp_path / "live" / "a") for value in one.summary.value if value.tag == "curves"]
+    drawn = {value.tag for one in events(tmp_path / "live" / "a") for value in one.summary.value if value.image.width}
+    assert drawn == {"curves", "answers"} and not (tmp_path / "a" / "answers.png").exists()
     assert (tmp_path / "a" / "trackers" / "tensorboard").read_text().strip() == str(tmp_path / "live" / "a")
 
     longer = run(tmp_path / "a", TensorBoard(str(tmp_path / "live")), until="4 epochs", resume=True)

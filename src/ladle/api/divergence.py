@@ -13,8 +13,20 @@ from typing import Any
 EXPLODED = 10.0
 """Training losses so many times the untrained model's are those of a run that explodes."""
 
+OVERFLOWED = ", down to the smallest loss scale: the model itself overflows in fp16"
+"""What a run in float16 adds: halving the scale had not helped."""
+
 WINDOWS = 3
 """Windows in a row that must say so, the last of them no lower than the first."""
+
+
+def remedy(why: str) -> str:
+    """What to try where a run diverged for that reason.
+
+    >>> remedy("the loss rose"), remedy("the loss was not finite" + OVERFLOWED)
+    ('a smaller lr', "precision='bf16'")
+    """
+    return "precision='bf16'" if why.endswith(OVERFLOWED) else "a smaller lr"
 
 
 def diverged(lines: Sequence[Mapping[str, Any]], untrained: Callable[[], float | None]) -> str | None:
@@ -34,7 +46,8 @@ def diverged(lines: Sequence[Mapping[str, Any]], untrained: Callable[[], float |
     """
     newest, losses = lines[-1], [line["train_loss"] for line in lines if line.get("train_loss") is not None]
     if newest.get("refused", 0.0) > 0 or not all(map(math.isfinite, losses[-1:])):
-        return f"the loss or gradient was not finite after {newest['examples']:,} examples"
+        said = f"the loss or gradient was not finite after {newest['examples']:,} examples"
+        return said + (OVERFLOWED if "loss_scale" in newest else "")
     late = losses[-WINDOWS:]
     # Losses may be negative, and an untrained one near zero: what is small is compared by its distance.
     if len(late) < WINDOWS or late[-1] < late[0] or min(late) <= EXPLODED * 1e-3:

@@ -15,6 +15,7 @@ from ladle.api.assembly import Assembly, assemble
 from ladle.api.backend import backend_of
 from ladle.api.courier import Courier, couriers
 from ladle.api.description import describe
+from ladle.api.divergence import remedy
 from ladle.api.folder import RunFolder
 from ladle.api.run import Run
 from ladle.api.run_answers import forget_answers, keep_answers
@@ -29,6 +30,7 @@ from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
 from ladle.core.protocols import Meter, Policy, Sink, Tracker
+from ladle.energy.counters import CounterMeter
 from ladle.energy.meter import best_meter
 from ladle.loop.interrupt import Interrupts, interrupts
 from ladle.loop.train import train
@@ -124,7 +126,7 @@ def fit(
             heard = (screen, *couriers(sinks, screen)) if world.rank == 0 else ()
             run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=facts or {})
     if run.status == "diverged":
-        warnings.warn(f"the run diverged: {run.why}; try a smaller lr", DivergedWarning, stacklevel=2)
+        warnings.warn(f"the run diverged: {run.why}; try {remedy(run.why)}", DivergedWarning, stacklevel=2)
     return run
 
 
@@ -180,7 +182,8 @@ def sit(
     meter.start()
     with ExitStack() as stack:
         file, newest, bests = place.open(stack, setup.assembly.backend.saver)
-        session = Session(setup, (*([file] if file else []), *sinks), file, newest, bests)
+        joules = meter.so_far if isinstance(meter, CounterMeter) else None
+        session = Session(setup, (*([file] if file else []), *sinks), file, joules, newest, bests)
         for one in _couriers(session):
             stack.callback(one.close)
         # What cannot be gone on with is refused before anything of it is touched.
@@ -281,7 +284,7 @@ def _finish(
             session.message(said)
     if status == "diverged":
         last = f"; the last good checkpoint is {newest}" if newest else ""
-        session.message(f"diverged: {why}{last}; try a smaller lr")
+        session.message(f"diverged: {why}{last}; try {remedy(why)}")
     _describe(session, place, status, facts, kept)
     return Run(
         status,

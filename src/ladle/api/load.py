@@ -58,6 +58,7 @@ def _rebuilt(folder: Path, facts: Mapping[str, Any], model: Any) -> Model:
     try:
         form = Form.from_json(facts["form"])
         described = {key: facts[key] for key in ("model", "loss", "metrics", "backend")}
+        described |= {key: facts[key] for key in ("precision",) if key in facts}
         backend = backend_named(described["backend"])
         objective = backend.rebuilt(described, given, form.kind)
         if frozen := tuple(facts.get("frozen", ())):

@@ -277,28 +277,35 @@ task = ladle.Task(equinox, None, data)
 """
 
 
-@pytest.mark.parametrize("name", ["equinox", "flax"])
-def test_a_module_of_ones_own_is_given_again(name: str, tmp_path: Path, fresh_python: Callable[..., str]) -> None:
+@pytest.fixture(scope="module")
+def own() -> dict[str, Any]:
+    """The modules of `OWN`, made once: what is compiled for one test serves the next."""
+    names: dict[str, Any] = {}
+    exec(OWN, names)
+    return names
+
+
+def test_modules_of_ones_own_are_given_again(
+    own: dict[str, Any], tmp_path: Path, fresh_python: Callable[..., str]
+) -> None:
     (tmp_path / "own.py").write_text(OWN)
-    own: dict[str, Any] = {}
-    exec(OWN, own)
-    run = ladle.fit(ladle.Task(own[name], None, own["data"]), size=20, until="2 epochs")
-    run.save(tmp_path / "model")
-    with pytest.raises(
-        ArgumentError, match="model must be given; .*is a model of your own, and a folder holds no code"
-    ):
-        ladle.load(tmp_path / "model")
-    folder = str(tmp_path / "model")
+    mine, asked = [], []
+    for name in ("equinox", "flax"):
+        run = ladle.fit(ladle.Task(own[name], None, own["data"]), size=20, until="2 epochs")
+        folder = str(run.save(tmp_path / name))
+        with pytest.raises(
+            ArgumentError, match="model must be given; .*is a model of your own, and a folder holds no code"
+        ):
+            ladle.load(folder)
+        mine.append(run.outputs(own["X"]).tobytes().hex())
+        asked.append(f"ladle.load({folder!r}, model=own.{name}).outputs(own.X).tobytes().hex()")
     setup = f"sys.path.insert(0, {str(tmp_path)!r})\nimport own"
-    ask = f"ladle.load({folder!r}, model=own.{name}).outputs(own.X).tobytes().hex()"
-    assert asked_elsewhere(fresh_python, tmp_path, ask, setup) == run.outputs(own["X"]).tobytes().hex()
+    assert asked_elsewhere(fresh_python, tmp_path, f"[{', '.join(asked)}]", setup) == mine
 
 
-def test_a_task_file_says_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_file_says_the_model(own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    own: dict[str, Any] = {}
-    exec(OWN, own)
     run = ladle.fit(own["task"], size=20, until="1 epochs")
     run.save("model")
     model = ladle.load("model", model="mine.py:task")

@@ -54,6 +54,10 @@ class TaskOptions:
     """Weights that stay as they begin, by patterns of their paths: "layers.0.*"."""
     no_decay: tuple[str, ...] = ()
     """Weights that weight decay leaves alone, by patterns of their paths: "*bias"."""
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    """Type that the model computes in; parameters, sums and losses are float32 all the same."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again instead of keeping it."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Literal
 
+from ladle.api.arithmetic import with_arithmetic
 from ladle.api.assembly import LARGEST_MICRO, REFERENCE_SIZE, Assembly, assemble, resolve_micro
 from ladle.api.rates import tryout_of
 from ladle.api.run_memory import update_limit, with_whole_run, within_limit
@@ -80,7 +81,8 @@ def plan(
       the optimiser's usual rule where left out.
     - `check_lr`: rates race where the number is yours too; it stays, and a note says how it fared.
     - `until`: how long the run is to be that is planned, such as "100 epochs"; rates are tried over as much of it as
-      the budget allows, and over 30 passes at most where left out.
+      the budget allows, and over 30 passes at most where left out. Where it names a loss to reach ("30 epochs,
+      valid_loss <= 0.3"), size and rate are those that reach it soonest; else those that come near the lowest.
     - `budget`: seconds that measuring may take, compiling apart. With more, rates race further.
     - `country`: three letters, for the carbon of its grid beside the joules. `meter`: over the best one found.
 
@@ -133,6 +135,7 @@ def plan(
     )
     getattr(travels, "close", lambda: None)()
     made = with_whole_run(made, assembly, limit)
+    made = with_arithmetic(made, assembly, feed, hyper if rate is None else {**hyper, "lr": rate})
     made = replace(made, evidence=(*made.evidence, *_carbon(made, country)))
     took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
     made = replace(made, evidence=(*made.evidence, took))

@@ -17,14 +17,17 @@ from ladle.core.moments import Moments
 from ladle.core.protocols import Feed, Probe
 from ladle.core.spec import BatchSpec
 
-JUDGED = (128, 512)
-"""Rows that runs are judged on, at least and at most; the same for all, so that what a few miss is missed by all."""
+LEAST, MOST = 128, 4096
+"""Rows that runs are judged on; the same for all, so that what a few miss is missed by all. Few rows rank rates by what
+these few have in common: as many are taken as the seconds pay for (`judged_in`)."""
 
-OF_A_BATCH = 4
-"""Rows for each example of a batch, between the two: what judging costs is then little beside what is judged."""
-
+FIXED = 512
+"""Rows where a run of a fixed length takes the rate that ends lowest: the same rate, however fast the machine."""
 
 TIMED_SECONDS = 0.01
+TIMINGS = 4
+"""Of a window, and of an evaluation: the least of them is the one that nothing interrupted."""
+
 MOST_TIMED = 4096
 """Updates of the window that is timed: enough of them for a clock."""
 
@@ -41,24 +44,34 @@ class Racer(NamedTuple):
 class Racetrack:
     """Implements `ladle.planner.race.Runner` for `assembly` at `spec`.
 
-    The loss is that of validation rows, or of training rows where there are none: a few times a batch, drawn once.
+    The loss is that of validation rows, or of training rows where there are none: at random, drawn once.
 
     - `hyper`: constants of the optimiser. `probe`: who measures gradient moments, where they are asked for.
-    - `judged`: rows that it is judged on; a few times a batch where left out.
+    - `judged`: rows that it is judged on, at most.
     """
 
     assembly: Assembly
     spec: BatchSpec
     hyper: Mapping[str, float] = field(default_factory=dict)
     probe: Probe | None = None
-    judged: int | None = None
+    judged: int = LEAST
 
     @cached_property
     def rows(self) -> Any:
         """The rows that runs are judged on."""
-        valid = self.assembly.valid
-        count = self.judged or min(max(OF_A_BATCH * self.spec.size, JUDGED[0]), JUDGED[1])
-        return _sample(self.assembly, self.assembly.measured_feed(0).data if valid is None else valid, count)
+        return _sample(self.assembly, self._judging, self.judged)
+
+    @property
+    def _judging(self) -> Any:
+        return self.assembly.measured_feed(0).data if self.assembly.valid is None else self.assembly.valid
+
+    def judged_in(self, seconds: float) -> Racetrack:
+        """This track with as many rows, a power of two or all, as can be judged in so many seconds; no fewer."""
+        here, count = _rows(self.rows), _rows(self._judging)
+        paid = here * seconds / self.judging_seconds()
+        wanted = max(min(paid, count, MOST), here)
+        wanted = count if wanted >= count else 1 << int(math.log2(wanted))
+        return self if wanted <= here else replace(self, judged=wanted)
 
     def update_seconds(self) -> float:
         """What one update takes, compiled: at a learning rate of zero, in ever longer windows."""
@@ -67,7 +80,7 @@ class Racetrack:
         while seconds < TIMED_SECONDS and updates <= MOST_TIMED:
             run, _ = self._still(run, updates)  # Compiles it, where it is new.
             timed = []
-            for _ in range(2):
+            for _ in range(TIMINGS):
                 run, once = self._still(run, updates)
                 timed.append(once)
             seconds, updates = min(timed), 8 * updates
@@ -85,7 +98,7 @@ class Racetrack:
     def judging_seconds(self) -> float:
         """What one judgement takes, compiled."""
         state, seconds = self.assembly.engine.step.init(0, {**self.hyper}), []
-        for _ in range(3):
+        for _ in range(TIMINGS):
             started = time.perf_counter()
             self._loss(state)
             seconds.append(time.perf_counter() - started)
@@ -114,12 +127,16 @@ class Racetrack:
 
 def _sample(assembly: Assembly, part: Any, count: int) -> Any:
     """`part`, or `count` of its rows at random, placed."""
-    leaf = part
-    while isinstance(leaf, Mapping):
-        leaf = next(iter(leaf.values()))
-    if len(leaf) <= count:
+    rows = _rows(part)
+    if rows <= count:
         return part
-    return assembly.engine.place(_taken(part, np.sort(np.random.default_rng(0).permutation(len(leaf))[:count])))
+    return assembly.engine.place(_taken(part, np.sort(np.random.default_rng(0).permutation(rows)[:count])))
+
+
+def _rows(part: Any) -> int:
+    while isinstance(part, Mapping):
+        part = next(iter(part.values()))
+    return len(part)
 
 
 def _taken(part: Any, ids: np.ndarray) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ladle.api.assembly import Assembly
-from ladle.api.racetrack import JUDGED, Racetrack
+from ladle.api.racetrack import FIXED, LEAST, Racetrack
 from ladle.core.duration import Until
 from ladle.core.protocols import Probe
 from ladle.core.spec import BatchSpec
 from ladle.planner.lane import Aim
 from ladle.planner.rate_finding import RateFinding
-from ladle.planner.tryout import Tryout, try_rates
+from ladle.planner.tryout import JUDGEMENTS, JUDGING, Tryout, try_rates
 
 SECONDS = 10.0
 """For trying rates at one size of a run or a comparison, compiling apart."""
@@ -28,8 +28,17 @@ def tryout_of(
 ) -> Tryout:
     """Where rates for runs of `assembly` that end at `until` are tried, in about so many seconds."""
     bound = None if until is None else Until.parse(until)
-    judged = JUDGED[1] if aim == "loss" else None  # A loss is told apart from one nearby by more rows than a time.
-    return Tryout(lambda spec, hyper: Racetrack(assembly, spec, hyper, probe, judged), seconds, bound, kept, aim)
+    judged: dict[str, int] = {}
+
+    def track(spec: BatchSpec, hyper: Mapping[str, float]) -> Racetrack:
+        fixed = FIXED if aim == "loss" else judged.get("rows")
+        track = Racetrack(assembly, spec, hyper, probe, fixed or LEAST)
+        if fixed is None:
+            track = track.judged_in(JUDGING * seconds / JUDGEMENTS[aim])
+            judged["rows"] = track.judged  # All sizes are judged on the same rows: a loss is then the same loss.
+        return track
+
+    return Tryout(track, seconds, bound, kept, aim)
 
 
 def found_rate(

@@ -9,10 +9,11 @@ import pytest
 
 import ladle
 from ladle.api.assembly import assemble
-from ladle.api.racetrack import JUDGED, Racetrack
+from ladle.api.racetrack import FIXED, LEAST, Racetrack
 from ladle.api.rates import found_rate, tryout_of
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
+from ladle.planner.tryout import JUDGING
 
 
 def task(rows: int = 400, **changed) -> ladle.Task:
@@ -57,11 +58,19 @@ def test_the_horizon_is_the_run_that_is_meant_as_far_as_the_seconds_go(assembly)
     assert tryout_of(assembly, None, 0.0).horizon(track, spec, rows=320) == 0
 
 
-def test_runs_are_judged_on_the_same_few_rows(assembly):
+def test_runs_are_judged_on_the_same_rows_as_many_as_the_seconds_pay_for(assembly, monkeypatch):
     large = assemble(task(rows=6000))
-    rows = Racetrack(large, BatchSpec(32, 32)).rows
-    assert len(rows["y"]) == 128 < len(large.valid["y"])
-    assert len(Racetrack(large, BatchSpec(1024, 1024)).rows["y"]) == JUDGED[1]
+    monkeypatch.setattr(Racetrack, "judging_seconds", lambda track: 1e-6 * len(track.rows["y"]))
+    few = Racetrack(large, BatchSpec(32, 32))
+    rows = few.rows
+    assert len(rows["y"]) == LEAST < len(large.valid["y"])
+    assert len(few.judged_in(0.0).rows["y"]) == LEAST
+    assert len(few.judged_in(600e-6).rows["y"]) == 512
+    assert few.judged_in(1.0).rows is large.valid
+    found = tryout_of(large, None, 400 * 600e-6 / JUDGING)
+    assert [len(found.track(BatchSpec(size, size), {}).rows["y"]) for size in (32, 1024)] == [512, 512]
+    fixed = tryout_of(large, "10 epochs", 1e9, aim="loss").track(BatchSpec(32, 32), {})
+    assert len(fixed.rows["y"]) == FIXED, "a run's rate is no matter of how fast the machine is"
     assert Racetrack(assembly, BatchSpec(32, 32)).rows is assembly.valid
     assert {tuple(row) for row in np.asarray(rows["x"])} <= {tuple(row) for row in np.asarray(large.valid["x"])}
 

@@ -23,6 +23,8 @@ def model_of(assembly: Assembly, state: Any, facts: Mapping[str, Any]) -> Model:
     described = {**described, "backend": assembly.backend.name}
     if task.frozen:
         described["frozen"] = list(task.frozen)
+    if task.precision != "f32":  # Its outputs are those of this arithmetic.
+        described["precision"] = task.precision
     notes = list(getattr(task.data, "notes", ()))
     return Model(Form.of(task.data, described["loss"]), described, assembly.engine, state, {**facts, "notes": notes})
 

@@ -104,7 +104,10 @@ def _require_task(assembly: Assembly) -> None:
     """Refuse tasks whose rows, order or rate are not the search's to choose."""
     task = assembly.task
     if assembly.placed is None:
-        why, remedy = "folds are drawn from all rows by number", "data in memory: stream=False, and no feed of its own"
+        why, remedy = (
+            "folds are drawn from all rows by number",
+            "data in memory: stream=False, no feed of its own, and an augment that updates can hold",
+        )
         raise ArgumentError(must("data", "be arrays in memory", task.data.name, why, remedy))
     if task.order != "permuted":
         shown = task.order if isinstance(task.order, str) else "a function"

@@ -19,6 +19,7 @@ from ladle.api.options import TaskOptions
 from ladle.api.task import Task
 from ladle.core.errors import RunError
 from ladle.core.trials import Trials
+from ladle.feed.augment import Keyed
 from ladle.feed.fold import Fold, Tabled
 from ladle.search.executors import executor_named
 from ladle.search.space import Space
@@ -70,7 +71,8 @@ class Runner:
         key, folds = (trial.fold, trial.seed), self.space.folds
         if key not in self._orders:
             order = Fold(folds.trained_on(trial.fold), folds.epoch_size, trial.seed, room=len(folds.of))
-            self._orders[key] = Tabled(order, self.space.passes) if self._tabled else order
+            made = Tabled(order, self.space.passes) if self._tabled else order
+            self._orders[key] = made if self.assembly.task.stage is None else Keyed(made, trial.seed)
             self._orders[key].tables()  # Worked out now, not in a trial's time.
         return self._orders[key]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -28,7 +29,7 @@ from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.protocols import TrackedRun, Tracker
 from ladle.monitor.jsonl import MetricsFile
 from ladle.track import BY_NAME, MLflow, TensorBoard, Trackio, WandB
-from ladle.track.deliver import EVERY_SECONDS, Note, deliver
+from ladle.track.deliver import EVERY_SECONDS, Draw, Note, deliver
 
 ALL = 2**63
 """A position behind every line."""
@@ -77,20 +78,36 @@ def send(folder: Path, tracker: Tracker) -> None:
 
 @dataclass(frozen=True)
 class _Copy:
-    """A copy of the run's record in a folder of its own, from which pictures are drawn once it is whole."""
+    """A copy of the run's record in a folder of its own, from which pictures are drawn once it is whole.
+
+    - `origin`: the run's own folder, where its answers are kept at the end; None for a run in memory.
+    """
 
     folder: Path
     lines: MetricsFile
+    origin: Path | None = None
 
-    def pictures(self) -> dict[str, Path]:
+    def pictures(self) -> dict[str, Draw]:
+        """The run's curves, its plan's picture, and what its model said of validation and test rows."""
         from ladle import report
 
         self.lines.close()
-        drawn = {"curves": report.write_curves(self.folder)}
-        facts = record.read_json(self.folder / record.RUN_FILE)
-        if facts.get("plan"):
-            drawn["plan"] = report.write_plan_figure(facts["plan"], self.folder / "plan.png")
-        return drawn
+        return {"curves": lambda: report.write_curves(self.folder), "plan": self._plan, "answers": self._answers}
+
+    def _plan(self) -> Path | None:
+        from ladle import report
+
+        plan = record.read_json(self.folder / record.RUN_FILE).get("plan")
+        return report.write_plan_figure(plan, self.folder / "plan.png") if plan else None
+
+    def _answers(self) -> Path | None:
+        from ladle import report
+
+        kept = None if self.origin is None else self.origin / record.ANSWERS_FILE
+        if kept is None or not kept.is_file():
+            return None
+        shutil.copyfile(kept, self.folder / record.ANSWERS_FILE)
+        return report.write_answers(self.folder)
 
     def take(self, note: Note) -> None:
         if "line" in note:
@@ -199,7 +216,7 @@ def _send(tracker: Tracker, name: str, heard: Iterator[Note], scratch: Path) -> 
     # An old run that is sent again stays the one that a resumed run goes on with.
     keeps = note["folder"] if note["until"] < ALL else None
     with MetricsFile(place / record.METRICS_FILE) as lines:
-        copy = _Copy(place, lines)
+        copy = _Copy(place, lines, note["folder"] and Path(note["folder"]))
         notes = _notes(_again(note, heard), name, copy)
         deliver(tracker, notes, copy.pictures, lambda run: _opened(run, keeps, name))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ class Session:
 
     - `sinks`: who takes the record: the metrics file, a console, trackers. Told of every line, in this order.
     - `file`: the metrics file among them, None for a run in memory.
+    - `joules`: tells those of this sitting so far; None where no meter measures.
     - `checkpoints`: of the newest states; `bests`: of the best evaluation's. None where none are kept.
     - `lines`: the record so far, those of earlier sittings included. `best`: the best evaluation in it.
     """
@@ -36,6 +37,7 @@ class Session:
     setup: RunSetup
     sinks: Sequence[Sink] = ()
     file: MetricsFile | None = None
+    joules: Callable[[], float | None] | None = None
     checkpoints: Checkpoints | None = None
     bests: Checkpoints | None = None
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -65,7 +67,7 @@ class Session:
     def record(self, carry: Carry, line: dict[str, Any]) -> Carry:
         """Add what is in force to `line`, and hand it to every sink; the carry then knows it too."""
         if "lr_factor" in line:
-            held = {"lr": self._lr(carry, line["lr_factor"]), **self._memory()}
+            held = {"lr": self._lr(carry, line["lr_factor"]), **self._memory(), **self._energy()}
             line |= held
             carry = carry.read({name: float(value) for name, value in held.items() if value is not None})
         self.lines.append(line)
@@ -158,6 +160,21 @@ class Session:
             return next((line["train_loss"] for line in self.lines if "train_loss" in line), None)
         state = assembly.engine.step.init(seed, self.setup.constants)
         return assembly.engine.evaluate(state, assembly.measured_feed(seed).data, prefix="")["loss"]
+
+    def _energy(self) -> dict[str, float]:
+        """Joules since the run began, earlier sittings included: only where all of it was measured."""
+        if self._joules_before is None:
+            return {}
+        so_far = self.setup.world.first(self.joules or (lambda: None))
+        return {} if so_far is None else {"joules": self._joules_before + so_far}
+
+    @cached_property
+    def _joules_before(self) -> float | None:
+        """Of the earlier sittings, asked before the first line of this one; None where they, or this one, tell none."""
+        if not self.setup.world.first(lambda: self.joules is not None):
+            return None
+        windows = [line for line in self.lines if "lr_factor" in line]
+        return windows[-1].get("joules") if windows else 0.0
 
     def _memory(self) -> dict[str, int]:
         """Bytes in use now, and how many may be: what is free now and what is in use already."""

@@ -16,6 +16,7 @@ from ladle.api.best import Judge
 from ladle.api.run_memory import limit_of, within_limit
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
+from ladle.core.arithmetic import require_scale
 from ladle.core.decision import Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
@@ -282,11 +283,13 @@ def _restore(asked: Restore | None, until: Until) -> Restore:
 
 def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> None:
     """Refuse to go on with another task than the one that `before`, a run.json, tells of. Size and rate may change."""
+    require_scale(before.get("precision", "f32"), assembly.task.precision)
     now = assembly.facts()
     for name, was, found in (
         ("data", before.get("data", {}).get("digest", "unknown")[:12], now["data"]["digest"][:12]),
         ("order", before.get("order"), now["order"]),
         ("model", before.get("model"), now["model"]),
+        ("augment", before.get("augment"), now.get("augment")),
         ("loss", before.get("loss", now["loss"]), now["loss"]),
         ("optimizer", before.get("optimizer", {}).get("name"), assembly.optimizer.name),
         ("seed", before.get("seed"), seed),

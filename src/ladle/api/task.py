@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import ladle.api.pictures  # noqa: F401  # Everything begins with a task: from here on notebooks show pictures.
 from ladle.api.backend import backend_of
+from ladle.core.arithmetic import require_arithmetic, unoffered
 from ladle.core.backend import Backend, Objective
 from ladle.core.constants import SHARED, require_constants
 from ladle.core.errors import ArgumentError, must
 from ladle.core.frames import is_frame
 from ladle.core.functions import Functions
 from ladle.core.paths import require_patterns
+from ladle.feed.augment import Augment, staged
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Task:
       validation part alone.
     - `sources`: names of the sources of a mixture, in the order of `ladle.feed.Joined`: the record then also has the
       loss of each, `train_loss/NAME`.
+    - `augment`: rows changed at random while it trains, `(row, key) -> row` or a `ladle.feed.Augment`, such as
+      `ladle.feed.RandomImages(pad=4)`: a function of the run's seed and a row's place alone, and never of how it was
+      read. Where the rows live on the device and the function can be traced, it is a part of the compiled update; else
+      rows travel, and threads change them. Evaluations see rows as they are.
     - `lane`: where training rows are: "device" (all of them, once), "host" (they travel as they are needed), or "auto":
       the device where they take at most half of its free memory.
     - `clip`: the largest norm of an update's gradient; `clip_value`: the largest absolute value of a coordinate of it.
@@ -51,6 +57,10 @@ class Task:
       weight decay leaves alone, `"*bias"`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
+    - `precision`: the type that the model computes in: "f32", "bf16" or "fp16". Parameters, optimiser, sums, losses and
+      metrics are float32 all the same; float16's gradients are scaled, see docs/precision.md.
+    - `remat`: what the backward pass computes again instead of keeping it: "none", "dots" (all but products with
+      weights), "full" (all but what enters a block), or a policy of `jax.checkpoint`.
     - `backend`: who computes: "auto" (PyTorch where model or loss is its own, else JAX), "jax", "torch", or a value
       that implements `ladle.core.backend.Backend`.
 
@@ -80,6 +90,9 @@ class Task:
     sources: tuple[str, ...] = ()
     metrics: Mapping[str, Callable[..., Any]] | None = None
     backend: Backend | str = "auto"
+    augment: Callable[[Any, Any], Any] | Augment | None = None
+    precision: Literal["f32", "bf16", "fp16"] = "f32"
+    remat: Literal["none", "dots", "full"] | Callable[..., Any] = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.lr, bool) or not (self.lr == "auto" or callable(self.lr) or _positive(self.lr)):
@@ -91,6 +104,15 @@ class Task:
         for name in ("frozen", "no_decay"):
             object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
         require_constants(self.constants)
+        if self.augment is not None:
+            if self.feed is not None:
+                why, remedy = (
+                    "it brings rows of its own",
+                    "HostFeed(..., collate=ladle.feed.Augment(function)) in the feed",
+                )
+                raise ArgumentError(must("augment", "be left to a feed of one's own", self.augment, why, remedy))
+            object.__setattr__(self, "augment", staged(self.augment))
+        require_arithmetic(self.precision, self.remat)
         if not hasattr(self.data, "kind") or is_frame(self.data):
             from ladle.data import as_data
 
@@ -126,14 +148,28 @@ class Task:
         return {**self.hyper, **shared}
 
     @property
+    def stage(self) -> Augment | None:
+        """`augment`, as a stage between rows and batches."""
+        return None if self.augment is None else staged(self.augment)
+
+    @property
     def optimizer_name(self) -> str:
         return self.optimizer if isinstance(self.optimizer, str) else getattr(self.optimizer, "name", "custom")
 
     def objective(self) -> Objective:
         """The backend's view of it: per-example losses as pure functions. Loads the backend."""
         backend = backend_of(self)
-        made = backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources)
+        asked = {**self.arithmetic(), **({"remat": self.remat} if callable(self.remat) else {})}
+        if asked and not hasattr(backend, "precisions"):
+            raise ArgumentError(unoffered(*next(iter(asked.items())), backend.name))
+        made = backend.objective(self.model, self.loss, self.metrics, self.data.kind, self.sources, **asked)
         return backend.frozen(made, self.frozen) if self.frozen else made
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What is asked of the model's arithmetic, as a record tells it: `precision`, `remat`, where not the usual."""
+        remat = getattr(self.remat, "__name__", "policy") if callable(self.remat) else self.remat
+        asked, usual = {"precision": self.precision, "remat": remat}, {"precision": "f32", "remat": "none"}
+        return {name: value for name, value in asked.items() if value != usual[name]}
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

@@ -26,7 +26,7 @@ def task(
       function `(outputs, y) -> f32[rows]`, or `(model, batch) -> f32[rows]` with a first argument called model.
     - `optimizer`: a name, or a function `parameters -> torch.optim.Optimizer`, whose rate is the run's unless `lr` is
       given.
-    - `rest`: as in `ladle.Task`: `hyper`, `order`, `feed`, `lane`, `metrics`.
+    - `rest`: as in `ladle.Task`: `hyper`, `order`, `feed`, `lane`, `augment`, `metrics`.
 
     >>> import ladle
     >>> from torch import nn, optim

@@ -16,6 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from ladle.core import scores
+
 Metric = Literal["accuracy", "rmse"]
 Verdict = Literal["better", "worse", "not told apart"]
 
@@ -46,8 +48,7 @@ def accuracy(truth: np.ndarray, answers: np.ndarray) -> Score:
     >>> accuracy(np.array([0, 1, 1]), np.array([0, 1, 0])).value
     0.6666666666666666
     """
-    right = (truth == answers).astype(np.float64)
-    return Score(float(right.mean()), right)
+    return Score(scores.accuracy(truth, answers), scores.right(truth, answers))
 
 
 def rmse(truth: np.ndarray, answers: np.ndarray) -> Score:
@@ -56,8 +57,7 @@ def rmse(truth: np.ndarray, answers: np.ndarray) -> Score:
     >>> rmse(np.array([0.0, 0.0]), np.array([3.0, 4.0])).value
     3.5355339059327378
     """
-    squared = (answers.astype(np.float64) - truth) ** 2
-    value = float(np.sqrt(squared.mean()))
+    squared, value = scores.squares(truth, answers), scores.rmse(truth, answers)
     return Score(value, squared / (2 * value) if value else squared)
 
 

@@ -19,7 +19,16 @@ BLOCK_BYTES = 2**20
 
 NUMBERS = (
     *("examples", "updates", "epoch", "seconds", "size", "micro_size", "lr", "examples_per_second"),
-    *("train_loss", "valid_loss", "grad_norm", "data_wait_fraction", "memory_bytes", "cpu_seconds", "evaluated"),
+    *(
+        "train_loss",
+        "valid_loss",
+        "grad_norm",
+        "data_wait_fraction",
+        "memory_bytes",
+        "cpu_seconds",
+        "evaluated",
+        "joules",
+    ),
     *("noise/count", "noise/trace", "noise/square", "noise/trace_sq", "noise/square_sq", "noise/cross"),
     *("noise/examples", "noise/projection", "noise/projections"),
 )

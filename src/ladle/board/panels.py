@@ -45,7 +45,7 @@ PANELS = (
     Panel("speed", "examples per second", ("examples_per_second",), form="0.[00]a"),
     Panel("wait", "share of time waiting for data", ("data_wait_fraction",), form="0 %", ends=(-0.03, 1.03)),
     Panel("memory", "memory in use, MB", ("memory_bytes",), form="0,0", factor=1e-6),
-    Panel("energy", "energy, joules", ("joules", "energy_joules"), form="0.[00]a"),
+    Panel("energy", "energy, joules", ("joules",), form="0.[00]a"),
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ladle.cli.arguments import parse
 from ladle.cli.remedy import spoken
@@ -32,11 +33,9 @@ def run(args: Sequence[str]) -> int:
         return run([args[1], "--help"]) if args[1:] else _print(welcome(VERBS).rstrip())
     if args[0] in ("--version", "-V", "version"):
         return _print(f"ladle {record.versions().get('ladle', 'of an unknown version')}")
-    if args[0] == "plan" and "--serve" in args:  # The plan of a server is of a model, not of data.
-        args = ["serve", *(one for one in args[1:] if one != "--serve"), "--plan"]
     verb = None
     try:
-        verb = parse(args, VERBS)
+        verb = read(args)
         return verb.run()
     except (ArgumentError, CheckpointError) as error:
         return _say(error if verb is None else spoken(error, verb), 2)
@@ -48,6 +47,13 @@ def run(args: Sequence[str]) -> int:
         # The reader of our output went away (`| head`): nothing is wrong with us.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def read(args: Sequence[str]) -> Any:
+    """The verb that a command means, with its options; nothing of it is done. Raises `ArgumentError`."""
+    if args[0] == "plan" and "--serve" in args:  # The plan of a server is of a model, not of data.
+        args = ["serve", *(one for one in args[1:] if one != "--serve"), "--plan"]
+    return parse(args, VERBS)
 
 
 def _print(text: str) -> int:

@@ -18,6 +18,7 @@ from ladle.core.errors import DataError, must
 _FRAMES = frozenset({"DataFrame", "Table", "RecordBatch", "LazyFrame"})
 _HOMES = frozenset({"pandas", "polars", "pyarrow", "cudf", "modin"})
 _SHOWN = 6
+_NO_NUMBERS = ("date", "time", "duration", "struct", "list", "large_list", "array", "fixed_size_list")
 
 
 def library(value: Any) -> str:
@@ -60,10 +61,8 @@ def columns_of(frame: Any, name: str) -> list[tuple[str, np.ndarray]]:
 
     Raises `DataError` for a lazy frame, and as `column_array` does.
     """
+    require_read(frame, name)
     home, kind = library(frame), type(frame).__name__
-    if kind == "LazyFrame":
-        why = "it is a question, not yet the answer"
-        raise DataError(must(name, "be a frame that was read", kind, why, "frame.collect()"))
     if home == "pandas":
         named = [(label, frame.iloc[:, at]) for at, label in enumerate(frame.columns)]
     elif home == "pyarrow":
@@ -79,8 +78,41 @@ def columns_of(frame: Any, name: str) -> list[tuple[str, np.ndarray]]:
     return [(_label(label), column_array(column, f"column {_label(label)!r} of {name}")) for label, column in named]
 
 
+def require_read(frame: Any, name: str) -> None:
+    """Refuse a lazy frame: what it holds is known only when it is asked. Raises `DataError`."""
+    if type(frame).__name__ == "LazyFrame":
+        why = "it is a question, not yet the answer"
+        raise DataError(must(name, "be a frame that was read", "LazyFrame", why, "frame.collect()"))
+
+
+def require_numbers(frame: Any, name: str) -> None:
+    """Refuse times, and cells of several values, in a frame or column: other libraries take them for numbers.
+
+    Raises `DataError` with the column. Words are left alone: no library takes these for numbers.
+    """
+    if not (is_frame(frame) or is_column(frame)):
+        return
+    require_read(frame, name)
+    for label, kind in _kinds(frame, name):
+        if kind.lower().startswith(_NO_NUMBERS):
+            why = "times have no unit that is theirs, and cells of several values are several columns"
+            remedy = "a number of days since a date, say, or a column for each value"
+            raise DataError(must(label, "hold numbers", kind, why, remedy))
+
+
+def _kinds(frame: Any, name: str) -> list[tuple[str, str]]:
+    """What each column is called, and the library's own word for its type."""
+    if not is_frame(frame):
+        return [(name, str(getattr(frame, "dtype", getattr(frame, "type", ""))))]
+    if library(frame) == "pyarrow":
+        return [(f"column {field.name!r} of {name}", str(field.type)) for field in frame.schema]
+    types = list(getattr(frame, "dtypes", ()))
+    return [(f"column {label!r} of {name}", str(kind)) for label, kind in zip(names_of(frame), types, strict=False)]
+
+
 def names_of(frame: Any) -> tuple[str, ...]:
-    """The names of a frame's columns in their order, as text."""
+    """The names of a frame's columns in their order, as text. Raises `DataError` for a lazy frame."""
+    require_read(frame, "rows")
     return tuple(_label(label) for label in (frame.schema.names if library(frame) == "pyarrow" else frame.columns))
 
 
@@ -164,7 +196,20 @@ def _copied(column: Any) -> dict[str, bool]:
 def _polars(column: Any, name: str) -> np.ndarray:
     if column.null_count():
         raise _missing(np.asarray(column.is_null().to_numpy(), bool), name)
-    return np.asarray(column.to_numpy())
+    kind = str(column.dtype)
+    if kind.startswith("Struct"):  # NumPy would take its fields for columns without a name.
+        why, remedy = "its cells have fields of their own", "frame.unnest(...)"
+        raise DataError(must(name, "hold one value a row", kind, why, remedy))
+    try:
+        return np.asarray(column.to_numpy())
+    except Exception as error:  # Of polars, which is not imported here: whole numbers of 128 bits, say.
+        raise not_read(name, kind, error) from None
+
+
+def not_read(name: str, kind: str, error: Exception) -> DataError:
+    """The refusal of a polars column of `kind` that Arrow or NumPy have no type for."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    return DataError(must(name, "be of a type that is known elsewhere", kind, why, "column.cast(pl.Int64) or another"))
 
 
 def _typed(values: np.ndarray, name: str) -> np.ndarray:

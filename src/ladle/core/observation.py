@@ -31,6 +31,8 @@ class Observation:
 
     - `loss`: sum of weight times per-example loss; `weight`: sum of weights.
     - `updates`: updates applied. `refused`: updates whose gradient was not finite and was therefore not applied.
+    - `skipped`, `scale_log2`: where a model computes in float16: updates that overflowed at their loss scale and were
+      left out, and the sum of log2 of it over updates begun.
     - `grad_sq`: sum over updates of |g|^2, g the gradient of the update.
     - `metric/NAME`: sum of weight times per-example metric. `metric/KIND/PART` is of a part of the examples where there
       is a `metric/weight/PART`, the sum of their weights: its mean is `train_KIND/PART`.
@@ -65,9 +67,9 @@ class Observation:
 
     @property
     def begun(self) -> int:
-        """Updates begun: applied or refused. A step may end its window at a refused one."""
+        """Updates begun: applied, skipped or refused. A step may end its window at a refused one."""
         sums = self.sums()
-        return round(sums.get("updates", 0.0) + sums.get("refused", 0.0))
+        return round(sum(sums.get(name, 0.0) for name in ("updates", "refused", "skipped")))
 
     def read(self, population: int | None = None) -> dict[str, float]:
         """Plain means, and the gradient moments as the sums they are. The one place where sums are divided.
@@ -78,6 +80,8 @@ class Observation:
         sums = self.sums()
         weight, updates = sums.get("weight", 0.0), sums.get("updates", 0.0)
         reading = {"refused": sums.get("refused", 0.0)}
+        if "skipped" in sums:  # Their mean scale is that of its logarithm: it moves by factors of two.
+            reading |= {"skipped": sums["skipped"], "loss_scale": 2 ** (sums["scale_log2"] / max(self.begun, 1))}
         if weight > 0:
             reading["train_loss"] = sums["loss"] / weight
             metrics = {name.removeprefix(METRIC): value for name, value in sums.items() if name.startswith(METRIC)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladle.core.errors import ArgumentError
@@ -30,6 +30,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=30)  # each of some 40 ms, nearly all of it to make the value
 @given(values)
 def test_json_data_stays_as_it_is(value):
     assert plain(value) == value

@@ -33,6 +33,12 @@ class Traits:
     - `made_for`: names of the optimisers it was made for; empty for any.
     - `lr`: the rate that its sizes rest on, which has to be the run's; None where they rest on none.
 
+    Three name a field of a frozen policy, which a run sets anew before it begins; "" for none:
+
+    - `limit`: the largest size, or a `Range` that ends with it. Brought down to the number of examples in a pass.
+    - `direction`: whether more of the first of `needs`, a metric, is better. Filled in where it is None.
+    - `inner`: the policy that this one wraps, for which the same is done.
+
     >>> Traits(needs=("noise",), smallest=32, largest=1024).rate_size is None
     True
     """
@@ -44,6 +50,9 @@ class Traits:
     rate_size: int | None = None
     made_for: tuple[str, ...] = ()
     lr: float | None = None
+    limit: str = ""
+    direction: str = ""
+    inner: str = ""
 
 
 def traits_of(policy: Any) -> Traits:

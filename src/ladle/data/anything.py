@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ladle.core.errors import DataError, must
-from ladle.core.frames import is_frame
+from ladle.core.frames import is_frame, require_read
 from ladle.data.dataset import Data, arrays
 from ladle.data.loader import load
 
@@ -31,6 +31,7 @@ def as_data(data: Any) -> Any:
     if isinstance(data, tuple) and len(data) == 2:
         return arrays(*data)
     if is_frame(data):
+        require_read(data, "data")
         why, remedy = (
             "no column of a frame is known to be the target",
             "ladle.data.arrays(frame[inputs], frame[target])",

@@ -77,6 +77,9 @@ def load(
     'digits: classification, 1,438 rows to train on, 359 to validate;'
     """
     options: dict[str, Any] = {"valid": valid, "seed": seed, "kind": kind}
+    if not isinstance(name_or_path, str | os.PathLike):
+        why, remedy = "a table in memory has its target beside it", "ladle.data.arrays(X, y), or the path of its file"
+        raise DataError(must("data", "be a known name or a path", type(name_or_path).__name__, why, remedy))
     text = os.fspath(name_or_path)
     of_text = {"decimal": decimal, "delimiter": delimiter, "quote": quote, "encoding": encoding, "header": header}
     said = Spelling(na=require_words("na", na), **of_text)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ladle.core.errors import DataError, must, nearest
 from ladle.core.foreign import as_array
-from ladle.core.frames import is_frame, library
+from ladle.core.frames import is_frame, library, not_read, require_read
 from ladle.core.npy import damaged, one_line, require_file
 from ladle.data.kept import Kept
 from ladle.data.kinds import Kind
@@ -105,16 +105,21 @@ def _of_file(path: Path, kept: Kept) -> dict[str, Any]:
 
 
 def _of_frame(frame: Any, name: str) -> dict[str, Any]:
+    require_read(frame, name)
     home = library(frame)
-    if type(frame).__name__ == "LazyFrame":
-        why = "it is a question, not yet the answer"
-        raise DataError(must(name, "be a frame that was read", "LazyFrame", why, "frame.collect()"))
     if home == "pyarrow":
         return {label: _whole(frame.column(at)) for at, label in enumerate(frame.schema.names)}
     if home == "polars":
-        return {label: _whole(frame.get_column(label).to_arrow()) for label in frame.columns}
+        return {label: _of_polars(frame.get_column(label), f"column {label!r}") for label in frame.columns}
     frame = frame if home == "pandas" else frame.to_pandas()
     return {str(label): _arrow(frame.iloc[:, at], f"column {label!r}") for at, label in enumerate(frame.columns)}
+
+
+def _of_polars(column: Any, name: str) -> Any:
+    try:
+        return _whole(column.to_arrow())
+    except pa.ArrowException as error:  # A type that Arrow lacks, such as whole numbers of 128 bits.
+        raise not_read(name, str(column.dtype), error) from None
 
 
 def _whole(column: Any) -> Any:
@@ -131,8 +136,10 @@ def _arrow(values: Any, name: str) -> Any:
     if isinstance(values, PLAIN) or not hasattr(values, "__len__"):
         why = "a column has a cell for each row"
         raise DataError(must(name, "be a column", type(values).__name__, why, "a list of its cells"))
+    if library(values) == "polars":
+        return _of_polars(values, name)
     try:
-        return _whole(pa.array(values.to_arrow() if library(values) == "polars" else values, from_pandas=True))
+        return _whole(pa.array(values, from_pandas=True))
     except (pa.ArrowException, TypeError, ValueError):
         return pa.array([None if _is_missing(cell) else str(cell) for cell in values], pa.string())
 

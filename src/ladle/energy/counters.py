@@ -69,6 +69,7 @@ class CounterMeter:
     _last: list[float] = field(default_factory=list, init=False, repr=False)
     _joules: float = field(default=0.0, init=False, repr=False)
     _failed: str = field(default="", init=False, repr=False)
+    _reading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _ended: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _watch: threading.Thread | None = field(default=None, init=False, repr=False)
 
@@ -95,17 +96,24 @@ class CounterMeter:
         assumed, kg = ((self.grid.assumption,), self.grid.kg(joules)) if self.grid else ((), None)
         return Consumption(seconds, cpu_seconds, joules, "measured", self.method, assumed, kg)
 
+    def so_far(self) -> float | None:
+        """Read the joules since `start`, while the work goes on; None where they are no measurement."""
+        running(self._since)
+        self._advance()
+        return self._joules if not self._failed and self._joules > 0 else None
+
     def _watching(self) -> None:
         while not self._ended.wait(WATCH_SECONDS):
             self._advance()
 
     def _advance(self) -> None:
-        """Add what every counter counted since it was last read. One thread at a time: `stop` waits for the other."""
-        after = self._read()
-        if self._failed:
-            return
-        self._joules += sum(c.since(*pair) for c, *pair in zip(self.counters, self._last, after, strict=True))
-        self._last = after
+        """Add what every counter counted since it was last read. One thread at a time: none is counted twice."""
+        with self._reading:
+            after = self._read()
+            if self._failed:
+                return
+            self._joules += sum(c.since(*pair) for c, *pair in zip(self.counters, self._last, after, strict=True))
+            self._last = after
 
     def _read(self) -> list[float]:
         """All counters; none, once one of them failed. Files, drivers and daemons fail in ways of their own."""

@@ -157,6 +157,24 @@ def test_a_counter_that_stands_still_is_no_measurement():
     assert used.joules is None and used.method == "a: the counters did not move"
 
 
+def test_joules_are_told_on_the_way_and_counted_once():
+    reads = iter([1.0, 1.0, 4.0, 9.0])
+    meter = CounterMeter([Counter("a", lambda: next(reads))], "a")
+    meter.start()
+    assert (meter.so_far(), meter.so_far()) == (None, 3.0), "a counter that stood still has measured nothing"
+    assert meter.stop().joules == 8.0
+    with pytest.raises(ArgumentError, match="meter must be started"):
+        meter.so_far()
+
+
+def test_a_counter_that_fails_on_the_way_tells_no_more():
+    reads = iter([1.0, 4.0])
+    meter = CounterMeter([Counter("a", lambda: next(reads))], "a")
+    meter.start()
+    assert (meter.so_far(), meter.so_far()) == (3.0, None)
+    assert meter.stop().joules is None
+
+
 @pytest.mark.parametrize("reads", [0, 1], ids=["at the start", "at the end"])
 def test_a_counter_that_fails_is_said_and_fails_nothing_else(reads: int):
     left = iter([3.0] * reads)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ladle.feed import quality
     from ladle.feed.arrays import Arrays
-    from ladle.feed.augment import Augment, draws, generator
+    from ladle.feed.augment import Augment, below, draws, generator
     from ladle.feed.augment_images import RandomImages
     from ladle.feed.balanced import Balanced
     from ladle.feed.blocks import Blocks
@@ -65,13 +65,13 @@ __all__ = [
     "Joined", "KafkaTopic", "Loader", "Mapped", "Mixture", "Neighbours", "Nested", "Numbers", "Packed", "Pad",
     "PadGraphs", "PadNested", "Parquet", "Permuted", "PostgresTable", "PrefetchedFeed", "RandomImages", "RedisStream",
     "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified", "StreamFeed", "TarShards", "Tokens",
-    "Weighed", "Weighted", "as_source", "converted", "draws", "find_nonfinite", "generator", "next_tokens",
+    "Weighed", "Weighted", "as_source", "below", "converted", "draws", "find_nonfinite", "generator", "next_tokens",
     "open_blob", "open_source", "pacing", "pack", "quality", "text_tokens",
 ]  # fmt: skip
 
 _HOMES = {
     "arrays": "Arrays",
-    "augment": "Augment draws generator",
+    "augment": "Augment below draws generator",
     "augment_images": "RandomImages",
     "balanced": "Balanced",
     "blocks": "Blocks",

@@ -1,15 +1,19 @@
-"""`RandomImages`: crop, flip and jitter, for batches of images. An example of a keyed stage, and a useful one."""
+"""`RandomImages`: crop, flip and jitter, for batches of images. An example of a keyed stage, and a useful one.
+
+One formula for arrays of NumPy and of JAX, but for what moves pixels: on the host slices, than which nothing is faster
+there, on the device places that are looked up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ladle.core.errors import ArgumentError, DataError, must
-from ladle.feed.augment import draws
+from ladle.feed.augment import below, draws
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class RandomImages:
     - `pad`: pixels. `jitter`: 0 leaves the values alone. `name`: the entry that holds the images,
       `u8[k, height, width, channels]`, or floats from 0 to 1, whose 255 is 1.
 
+    On the host and in a compiled update (`Task(augment=)`) pixels that are moved and mirrored are the same to the bit;
+    jittered ones are to rounding: bytes may differ by one where a value lies between two.
+
     Raises `ArgumentError` for numbers that cannot be, `DataError` for rows without such images.
 
     >>> from ladle.feed import Augment, Loader
@@ -38,42 +45,68 @@ class RandomImages:
     jitter: float = 0.0
     name: str = "x"
 
+    whole: ClassVar[bool] = True
+    """It takes all rows at once, see `ladle.feed.augment.staged`."""
+
     def __post_init__(self) -> None:
-        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or self.pad < 0:
-            raise ArgumentError(must("pad", "be a whole number from 0 on", self.pad, "it counts pixels", "pad=4"))
+        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or not 0 <= self.pad < 2**15:
+            be, why = "be a whole number from 0 to 32767", "it counts pixels"
+            raise ArgumentError(must("pad", be, self.pad, why, "pad=4"))
         if not 0 <= self.jitter <= 1:
             raise ArgumentError(
                 must("jitter", "be from 0 to 1", self.jitter, "it is a share of the range", "jitter=0.2")
             )
 
-    def __call__(self, rows: Any, keys: np.ndarray) -> Any:
-        images = rows.get(self.name) if isinstance(rows, Mapping) else rows
+    def __call__(self, rows: Any, keys: Any) -> Any:
+        images: Any = rows.get(self.name) if isinstance(rows, Mapping) else rows
         single = keys.ndim == 1
-        if images is None or np.ndim(images) != 4 - single or np.asarray(images).dtype.kind not in "uf":
+        if getattr(images, "ndim", 0) != 4 - single or np.dtype(images.dtype).kind not in "uf":
             got = f"entries {', '.join(map(str, rows))}" if isinstance(rows, Mapping) else type(rows).__name__
             why, remedy = "height, width and channels are its axes", f"RandomImages(name=...), not {self.name!r}"
             raise DataError(must(f"row {self.name!r}", "be an image", got, why, remedy))
         images, keys = (images[None], keys[None]) if single else (images, keys)
-        changed = self._changed(np.asarray(images), draws(keys, 5))
+        moved, u = below(keys, 2, 2 * self.pad + 1), draws(keys, 5)
+        move = _sliced if isinstance(images, np.ndarray) else _looked_up
+        changed = move(images, moved[:, 0] - self.pad, moved[:, 1] - self.pad, (u[:, 2] < 0.5) & self.flip, self.pad)
+        changed = self._jittered(changed, u) if self.jitter else changed
         changed = changed[0] if single else changed
         return {**rows, self.name: changed} if isinstance(rows, Mapping) else changed
 
-    def _changed(self, images: np.ndarray, u: np.ndarray) -> np.ndarray:
-        count, height, width = images.shape[:3]
-        dy, dx = (np.floor(u[:, at] * (2 * self.pad + 1)).astype(int) for at in (0, 1))
-        mirrored = (u[:, 2] < 0.5) & self.flip
-        wide = np.pad(images, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        out = np.empty_like(images)
-        for i in range(count):
-            moved = wide[i, dy[i] : dy[i] + height, dx[i] : dx[i] + width]
-            out[i] = moved[:, ::-1] if mirrored[i] else moved
-        return self._jittered(out, u) if self.jitter else out
-
-    def _jittered(self, images: np.ndarray, u: np.ndarray) -> np.ndarray:
-        most = 255 if images.dtype.kind == "u" else 1
+    def _jittered(self, images: Any, u: Any) -> Any:
+        xp = images.__array_namespace__()
+        most = 255 if np.dtype(images.dtype).kind == "u" else 1
         contrast, light = ((2 * u[:, at, None, None, None] - 1) * self.jitter for at in (3, 4))
-        # A mean over one image at a time: NumPy's sums of a batch may be rounded by how many images there are.
-        mean = np.array([image.mean(dtype=np.float64) for image in images])[:, None, None, None]
+        mean = _means(images)[:, None, None, None]
         slope, shift = (1 + contrast).astype(np.float32), (most * light / 2 - contrast * mean).astype(np.float32)
-        values = np.clip(images * slope + shift, 0, most)
-        return np.rint(values).astype(images.dtype) if most == 255 else values.astype(images.dtype)
+        pixels = images.astype(np.float32) if most == 255 else images
+        values = xp.clip(pixels * slope + shift, 0, most)
+        return xp.rint(values).astype(images.dtype) if most == 255 else values.astype(images.dtype)
+
+
+def _sliced(images: np.ndarray, dy: np.ndarray, dx: np.ndarray, mirrored: np.ndarray, pad: int) -> np.ndarray:
+    """Images moved by `dy`, `dx` (`i32[k]`, at most `pad`) and then mirrored where that is said."""
+    height, width = images.shape[1:3]
+    wide = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    out = np.empty_like(images)
+    for i, (y, x, mirror) in enumerate(zip((dy + pad).tolist(), (dx + pad).tolist(), mirrored.tolist(), strict=True)):
+        moved = wide[i, y : y + height, x : x + width]
+        out[i] = moved[:, ::-1] if mirror else moved
+    return out
+
+
+def _looked_up(images: Any, dy: Any, dx: Any, mirrored: Any, pad: int) -> Any:
+    """The same, by the place that each row and column comes from."""
+    xp, (count, height, width) = images.__array_namespace__(), images.shape[:3]
+    y, x = dy[:, None] + np.arange(height)[None], np.arange(width)[None]
+    x = dx[:, None] + xp.where(mirrored[:, None], x[:, ::-1], x)
+    at_y, at_x = (xp.clip(places, 0, length - 1) for places, length in ((y, height), (x, width)))
+    moved = images[np.arange(count)[:, None, None], at_y[:, :, None], at_x[:, None, :]]
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    return xp.where(inside[..., None], moved, 0).astype(images.dtype)
+
+
+def _means(images: Any) -> Any:
+    """Of each image. One at a time by NumPy, whose sums of a batch may be rounded by how many images there are."""
+    if isinstance(images, np.ndarray):
+        return np.array([image.mean(dtype=np.float64) for image in images])
+    return images.astype(np.float32).mean(axis=(1, 2, 3))

@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from ladle.core.cursor import Cursor, Shard
-from ladle.core.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.core.spec import require_count
 from ladle.feed.augment import Augment
 from ladle.feed.host import Stack
 from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
-from ladle.feed.loader_names import Names
+from ladle.feed.loader_names import SEED, SIZE, Names
 from ladle.feed.loader_state import position_of, require_epoch
 from ladle.feed.lookahead import Ahead
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
-from ladle.feed.stream_job import Key, ReadStream, state_of
+from ladle.feed.stream_job import Key, ReadStream, state_before, told_worker
+from ladle.feed.together import require_told
 
 
 class IterableLoader(LoaderBase):
@@ -47,13 +48,13 @@ class IterableLoader(LoaderBase):
     def __init__(
         self,
         data: Any,
-        batch_size: int | None = 64,
+        batch_size: int | None = SIZE,
         *,
-        seed: int = 0,
+        seed: int = SEED,
         augment: Callable[[Any, Any], Any] | Augment | None = None,
         to: str | Callable[[Any], Any] = "numpy",
         drop_last: bool = False,
-        shard: Shard = Shard(),
+        shard: Shard | None = None,
         uneven: bool = False,
         workers: int | None = None,
         processes: bool = False,
@@ -67,8 +68,10 @@ class IterableLoader(LoaderBase):
             if name not in ("order", "labels", "collate", "cut", "batches", "bad")
         }
         self._names = known = Names.of(names).of_batches(batch_size)
+        known.require_batches(batch_size, drop_last)
         batch_size = 1 if batch_size is None else batch_size
         self._dataset = self.source = data
+        self._told, shard = shard, shard or Shard()
         self.seed, self.drop_last, self.shard, self._uneven = known.seeded(seed), drop_last, shard, uneven
         self.bad_ids: list[int] = []
         if not 0 <= shard.index < shard.count:
@@ -81,12 +84,12 @@ class IterableLoader(LoaderBase):
             )
         self._stage = _stage(augment)
         self._asked_depth, self._convert = depth, output_named(to, known.pin_memory)
-        self._due, self._newest, self._at = (0, 0), -1, (0, 0)
+        self._due, self._newest, self._at, self._filled = (0, 0), -1, (0, 0), False
         self._resumed: list[tuple[int, Any]] | None = None
         self._parts: list[tuple[int, Any]] = []
         self._read_by(known, workers, processes)
         self.batch_size = batch_size
-        given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": shard}
+        given = {"seed": self.seed, "augment": augment, "to": to, "drop_last": drop_last, "shard": self._told}
         given |= {"uneven": uneven, "collate_fn": known.collate_fn}
         self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
 
@@ -128,6 +131,7 @@ class IterableLoader(LoaderBase):
 
     def __iter__(self) -> Iterator[Any]:
         """The batches of a pass. It is chosen when the first batch is asked for."""
+        require_told(self._told)
         epoch, resumed = (self._newest + 1, None) if self._due is None else (self._due[1], self._resumed)
         drawn = 0 if resumed is None else self._due[0]  # type: ignore[index]
         self._due, self._resumed, self._newest, self._at = None, None, epoch, (drawn, epoch)
@@ -149,6 +153,7 @@ class IterableLoader(LoaderBase):
                 self._parts, self._at = parts, (turn, epoch)
                 if part.batch is not None:
                     yield self._convert(part.batch)
+            self._require_anew(turn, epoch, resumed)
             self._at, self._parts = (turn, epoch + 1), [(0, state) for _, state in parts]
             if resumed is not None:  # What the states say is not yet in the dataset.
                 self._due, self._resumed = (0, epoch + 1), self._parts
@@ -158,6 +163,14 @@ class IterableLoader(LoaderBase):
         finally:
             for walk in walks:
                 walk.forget()
+
+    def _require_anew(self, count: int, epoch: int, resumed: Any) -> None:
+        """Raises `DataError` where a pass has nothing although one before had: the iterator was used up."""
+        if self._filled and not count and resumed is None:
+            got, why = f"no example in pass {epoch}", "each pass iterates over it"
+            remedy = "an __iter__ that returns a new iterator, or one that goes back to its start"
+            raise DataError(must("dataset", "begin anew with each pass", got, why, remedy))
+        self._filled = self._filled or count > 0
 
     def _walk(self, number: int, count: int) -> Ahead:
         while len(self._readers_of) <= number:
@@ -176,16 +189,16 @@ class IterableLoader(LoaderBase):
         return ReadStream(self._dataset, *how)
 
     def _reader(self, number: int, count: int) -> Readers:
-        init = self._names.worker_init_fn
-        start = None if init is None else _Started(init, number)
+        init, job = self._names.worker_init_fn, self._job(number, count)
+        start = None if init is None else _Started(init, job)
         workers, processes = int(self._how["processes"]), self._how["processes"]
-        return Readers(self._job(number, count), workers, processes, start=start, context=self._names.method)
+        return Readers(job, workers, processes, start=start, context=self._names.method)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands, after the last batch handed out, with the states of the dataset."""
         (drawn, epoch), parts = (self._at, self._parts) if self._due is None else (self._due, self._resumed)
         if not parts and not self._how["workers"]:
-            parts = [(0, _state_before(self._dataset))]
+            parts = [(0, state_before(self._dataset))]
         told = [list(part) for part in parts] if parts else None
         begun = (told is not None and epoch <= self._newest) or self._due is not None
         return {**Cursor(drawn if begun else 0).to_json(), "epoch": epoch, "parts": told, "seed": self.seed}
@@ -221,21 +234,20 @@ class IterableLoader(LoaderBase):
             readers.close()
 
 
-def _state_before(dataset: Any) -> Any:
-    try:
-        return state_of(dataset, None)
-    except Exception:  # Some have a state only once they are iterated over.
-        return None
-
-
 class _Started:
-    """`worker_init_fn` with the number of the worker, whose process is one of its own."""
+    """`worker_init_fn` with the number of the worker, whose process is one of its own.
 
-    def __init__(self, function: Callable[[int], Any], number: int) -> None:
-        self.function, self.number = function, number
+    It may give the worker's dataset its part: then it has asked which worker it is in.
+    """
+
+    def __init__(self, function: Callable[[int], Any], job: ReadStream) -> None:
+        self.function, self.job = function, job
 
     def __call__(self, _: int) -> Any:
-        return self.function(self.number)
+        info = told_worker(self.job)
+        answer = self.function(self.job.number)
+        self.job.split = info is not None and info.asked
+        return answer
 
 
 def is_stream(data: Any) -> bool:

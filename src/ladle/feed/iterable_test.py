@@ -174,12 +174,62 @@ def check_shares() -> None:
         one.close()
     with pytest.raises(DataError, match="dataset must share itself among 2 workers"):
         list(Loader(Stream(22, shares=False), 4, num_workers=2))
+    with pytest.raises(DataError, match="dataset must share itself among 2 workers"):
+        list(Loader(Stream(22, shares=False), 4, num_workers=2, worker_init_fn=abs))
+    split = Loader(Part(22), 4, num_workers=2, worker_init_fn=take_part)
+    assert sorted(column(split, "i")) == list(range(22))
     with pytest.raises(ArgumentError, match="num_workers must be the state's"):
         Loader(Stream(22), 4).load_state_dict(begun.state_dict())
 
     loader = Loader(Stream(10), 4, num_workers=1)
     assert column(loader, "u") == column(Loader(Stream(10), 3), "u")
     loader.close()
+
+
+class Part(Stream):
+    """Numbers of a part that is given by whoever begins the worker."""
+
+    first, step = 0, 1
+
+    def __iter__(self) -> Any:
+        return ({"i": i} for i in range(self.first, self.n, self.step))
+
+
+def take_part(number: int) -> None:
+    info: Any = torch.utils.data.get_worker_info()
+    info.dataset.first, info.dataset.step = number, info.num_workers
+
+
+class Used(Stream):
+    """An iterator of its own, which does not go back."""
+
+    at = 0
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        self.at += 1
+        if self.at > self.n:
+            raise StopIteration
+        return {"i": self.at}
+
+    def get_state(self) -> int:
+        return self.at
+
+    def set_state(self, at: int) -> None:
+        self.at = at
+
+
+def test_a_stream_that_is_used_up_is_named_and_its_first_state_is_kept():
+    loader = Loader(Used(3), 2)
+    begun = loader.state_dict()
+    assert column(loader, "i") == [1, 2, 3]
+    with pytest.raises(DataError, match="dataset must begin anew with each pass; got 'no example in pass 1'"):
+        list(loader)
+    loader.load_state_dict(begun)
+    assert column(loader, "i") == [1, 2, 3]
+    assert [list(Loader(Stream(0), 2)) for _ in range(2)] == [[], []]
 
 
 def test_an_augmentation_and_the_loops_own_numbers():

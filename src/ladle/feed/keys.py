@@ -45,9 +45,15 @@ def for_each(keys: Any, *numbers: np.ndarray) -> np.ndarray:
     >>> for_each(one, np.array([0, 1, 2**32])).shape, len(set(for_each(one, np.array([0, 1, 2**32]))[0].tolist()))
     ((1, 3), 3)
     """
-    for number in numbers:
-        for word in (number & 0xFFFFFFFF, number >> 32):
-            keys = finalise(keys ^ word.astype(np.uint32)[None, :])
+    return for_words(
+        keys, *(word.astype(np.uint32) for number in numbers for word in (number & 0xFFFFFFFF, number >> 32))
+    )
+
+
+def for_words(keys: Any, *words: Any) -> Any:
+    """The same of words (`u32[k]` or `u32[1]`), arrays of NumPy or JAX: two for each number, the low one first."""
+    for word in words:
+        keys = finalise(keys ^ word[None, :])
     return keys
 
 

@@ -20,22 +20,24 @@ from ladle.core.cursor import Cursor, Shard
 from ladle.core.errors import ArgumentError, must
 from ladle.core.protocols import Collate, Cut, Order, Source
 from ladle.core.spec import BatchSpec, require_count
-from ladle.feed.augment import Augment
+from ladle.feed.augment import Augment, staged
 from ladle.feed.host import ByCount, HostFeed, Stack
 from ladle.feed.iterable import IterableLoader, is_stream
 from ladle.feed.loader_base import REPLACED, LoaderBase, Made, made_again
 from ladle.feed.loader_jobs import Converted, Job, TakeBatch, TakeItems, TakeRows, converted
-from ladle.feed.loader_names import Names, Single
+from ladle.feed.loader_names import SEED, SIZE, Names, Single, require_labelled
 from ladle.feed.loader_pass import Walk, require_shares
 from ladle.feed.loader_state import position_of, require_epoch
-from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of
+from ladle.feed.loader_views import Numbers, NumbersInBatches, dataset_of, in_sequence
 from ladle.feed.lookahead import default_workers
+from ladle.feed.order import Sequential
 from ladle.feed.orders import order_of
 from ladle.feed.output import output_named
 from ladle.feed.readers import Readers
 from ladle.feed.sampled import Sampled
 from ladle.feed.sampled_batches import SampledBatches, TakeList, require_alone
 from ladle.feed.source.anything import as_source
+from ladle.feed.together import require_told
 
 
 class Loader(LoaderBase):
@@ -45,12 +47,13 @@ class Loader(LoaderBase):
 
     - `data`: a dict (or tuple, or tree) of arrays, a `ladle.feed` source, a torch, Hugging Face or Grain dataset, or a
       path (see `ladle.feed.as_source`). A stream (`IterableDataset`): see `ladle.feed.iterable`.
-    - `batch_size`: examples per batch, all hosts together; None hands out items one by one. May be set at any time:
-      `loader.batch_size = 512`.
+    - `batch_size`: examples per batch, all hosts together, 64 by default; None hands out items one by one. May be set
+      at any time: `loader.batch_size = 512`.
     - `order`: "auto" (a global shuffle; for files in blocks, a shuffle of blocks and of rows within a window),
       "permuted", "blocks", "sequential", "stratified" (with `labels`), an order of `ladle.feed`, or a function
       `seed -> order`.
-    - `seed`: of the order, and of what is drawn while examples are read. `labels`: `[n]` classes for "stratified".
+    - `seed`: of the order, and of what is drawn while examples are read, 0 by default. `labels`: `[n]` classes, for
+      "stratified" alone.
     - `augment`: `(row, key) -> row`, or an `Augment`: rows changed at random, alike whoever reads them and whenever.
     - `collate`, `cut`: how rows of many shapes become arrays of one (`Pad()`), and where batches end (by
       `ByTokens(lengths, length=...)` the budget is `batch_size * length` tokens).
@@ -59,7 +62,8 @@ class Loader(LoaderBase):
     - `bad`: "raise", or "skip": examples that cannot be read are left out, and counted in `bad_ids`.
     - `batches`: hand out `ladle.Batch` (data with weights, positions, ids) instead of the data alone.
     - `shard`: which part of each batch this host reads: positions `index, index + count, ...` of it. Shares are equal,
-      or refused; `uneven` takes them as they are.
+      or refused; `uneven` takes them as they are. All of it where left out, which is refused in a process that trains
+      with others, unless a sampler says what is read.
     - `workers`, `processes`, `depth`: readers ahead, see `ladle.feed.lookahead.Ahead`. Two threads by default, or the
       source's own `readers`; none for arrays in memory (gathering their rows is faster than handing them over), and
       none for datasets that are asked item by item, which the caller's thread reads (see `ladle.feed.Items`).
@@ -88,10 +92,10 @@ class Loader(LoaderBase):
     def __init__(
         self,
         data: Any,
-        batch_size: int | None = 64,
+        batch_size: int | None = SIZE,
         *,
         order: str | Order | Callable[[int], Order] = "auto",
-        seed: int = 0,
+        seed: int = SEED,
         labels: Any = None,
         augment: Callable[[Any, Any], Any] | Augment | None = None,
         collate: Collate | None = None,
@@ -100,7 +104,7 @@ class Loader(LoaderBase):
         drop_last: bool = False,
         bad: Literal["raise", "skip"] = "raise",
         batches: bool = False,
-        shard: Shard = Shard(),
+        shard: Shard | None = None,
         uneven: bool = False,
         workers: int | None = None,
         processes: bool = False,
@@ -109,6 +113,7 @@ class Loader(LoaderBase):
     ) -> None:
         self._names = known = Names.of(names).of_batches(batch_size)
         sampler, batch_size, drop_last = known.unwrapped(batch_size, drop_last)
+        require_labelled(order, labels)
         self.source: Source = as_source(data)
         self._dataset, self._examples = dataset_of(data, self.source), len(self.source)
         self.seed = seed = known.seeded(seed)
@@ -119,6 +124,8 @@ class Loader(LoaderBase):
             order = Sampled(sampler, len(self.source), seed)
         self.order = order_of(order, self.source, seed, labels)
         self._lists = self.order if isinstance(self.order, SampledBatches) else None
+        self._told = Shard() if shard is None and isinstance(self.order, Sampled | SampledBatches) else shard
+        asked, shard = shard, shard or Shard()
         if self._lists is not None:
             require_alone(shard, augment=augment, collate=collate, cut=cut, batches=batches)
         self.drop_last, self.shard, self._uneven = drop_last, shard, uneven or batches
@@ -138,7 +145,7 @@ class Loader(LoaderBase):
         self._chunks = dict[int, int]()
         self._read_by(known, workers, processes)
         given = {"order": self.order, "seed": seed, "augment": None, "collate": collate, "cut": cut, "to": to}
-        given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": shard, "uneven": uneven}
+        given |= {"drop_last": drop_last, "bad": bad, "batches": batches, "shard": asked, "uneven": uneven}
         given |= {"collate_fn": known.collate_fn}
         self._given = (data, {name: value for name, value in names.items() if name not in REPLACED} | given)
 
@@ -192,8 +199,13 @@ class Loader(LoaderBase):
             require_shares(self.shard.count, (epoch + 1) * n - start or n, self._batch_size, self.drop_last)
 
     @Made
-    def sampler(self) -> Numbers:
-        """The example numbers of the pass that the next iteration begins, one by one."""
+    def sampler(self) -> Any:
+        """The sampler that was given, as it is; else the example numbers of the pass that the next iteration begins."""
+        if isinstance(self.order, Sampled) and self._lists is None:
+            return self.order.sampler
+        return in_sequence(self._numbers(), self._dataset) if isinstance(self.order, Sequential) else self._numbers()
+
+    def _numbers(self) -> Numbers:
         n = self.order.epoch_size
         start = (self._newest + 1 if self._due is None else self._due[1]) * n
         count = n if self._lists is None else len(self.order.ids(start, n))
@@ -204,7 +216,7 @@ class Loader(LoaderBase):
         """The same in batches; a batch sampler that was given, as it is."""
         if self._lists is not None:
             return self._lists.sampler
-        return NumbersInBatches(self.sampler, self._batch_size, self.drop_last)
+        return NumbersInBatches(self._numbers(), self._batch_size, self.drop_last)
 
     def __len__(self) -> int:
         """Batches in a whole pass."""
@@ -218,6 +230,7 @@ class Loader(LoaderBase):
         if len(self.source) != self._examples:
             got, why = len(self.source), "an order is over as many as there were"
             raise ArgumentError(must("data", f"keep its {self._examples} examples", got, why, "a new Loader"))
+        require_told(self._told)
         start, epoch = (self._newest + 1) * self.order.epoch_size, self._newest + 1
         if self._due is not None:
             (start, epoch), self._due = self._due, None
@@ -285,7 +298,7 @@ class Loader(LoaderBase):
 
 
 def _staged(augment: Any, collate: Collate | None, seed: int, epoch_size: int) -> Augment:
-    stage = augment if isinstance(augment, Augment) else Augment(augment)
+    stage = staged(augment)
     if collate is not None:
         if not isinstance(stage.collate, Stack):
             why, remedy = "rows are collated once", "Augment(function, collate=...) alone"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladle.core.batch import Batch, batch_ends
+from ladle.core.batch import Batch
 from ladle.core.cursor import Cursor, Shard
 from ladle.core.errors import DataError, ExampleError
 from ladle.core.spec import BatchSpec
@@ -55,8 +55,9 @@ class TakeRows:
         size, (index, count) = key.spec.size, (self.shard.index, self.shard.count)
         n = self.feed.epoch_size
         left = -(-(n - key.start % n) // size)
-        ends = batch_ends(key.start, size, min(key.batches, left), n).tolist()
-        spans = list(pairwise([key.start, *ends]))
+        last = key.start + left * size
+        ends = [*range(key.start, last, size)[1 : key.batches + 1], min(last, (key.start // n + 1) * n)]
+        spans = list(pairwise([key.start, *ends[: key.batches]]))
         # Memory of one size is used again as it is; of another, the system would clear new pages for every pass.
         rows = key.batches * size if key.batches > left and getattr(self.feed.source, "in_memory", False) else 0
         try:

@@ -14,6 +14,14 @@ _REFUSED = {
     "pin_memory_device": ("memory is pinned for the accelerator that torch has", 'to="torch:cuda:0"'),
     "multiprocessing": ("readers are threads or processes", "processes=True"),
 }
+_OF_WORKERS = {"prefetch_factor": None, "timeout": 0, "persistent_workers": False, "multiprocessing_context": None}
+
+
+class Unsaid(int):
+    """A default that can be told from the same number when it was given: `size is SIZE`."""
+
+
+SIZE, SEED = Unsaid(64), Unsaid(0)
 
 
 @dataclass(frozen=True)
@@ -21,16 +29,20 @@ class Names:
     """The arguments of a `DataLoader` that a `Loader` takes under the same name.
 
     - `shuffle`: True is order="auto", False is order="sequential". `sampler`: numbers of examples, anew each pass.
-    - `batch_sampler`: an iterable of lists of example numbers, with a length; of torch's own `BatchSampler` the
-      sampler, size and `drop_last` are taken, so that the size may change.
+    - `batch_sampler`: an iterable of lists of example numbers, with a length, and without any `batch_size`,
+      `drop_last`, `shuffle`, `sampler` beside it; of torch's own `BatchSampler` the sampler, size and `drop_last` are
+      taken, so that the size may change.
     - `num_workers`: that many processes for datasets that are asked item by item, or where there is a
-      `worker_init_fn`; threads for other sources. May be set between passes.
+      `worker_init_fn` or a `multiprocessing_context`; threads for other sources. May be set between passes.
     - `collate_fn`: list of items -> a batch, whatever it is; called with one batch at a time, by the reader.
     - `pin_memory`: tensors in page-locked memory, where torch has an accelerator. `timeout`: seconds for a batch.
     - `worker_init_fn(number)`: called in each reading process. `persistent_workers`: processes live from pass to pass;
       otherwise they begin anew with each, so that a changed dataset is seen as changed.
     - `generator`: draws the seed. `prefetch_factor`: batches ahead for each worker. `multiprocessing_context`: "fork",
       "spawn". `in_order`: True.
+
+    What is said of workers (`timeout`, `persistent_workers`, `prefetch_factor`, `multiprocessing_context`) is refused
+    where there are none.
     """
 
     shuffle: bool | None = None
@@ -89,6 +101,10 @@ class Names:
         if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
             why, remedy = "it counts batches ahead of each worker", "prefetch_factor=2"
             raise ArgumentError(must("prefetch_factor", "be a whole number from 1 on", ahead, why, remedy))
+        count = 0 if self.num_workers is None else self.num_workers
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            why, remedy = "it counts readers", "num_workers=2, or 0 for none"
+            raise ArgumentError(must("num_workers", "be a whole number from 0 on", count, why, remedy))
         context, generator = self.multiprocessing_context, self.generator
         method = context if isinstance(context, str) else getattr(context, "get_start_method", str)()
         if context is not None and method not in (known := get_all_start_methods()):
@@ -121,12 +137,21 @@ class Names:
         """
         batches = self.batch_sampler
         if batches is None:
+            self.require_batches(batch_size, drop_last)
             return self.sampler, 1 if batch_size is None else batch_size, drop_last
-        if batch_size not in (None, 1, 64, getattr(batches, "batch_size", 1)) or drop_last:
-            got = f"batch_size={batch_size}, drop_last={drop_last}"
-            why, remedy = "the lists of batch_sampler say how long they are", "batch_sampler= alone"
-            raise ArgumentError(must("batch_size and drop_last", "be left out beside batch_sampler", got, why, remedy))
+        for name, value, unsaid in (("batch_size", batch_size, SIZE), ("drop_last", drop_last, False)):
+            if value is not unsaid:
+                why, remedy = "its lists are the batches, as long as they are", "batch_sampler= alone"
+                raise ArgumentError(must(name, "be left out where batch_sampler is given", value, why, remedy))
         return (batches.sampler, batches.batch_size, batches.drop_last) if _plain(batches) else (None, 1, False)
+
+    def require_batches(self, batch_size: int | None, drop_last: bool) -> None:
+        """Raises `ArgumentError` where items that come one by one are to leave out a smaller batch."""
+        if not isinstance(drop_last, bool):
+            raise ArgumentError(must("drop_last", "be True or False", drop_last, "it is a switch", "drop_last=True"))
+        if batch_size is None and drop_last:
+            why, remedy = "items come one by one, and none is smaller", "a batch_size, or drop_last=False"
+            raise ArgumentError(must("drop_last", "be False where batch_size is None", drop_last, why, remedy))
 
     @property
     def lists(self) -> Any:
@@ -136,7 +161,10 @@ class Names:
     def seeded(self, seed: int) -> int:
         """The seed, drawn from `generator` where there is one."""
         if self.generator is None:
-            return seed
+            return 0 if seed is SEED else seed
+        if seed is not SEED:
+            why, remedy = "the generator draws it", "one of them"
+            raise ArgumentError(must("seed", "be left out where generator is given", seed, why, remedy))
         if hasattr(self.generator, "integers"):
             return int(self.generator.integers(2**62))
         torch = sys.modules["torch"]
@@ -151,23 +179,36 @@ class Names:
             raise ArgumentError(
                 must("num_workers", "be left out where workers is given", self.num_workers, why, remedy)
             )
-        asked = items or self.worker_init_fn is not None
+        asked = items or self.worker_init_fn is not None or self.multiprocessing_context is not None
         return self.num_workers, processes or (asked and self.num_workers > 0)
 
     def depth(self, depth: int | None, workers: int | None) -> int | None:
-        if self.prefetch_factor is None or depth is not None:
-            return depth
+        """Batches ahead. Raises `ArgumentError` for what is said of workers where there are none."""
         if not workers:
-            why, remedy = "nobody reads ahead", "num_workers=2"
+            for name, unsaid in _OF_WORKERS.items():
+                if (value := getattr(self, name)) != unsaid:
+                    why, remedy = "the loop reads each batch itself when it asks for it", "num_workers=2"
+                    raise ArgumentError(must(name, "be left out where there are no workers", value, why, remedy))
+        if self.prefetch_factor is None:
+            return depth
+        if depth is not None:
+            why, remedy = "both say how many batches are read ahead", "one of them"
             got = self.prefetch_factor
-            raise ArgumentError(must("prefetch_factor", "be left out where there are no workers", got, why, remedy))
-        return self.prefetch_factor * workers
+            raise ArgumentError(must("prefetch_factor", "be left out where depth is given", got, why, remedy))
+        return self.prefetch_factor * (workers or 1)
 
     @property
     def method(self) -> str | None:
         """How processes are begun."""
         context = self.multiprocessing_context
         return context if context is None or isinstance(context, str) else context.get_start_method()
+
+
+def require_labelled(order: Any, labels: Any) -> None:
+    """Raises `ArgumentError` for labels that no order would look at."""
+    if labels is not None and not (isinstance(order, str) and order == "stratified"):
+        why, remedy = "no other order looks at classes", "order='stratified', or no labels"
+        raise ArgumentError(must("labels", "be left out", f"order={order!r}", why, remedy))
 
 
 def _plain(batches: Any) -> bool:

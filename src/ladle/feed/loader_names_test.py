@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import time
 from typing import Any
@@ -180,6 +181,16 @@ def test_waiting_has_an_end():
     loader.close()
 
 
+def test_a_default_is_told_from_the_same_number_when_given():
+    lists = BatchSampler(SequentialSampler(range(N)), 6, drop_last=False)
+    with pytest.raises(ArgumentError, match="batch_size must be left out where batch_sampler is given; got 64"):
+        Loader(Squares(), 64, batch_sampler=lists)
+    loader = Loader(Squares(), batch_sampler=lists)
+    assert (loader.batch_size, type(loader.seed), copy.copy(loader).batch_size) == (6, int, 6)
+    assert str(inspect.signature(Loader.__init__).parameters["batch_size"].default) == "64"
+    assert Loader(Squares()).batch_size == Loader(Squares(), 64).batch_size == 64
+
+
 def test_a_generator_draws_the_seed():
     seeds = [Loader(Squares(), generator=torch.Generator().manual_seed(3)).seed for _ in range(2)]
     assert seeds[0] == seeds[1] != Loader(Squares(), generator=torch.Generator().manual_seed(4)).seed
@@ -191,8 +202,12 @@ def test_what_loops_read_of_a_loader_is_there():
     assert (loader.dataset, len(loader), loader.num_workers, loader.pin_memory) == (data, 3, 0, False)
     assert (loader.collate_fn, loader.timeout, loader.generator, loader.worker_init_fn) == (None, 0, None, None)
     assert list(loader.sampler) == list(range(N)) and list(loader.batch_sampler)[2] == list(range(12, 18))
+    assert isinstance(loader.sampler, SequentialSampler) and not isinstance(Loader(data, 6).sampler, SequentialSampler)
+    given = Loader(data, 6, sampler=(weighted := WeightedRandomSampler([1.0] * N, 12)))
+    assert given.sampler is weighted and list(given.batch_sampler) == first(given)
     arrays = Loader({"x": np.arange(5)}, 2)
     assert (len(arrays.dataset), arrays.dataset[3], arrays.dataset[-1]["x"]) == (5, {"x": 3}, 4)
+    assert Loader({"x": np.arange(5)}, 2, num_workers=1, multiprocessing_context="spawn").num_workers == 1
     beside = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)
     assert [batch[0].tolist() for batch in beside] == first(loader)
     with pytest.raises(AttributeError, match="no attribute 'fetcher'"):
@@ -209,10 +224,20 @@ def test_what_loops_read_of_a_loader_is_there():
         ({"sampler": 3}, "sampler must be an iterable with a length"),
         ({"shuffle": "yes"}, "shuffle must be True or False"),
         ({"timeout": -1}, "timeout must be seconds"),
+        ({"num_workers": -1}, "num_workers must be a whole number from 0 on"),
+        ({"drop_last": "no"}, "drop_last must be True or False"),
         ({"collate_fn": 3}, "collate_fn must be a function"),
         ({"pin_memory": True}, "pin_memory must be of tensors"),
         ({"in_order": False}, "in_order must be True"),
         ({"prefetch_factor": 2}, "prefetch_factor must be left out where there are no workers"),
+        ({"prefetch_factor": 2, "num_workers": 2, "depth": 2}, "prefetch_factor must be left out where depth is given"),
+        ({"timeout": 1}, "timeout must be left out where there are no workers"),
+        ({"timeout": 1, "workers": 0}, "timeout must be left out where there are no workers"),
+        ({"persistent_workers": True}, "persistent_workers must be left out where there are no workers"),
+        ({"multiprocessing_context": "spawn"}, "multiprocessing_context must be left out where there are no workers"),
+        ({"batch_size": None, "drop_last": True}, "drop_last must be False where batch_size is None"),
+        ({"generator": np.random.default_rng(0), "seed": 0}, "seed must be left out where generator is given"),
+        ({"labels": [1] * N}, "labels must be left out; got \"order='auto'\""),
         ({"num_workers": 2, "workers": 2}, "num_workers must be left out where workers is given"),
         ({"multiprocessing_context": "thread", "num_workers": 1}, "multiprocessing_context must be known here"),
         ({"pin_memory_device": "cuda"}, "pin_memory_device must be left out"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ladle.core.batch import window_end
 from ladle.core.errors import ArgumentError, DataError, must
 from ladle.core.spec import BatchSpec
 from ladle.feed.host import ByCount, HostFeed
@@ -74,10 +75,13 @@ class Walk:
 
     def _after(self, key: Key) -> Key | None:
         """The chunk after `key`; None where the pass ends."""
-        end = (key.start // self.feed.epoch_size + 1) * self.feed.epoch_size
-        stop = self.feed.cut.stop(self.feed.order, key.start, replace(key.spec, updates=key.batches))
-        left = end - stop
-        if left <= 0 or (self.drop_last and isinstance(self.feed.cut, ByCount) and left < key.spec.size):
+        n, by_count = self.feed.epoch_size, isinstance(self.feed.cut, ByCount)
+        if by_count:
+            stop = window_end(key.start, key.spec.size, key.batches, n)
+        else:
+            stop = self.feed.cut.stop(self.feed.order, key.start, replace(key.spec, updates=key.batches))
+        left = (key.start // n + 1) * n - stop
+        if left <= 0 or (self.drop_last and by_count and left < key.spec.size):
             return None
         return key._replace(start=stop, batches=min(2 * key.batches, self._most))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,14 @@ class Numbers:
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.of().tolist())
+
+
+def in_sequence(numbers: Numbers, dataset: Any) -> Any:
+    """The same for an order that is 0, 1, 2, ...: as torch's own `SequentialSampler` where torch is loaded, which is
+    how other loops tell that nothing is shuffled.
+    """
+    data = sys.modules.get("torch.utils.data")
+    return numbers if data is None else data.SequentialSampler(dataset)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, eq=False)

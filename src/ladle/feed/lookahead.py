@@ -10,8 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as Late
+from concurrent.futures import Future, wait
 from typing import Any
 
 from ladle.core.errors import RunError
@@ -86,14 +85,13 @@ class Ahead:
             self._fill(1)
         _, future = self._queue.popleft()
         self._fill(self.depth)
-        try:
-            return future.result(self._timeout)
-        except Late:
-            if future.done():
-                raise
+        # Waited for first: a TimeoutError out of `result` may also be the job's own, or come from a signal.
+        if self._timeout is not None and not wait([future], self._timeout).done:
             self.close()
             why = f"{self._name(key)} took longer than timeout={self._timeout} seconds to read"
-            raise RunError(f"{why}; try a larger timeout, or workers=0 to see where it waits") from None
+            raise RunError(f"{why}; try a larger timeout, or workers=0 to see where it waits")
+        try:
+            return future.result()
         except RunError as error:
             if not str(error).startswith("a reading process died"):
                 raise

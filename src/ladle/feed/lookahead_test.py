@@ -115,3 +115,35 @@ def test_workers_are_counted(workers: Any):
 def test_a_depth_of_nothing_is_refused():
     with pytest.raises(ArgumentError, match="depth must be at least 1"):
         Ahead(Square(), successor, workers=1, depth=0)
+
+
+def test_a_timeout_of_the_job_or_of_a_signal_is_told_as_it_is():
+    def job(n: int) -> int:
+        if n == 1:
+            raise TimeoutError("the store did not answer")
+        return n
+
+    for timeout in (0, 60):
+        ahead = Ahead(job, successor, workers=1, timeout=timeout)
+        assert ahead.get(0) == 0
+        with pytest.raises(TimeoutError, match="the store did not answer"):
+            ahead.get(1)
+        ahead.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="the system has no alarm")
+def test_an_alarm_while_waiting_is_no_timeout_of_the_reader():
+    def alarm(*_: Any) -> None:
+        raise TimeoutError("the run's own limit")
+
+    gate, before = threading.Event(), signal.signal(signal.SIGALRM, alarm)
+    ahead = Ahead(lambda _: gate.wait(20), successor, workers=1)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(TimeoutError, match="the run's own limit"):
+            ahead.get(0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        gate.set()
+        ahead.close()

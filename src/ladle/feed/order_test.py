@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -52,8 +53,15 @@ def one_pass(order: Any, epoch: int = 0) -> np.ndarray:
     return order.ids(epoch * order.epoch_size, order.epoch_size)
 
 
+@cache
+def compiled(number: int) -> Any:
+    """The program of `ORDERS[number]`; the epoch is data of it."""
+    order = ORDERS[number]
+    return jax.jit(lambda tables, epoch, offset: order.program(tables, epoch, offset, jnp, lax.while_loop))
+
+
 def on_device(order: Any, epoch: int, offset: np.ndarray) -> np.ndarray:
-    run = jax.jit(lambda tables, epoch, offset: order.program(tables, epoch, offset, jnp, lax.while_loop))
+    run = compiled(next(number for number, one in enumerate(ORDERS) if one is order))
     return np.asarray(run(dict(order.tables()), np.uint32(epoch), offset.astype(np.uint32)))
 
 

@@ -15,8 +15,9 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.protocols import DeviceOrder
 from ladle.core.spec import BatchSpec
 from ladle.feed.arrays import Arrays
+from ladle.feed.augment import Augment, Keyed
 from ladle.feed.bijection import NARROW
-from ladle.feed.host import HostDraw, HostFeed
+from ladle.feed.host import HostDraw, HostFeed, Stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class ResidentFeed:
     Same arguments, same ids and same errors as `HostFeed`. Raises `ArgumentError` besides for an order of more than
     2**31 places, or of another number of places than there are examples.
 
+    - `augment`: changes rows at random; what runs the draws is told its seed with the order's tables.
     - `placed_arrays`: `(data, weight)` as the compiled program will be given them; those of the host until `placed`.
 
     >>> from ladle.feed.order import Permuted
@@ -39,6 +41,7 @@ class ResidentFeed:
     order: DeviceOrder
     weight: Any = None
     placed_arrays: tuple[Any, Any] | None = None
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", self._host.weight)
@@ -57,7 +60,7 @@ class ResidentFeed:
 
     @cached_property
     def _host(self) -> HostFeed:
-        return HostFeed(self.source, self.order, self.weight)
+        return HostFeed(self.source, self.order, self.weight, self.augment or Stack())
 
     @property
     def epoch_size(self) -> int:
@@ -85,7 +88,8 @@ class ResidentFeed:
         """The next `spec.updates` batches and the cursor after them. Pure; costs the same for any number of updates."""
         assert self.placed_arrays is not None
         host, after = self._host.draw(cursor, spec, shard)
-        return ResidentDraw(host, self.order, *self.placed_arrays), after
+        order = self.order if self.augment is None else Keyed(self.order, self.augment.seed)
+        return ResidentDraw(host, order, *self.placed_arrays), after
 
 
 @dataclass(frozen=True, eq=False)

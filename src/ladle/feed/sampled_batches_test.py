@@ -134,8 +134,11 @@ def test_bad_examples_are_left_out_of_their_list():
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"batch_size": 32}, "batch_size and drop_last must be left out beside batch_sampler"),
-        ({"drop_last": True}, "batch_size and drop_last must be left out beside batch_sampler"),
+        ({"batch_size": 32}, "batch_size must be left out where batch_sampler is given"),
+        ({"batch_size": 64}, "batch_size must be left out where batch_sampler is given"),
+        ({"batch_size": None}, "batch_size must be left out where batch_sampler is given"),
+        ({"drop_last": True}, "drop_last must be left out where batch_sampler is given"),
+        ({"sampler": [1]}, "exclude each other"),
         ({"shuffle": True}, "exclude each other"),
         ({"order": "sequential"}, "sampler must be left out where order is given"),
         ({"batches": True}, "batches must be left out where batch_sampler is given"),

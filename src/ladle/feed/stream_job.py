@@ -64,6 +64,8 @@ class ReadStream:
     """Where the last pass ended that has, and the state there."""
     _kept: list[Any] = field(default_factory=list, repr=False)
     """Examples that were read before they were asked for."""
+    split: bool = False
+    """Whether a `worker_init_fn` has asked which part of the stream is this worker's."""
 
     def __call__(self, key: Key) -> Part:
         epoch, end, state = self._end
@@ -93,7 +95,7 @@ class ReadStream:
             self.dataset.set_epoch(key.epoch)
         states.seed(self._keys(key.epoch, 0, 1)[0])
         self._end, self._kept = (-1, 0, None), []
-        info = _told_worker(self)
+        info = told_worker(self)
         if key.state is not None and key.state[0] == "dataset":
             self.dataset.load_state_dict(copy.deepcopy(key.state[1]))
         self._iterator = iter(self.dataset)
@@ -110,6 +112,8 @@ class ReadStream:
 
     def _require_shared(self, info: _Info, key: Key, states: Any) -> None:
         """Raises `DataError` where each of several workers would read all of the stream."""
+        if self.split:
+            return
         if not info.asked:
             self._kept = self._items(replace(key, size=1), states)
         if not info.asked:
@@ -160,8 +164,13 @@ class _Info:
     """What torch tells a worker of itself, and whether it was asked."""
 
     def __init__(self, reader: ReadStream) -> None:
-        self.asked, self.seed, self.dataset = False, reader.seed, reader.dataset
-        self._number, self._count = reader.number, reader.count
+        self.asked, self.seed = False, reader.seed
+        self._number, self._count, self._dataset = reader.number, reader.count, reader.dataset
+
+    @property
+    def dataset(self) -> Any:
+        self.asked = True
+        return self._dataset
 
     @property
     def id(self) -> int:
@@ -174,7 +183,7 @@ class _Info:
         return self._count
 
 
-def _told_worker(reader: ReadStream) -> _Info | None:
+def told_worker(reader: ReadStream) -> _Info | None:
     """In one of several processes: torch's word about which of them this is."""
     if reader.count == 1:
         return None
@@ -183,6 +192,14 @@ def _told_worker(reader: ReadStream) -> _Info | None:
     if worker is not None:
         worker._worker_info = info  # type: ignore[attr-defined]
     return info
+
+
+def state_before(dataset: Any) -> tuple[str, Any] | None:
+    """That of a dataset that nothing was read of yet, where it has one by then."""
+    try:
+        return state_of(dataset, None) or state_of(None, dataset)
+    except Exception:  # Some have a state only once they are iterated over.
+        return None
 
 
 def state_of(dataset: Any, iterator: Any) -> tuple[str, Any] | None:

@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ladle.core.errors import ArgumentError, RunError, must
+from ladle.feed.slabs import Lent, Written, receive_file, send_file
 
 _HIDING = threading.Lock()
 
@@ -85,12 +86,12 @@ class _Peer:
     """One process and the way to it."""
 
     def __init__(self, process: Any, pipe: Connection) -> None:
-        self.process, self.pipe = process, pipe
+        self.process, self.pipe, self.lent = process, pipe, Lent()
 
     def ask(self, key: Any) -> Any:
         try:
-            self.pipe.send_bytes(pickle.dumps((key,)))
-            good, answer, trace = _received(self.pipe)
+            self.pipe.send_bytes(pickle.dumps((key, self.lent.gone())))
+            good, answer, trace = _received(self.pipe, self.lent)
         except (EOFError, OSError):
             self.process.join(5)
             raise RunError(f"a reading process died ({_cause(self.process.exitcode)})") from None
@@ -127,10 +128,12 @@ def _cause(code: int | None) -> str:
 
 def _serve(pipe: Connection, packed: Any, number: int, count: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The program that was interrupted ends this one.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # A handler that a fork brought along would keep it from ending.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     failed: BaseException | None = None
     trace = ""
     job: Any = None
+    written = Written()
     try:
         if not isinstance(packed, bytes):
             _own_offsets()
@@ -147,13 +150,16 @@ def _serve(pipe: Connection, packed: Any, number: int, count: int) -> None:
             return
         if not message:
             return
+        key, gone = message
+        written.free(gone)
         answer: tuple[bool, Any, str] = (False, failed, trace)
         if failed is None:
             try:
-                answer = True, job(*message), ""
+                answer = True, job(key), ""
             except BaseException as error:
                 answer = False, error, traceback.format_exc()
-        _send(pipe, answer)
+        _send(pipe, answer, written)
+        del answer, message, key  # Not kept while the next question is waited for.
 
 
 def _end_with_parent() -> None:
@@ -197,8 +203,8 @@ def _as_torch_does(job: Any, number: int, count: int) -> None:
         worker._worker_info = info  # type: ignore[attr-defined]
 
 
-def _send(pipe: Connection, answer: tuple[bool, Any, str]) -> None:
-    """Arrays go as they lie in memory, without a copy in between."""
+def _send(pipe: Connection, answer: tuple[bool, Any, str], written: Written) -> None:
+    """Arrays go as they lie in memory: into memory that is shared, else through the pipe."""
     buffers: list[pickle.PickleBuffer] = []
     try:
         head = pickle.dumps(answer, 5, buffer_callback=buffers.append)
@@ -211,16 +217,23 @@ def _send(pipe: Connection, answer: tuple[bool, Any, str]) -> None:
         else:
             said = f"{type(answer[1]).__name__}: {answer[1]}"
         head, raws = pickle.dumps((False, RunError(said), answer[2] or traceback.format_exc())), []
-    pipe.send_bytes(pickle.dumps([len(raw) for raw in raws]))
+    slab, file = written.write(raws)
+    pipe.send_bytes(pickle.dumps(([len(raw) for raw in raws], slab, file >= 0)))
+    if file >= 0:
+        send_file(pipe, file)
     pipe.send_bytes(head)
-    for raw in raws:
+    for raw in raws if slab is None else ():
         if len(raw):
             pipe.send_bytes(raw)
 
 
-def _received(pipe: Connection) -> tuple[bool, Any, str]:
-    lengths = pickle.loads(pipe.recv_bytes())
+def _received(pipe: Connection, lent: Lent) -> tuple[bool, Any, str]:
+    lengths, slab, new = pickle.loads(pipe.recv_bytes())
+    if new:
+        lent.take(slab, receive_file(pipe))
     head = pipe.recv_bytes()
+    if slab is not None:
+        return pickle.loads(head, buffers=lent.read(slab, lengths))
     buffers = [bytearray(length) for length in lengths]
     for buffer in buffers:
         if buffer:

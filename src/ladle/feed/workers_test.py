@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ladle.feed.loader import Loader
 
 PLAIN = "import numpy as np\nsource = {'x': np.arange(1000.0)}\n"
 OWN = """
@@ -106,3 +110,26 @@ print(sum(int((b["x"] != b["i"][:, None]).any(1).sum()) for _ in range(2) for b 
 """
     done = run(tmp_path, text)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+KEPT: list[object] = []
+
+
+def check_ends_beside_a_handler() -> None:
+    child = multiprocessing.get_context("fork").Process(target=_read_one_and_end)
+    child.start()
+    child.join(60)
+    ended = child.exitcode
+    child.kill()
+    assert ended == 0
+
+
+def _read_one_and_end() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    batches = iter(loader := Loader(list(range(9)), 3, num_workers=1))
+    KEPT.extend([loader, batches, next(batches)])
+
+
+@pytest.mark.slow
+def test_readers_end_with_a_child_of_a_program_that_handles_signals():
+    alone("ladle.feed.workers_test", "check_ends_beside_a_handler")

@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+from ladle.core.arithmetic import PRECISIONS
 from ladle.core.backend import Rate
 from ladle.core.errors import ArgumentError, must
 from ladle.core.functions import Functions
 from ladle.core.moments import Gauge
 from ladle.core.paths import require_matches
+from ladle.core.stage import DeviceStage
 from ladle.core.world import ALONE, World
 from ladle.jax import devices as devices_
+from ladle.jax.arithmetic import PLAIN, Arithmetic
+from ladle.jax.augment import why_not
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
 from ladle.jax.freeze import freeze, paths_of
@@ -33,18 +37,36 @@ class JaxBackend:
 
     library: ModuleType
     name: str = "jax"
+    precisions: tuple[str, ...] = PRECISIONS
 
     def model(self, name: str, *, input_shape: Sequence[int], outputs: int, cardinalities: Sequence[int] = ()) -> Any:
         return self.library.default_for(name, input_shape=input_shape, outputs=outputs, cardinalities=cardinalities)
 
     def objective(
-        self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str, sources: tuple[str, ...] = ()
+        self,
+        model: Any,
+        loss: Any,
+        metrics: Mapping[str, Any] | None,
+        kind: str,
+        sources: tuple[str, ...] = (),
+        *,
+        precision: str = "f32",
+        remat: Any = "none",
     ) -> Objective:
-        made = self._objective(model, loss, metrics, kind)
+        made = self._objective(model, loss, metrics, kind, self._arithmetic(precision, remat))
         return by_source(made, sources) if sources else made
 
-    def _objective(self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str) -> Objective:
+    def _arithmetic(self, precision: str, remat: Any) -> Arithmetic:
+        plain = precision == "f32" and remat == "none"
+        return PLAIN if plain else Arithmetic(precision, remat, self.library.recomputing)
+
+    def _objective(
+        self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str, arithmetic: Arithmetic = PLAIN
+    ) -> Objective:
         if isinstance(model, Objective):
+            if arithmetic != PLAIN:
+                why, remedy = "an objective of your own computes as it was made", "the model and the loss it is made of"
+                raise ArgumentError(must("precision and remat", "be left out", arithmetic.precision, why, remedy))
             return model
         if isinstance(model, Functions):
             return of_functions(
@@ -54,9 +76,10 @@ class JaxBackend:
                 metrics=model.metrics,
                 has_state=model.has_state,
                 additive=model.additive,
+                arithmetic=arithmetic,
             )
-        library = self.library
-        return of_model(library.as_model(model), library.as_loss(loss, kind), library.as_metrics(metrics, kind))
+        made, library = self.library.as_model(model), self.library
+        return of_model(made, library.as_loss(loss, kind), library.as_metrics(metrics, kind), arithmetic)
 
     def described(self, model: Any, loss: Any, metrics: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
         if isinstance(model, Objective | Functions):
@@ -83,7 +106,8 @@ class JaxBackend:
             raise ArgumentError(must("model", "be given", None, why, remedy))
         usual = library.as_metrics(None, kind)
         metrics = {name: usual[name] for name in described["metrics"] if name in usual}
-        return self._objective(model, described["loss"], metrics, kind)
+        arithmetic = self._arithmetic(described.get("precision", "f32"), "none")
+        return self._objective(model, described["loss"], metrics, kind, arithmetic)
 
     def optimizer(self, rule: Any, hyper: Mapping[str, float] | None = None, lr: float | None = None) -> Optimizer:
         made = optimizer_named(rule, hyper)
@@ -106,12 +130,16 @@ class JaxBackend:
         rate: Rate | None = None,
         gauge: Gauge | None = None,
         devices: Any = None,
+        augment: DeviceStage | None = None,
     ) -> JaxEngine:
         use_compilation_cache()
         if optimizer.no_decay:
             require_matches("no_decay", optimizer.no_decay, paths_of(started(objective)[0]))
-        step = CompiledStep(objective, optimizer, rate=rate or constant_rate, gauge=gauge, devices=devices)
-        return JaxEngine(step)
+        how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment}
+        return JaxEngine(CompiledStep(objective, optimizer, rate=rate or constant_rate, **how))
+
+    def cannot_augment(self, augment: DeviceStage, data: Any) -> str | None:
+        return why_not(augment, data)
 
     def put(self, tree: Any) -> None:
         devices_.put(tree)

@@ -31,7 +31,7 @@ def peak_bytes(folder: Path) -> int:
     mesh = jax.make_mesh((program.nr_devices,), ("data",), axis_types=(AxisType.Auto,))
     everywhere = NamedSharding(mesh, PartitionSpec())
     call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=everywhere)
-    run = call.lower(*shapes).compile()
+    run = call.lower(*shapes).compile(compiler_options=facts["options"])
 
     def inputs() -> list[jax.Array]:
         made = (np.full(of.shape, leaf["value"], of.dtype) for of, leaf in zip(shapes, leaves, strict=True))

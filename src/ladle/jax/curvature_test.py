@@ -108,7 +108,7 @@ def network_curvature(x: jax.Array, y: jax.Array, p: Any, *, sign: float, activa
     return found, jax.hessian(lambda flat: loss(restore(flat)))(flat)
 
 
-@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
+@pytest.mark.parametrize("activation", [jnp.tanh, pytest.param(jax.nn.relu, marks=pytest.mark.long)])
 def test_agrees_with_the_full_hessian_of_a_network(activation: Callable[[jax.Array], jax.Array]):
     for seed in range(3):
         found, hessian = network_curvature(*network(seed), sign=1.0, activation=activation)

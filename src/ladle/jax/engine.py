@@ -72,7 +72,8 @@ class JaxEngine:
 
     def gauged(self, gauge: Gauge) -> JaxEngine:
         old, devices = self.step, list(self.step.layout.mesh.devices.flat)
-        step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=gauge, devices=devices)
+        how: dict[str, Any] = {"rate": old.rate, "devices": devices, "augment": old.meaning.augment}
+        step = CompiledStep(old.objective, old.optimizer, gauge=gauge, **how)
         return replace(self, step=step)
 
     def over(self, world: World) -> JaxEngine:

@@ -33,7 +33,7 @@ class Sent(NamedTuple):
     epoch: Any
 
     def micro_batch(self, state: State) -> MicroBatch:
-        return MicroBatch(self.data, self.weight, keys_at(state.key, self.epoch, self.place), levels_of(state.hyper))
+        return MicroBatch(self.data, self.weight, keys_at(state.key, self.epoch, self.place), levels_of(state))
 
 
 def sent(layout: Layout, batch: Batch, epoch_size: int) -> Sent:
@@ -51,7 +51,8 @@ class HostUpdates:
         self.meaning = meaning
         read, form = meaning.applied(), Form(layout=meaning.layout)
         self._zero = Program(measure.nothing, read, form)
-        self._accumulate = Program(_trace_accumulate, read, replace(form, static=("way",), donate=True))
+        of_gradient = replace(form, static=("way",), donate=True, recomputes=meaning.objective.arithmetic.recomputes)
+        self._accumulate = Program(_trace_accumulate, read, of_gradient)
         self._apply = Program(_trace_apply, read, replace(form, donate=True))
         self._toward = Program(_trace_toward, read, form)
         self._join = Program(_trace_join, None, form)
@@ -96,7 +97,7 @@ class HostUpdates:
             both = self._joined(done, self._zero(state))
             done = self._accumulate(both, state, micro, (toward, toward), np.True_, way=way)
         refused = done._replace(loss=self.meaning.layout.everywhere(np.float32(np.nan)))
-        place, pace = Place(np.uint32(0), np.uint32(0)), Pace.of(0.0, Clock())
+        place, pace = Place(np.uint32(0), np.uint32(0)), Pace.of(np.nan, Clock())
         return self._apply(state, refused, pace, place, np.float32(draw.epoch_size), np.float32(1))[0]
 
     def _way(self, draw: Draw, update: int, offset: int, spec: BatchSpec) -> tuple[Way, np.bool_]:

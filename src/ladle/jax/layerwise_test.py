@@ -316,9 +316,10 @@ def test_what_cannot_be_is_refused(make: Any, message: str):
     "name, rule",
     [
         ("lars_paper", partial(lars, weight_decay=5e-4)),
-        ("lars", partial(optax.lars, weight_decay=1e-4)),
+        # The test below has these two.
+        pytest.param("lars", partial(optax.lars, weight_decay=1e-4), marks=pytest.mark.long),
         ("lamb_paper", lamb),
-        ("momentum", partial(optax.sgd, momentum=0.9)),
+        pytest.param("momentum", partial(optax.sgd, momentum=0.9), marks=pytest.mark.long),
         ("nesterov", partial(optax.sgd, momentum=0.9, nesterov=True)),
         ("adamw", optax.adamw),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ladle.core.moments import Gauge
+from ladle.core.stage import DeviceStage
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer
@@ -20,6 +21,7 @@ class Meaning:
     - `layout`: the devices that share a batch.
     - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone.
     - `moments`: False takes none at all, nor the norm of the gradient.
+    - `augment`: what changes rows that live on the devices; see `ladle.jax.augment`.
     """
 
     objective: Objective
@@ -28,6 +30,7 @@ class Meaning:
     layout: Layout
     gauge: Gauge | None = None
     moments: bool = True
+    augment: DeviceStage | None = None
 
     def applied(self) -> Meaning:
         """As far as an update reads it: what equal tasks share programs by."""

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from ladle.core.duration import direction_of
 from ladle.core.errors import ArgumentError, must
+from ladle.jax.arithmetic import PLAIN, Arithmetic
+from ladle.jax.precision import LOSS_SCALE
 
 LEVELS = ("dropout", "label_smoothing")
 """Constants of a run that a model or a loss takes, if it has an argument of that name."""
@@ -42,6 +44,7 @@ class Objective:
     - `metrics`: names of the metrics that `losses` returns.
     - `norm_rows`: how many rows its batch norm takes together, 0 for a whole micro-batch; None without one.
     - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
+    - `arithmetic`: the type that the model computes in, and what it computes twice; `losses` and `predict` do so.
     """
 
     init: Callable[[jax.Array], tuple[Any, Any]]
@@ -54,6 +57,7 @@ class Objective:
     declared: bool = False
     loss: str = "loss"
     directions: tuple[str | None, ...] = ()
+    arithmetic: Arithmetic = PLAIN
     norm_rows: int | None = None
 
     @property
@@ -72,13 +76,18 @@ class Objective:
         return said or direction_of(metric)
 
 
-def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, Callable[..., jax.Array]]) -> Objective:
+def of_model(
+    model: Any,
+    loss: Callable[..., jax.Array],
+    metrics: Mapping[str, Callable[..., jax.Array]],
+    arithmetic: Arithmetic = PLAIN,
+) -> Objective:
     """The objective of a model (`ladle.models`) under `loss(outputs, y) -> f32[examples]`."""
-    losses = ModelLosses(model, loss, tuple(metrics.items()))
+    losses = ModelLosses(model, loss, tuple(metrics.items()), arithmetic)
     return Objective(
         model.init,
         losses,
-        ModelOutputs(model),
+        ModelOutputs(model, arithmetic),
         model.additive,
         tuple(metrics),
         model.name,
@@ -86,6 +95,7 @@ def of_model(model: Any, loss: Callable[..., jax.Array], metrics: Mapping[str, C
         declared=not getattr(loss, "__module__", "").startswith("ladle."),
         loss=_name_of(loss),
         directions=_directions(metrics),
+        arithmetic=arithmetic,
         norm_rows=getattr(model, "norm_rows", None),
     )
 
@@ -97,6 +107,7 @@ class ModelLosses:
     model: Any
     loss: Callable[..., jax.Array]
     metrics: tuple[tuple[str, Callable[..., jax.Array]], ...]
+    arithmetic: Arithmetic = PLAIN
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -112,7 +123,8 @@ class ModelLosses:
             {name: value for name, value in levels.items() if _names(function, name)}
             for function in (self.model.apply, self.loss)
         )
-        outputs, model_state = self.model.apply(
+        apply = self.arithmetic.model(self.model.apply, levels.get(LOSS_SCALE))
+        outputs, model_state = apply(
             params, model_state, data["x"], keys=rows.keys, weight=rows.weight, train=train, **own
         )
         measured = {name: metric(outputs, data["y"]) for name, metric in self.metrics}
@@ -124,13 +136,15 @@ class ModelOutputs:
     """`predict` of a model: see `Objective`."""
 
     model: Any
+    arithmetic: Arithmetic = PLAIN
 
     def applied(self) -> ModelOutputs:
         return replace(self, model=_applied(self.model))
 
     def __call__(self, params: Any, model_state: Any, x: Any) -> Any:
         count = jax.tree.leaves(x)[0].shape[0]
-        outputs, _ = self.model.apply(params, model_state, x, keys=None, weight=jnp.ones(count), train=False)
+        apply = self.arithmetic.model(self.model.apply, None)
+        outputs, _ = apply(params, model_state, x, keys=None, weight=jnp.ones(count), train=False)
         return outputs
 
 
@@ -142,6 +156,7 @@ def of_functions(
     metrics: Mapping[str, Callable[..., jax.Array]] | None = None,
     has_state: bool = False,
     additive: bool = True,
+    arithmetic: Arithmetic = PLAIN,
 ) -> Objective:
     """The objective of plain functions.
 
@@ -157,8 +172,8 @@ def of_functions(
     metrics = dict(metrics or {})
     if metrics and predict is None:
         raise ArgumentError(must("predict", "be given", None, "metrics are computed from predictions", "predict=..."))
-    outputs, name = FunctionOutputs(predict, has_state) if predict else None, _name_of(loss)
-    losses = FunctionLosses(loss, has_state, outputs if metrics else None, tuple(metrics.items()))
+    outputs, name = FunctionOutputs(predict, has_state, arithmetic) if predict else None, _name_of(loss)
+    losses = FunctionLosses(loss, has_state, outputs if metrics else None, tuple(metrics.items()), arithmetic)
     directions = _directions(metrics)
     return Objective(
         FunctionStart(init, has_state),
@@ -170,6 +185,7 @@ def of_functions(
         declared=True,
         loss=name,
         directions=directions,
+        arithmetic=arithmetic,
     )
 
 
@@ -191,9 +207,11 @@ class FunctionOutputs:
 
     function: Callable[..., Any]
     has_state: bool
+    arithmetic: Arithmetic = PLAIN
 
     def __call__(self, params: Any, model_state: Any, x: Any) -> Any:
-        return self.function(params, model_state, x) if self.has_state else self.function(params, x)
+        function = self.arithmetic.outputs(self.function)
+        return function(params, model_state, x) if self.has_state else function(params, x)
 
 
 @dataclass(frozen=True)
@@ -204,15 +222,18 @@ class FunctionLosses:
     has_state: bool
     outputs: FunctionOutputs | None
     metrics: tuple[tuple[str, Callable[..., jax.Array]], ...]
+    arithmetic: Arithmetic = PLAIN
 
     def __call__(self, params: Any, model_state: Any, rows: Rows, train: bool):
         # One key per micro-batch: plain functions take one, whatever number of examples they see.
         key = rows.keys[0] if rows.keys is not None else jax.random.key(0)
         arguments = (rows.data, key) if _takes(self.function, 4 if self.has_state else 3) else (rows.data,)
+        scale = (rows.levels or {}).get(LOSS_SCALE) if train else None
+        function = self.arithmetic.loss(self.function, self.has_state, scale)
         if self.has_state:
-            values, model_state = self.function(params, model_state, *arguments)
+            values, model_state = function(params, model_state, *arguments)
         else:
-            values = self.function(params, *arguments)
+            values = function(params, *arguments)
         outputs = self.outputs and self.outputs(params, model_state, rows.data["x"])
         measured = {name: metric(outputs, rows.data["y"]) for name, metric in self.metrics}
         return values, measured, model_state

@@ -21,13 +21,14 @@ from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
 from ladle.jax.operands import Rung, Window, on_device
+from ladle.jax.remat import compiler_options
 from ladle.jax.step import CompiledStep
 
 MARGIN = 0.9
 """Share of the free memory that a plan may use; the rest is for the allocator and the rest of the program."""
 
 PILOT_UPDATES = 200
-PROBE_SECONDS = 0.03
+PROBE_SECONDS = 0.01
 MOST_UPDATES = 500
 """Updates of one window of a probe."""
 
@@ -143,7 +144,7 @@ class CompiledProbe:
         """What the step does with a draw, through the programs compiled here."""
         draw, cursor = self._draw(cursor, spec)
         state, sums = self._compiled(spec)(state, *self.step.window_operands(draw, spec, lr_factor, every=every))
-        return state, cursor, Observation(self.step.names, sums)
+        return state, cursor, Observation(self.step.names(state), sums)
 
     def _draw(self, cursor: Cursor, spec: BatchSpec) -> tuple[ResidentDraw, Cursor]:
         draw, cursor = self.feed.draw(cursor, spec)
@@ -174,7 +175,9 @@ class CompiledProbe:
         shapes = self._shapes(spec)
         folder.mkdir()
         (folder / "program").write_bytes(self.step.exported(shapes, self._rung(spec)))
-        facts = {"leaves": _inputs(shapes, spec), "donated": len(jax.tree.leaves(shapes[0]))}
+        options = compiler_options(self.step.objective.arithmetic.recomputes)
+        donated = len(jax.tree.leaves(shapes[0]))
+        facts = {"leaves": _inputs(shapes, spec), "donated": donated, "options": options}
         (folder / "facts.json").write_text(json.dumps(facts))
 
 
@@ -185,8 +188,8 @@ def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
     zero: zero pages would not be resident.
     """
     state, resident, _, pace = jax.tree.map(lambda leaf: 1, shapes)
-    window = jax.tree.map(np.ndarray.tolist, Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1))
-    values = jax.tree.leaves((state, resident, window, pace), is_leaf=lambda value: isinstance(value, list))
+    window = Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1)
+    values = [*jax.tree.leaves((state, resident)), window.numbers.tolist(), *jax.tree.leaves(pace)]
     return [
         {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "value": value}
         for leaf, value in zip(jax.tree.leaves(shapes), values, strict=True)

@@ -26,6 +26,7 @@ import numpy as np
 from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
 from ladle.jax.mesh import Layout
+from ladle.jax.remat import compiler_options
 
 MOST = 128
 """Programs kept for others to share; a task has three to ten."""
@@ -37,11 +38,13 @@ class Form:
 
     - `static`: names of its arguments that are compiled in. `donate`: whether it consumes its first operand.
     - `layout`: where results are placed: as the inputs are, or a first call could differ from the second.
+    - `recomputes`: whether it computes some of its values twice on purpose; see `ladle.jax.remat`.
     """
 
     static: tuple[str, ...] = ()
     donate: bool = False
     layout: Layout | None = None
+    recomputes: bool = False
 
 
 @dataclass(eq=False)
@@ -213,6 +216,8 @@ def _compiled(function: Callable[..., Any], form: Form) -> _Compiled:
     traced.__name__ = traced.__qualname__ = function.__name__
     placed: dict[str, Any] = {} if form.layout is None else {"out_shardings": form.layout.replicated}
     donated = (0,) if form.donate else ()
+    if options := compiler_options(form.recomputes):
+        placed["compiler_options"] = options
     return _Compiled(jax.jit(traced, static_argnames=("owner", *form.static), donate_argnums=donated, **placed))
 
 

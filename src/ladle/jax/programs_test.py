@@ -94,6 +94,7 @@ def test_a_global_that_changed_is_read_anew(monkeypatch):
     assert float(Program(applied, by_global)(X)) == 6.0
 
 
+@pytest.mark.usefixtures("compilations")  # what others compiled is kept for them
 def test_a_trace_reads_the_value_of_whoever_calls():
     """Two equal things, one of them changed after its first call: each has its own numbers at shapes yet untraced."""
     programs.forget()
@@ -107,6 +108,7 @@ def test_a_trace_reads_the_value_of_whoever_calls():
     assert Program(applied, one)(jnp.ones(1)).tolist() == [5.0]
 
 
+@pytest.mark.usefixtures("compilations")
 @pytest.mark.parametrize("ask", ["shape", "ahead", "exported"])
 def test_a_value_that_changed_is_seen_by_every_question(ask: str):
     programs.forget()

@@ -62,7 +62,8 @@ class ResidentBatch:
         """The one that begins at its example `first`."""
         layout, program = self.meaning.layout, self.rung.program
         place, left = self.place.after(first), self.count - first
-        return gather(layout, program, self.resident, self.state, place, left, self.rung.micro_size)
+        rows = self.rung.micro_size, self.meaning.augment
+        return gather(layout, program, self.resident, self.state, place, left, *rows)
 
     def _accumulated(self) -> Accumulated:
         view, none, count = view_of(self.meaning, self.state), nothing(self.meaning, self.state), self.count

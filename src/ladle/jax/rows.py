@@ -13,8 +13,11 @@ from jax import lax
 
 from ladle.core.batch import Batch
 from ladle.core.protocols import OrderProgram
+from ladle.core.stage import DeviceStage
+from ladle.jax.augment import changed
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import LEVELS
+from ladle.jax.precision import LOSS_SCALE
 
 
 class Resident(NamedTuple):
@@ -65,9 +68,10 @@ class Place(NamedTuple):
         return self._replace(offset=self.offset + count)
 
 
-def levels_of(hyper: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Those of the run's constants that a loss sees."""
-    return {name: hyper[name] for name in LEVELS if name in hyper}
+def levels_of(state: Any) -> dict[str, jax.Array]:
+    """Those of the run's constants that a loss sees, and the scale of its gradient where there is one."""
+    levels = {name: state.hyper[name] for name in LEVELS if name in state.hyper}
+    return {**levels, LOSS_SCALE: state.scaling.scale} if state.scaling else levels
 
 
 def keys_at(key: jax.Array, epoch: jax.Array, place: jax.Array) -> jax.Array:
@@ -88,22 +92,23 @@ def gather(
     place: Place,
     count: jax.Array,
     micro_size: int,
+    augment: DeviceStage | None = None,
 ) -> MicroBatch:
     """The next `min(count, micro_size)` rows from `place` on; surplus rows carry weight zero.
 
     Surplus rows repeat the micro-batch's own real rows, so that a model with batch statistics does not see
-    made-up examples. `state`: holds the run's key and constants. `count`: `u32[]`, traced.
+    made-up examples. `state`: holds the run's key and constants. `count`: `u32[]`, traced. `augment`: changes them.
     """
     epoch, first = place
     lane = jnp.arange(layout.rows(micro_size), dtype=jnp.uint32)
     real = jnp.minimum(count, jnp.uint32(micro_size))
     places = layout.spread(first + jnp.where(lane < real, lane, lane % jnp.maximum(real, jnp.uint32(1))))
     ids = program(resident.tables, epoch, places, jnp, lax.while_loop)
-    rows = taken(resident.data, ids)
+    rows = changed(augment, resident.tables, epoch, places, taken(resident.data, ids))
     weight = (lane < real).astype(jnp.float32)
     if resident.weight is not None:
         weight = weight * taken(resident.weight, ids)
-    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, places), levels_of(state.hyper))
+    return MicroBatch(rows, layout.spread(weight), keys_at(state.key, epoch, places), levels_of(state))
 
 
 def taken(data: Any, ids: jax.Array) -> Any:

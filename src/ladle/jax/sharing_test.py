@@ -137,7 +137,8 @@ TASKS = {
 }
 
 
-LONG = ("convnet", "dropout", "gauge", "host", "lambda", "schedule", "sgd")
+LONG = ("convnet", "dropout", "gauge", "host", "lambda", "mlp", "schedule", "sgd")
+"""What is left is a tree that was taken apart with a plain lane, and a built-in model with all that can be asked."""
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,7 @@ def scaled(outputs: Any, y: Any) -> Any:
     return SCALE * cross_entropy(outputs, y)
 
 
+@pytest.mark.usefixtures("compilations")  # what others compiled is kept for them
 def test_a_loss_whose_global_or_array_changed_is_traced_anew(monkeypatch: pytest.MonkeyPatch):
     weights = np.ones(3, np.float32)
     by_class = Told(loss=lambda outputs, y: jnp.asarray(weights)[y] * cross_entropy(outputs, y))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ladle.jax import ema
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer
+from ladle.jax.precision import first_scaling
 
 
 class State(NamedTuple):
@@ -17,6 +18,7 @@ class State(NamedTuple):
 
     - `params`: what is optimised. `model_state`: what the model carries beside it (batch statistics).
     - `opt_state`: the optimiser's. `hyper`: its constants and `lr`, as `f32[]`, so that none is compiled in.
+    - `scaling`: the loss scale where the model computes in float16 (`ladle.jax.precision`), else `()`.
     - `key`: `u32[2]`, the base of all random numbers; never changes, since every use derives from (key, position).
     - `average`: of the parameters, an `ema.Average`; `()` where none is kept.
     """
@@ -27,6 +29,7 @@ class State(NamedTuple):
     hyper: dict[str, jax.Array]
     key: jax.Array
     average: Any = ()
+    scaling: Any = ()
 
 
 def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
@@ -38,4 +41,5 @@ def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
     with jax.numpy_dtype_promotion("standard"):  # as in an update
         opt_state = optimizer.make(hyper).init(params)
-    return State(params, model_state, opt_state, hyper, jax.random.key_data(run_key), ema.begun(params, hyper))
+    scaling, average = first_scaling() if objective.arithmetic.scaled else (), ema.begun(params, hyper)
+    return State(params, model_state, opt_state, hyper, jax.random.key_data(run_key), average, scaling)

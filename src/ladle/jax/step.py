@@ -24,6 +24,7 @@ from ladle.core.observation import Observation
 from ladle.core.protocols import ResidentDraw
 from ladle.core.seed import seed_words
 from ladle.core.spec import BatchSpec
+from ladle.core.stage import DeviceStage
 from ladle.jax import averages
 from ladle.jax.geometry import require_measurable
 from ladle.jax.host import HostUpdates
@@ -51,6 +52,7 @@ class CompiledStep:
     - `gauge`: how gradient moments are taken; None takes those of accumulated updates alone, which cost 1 to 4 %.
     - `moments`: False leaves out these too, and the norm of the gradient.
     - `devices`: which devices share a batch; all of the host by default.
+    - `augment`: changes rows that live on the devices, see `ladle.jax.augment`.
 
     The state given to a call is consumed: its buffers become the new state's.
     """
@@ -64,16 +66,19 @@ class CompiledStep:
         gauge: Gauge | None = None,
         moments: bool = True,
         devices: Any = None,
+        augment: DeviceStage | None = None,
     ) -> None:
         if gauge is not None:
             require_measurable(objective, optimizer, gauge)
         if rate is not constant_rate:
             rate(jnp.float32(0))  # Optax's settle their constants when first asked: whole numbers become fractions.
         self.devices = devices
-        self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments)
+        self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments, augment)
         form = Form(layout=self.layout)
         self._init = Program(_trace_init, Beginning(objective, optimizer.rule), form)
-        self._window = Program(_trace_window, meaning.applied(), Form(("rung",), donate=True, layout=self.layout))
+        recomputes = objective.arithmetic.recomputes
+        of_window = Form(("rung",), donate=True, layout=self.layout, recomputes=recomputes)
+        self._window = Program(_trace_window, meaning.applied(), of_window)
         self._keep_averages = Program(_trace_kept, None, replace(form, donate=True))
         self._host = HostUpdates(meaning)
         self._prepared: set[Any] = set()
@@ -105,7 +110,8 @@ class CompiledStep:
     def bare(self) -> CompiledStep:
         """The same updates without metrics, moments and norms: a smaller program where the state is all that counts."""
         objective = replace(self.objective, metrics=())
-        return CompiledStep(objective, self.optimizer, rate=self.rate, moments=False, devices=self.devices)
+        how = {"rate": self.rate, "devices": self.devices, "augment": self.meaning.augment}
+        return CompiledStep(objective, self.optimizer, moments=False, **how)
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
         """A fresh state. `hyper` overrides optimiser constants and `lr`; `seed`: `0 .. 2**64 - 1`."""

@@ -27,6 +27,7 @@ from ladle.jax.programs import Form, Program
 from ladle.jax.rows import Resident
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
+from ladle.jax.update import SUMS
 from ladle.jax.window import many_updates
 
 HOST_RUNG = 32
@@ -155,10 +156,12 @@ class _Programs:
     def __init__(self, step: CompiledStep) -> None:
         self.bare = bare = step.bare()
         judged, placed = Judged(step.objective.applied(), step.layout), Form(layout=step.layout)
-        self.refused = bare.names.index("refused")
+        self.refused = SUMS.index("refused")
         self.score = Program(judge.sums, judged, placed)
         self.score_all = Program(_trace_scores, judged)
-        self.together = Program(_trace_window, bare.meaning.applied(), Form(static=("rung",), donate=True))
+        recomputes = step.objective.arithmetic.recomputes
+        together = Form(static=("rung",), donate=True, recomputes=recomputes)
+        self.together = Program(_trace_window, bare.meaning.applied(), together)
 
 
 def _trace_scores(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:

@@ -22,6 +22,7 @@ from ladle.jax.meaning import Meaning
 from ladle.jax.noise_sums import NOISE_SUMS, Pieces, View, no_pieces, noise_sums, piece
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.operands import Pace
+from ladle.jax.precision import SKIPPED, settled
 from ladle.jax.rows import MicroBatch, Place
 from ladle.jax.state import State
 from ladle.jax.vector import TINY, scaled, squared_norm, times
@@ -90,8 +91,9 @@ SUMS = ("loss", "weight", "updates", "refused", "grad_sq")
 
 def sum_names(objective: Objective, hyper: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the vector that `apply` returns, in order, under these constants."""
-    own = (CLIPPED,) if clips(hyper) else ()
-    return (*SUMS, *(METRIC + name for name in objective.metrics), *NOISE_SUMS, *own)
+    own = SKIPPED if objective.arithmetic.scaled else ()
+    last = (CLIPPED,) if clips(hyper) else ()
+    return (*SUMS, *(METRIC + name for name in objective.metrics), *own, *NOISE_SUMS, *last)
 
 
 def apply(
@@ -117,9 +119,9 @@ def apply(
     `meaning.moments=False` the gradient's norm is left out unless it bounds the gradient, and a gradient that is not
     finite is refused one update late, when the loss is not. Norm and moments are those before any bound.
     """
-    share, bounded = done.share, clips(state.hyper)
-    needed = meaning.moments or bounded
-    grad_sq = squared_norm(done.gradient) * share * share if needed else jnp.zeros((), jnp.float32)
+    share, bounded, scaled_back = done.share, clips(state.hyper), meaning.objective.arithmetic.scaled
+    known = meaning.moments or bounded or scaled_back  # What overflows in float16 shows in the gradient first.
+    grad_sq = squared_norm(done.gradient) * share * share if known else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
@@ -143,6 +145,8 @@ def apply(
     state, was = lax.cond(finite, update, lambda state: (state, none), state)
     applied = finite.astype(jnp.float32)
     sums = (done.loss, done.weight, applied, 1 - applied, grad_sq, *done.metrics)
+    if scaled_back:
+        state, sums = settled(state, sums, finite, lr)
     return state, jnp.concatenate([jnp.stack(sums), moments, was])
 
 

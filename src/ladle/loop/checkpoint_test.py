@@ -481,7 +481,9 @@ def test_a_kill_before_any_touch_of_the_disk_leaves_a_whole_checkpoint(tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kills"), [("numpy", 6), ("orbax", 2)])
+@pytest.mark.parametrize(
+    ("name", "kills"), [("numpy", 2), ("orbax", 2), pytest.param("numpy", 12, marks=pytest.mark.long)]
+)
 def test_sigkill_at_random_instants(tmp_path: Path, name: str, kills: int) -> None:
     rng = random.Random(name)
     position = 0

@@ -18,6 +18,7 @@ from ladle.core.errors import ArgumentError, must
 
 if TYPE_CHECKING:
     from ladle.models.anything import as_loss, as_metrics, as_model
+    from ladle.models.blocks import block, recomputing
     from ladle.models.functions import FunctionModel
     from ladle.models.ghost import GhostNorm
     from ladle.models.images import convnet
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
     from ladle.models.table import tabular
 
 __all__ = [
-    "FunctionModel", "GhostNorm", "Model", "as_loss", "as_metrics", "as_model", "convnet", "default_for",
-    "described", "from_equinox", "kept_loss", "kept_metrics", "linear", "mlp", "rebuilt", "tabular",
+    "FunctionModel", "GhostNorm", "Model", "as_loss", "as_metrics", "as_model", "block", "convnet",
+    "default_for", "described", "from_equinox", "kept_loss", "kept_metrics", "linear", "mlp", "rebuilt", "recomputing",
+    "tabular",
 ]  # fmt: skip
 
 # No file bears the name of what it holds: loading it would hide the function behind the module.
 _HOMES = {
     "FunctionModel": "functions",
+    "block": "blocks",
+    "recomputing": "blocks",
     "GhostNorm": "ghost",
     "Model": "protocol",
     "convnet": "images",

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ladle.core.errors import ArgumentError, must
+from ladle.models.blocks import block
 from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he, normals
 from ladle.models.norm import NO_NORM, Kind, Norm, norm_of
 
@@ -83,19 +84,22 @@ class ConvNet:
         """`[examples, h, w(, c)] -> [examples, outputs]`. Raises `ArgumentError` for images of another shape."""
         h = self._images(x).astype(params["head"]["weight"].dtype)
         states = []
-        for number, block in enumerate(params["blocks"]):
-            h = convolve(h, block["weight"])
-            if self.norm.kind is not None:
-                running = model_state[number] if self.norm.over_batch else None
-                h, running = self.norm(h, running, weight, train=train)
-                states.append(running)
-                h = h * block["scale"][None, None, None]
-            # Both are monotone, so pooling may come before ReLU, which then runs on a quarter of the values.
-            h = jax.nn.relu(pool(h + block["bias"][None, None, None]))
+        for number, layer in enumerate(params["blocks"]):
+            running = model_state[number] if self.norm.over_batch else ()
+            h, running = block(self._block)(layer, running, h, weight, train)
+            states.append(running)
         h = h.reshape(h.shape[0], self.features)
         if train:
             h = dropped(h, keys, rate=self.dropout if dropout is None else dropout, layer=0)
         return dense(params["head"], h), tuple(states) if self.norm.over_batch else model_state
+
+    def _block(self, layer: Any, running: Any, h: jax.Array, weight: jax.Array, train: bool) -> tuple[jax.Array, Any]:
+        h = convolve(h, layer["weight"])
+        if self.norm.kind is not None:
+            h, running = self.norm(h, running, weight, train=train)
+            h = h * layer["scale"][None, None, None]
+        # Both are monotone, so pooling may come before ReLU, which then runs on a quarter of the values.
+        return jax.nn.relu(pool(h + layer["bias"][None, None, None])), running
 
     def _images(self, x: Any) -> jax.Array:
         x = jnp.asarray(x)

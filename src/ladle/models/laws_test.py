@@ -66,6 +66,8 @@ MODELS = {
 }
 DRAWING = [name for name in MODELS if "dropout" in name or name == "functions"]
 every = pytest.mark.parametrize("name", MODELS)
+ALIKE = ("convnet colour", "convnet dropout", "codes alone")
+"""The others have every operation of these too; their slopes take XLA seconds."""
 
 
 @cache
@@ -145,7 +147,9 @@ def test_one_gradient_per_example_through_vmap(name: str) -> None:
     jax.tree.map(close, *both(params))
 
 
-@every
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in MODELS]
+)
 def test_gradient_is_the_slope(name: str) -> None:
     """In float64, along a random direction: (f(p + h d) - f(p - h d)) / 2h."""
     model, x, _ = MODELS[name]

@@ -88,7 +88,8 @@ def dropped(x: jax.Array, keys: jax.Array | None, *, rate: float | jax.Array, la
     def mask(key: jax.Array) -> jax.Array:
         return jax.random.bernoulli(jax.random.fold_in(key, layer), keep, x.shape[1:])
 
-    return jnp.where(jax.vmap(mask)(keys), x / keep, 0)
+    share = keep.astype(x.dtype) if isinstance(keep, jax.Array) else keep
+    return jnp.where(jax.vmap(mask)(keys), x / share, 0)
 
 
 def checked_counts(name: str, values: tuple[Any, ...]) -> tuple[int, ...]:

@@ -82,6 +82,8 @@ class EquinoxModel:
         of real rows of the same micro-batch. Without `keys` (evaluation) every row gets the same one.
         """
         module, state = self.module(params, model_state)
+        if any(leaf.dtype in (jnp.bfloat16, jnp.float16) for leaf in params.values()):
+            module = _with_f32_norms(module)
         module = eqx.nn.inference_mode(module, value=not train)
         if keys is None:
             keys = jnp.broadcast_to(jax.random.key(0), jax.tree.leaves(x)[0].shape[:1])
@@ -202,6 +204,29 @@ def _copies(tree: Any) -> list[jax.Array]:
 
 def _is_batch_norm(node: Any) -> bool:
     return isinstance(node, eqx.nn.BatchNorm | GhostNorm)
+
+
+class _InF32(eqx.nn.StatefulLayer):
+    """A batch norm of Equinox's whose averages and arithmetic are float32 in a module of half precision."""
+
+    norm: eqx.nn.BatchNorm
+
+    def __init__(self, norm: eqx.nn.BatchNorm) -> None:
+        """Around `norm`."""
+        self.norm = norm
+
+    def __call__(self, x: jax.Array, state: eqx.nn.State, **named: Any) -> tuple[jax.Array, eqx.nn.State]:
+        outputs, state = self.norm(x.astype(jnp.float32), state, **named)
+        return outputs.astype(x.dtype), state
+
+
+def _with_f32_norms(module: Any) -> Any:
+    def found(node: Any) -> Any:
+        if not isinstance(node, eqx.nn.BatchNorm):
+            return node
+        return _InF32(jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf, node))
+
+    return jax.tree.map(found, module, is_leaf=lambda node: isinstance(node, eqx.nn.BatchNorm))
 
 
 def _is_shape(leaf: Any) -> bool:

@@ -72,6 +72,7 @@ class NnxModel:
         rows of the same micro-batch.
         """
         module = self.module(params, model_state, key=None if keys is None else keys[0])
+        _keep_f32_norms(module, {leaf.dtype for leaf in jax.tree.leaves(params)})
         if not train:
             module.eval()
             return module(x), model_state  # type: ignore[operator]
@@ -155,6 +156,18 @@ def _split(module: nnx.Module) -> tuple[Any, Any, Any, Any]:
 
 def _named(variables: Any) -> dict[str, jax.Array]:
     return dict(zip(_paths(variables), jax.tree.leaves(variables), strict=True))
+
+
+def _keep_f32_norms(module: nnx.Module, types: set[Any]) -> None:
+    """In a module of half precision, batch norms compute in float32 and answer in the module's type."""
+    half = types & {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16)}
+    for _, node in nnx.iter_modules(module) if half else ():
+        if isinstance(node, nnx.BatchNorm) and node.dtype is None:
+            (node.dtype, *_), node.promote_dtype = half, _in_f32  # type: ignore[assignment]
+
+
+def _in_f32(given: Any, **named: Any) -> tuple[Any, ...]:
+    return tuple(None if one is None else one.astype(jnp.float32) for one in given)
 
 
 def _filled(variables: Any, named: Any) -> Any:

@@ -205,9 +205,12 @@ def in_chunks(x: jax.Array, size: int) -> jax.Array:
 
 
 def statistics(x: jax.Array, weight: jax.Array) -> tuple[Any, jax.Array]:
-    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and their number, `i32[]`."""
+    """`{"mean": [features], "variance": [features]}` of the rows with `weight > 0`, and their number, `i32[]`.
+
+    In float32 whatever `x` is: sums of half precision would lose most of a batch.
+    """
+    x = x.astype(at_least_f32(x))
     axes = tuple(range(x.ndim - 1))
-    x = _wide(x)
     real = lax.expand_dims((weight > 0), tuple(range(1, x.ndim)))
     count = jnp.sum(weight > 0, dtype=jnp.int32)
     places = count.astype(x.dtype) * (x.size // x.shape[0] // x.shape[-1])
@@ -273,10 +276,16 @@ def counted(so_far: tuple[jax.Array, jax.Array], count: jax.Array) -> tuple[tupl
 
 
 def normalised(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
-    """`(x - mean) / sqrt(variance + 1e-5)` for each feature: computed in float32 at least, in the type of `x`."""
-    wide, scale = _wide(x), lax.rsqrt(variance + EPSILON)
-    made = (wide - _last(mean, x.ndim).astype(wide.dtype)) * _last(scale, x.ndim).astype(wide.dtype)
-    return made.astype(x.dtype)
+    """`(x - mean) / sqrt(variance + 1e-5)` for each feature: in float32, then in the type of `x` again."""
+    scale = lax.rsqrt(variance + EPSILON)
+    kind = at_least_f32(x)
+    centred = x.astype(kind) - _last(mean, x.ndim).astype(kind)
+    return (centred * _last(scale, x.ndim).astype(kind)).astype(x.dtype)
+
+
+def at_least_f32(x: jax.Array) -> Any:
+    """The type in which `x` is averaged."""
+    return x.dtype if x.dtype.itemsize > 4 else jnp.float32
 
 
 def group_norm(x: jax.Array, groups: int = 1) -> jax.Array:
@@ -315,12 +324,7 @@ def rms_norm(x: jax.Array) -> jax.Array:
 def _parts(x: jax.Array, groups: int) -> jax.Array:
     """`[examples, ..., features]` as `[examples, places, groups, features / groups]`, in float32 at least."""
     places = math.prod(x.shape[1:-1])
-    return _wide(x).reshape(x.shape[0], places, groups, x.shape[-1] // groups)
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    """`x` in float32, float64 as it is: sums of half precision would be none."""
-    return x if x.dtype in (jnp.float32, jnp.float64) else x.astype(jnp.float32)
+    return x.astype(at_least_f32(x)).reshape(x.shape[0], places, groups, x.shape[-1] // groups)
 
 
 def _last(values: jax.Array, rank: int) -> jax.Array:

@@ -10,20 +10,25 @@ from ladle.core.errors import ArgumentError, NotConfirmed, RunError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Probe
 from ladle.core.scaling.coupling import Rule
-from ladle.core.spec import BatchSpec, require_count
-from ladle.planner.course import PARTS, readings, whole
-from ladle.planner.decide import Choice, Minimize, decide
+from ladle.core.spec import BatchSpec, require_count, rung_for
+from ladle.planner.course import PARTS, PLACES, readings, whole
+from ladle.planner.decide import Choice, Minimize, decide, taken
 from ladle.planner.energy import EnergyPrice, measure_price, require_measured
 from ladle.planner.evidence import Confirmed, Findings, curves, evidence, notes
 from ladle.planner.follow import follow
-from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed
+from ladle.planner.measure import measure_accumulation, measure_noise, measure_speed, pilots_in, timed
 from ladle.planner.memory import largest_fitting, too_small
 from ladle.planner.rate import Rate, rate_for, require_rule
 from ladle.planner.rate_finding import RateFinding, with_rate
+from ladle.planner.sizes import Asked, Sizes, try_sizes
 from ladle.planner.tryout import Glance, Tryout, glance, try_rates
 
 ENERGY_SHARE = 0.5
 """Of the cost that `minimize="cost"` means, where nothing else is said."""
+
+
+ROUGH = 0.3
+"""Standard deviation of log(noise scale) that is good enough at one of several places, which differ by twice that."""
 
 
 def choose(
@@ -89,9 +94,10 @@ def choose(
     found = _noise(probe, found, seen, pilot_seconds=pilot_seconds)
     if share is not None:
         found = replace(found, price=_price(probe, found, share=share, power_watts=power_watts))
-    choice, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize)
     rate = rate_for(rule, optimizer, **base, noise=found.pilot.noise)
-    tried = _tried(tryout, choice.spec, rate, seen, rows=rows)
+    beside = _beside(tryout, probe, found, rate, seen) if minimize == "time" else None
+    choice, confirmed_bytes, remarks = _confirm(probe, found, minimize=minimize, sizes=beside)
+    tried = _tried(tryout, choice.spec, rate, seen, rows=rows, sizes=beside)
     schedule = follow(found, choice.spec.size) if minimize == "time" else None
     predicted_bytes = probe.memory_bytes(_whole(choice.spec.micro_size, rows))
     memory = Confirmed(predicted_bytes, confirmed_bytes)
@@ -129,19 +135,50 @@ def _noise(probe: Probe, found: Findings, seen: Glance | None, *, pilot_seconds:
     how = {"rows": found.rows, "top": found.top, "line": found.speed and found.speed.line}
     if seen is None or not seen.heats.learned:
         return replace(found, pilot=measure_noise(probe, **how, budget_seconds=pilot_seconds))
-    each = pilot_seconds / len(PARTS)
-    course = readings(seen, lambda at: measure_noise(cast(Probe, at), **how, budget_seconds=each))
+    places = min(pilots_in(pilot_seconds / len(PARTS), **how), PLACES)
+    each = pilot_seconds / len(PARTS) / places
+    course = readings(
+        seen, lambda at: measure_noise(cast(Probe, at), **how, budget_seconds=each, spread=ROUGH), places=places
+    )
     return replace(found, pilot=whole(course), course=course)
 
 
-def _tried(tryout: Tryout | None, spec: BatchSpec, rate: Rate, seen: Glance | None, *, rows: int) -> RateFinding | None:
+def _beside(tryout: Tryout | None, probe: Probe, found: Findings, rate: Rate, seen: Glance | None) -> Sizes | None:
+    """The size by the closed form beside its neighbours, by trial. None where there is nothing to try them with."""
+    speed, reference = found.speed, rate.reference_lr
+    if tryout is None or seen is None or not seen.heats.learned or speed is None or not speed.straight or not reference:
+        return None
+    choice = _decided(probe, found, minimize="time", top=found.top)
+    if choice.assumed or choice.spec.size > found.top or choice.bound not in ("optimum", "smallest"):
+        return None
+    asked = Asked(
+        spec=lambda size: _whole(rung_for(size, found.top), size),
+        rate=lambda size: (rate.at(size) or reference) * seen.rate / reference,
+        hyper=lambda size: {**dict(rate.coupling.hyper), **rate.hyper(size)},
+        seconds=lambda size: timed(probe, rung_for(size, found.top), rows=found.rows),
+    )
+    noise = found.pilot.noise
+    known = {"size": choice.spec.size, "noise": noise.value, "log_noise_sd": noise.log_sd}
+    return try_sizes(tryout, seen, asked, dict(choice.curve), **known)
+
+
+def _tried(
+    tryout: Tryout | None,
+    spec: BatchSpec,
+    rate: Rate,
+    seen: Glance | None,
+    *,
+    rows: int,
+    sizes: Sizes | None = None,
+) -> RateFinding | None:
     """What the race at `spec` found, beginning at the rate that was seen at the reference size, carried by the rule."""
     usual, hyper = rate.at(spec.size), rate.hyper(spec.size)
     if tryout is None or usual is None or rate.reference_lr is None:
         return None
     guess = usual if seen is None else usual * seen.rate / rate.reference_lr
     hyper = {**dict(rate.coupling.hyper), **hyper}
-    race = try_rates(tryout, spec, guess, hyper, rows=rows, seen=seen)
+    begun = (sizes.track, sizes.heats) if sizes is not None and sizes.size == spec.size else None
+    race = try_rates(tryout, spec, guess, hyper, rows=rows, seen=seen, begun=begun)
     return RateFinding(usual, race, spec.size, kept=tryout.kept)
 
 
@@ -164,23 +201,36 @@ def _whole(micro: int, rows: int) -> BatchSpec:
     return BatchSpec(size=min(micro, rows), micro_size=micro)
 
 
-def _confirm(probe: Probe, found: Findings, *, minimize: Minimize) -> tuple[Choice, int | None, tuple[str, ...]]:
-    """Decide and run it in a child process, with ever smaller micro-batches until one stays within the limit."""
-    top, remarks, price = found.top, (), found.price
+def _decided(probe: Probe, found: Findings, *, minimize: Minimize, top: int) -> Choice:
+    """By the closed form, with micro-batches of `top` at most."""
+    price = found.price
+    return decide(
+        found.pilot.noise,
+        found.speed,
+        rows=found.rows,
+        top=top,
+        minimize=minimize,
+        price=price.fit if price else None,
+        accumulation=lambda: (
+            price.accumulation(probe, top, rows=found.rows)
+            if price
+            else measure_accumulation(probe, top, rows=found.rows)
+        ),
+    )
+
+
+def _confirm(
+    probe: Probe, found: Findings, *, minimize: Minimize, sizes: Sizes | None = None
+) -> tuple[Choice, int | None, tuple[str, ...]]:
+    """Decide and run it in a child process, with ever smaller micro-batches until one stays within the limit.
+
+    `sizes`: what trials said, which is taken as long as it fits.
+    """
+    top, remarks = found.top, () if sizes is None else (sizes.remark(),)
     while True:
-        choice = decide(
-            found.pilot.noise,
-            found.speed,
-            rows=found.rows,
-            top=top,
-            minimize=minimize,
-            price=price.fit if price else None,
-            accumulation=lambda top=top: (
-                price.accumulation(probe, top, rows=found.rows)
-                if price
-                else measure_accumulation(probe, top, rows=found.rows)
-            ),
-        )
+        choice = _decided(probe, found, minimize=minimize, top=top)
+        if sizes is not None and sizes.size <= top:
+            choice = taken(choice, sizes.size, found.speed, rows=found.rows, top=top)
         micro = choice.spec.micro_size
         try:
             used = probe.confirm_bytes(choice.spec)

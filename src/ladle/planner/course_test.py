@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ladle.core.noise import NoiseScale
-from ladle.planner.course import Reading, moved, size_of_parts, time_of_parts, weights, whole
+from ladle.planner.course import Reading, moved, pooled, size_of_parts, time_of_parts, weights, whole
 from ladle.planner.measure import Pilot
 
 
@@ -73,3 +73,34 @@ def test_the_price_of_a_schedule_is_that_of_its_parts():
     assert time_of_parts(COURSE, ideal, seconds) == pytest.approx(expected)
     best = min(time_of_parts(COURSE, [(0, size)], seconds) for size in range(1, 1000))
     assert expected < best <= constant
+
+
+def pilots(*values: float, verdict: str = "resolved") -> list[Pilot]:
+    return [reading(1, value, 1.2, verdict).pilot for value in values]
+
+
+def test_places_of_a_part_are_averaged_by_the_share_of_the_noise():
+    """At B0 = 64 the shares of 64 and 192 are 1/2 and 3/4: 5/8 in the mean, so N = 64 (5/8) / (3/8)."""
+    found = pooled(pilots(64.0, 192.0), size=64, scatter=0.0).noise
+    assert found.value == pytest.approx(64 * 5 / 3) and found.verdict == "resolved"
+    assert found.trace / found.gradient_sq == pytest.approx(found.value)
+    one = pooled(pilots(64.0), size=64, scatter=0.0).noise
+    assert (one.value, one.low, one.high) == pytest.approx((64.0, 64 / 1.2, 64 * 1.2), rel=1e-4)
+
+
+def test_a_gradient_near_zero_carries_no_mean_away():
+    near = pooled(pilots(64.0, 64.0, 1e9), size=64, scatter=0.0).noise
+    assert near.value == pytest.approx(64 * (2 / 3) / (1 / 3), rel=1e-3)
+
+
+def test_places_that_differ_widen_the_interval():
+    wide, narrow = (pooled(pilots(64.0, 64.0, 64.0), size=64, scatter=scatter).noise for scatter in (0.7, 0.0))
+    assert wide.value == narrow.value and wide.high / wide.low > 3 * narrow.high / narrow.low
+    one = math.hypot(0.7, math.log(1.2) / 1.96)
+    assert math.log(wide.high / wide.value) == pytest.approx(1.96 * one / math.sqrt(3), rel=1e-3)
+
+
+def test_places_that_are_mostly_unresolved_stand_for_nothing_more():
+    vague = pilots(64.0, 64.0, verdict="lower bound only")
+    assert pooled([*vague, *pilots(32.0)], size=64, scatter=0.7).noise.value == 32.0
+    assert pooled(vague, size=64, scatter=0.7) is vague[-1]

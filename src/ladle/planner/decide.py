@@ -127,6 +127,21 @@ def _soonest(
     )
 
 
+def taken(choice: Choice, size: int, speed: ThroughputLine | None, *, rows: int, top: int) -> Choice:
+    """`choice` with another `size`, which trials preferred: what the closed form said of sizes around it is void."""
+    if size == choice.spec.size or speed is None:
+        return choice
+    base = dict(choice.curve).get(size, 1.0)
+    return replace(
+        choice,
+        spec=BatchSpec(size=size, micro_size=_micro(size, rows, top)),
+        within=(size, size),
+        confidence=math.nan,
+        seconds=speed.seconds(size),
+        curve=tuple((at, value / base) for at, value in choice.curve),
+    )
+
+
 def _by_speed(noise: NoiseScale, speed: Speed, *, rows: int, top: int) -> Choice:
     """Without a resolved noise scale: the rung nearest to `fallback`, in one micro-batch.
 

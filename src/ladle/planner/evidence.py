@@ -152,7 +152,7 @@ def _noise(pilot: Pilot, course: Sequence[Reading], choice: Choice) -> list[Evid
     if len(course) > 1:
         for name, reading in (("noise_scale_early", course[0]), ("noise_scale_late", course[-1])):
             if reading.noise.verdict == "resolved":
-                how = f"after {reading.updates} updates of {reading.size}; {reading.pilot.method}"
+                how = f"up to {reading.updates} updates of {reading.size}; {reading.pilot.method}"
                 ends = reading.noise.low, reading.noise.high
                 numbers.append(Evidence(name, reading.noise.value, "examples", "measured", how, *ends))
     if choice.assumed:
@@ -210,8 +210,9 @@ def notes(found: Findings, choice: Choice, memory: Confirmed, rate: Rate) -> tup
     if moved(found.course):
         first, last = found.course[0], found.course[-1]
         said.append(
-            f"The noise scale moves: {first.noise.value:.3g} after {first.updates} updates of {first.size}, "
-            f"{last.noise.value:.3g} after {last.updates}. The size is the best single one for a run of that length."
+            f"The noise scale moves: {first.noise.value:.3g} in the first {first.updates} updates of {first.size}, "
+            f"{last.noise.value:.3g} in the last of {last.updates}. The size is the best single one for a run of that "
+            "length."
         )
     if noise.verdict == "heavy tails":
         said.append(

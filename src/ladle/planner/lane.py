@@ -14,6 +14,9 @@ from ladle.core.noise import student_t
 CLEAR = 0.05
 """A rate is slower only if it takes 5 % more updates, whatever the seeds agree on."""
 
+NEAR = 2.5
+"""Times the best one's updates: rates up to there say where the best one lies. Beyond, log T is no parabola."""
+
 Aim = Literal["time", "loss"]
 """What a race is for: the fewest updates to a loss, or the lowest loss at the horizon."""
 
@@ -44,6 +47,7 @@ class Race:
       compared; `start`: the loss before. `horizon`: how far the runs went, in updates.
     - `lanes`: every rate tried, ascending.
     - `drift`: log(best rate at the horizon / best rate a third of the way): below zero where longer runs want less.
+    - `goal`: the loss that was asked for, None for none; `level` where it was reached.
     """
 
     rate: float | None
@@ -55,6 +59,12 @@ class Race:
     seeds: int
     drift: float = 0.0
     aim: Aim = "time"
+    goal: float | None = None
+
+    @property
+    def reached_goal(self) -> bool:
+        """Whether rates were compared at the loss that was asked for."""
+        return self.goal is not None and self.level == self.goal
 
     @property
     def best(self) -> Lane:
@@ -125,11 +135,34 @@ def bottom(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
     Not above the best where the next rate never reached the level: there may be a cliff between them.
     """
     near = [lane for lane in lanes if lane.reached]
+    return _lowest(near, best, low=-most, high=0.0 if _cliff(lanes, best) else most)
+
+
+def valley(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
+    """The rate at the bottom of a parabola through all rates that take at most `NEAR` times the best one's updates.
+
+    Of several rates that are as good the best by a hair is the lucky one, and where the valley lies is told by all that
+    make it: so the bottom may lie wherever no rate was shown to be slower, and `most`, in logs, beyond the outermost of
+    these. A bottom that far from the best is a flat one: what it costs is little either way.
+
+    Not above the best where the next rate never reached the level.
+    """
+    near = [lane for lane in lanes if lane.reached and lane.slower <= math.log(NEAR)]
+    if len(near) < 4:
+        return bottom(lanes, best, most=most)
+    equal = [0.0, *(math.log(lane.rate / best.rate) for lane in near if not lane.worse)]
+    return _lowest(near, best, low=min(equal) - most, high=0.0 if _cliff(lanes, best) else max(equal) + most)
+
+
+def _cliff(lanes: Sequence[Lane], best: Lane) -> bool:
+    """Whether the next rate above the best never reached the level."""
+    above = min((lane for lane in lanes if lane.rate > best.rate), key=lambda lane: lane.rate, default=None)
+    return above is not None and not above.reached
+
+
+def _lowest(near: Sequence[Lane], best: Lane, *, low: float, high: float) -> float:
     if len(near) < 3:
         return best.rate
     x = np.log([lane.rate for lane in near]) - math.log(best.rate)
     bend, slope, _ = np.polyfit(x, [lane.slower for lane in near], 2)
-    if not bend > 0:
-        return best.rate
-    cliff = any(lane.rate > best.rate and not lane.reached for lane in lanes) and best is near[-1]
-    return best.rate * math.exp(min(max(-slope / (2 * bend), -most), 0.0 if cliff else most))
+    return best.rate * math.exp(min(max(-slope / (2 * bend), low), high)) if bend > 0 else best.rate

@@ -22,8 +22,11 @@ SLOW_SECONDS = 0.85
 TURNS = 4
 """Times that all sizes are timed one after the other: a disturbance then meets all of them, not one."""
 
-REPEATS = 2
-"""Timings of a size in its turn."""
+REPEATS, MORE_REPEATS = 2, 6
+"""Timings of a size in its turn, and where they are short: the least of many is one that nothing interrupted."""
+
+SHORT_SECONDS = 0.001
+"""An update that takes less is timed more often: several of its windows cost less than one of a long update."""
 
 MICRO_STEPS = 16
 """Micro-batches per pilot update, at least: the trace then has 2/15 relative variance per effective dimension."""
@@ -107,9 +110,21 @@ def _whole(micro: int, rows: int) -> BatchSpec:
 
 
 def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> list[np.ndarray]:
-    """Seconds of updates at `specs`, `f64[turns * REPEATS]` each: all of them in every turn."""
-    rounds = [[probe.seconds(spec, REPEATS) for spec in specs] for _ in range(turns)]
-    return [np.concatenate(one) for one in zip(*rounds, strict=True)]
+    """Seconds of updates at `specs`, `f64[timings]` each: all of them in every turn, short ones more often."""
+    found = [probe.seconds(spec, REPEATS) for spec in specs]
+    for _ in range(turns - 1):
+        more = [probe.seconds(spec, _repeats(seconds)) for spec, seconds in zip(specs, found, strict=True)]
+        found = [np.concatenate(both) for both in zip(found, more, strict=True)]
+    return found
+
+
+def timed(probe: Probe, micro: int, *, rows: int) -> float:
+    """Seconds of one size, the least of a few timings: those to choose between may lie off the line of all sizes."""
+    return float(in_turns(probe, [_whole(micro, rows)], 2)[0].min())
+
+
+def _repeats(seconds: np.ndarray) -> int:
+    return MORE_REPEATS if seconds.min() < SHORT_SECONDS else REPEATS
 
 
 @dataclass(frozen=True)
@@ -161,9 +176,15 @@ def pilot_spec(rows: int, top: int) -> BatchSpec | None:
 
 
 def measure_noise(
-    probe: Probe, *, rows: int, top: int, budget_seconds: float = 3.0, line: Speed | None = None
+    probe: Probe,
+    *,
+    rows: int,
+    top: int,
+    budget_seconds: float = 3.0,
+    line: Speed | None = None,
+    spread: float = GOOD_SPREAD,
 ) -> Pilot:
-    """Pilots of growing length, until the noise scale is known to `GOOD_SPREAD` or the budget is spent.
+    """Pilots of growing length, until log(noise scale) is known to `spread` or the budget is spent.
 
     A pilot starts afresh each time, so the next one is made as long as the last one says is needed. The budget:
     `PILOT_EPOCHS` passes over the data, and `budget_seconds` by the throughput `line`; 8 updates are always run.
@@ -179,10 +200,17 @@ def measure_noise(
         noise = estimate(probe.moments(spec, updates), population=rows)
         if noise.updates < 1:
             return Pilot(noise, "not measured: the loss is no sum over examples, or no update was finite")
-        wanted = updates * min((noise.log_sd / GOOD_SPREAD) ** 2, 4.0)
+        wanted = updates * min((noise.log_sd / spread) ** 2, 4.0)
         longer = int(min(max(wanted, 1.5 * updates), affordable))
-        if noise.log_sd <= GOOD_SPREAD or longer < 1.5 * updates:
+        if noise.log_sd <= spread or longer < 1.5 * updates:
             break
         updates = longer
     cut = f"{updates} updates of {spec.size} in {spec.micro_steps} micro-batches"
     return Pilot(noise, f"pilot of {cut}; tr(Sigma)/{rows} added to |G|^2 for finite data")
+
+
+def pilots_in(seconds: float, *, rows: int, top: int, line: Speed | None = None) -> int:
+    """Pilots of `FEWEST_UPDATES` that so many seconds pay for by the throughput `line`, at least one."""
+    spec = pilot_spec(rows, top)
+    each = 0.0 if spec is None or line is None else line.seconds(spec.micro_size) * spec.micro_steps * FEWEST_UPDATES
+    return max(int(min(seconds / each, rows)), 1) if each > 0 else rows

@@ -13,6 +13,9 @@ from ladle.planner.rate import rounded
 
 TOO_SLOW = "No rate was tried: an update takes too long for the budget. More seconds of it would tell."
 
+LEVELS = ("near the lowest that three rates reached", "the target")
+"""How the loss was chosen at which rates were compared."""
+
 DRIFTED = 0.5
 """log(best rate at the horizon / a third of the way) below which longer runs are said to want less: a factor of 1.6."""
 
@@ -46,7 +49,7 @@ class RateFinding:
         """The verdict with its numbers, and what to make of it."""
         if self.race is None:
             return (TOO_SLOW,)
-        return (*self._verdict(self.race), *self._drift(self.race))
+        return (*self._verdict(self.race), *self._missed(self.race), *self._drift(self.race))
 
     def _verdict(self, race: Race) -> tuple[str, ...]:
         where = f"{race.horizon} updates of {self.size}, {race.seeds} seeds"
@@ -74,6 +77,12 @@ class RateFinding:
         low, high = (f"{rounded(rate):g}" for rate in race.flat)
         return "resolved" if low == high else f"flat between {low} and {high}"
 
+    def _missed(self, race: Race) -> tuple[str, ...]:
+        if race.goal is None or race.rate is None or race.reached_goal:
+            return ()
+        where = f"{race.horizon} updates of {self.size}"
+        return (f"No rate reached the target of {race.goal:g} in {where}: they were compared at {race.level:.3g}.",)
+
     def _drift(self, race: Race) -> tuple[str, ...]:
         if race.rate is None or race.drift > -DRIFTED:
             return ()
@@ -90,7 +99,7 @@ class RateFinding:
         how = f"best rate, {seeds}, on the way to a loss of {race.level:.4g}"
         numbers = [
             Evidence("updates_to_level", race.updates, "updates", "measured", how),
-            Evidence("level", race.level, "loss", "measured", "near the lowest that three rates reached"),
+            Evidence("level", race.level, "loss", "measured", LEVELS[race.reached_goal]),
         ]
         if math.isfinite(times := race.slower(self.usual)):
             how = f"updates at {rounded(self.usual):g}, the usual rate, over those at the best"

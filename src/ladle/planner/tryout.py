@@ -15,14 +15,22 @@ from typing import Any, Protocol
 from ladle.core.duration import Until
 from ladle.core.moments import Moments
 from ladle.core.spec import BatchSpec
+from ladle.planner.heats import HIGHEST, LOWEST, Heats, heats
 from ladle.planner.lane import Aim, Race
-from ladle.planner.race import HIGHEST, LOWEST, Heats, Runner, heats, race
+from ladle.planner.path import EVALUATIONS, Runner
+from ladle.planner.race import race
 
 RUNS: Mapping[Aim, int] = {"time": 32, "loss": 27}
 """Heats and a race take the updates of about so many runs to the horizon: 5, 22, and 5 that tell a time to a loss."""
 
 JUDGEMENTS: Mapping[Aim, int] = {"time": 400, "loss": 200}
-"""Evaluations in a race."""
+"""Evaluations in a race, with `EVALUATIONS` in a doubling."""
+
+JUDGING = 0.15
+"""Of the seconds, for evaluations: as many rows and as many evaluations in a doubling as that pays for."""
+
+DENSEST = 8
+"""Evaluations in a doubling at most: 9 % apart, several in what a path is smoothed over."""
 
 PASSES = 30
 """Over the rows, that a run is taken to be meant to make, where nothing is said."""
@@ -66,16 +74,31 @@ class Tryout:
     kept: bool = False
     aim: Aim = "time"
 
+    @property
+    def goal(self) -> float | None:
+        """The validation loss that the run is to reach, where it says one."""
+        target = None if self.until is None or self.aim == "loss" else self.until.target
+        wanted = target is not None and target.metric == "valid_loss" and not target.at_least
+        return target.value if target is not None and wanted else None
+
+    def each(self, track: Racetrack) -> int:
+        """Evaluations in a doubling."""
+        if self.aim == "loss":
+            return EVALUATIONS
+        paid = JUDGING * self.seconds / (JUDGEMENTS[self.aim] * track.judging_seconds())
+        return min(max(int(EVALUATIONS * paid), EVALUATIONS), DENSEST)
+
     def horizon(self, track: Racetrack, spec: BatchSpec, *, rows: int) -> int:
         """Updates of the longest runs: those of the run that is meant, as far as the seconds go; 0 for too few.
 
-        horizon = (seconds - JUDGEMENTS[aim] * judging_seconds) / (RUNS[aim] * update_seconds)
+        horizon = (seconds - each / EVALUATIONS * JUDGEMENTS[aim] * judging_seconds) / (RUNS[aim] * update_seconds)
 
         Where the loss at its end is the aim, no more than those of the run, however few.
         """
         meant = self._updates(spec.size, rows)
         meant = max(meant, FEWEST) if self.aim == "time" else math.ceil(meant)
-        left = self.seconds - JUDGEMENTS[self.aim] * track.judging_seconds()
+        judged = JUDGEMENTS[self.aim] * self.each(track) / EVALUATIONS
+        left = self.seconds - judged * track.judging_seconds()
         updates = int(min(meant, left / (RUNS[self.aim] * track.update_seconds()), MOST))
         return updates if updates >= min(FEWEST, meant) else 0
 
@@ -111,9 +134,10 @@ def glance(tryout: Tryout, spec: BatchSpec, usual: float, hyper: Mapping[str, fl
     """The heats at `spec` around the `usual` rate; None where an update takes too long to try any."""
     track = tryout.track(spec, hyper)
     horizon = tryout.horizon(track, spec, rows=rows)
-    return (
-        Glance(spec, track, usual, heats(track, usual, horizon=horizon, aim=tryout.aim), horizon) if horizon else None
-    )
+    if not horizon:
+        return None
+    how = {"horizon": horizon, "aim": tryout.aim, "goal": tryout.goal, "each": tryout.each(track)}
+    return Glance(spec, track, usual, heats(track, usual, **how), horizon)
 
 
 def try_rates(
@@ -124,13 +148,20 @@ def try_rates(
     *,
     rows: int,
     seen: Glance | None = None,
+    begun: tuple[Racetrack, Heats] | None = None,
 ) -> Race | None:
-    """The race at `spec` around `guess`; None where an update takes too long. What was `seen` at that size is used."""
+    """The race at `spec` around `guess`; None where an update takes too long. What was `seen` at that size is used.
+
+    - `begun`: a track at `spec`, and runs on it that stand for the heats.
+    """
+    if begun is not None:
+        return race(begun[0], guess, horizon=begun[1].times[-1], begun=begun[1])
     if seen is not None and seen.spec == spec:
         return race(seen.track, seen.usual, horizon=seen.horizon, begun=seen.heats)
     track = tryout.track(spec, hyper)
     horizon = tryout.horizon(track, spec, rows=rows)
     if not horizon:
         return None
+    how = {"horizon": horizon, "aim": tryout.aim, "goal": tryout.goal, "each": tryout.each(track)}
     near = NEAR if seen is not None and seen.heats.learned else (LOWEST, HIGHEST)
-    return race(track, guess, horizon=horizon, decades=near, aim=tryout.aim)
+    return race(track, guess, decades=near, **how)

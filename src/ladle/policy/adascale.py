@@ -104,7 +104,7 @@ class AdaScale:
     def traits(self) -> Traits:
         inner = traits_of(self.inner)
         needs = ("noise", *(need for need in inner.needs if need != "noise"))
-        return replace(inner, needs=needs, rate_size=self.base)
+        return replace(inner, needs=needs, rate_size=self.base, limit="", direction="", inner="inner")
 
     def __post_init__(self) -> None:
         require_count("base", self.base)

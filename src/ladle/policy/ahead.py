@@ -17,23 +17,24 @@ Kind = TypeVar("Kind")
 def within(policy: Kind, rows: int) -> Kind:
     """Gives `policy` limits of its size that end at `rows`, those of a pass: no batch is larger. Others are left alone.
 
-    A limit is the end of a range, or a `largest`; a size that is asked for by name is none.
+    A limit is what a policy declares as one in its traits; a size that is asked for by name is none.
 
     >>> from ladle.policy import NoiseFollow, Range
     >>> within(NoiseFollow(Range(32, 1024, micro_size=256)), rows=500).sizes.grid
     (32, 64, 128, 256, 500)
     """
     held: Any = policy
-    names = set(getattr(held, "__dataclass_fields__", ()))
-    changed: dict[str, Any] = {}
-    if "inner" in names:
-        changed["inner"] = within(held.inner, rows)
-    if "sizes" in names and isinstance(held.sizes, Range) and held.sizes.smallest <= rows < held.sizes.largest:
-        sizes: Range = held.sizes
-        changed["sizes"] = replace(sizes, largest=rows, first=sizes.first and min(sizes.first, rows))
-    if {"first", "largest"} <= names and held.first <= rows < held.largest:
-        changed["largest"] = rows
-    return replace(held, **changed) if changed else policy
+    traits = traits_of(policy)
+    if traits.inner:
+        return replace(held, **{traits.inner: within(getattr(held, traits.inner), rows)})
+    if not traits.limit:
+        return policy
+    limit = getattr(held, traits.limit)
+    if isinstance(limit, Range):
+        ended = limit.ending(rows)
+    else:
+        ended = rows if (traits.smallest or 1) <= rows < limit else limit
+    return replace(held, **{traits.limit: ended})
 
 
 def rate_size_of(policy: Any, first: int) -> int:
@@ -47,11 +48,11 @@ def directed(policy: Kind, higher: Callable[[str], bool]) -> Kind:
     - `higher(metric)`: whether more of it is better.
     """
     held: Any = policy
-    names = set(getattr(held, "__dataclass_fields__", ()))
-    if "inner" in names:
-        return replace(held, inner=directed(held.inner, higher))
-    if {"metric", "higher"} <= names and held.higher is None:
-        return replace(held, higher=higher(held.metric))
+    traits = traits_of(policy)
+    if traits.inner:
+        return replace(held, **{traits.inner: directed(getattr(held, traits.inner), higher)})
+    if traits.direction and getattr(held, traits.direction) is None:
+        return replace(held, **{traits.direction: higher(traits.needs[0])})
     return policy
 
 

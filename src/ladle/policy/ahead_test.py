@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from ladle.core.errors import ArgumentError
 from ladle.core.scaling.coupling import Coupling
 from ladle.core.traits import Traits, traits_of
 from ladle.policy.adascale import AdaScale
-from ladle.policy.ahead import rate_size_of, require_policy, require_reach, within
+from ladle.policy.ahead import directed, rate_size_of, require_policy, require_reach, within
 from ladle.policy.cabs import CABS
 from ladle.policy.goodput import Goodput
 from ladle.policy.laws_test import POLICIES
@@ -43,6 +44,30 @@ def test_limits_end_with_the_pass_and_sizes_asked_for_do_not(name: str) -> None:
         assert known == (largest if asked or name.startswith("warmup") else largest - 1)
 
 
+SILENT = Traits()
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Has the fields that others have, and says of none of them what it is for."""
+
+    first: int = 8
+    largest: int = 64
+    most: int = 64
+    metric: str = "valid_accuracy"
+    higher: bool | None = None
+    inner: str = "text"
+    traits: Traits = SILENT
+
+
+def test_only_a_field_that_is_declared_is_set_anew() -> None:
+    assert within(Growing(), 20) == Growing() and directed(Growing(), lambda metric: True) == Growing()
+    said = Growing(traits=Traits(("valid_accuracy",), 8, 64, limit="most", direction="higher"))
+    assert within(said, 20) == replace(said, most=20) and within(said, 7) == within(said, 64) == said
+    assert directed(said, lambda metric: metric == "valid_accuracy") == replace(said, higher=True)
+    assert directed(replace(said, higher=False), lambda metric: True) == replace(said, higher=False)
+
+
 def test_a_policy_of_the_users_need_not_say() -> None:
     class Own:
         table = ((0, 8),)
@@ -57,9 +82,9 @@ def test_the_coupling_is_that_of_the_policy_that_sets_the_size() -> None:
 
 
 def test_a_policy_that_wraps_declares_what_the_one_within_does_and_its_own() -> None:
-    assert traits_of(CABS(SIZES, lr=0.1)) == Traits(("noise",), 32, 1024, made_for=("sgd",), lr=0.1)
+    assert traits_of(CABS(SIZES, lr=0.1)) == Traits(("noise",), 32, 1024, made_for=("sgd",), lr=0.1, limit="sizes")
     wrapped = traits_of(Retreating(AdaScale(CABS(SIZES, lr=0.1), base=16)))
-    assert wrapped == Traits(("noise", "memory"), 32, 1024, rate_size=16, made_for=("sgd",), lr=0.1)
+    assert wrapped == Traits(("noise", "memory"), 32, 1024, rate_size=16, made_for=("sgd",), lr=0.1, inner="inner")
 
 
 @pytest.mark.parametrize("make", [lambda p: p, Retreating, lambda p: AdaScale(p, 32)])

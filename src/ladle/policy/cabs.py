@@ -41,7 +41,7 @@ class CABS:
 
     @property
     def traits(self) -> Traits:
-        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, made_for=("sgd",), lr=self.lr)
+        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, made_for=("sgd",), lr=self.lr, limit="sizes")
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

@@ -65,7 +65,7 @@ class Goodput:
 
     @property
     def traits(self) -> Traits:
-        return Traits(("noise", "seconds"), self.sizes.smallest, self.sizes.largest, self.coupling)
+        return Traits(("noise", "seconds"), self.sizes.smallest, self.sizes.largest, self.coupling, limit="sizes")
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

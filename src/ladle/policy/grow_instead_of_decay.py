@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class GrowInsteadOfDecay:
 
     @property
     def traits(self) -> Traits:
-        return traits_of_table(self.table)
+        return replace(traits_of_table(self.table), limit="largest")
 
     def init(self, plan: Plan | None) -> None:
         return None

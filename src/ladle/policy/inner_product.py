@@ -48,7 +48,7 @@ class InnerProduct:
 
     @property
     def traits(self) -> Traits:
-        return Traits(("noise", "projection"), self.sizes.smallest, self.sizes.largest, self.coupling)
+        return Traits(("noise", "projection"), self.sizes.smallest, self.sizes.largest, self.coupling, limit="sizes")
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

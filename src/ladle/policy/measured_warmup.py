@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ class MeasuredWarmup:
 
     @property
     def traits(self) -> Traits:
-        return traits_of_table(self.table, self.coupling)
+        return replace(traits_of_table(self.table, self.coupling), limit="largest")
 
     def init(self, plan: Plan | None) -> None:
         return None

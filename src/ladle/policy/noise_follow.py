@@ -43,7 +43,7 @@ class NoiseFollow:
 
     @property
     def traits(self) -> Traits:
-        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, self.coupling)
+        return Traits(("noise",), self.sizes.smallest, self.sizes.largest, self.coupling, limit="sizes")
 
     def __post_init__(self) -> None:
         require_range(self.sizes)

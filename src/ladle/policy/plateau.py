@@ -96,7 +96,7 @@ class Plateau:
 
     @property
     def traits(self) -> Traits:
-        return Traits((self.metric,), self.first, self.largest, self.coupling)
+        return Traits((self.metric,), self.first, self.largest, self.coupling, limit="largest", direction="higher")
 
     def __post_init__(self) -> None:
         for name in ("first", "micro_size", "patience"):

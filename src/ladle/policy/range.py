@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,12 @@ class Range:
     def begin(self, plan: Plan | None) -> int:
         """The size before the first decision."""
         return self.first or self.clip(self.smallest if plan is None else plan.size)
+
+    def ending(self, size: int) -> Range:
+        """The same range with `size` as its largest, where it lies inside; else this one."""
+        if not self.smallest <= size < self.largest:
+            return self
+        return replace(self, largest=size, first=self.first and min(self.first, size))
 
     def clip(self, size: int) -> int:
         """`size`, brought into the bounds."""

@@ -79,7 +79,7 @@ class Retreating:
     @property
     def traits(self) -> Traits:
         inner = traits_of(self.inner)
-        return replace(inner, needs=(*inner.needs, "memory"))
+        return replace(inner, needs=(*inner.needs, "memory"), limit="", direction="", inner="inner")
 
     def init(self, plan: Plan | None) -> Retreat:
         return Retreat(self.inner.init(plan))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ladle.core.record import ANSWERS_FILE
+from ladle.core.scores import absolute_error, accuracy, rmse
 from ladle.report.answers_picture import answers_svg, judged_chances
 from ladle.report.fragments import text
 from ladle.report.judged import Judged, load_judged
@@ -79,10 +80,9 @@ def sentence(part: Judged, unit: str = "") -> str:
     2 test rows: root mean squared error 1.414, mean absolute error 1, in the unit of price.
     """
     if not part.classes:
-        off = part.truth - part.answers
         where = f"the unit of {unit}" if unit else "the target's own unit"
-        rmse, size = float(np.sqrt(np.mean(off**2))), float(np.mean(np.abs(off)))
-        both = f"root mean squared error {amount(rmse)}, mean absolute error {amount(size)}"
+        error, size = rmse(part.truth, part.answers), absolute_error(part.truth, part.answers)
+        both = f"root mean squared error {amount(error)}, mean absolute error {amount(size)}"
         return f"{part.rows_said}: {both}, in {where}."
     told = measures(part)
     words = [f"accuracy {told['accuracy']:.4f}"]
@@ -93,7 +93,7 @@ def sentence(part: Judged, unit: str = "") -> str:
 
 def measures(part: Judged) -> Mapping[str, Any]:
     """Accuracy, mean area below the ROC of one class against the rest, expected calibration error: what there is."""
-    told: dict[str, Any] = {"accuracy": float(np.mean(part.truth == part.answers))}
+    told: dict[str, Any] = {"accuracy": accuracy(part.truth, part.answers)}
     if part.chances is None:
         return told
     which: Sequence[int] = [1] if len(part.classes) == 2 else range(len(part.classes))

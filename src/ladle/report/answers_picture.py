@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ladle.core.colours import colors
+from ladle.core.scores import absolute_error, accuracy, rmse
 from ladle.report.canvas import (
     ACCENT,
     FAINT,
@@ -80,7 +81,7 @@ def _confusion(axes: Axes, part: Judged) -> None:
     cells = confusion(part.truth, part.answers, number)
     shares = cells / np.maximum(cells.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto", gid=f"confusion {part.part}")
-    right = np.trace(cells) / cells.sum()
+    right = accuracy(part.truth, part.answers)
     written = "rows, share of the true class" if number <= WRITTEN_CLASSES else "colour: share of the true class"
     head(axes, f"{part.part}: confusion", f"{written}; {right:.1%} right of {len(part.truth):,}")
     if number <= WRITTEN_CLASSES:
@@ -166,10 +167,10 @@ def _amounts(line: Sequence[Axes], part: Judged, unit: str) -> None:
     line[0].plot(part.truth[drawn], part.answers[drawn], "o", gid=f"predicted {part.part}", **dots)
     low, high = (float(f([f(part.truth), f(part.answers)])) for f in (np.min, np.max))
     line[0].plot([low, high], [low, high], color=INK, linewidth=1, linestyle=GUIDE)
-    rmse, spread = float(np.sqrt(np.mean(off**2))), float(np.var(part.truth))
-    explained = f"; R2 {1 - rmse**2 / spread:.3f}" if spread > 0 else ""
+    error, spread = rmse(part.truth, part.answers), float(np.var(part.truth))
+    explained = f"; R2 {1 - error**2 / spread:.3f}" if spread > 0 else ""
     few = "" if len(drawn) == len(off) else f"; {len(drawn):,} points of {len(off):,}"
-    head(line[0], f"{part.part}: predicted against true", f"root mean squared error {amount(rmse)}{explained}{few}")
+    head(line[0], f"{part.part}: predicted against true", f"root mean squared error {amount(error)}{explained}{few}")
     line[0].set(xlabel=verbatim(f"true {named}"), ylabel=verbatim(f"predicted {named}"))
     line[1].plot(part.answers[drawn], off[drawn], "o", gid=f"residuals {part.part}", **dots)
     line[1].axhline(0, color=INK, linewidth=1, linestyle=GUIDE)
@@ -177,7 +178,7 @@ def _amounts(line: Sequence[Axes], part: Judged, unit: str) -> None:
     line[1].set(xlabel=verbatim(f"predicted {named}"), ylabel="residual")
     line[2].hist(off, bins=min(60, max(10, int(np.sqrt(len(off))))), color=ACCENT, alpha=0.7, gid="spread")
     line[2].axvline(0, color=INK, linewidth=1, linestyle=GUIDE)
-    size = float(np.mean(np.abs(off)))
+    size = absolute_error(part.truth, part.answers)
     head(line[2], f"{part.part}: spread of residuals", f"mean {amount(float(off.mean()))}, mean size {amount(size)}")
     line[2].set(xlabel="residual", ylabel="rows")
     for axes in line:

@@ -93,10 +93,12 @@ def _curve(
         axis, "mean", source=source, color=color, line_width=width, line_dash=dash, line_alpha=alpha
     )
     drawn: list[GlyphRenderer] = [told]
-    if valid or one.examples.size == 1:
+    if (valid and row.evaluated) or one.examples.size == 1:
         told = plot.scatter(axis, "mean", source=_source(one, spaced(one, MARKS)), size=7 if valid else 4, color=color)
         drawn.append(told)
-    told.name = FORMULA.sub(" ", f"{groups[place[0]].label}, {'validation' if valid else 'training'}")
+    told.name = FORMULA.sub(
+        " ", f"{groups[place[0]].label}, {('validation' if row.evaluated else row.title) if valid else 'training'}"
+    )
     _enter(keys, drawn, f"group {place[0]}", "" if valid else "training")
     return told
 

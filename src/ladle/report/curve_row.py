@@ -1,4 +1,4 @@
-"""A row of pictures: the curves of one number, loss or metric, against examples, updates and seconds. Plain values."""
+"""A row of pictures: curves of loss, a metric or joules against examples, updates and seconds. Plain values."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class CurveRow:
     frame: Frame
 
     @property
+    def evaluated(self) -> bool:
+        """Whether the solid column is of evaluations, each of which is a point; joules are a sum that grows."""
+        return self.solid.startswith("valid_")
+
+    @property
     def shaded(self) -> set[Place]:
         """Curves that show their seeds' range: validation, or training of a group without it."""
         return {(i, self.solid) if (i, self.solid) in self.curves else (i, name) for i, name in self.curves}
@@ -49,7 +54,7 @@ class CurveRow:
 
 
 def curve_rows(groups: Sequence[Group]) -> list[CurveRow]:
-    """Loss, then the metric where there is one; none where nothing was measured."""
+    """Loss, the metric and joules where there are such; none where nothing was measured."""
     made = []
     for title, solid, dashed in panels(groups):
         curves = all_curves(groups, (dashed, solid))

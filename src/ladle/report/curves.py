@@ -81,11 +81,14 @@ def all_curves(groups: Sequence[Group], names: Sequence[str]) -> dict[tuple[int,
 
 
 def panels(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
-    """`(title, solid column, dashed column)` of each row of pictures: loss, then the metric where there is one."""
-    metric = valid_metric([run for group in groups for run in group.runs])
+    """`(title, solid column, dashed column)` of each row of pictures: loss; metric and joules where told."""
+    runs = [run for group in groups for run in group.runs]
+    metric = valid_metric(runs)
     rows = [("loss", "valid_loss", "train_loss")]
     if metric:
         rows.append((metric.removeprefix("valid_"), metric, metric.replace("valid_", "train_", 1)))
+    if any("joules" in line for run in runs for line in run.lines):
+        rows.append(("energy, joules", "joules", ""))
     return rows
 
 

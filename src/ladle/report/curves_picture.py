@@ -99,7 +99,7 @@ def _panel(axes: Axes, groups: Sequence[Group], row: CurveRow, axis: str) -> Non
     for (i, name), one in row.curves.items():
         x, gid, color = getattr(one, axis), f"{name} {groups[i].name}", palette[i]
         if name == row.solid:
-            _evaluations(axes, x, one, color=color, gid=gid)
+            _evaluations(axes, x, one, color=color, gid=gid, most=MARKS if row.evaluated else 0)
         else:
             alone = "_" if x.size == 1 else ""  # The mean of a single window joins nothing.
             axes.plot(
@@ -110,10 +110,12 @@ def _panel(axes: Axes, groups: Sequence[Group], row: CurveRow, axis: str) -> Non
             _band(axes, x, one, color=color, gid=f"band {gid}", width=bar_width(i, len(groups)) if bars else None)
 
 
-def _evaluations(axes: Axes, x: np.ndarray, one: Curve, *, color: str, gid: str) -> None:
-    """A point where an evaluation was made; the line between two is thin: nothing was measured there."""
+def _evaluations(axes: Axes, x: np.ndarray, one: Curve, *, color: str, gid: str, most: int) -> None:
+    """A point where an evaluation was made, `most` of them; the line between two is thin: it is a guide."""
     axes.plot(x, one.mean, color=color, linewidth=1.2, alpha=0.6, gid=gid)
-    places = spaced(one, MARKS)
+    if not most and x.size > 1:
+        return
+    places = spaced(one, max(most, 1))
     size = 5.5 if places.size <= 20 else 3.5
     axes.plot(x[places], one.mean[places], "o", color=color, markersize=size, gid=f"evaluations {gid}")
 

@@ -44,6 +44,17 @@ def test_three_axes_and_two_lines_a_size(compared: Path) -> None:
     assert [axes.get_xscale() for axes in panels(figure)[3:]] == ["linear", "log", "log"]
 
 
+def test_joules_are_a_row_of_their_own_where_they_were_counted(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", size=64)
+    lines = [json.loads(text) for text in (folder / METRICS_FILE).read_text().splitlines()]
+    write_lines(folder / METRICS_FILE, [{**line, "joules": 3.0 * k} for k, line in enumerate(lines, 1)])
+    *_, energy, _, _ = panels(draw_curves(load_folders([folder])[0].groups))
+    (line,) = energy.lines
+    assert energy.get_ylabel() == "energy, joules" and line.get_marker() == "None"
+    assert list(line.get_xdata()) == [one["examples"] for one in lines]
+    assert list(line.get_ydata()) == [3.0 * k for k in range(1, 41)]
+
+
 def test_a_point_stands_at_every_evaluation_and_nowhere_else(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", size=64)
     lines = [json.loads(text) for text in (folder / METRICS_FILE).read_text().splitlines()]

@@ -24,6 +24,7 @@ from ladle.api.backend import backend_named, built_in
 from ladle.api.plan import plan
 from ladle.api.task import Task
 from ladle.core.errors import ArgumentError, DataError, must
+from ladle.core.frames import require_numbers
 from ladle.core.plan import Plan
 from ladle.data.target import Kind
 from ladle.sklearn.settings import Settings
@@ -225,6 +226,7 @@ class BatchEstimator(BaseEstimator, ABC):
         """
         for name, values in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             require_unmasked(name, values)
+        require_numbers(X, "X")
         X, y = validate_data(
             self, X, y, reset=reset, dtype=np.float32, accept_sparse="csr", multi_output=True, y_numeric=False
         )
@@ -256,6 +258,7 @@ class BatchEstimator(BaseEstimator, ABC):
         """The model's own outputs, `f32[rows, outputs]`, for rows as the user has them."""
         check_is_fitted(self, "n_iter_")
         require_unmasked("X", X)
+        require_numbers(X, "X")
         X = validate_data(self, X, reset=False, dtype=np.float32, accept_sparse="csr")
         engine, state = self._alive()
         parts = [dense(X[at : at + 8 * AT_ONCE]) for at in range(0, X.shape[0], 8 * AT_ONCE)]

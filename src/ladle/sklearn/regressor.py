@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
+from ladle.core.errors import DataError, must
 from ladle.sklearn.base import BatchEstimator
 
 
@@ -43,6 +44,9 @@ class BatchRegressor(RegressorMixin, BatchEstimator):
         return self._partial(X, y, sample_weight, learn=True)
 
     def _read_targets(self, y: Any, weight: np.ndarray, *, learn: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        if getattr(y, "dtype", np.dtype(float)).kind in "mM":
+            why = "an amount has a unit, and a time has many"
+            raise DataError(must("y", "hold numbers", str(y.dtype), why, "a number of days since a date, say"))
         number: Any = np.float64
         y = check_array(y, ensure_2d=False, dtype=number, input_name="y")
         table = y[:, None] if y.ndim == 1 else y

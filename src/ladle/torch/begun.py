@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ladle.core.errors import ArgumentError, must
-from ladle.torch.losses import Sum
+from ladle.torch.losses import Number, Sum
 from ladle.torch.noise_sums import Pieces, gradients_of, watching
-from ladle.torch.numbers import norms_of, numbers_of
+from ladle.torch.numbers import FEW, norms_of, numbers_of
 from ladle.torch.ranks import ONE, Ranks
 
 TINY = 1e-30
@@ -35,7 +35,9 @@ class Begun:
     """Parts of one update, added up.
 
     - `measured`: squares of each part's gradient are taken. `leaves`: parameters of the optimiser.
-    - `alone`: there is one part, on one process. `divided`: and its gradient is that of the mean already.
+    - `alone`: there is one part, on one process. `whole`: the weight that several will have together, where it is known
+      and a power of two. `by`: what the gradient was divided by on the way for that, at no cost.
+    - `shares`: 1 / `by` as tensors of the device, kept from update to update.
     - `examples`: rows of the batch in the `parts` so far. The lists have an entry for each backward pass.
     """
 
@@ -44,7 +46,9 @@ class Begun:
     leaves: list[nn.Parameter]
     generators: list[torch.Generator]
     ranks: Ranks = ONE
-    divided: bool = False
+    whole: float | None = None
+    by: float = 1.0
+    shares: dict[tuple[float, torch.dtype, torch.device], torch.Tensor] = field(default_factory=dict)
     examples: int = 0
     parts: int = 0
     sums: list[Sum] = field(default_factory=list)
@@ -52,11 +56,9 @@ class Begun:
     metrics: dict[str, list[torch.Tensor]] = field(default_factory=dict)
 
     def add(self, found: Sum, metrics: dict[str, torch.Tensor], scaler: Any) -> None:
-        """Backward of one part. One that is the whole update, of a weight that is known, is divided on the way."""
+        """Backward of one part, divided on the way where the weight of the whole update is known by then."""
         total = found.loss if scaler is None else scaler.scale(found.loss)
-        seed = None
-        if self.alone and not isinstance(found.weight, torch.Tensor):
-            self.divided, seed = True, total.new_tensor(1 / max(found.weight, TINY))
+        seed = self._share(found.weight, total)
         if self.measured and self.ranks.kind == "sharded":
             self.squares.append(_swapped(self.leaves, total) * self.ranks.divided**2)
         elif self.measured:
@@ -65,9 +67,28 @@ class Begun:
             self.squares.append(seen.square())
         else:
             total.backward(seed)
-        self.sums.append(found._replace(loss=found.loss.detach()))
+        self.sums.append(Sum(found.loss.detach(), found.weight, found.weight_sq))
         for name, value in metrics.items():
             self.metrics.setdefault(name, []).append(value)
+
+    def _share(self, weight: Number, total: torch.Tensor) -> torch.Tensor | None:
+        """What backward begins with: 1 / the whole weight; None for 1, where the sum is divided at the end.
+
+        Of several parts each is divided: by a power of two, so that their sum is the sum divided, to the bit.
+        """
+        whole = weight if self.alone else self.whole
+        if whole is None or isinstance(weight, torch.Tensor) or isinstance(whole, torch.Tensor):
+            if self.by != 1.0:  # The part before this one had a weight that was known.
+                torch._foreach_mul_(gradients_of(self.leaves), self.by)  # pyright: ignore[reportPrivateImportUsage]
+            self.whole, self.by = None, 1.0
+            return None
+        self.by = max(whole, TINY)
+        key = self.by, total.dtype, total.device
+        if key not in self.shares:
+            if len(self.shares) >= FEW:
+                self.shares.clear()
+            self.shares[key] = total.new_tensor(1 / self.by)
+        return self.shares[key]
 
     def require_whole(self) -> None:
         """Refuse a step where a part had no backward pass, or none came."""

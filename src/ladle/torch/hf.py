@@ -21,7 +21,7 @@ from ladle.torch.factor import Factor
 from ladle.torch.host_advice import Advice, Move, Recent, Steer, progress_of
 from ladle.torch.host_moments import Meter, Share, stride_of
 from ladle.torch.optimizer import trained
-from ladle.torch.refuse import require_gaugeable, require_usable
+from ladle.torch.refuse import require_gaugeable, require_pieces_of, require_usable
 from ladle.torch.tree import cut, rows_of
 from ladle.torch.untouched import kept_generators
 
@@ -109,6 +109,7 @@ class Listener:
         require_usable(model, self.optimizer)
         model.train()
         require_gaugeable(model, self.gauge)
+        require_pieces_of(self.gauge, args.gradient_accumulation_steps, args.world_size, self.policy is not None)
         self.meter = Meter(trained(self.optimizer), args.world_size)
         self._began, self._checked = time.perf_counter(), False
         self.steps = args.gradient_accumulation_steps  # What the Trainer counted an epoch and its schedule by.
@@ -228,7 +229,7 @@ class Listener:
         assert self.meter is not None
         loader = self.host.callback_handler.train_dataloader
         updates = len(loader) / self.host.args.gradient_accumulation_steps if hasattr(loader, "__len__") else 0.0
-        self.meter.stride = stride_of(self.gauge, updates) if self.pieces else self.gauge.every
+        self.meter.stride = stride_of(self.gauge, updates if self.pieces else None)
 
     def _put(self, move: Move) -> None:
         self.grown = self.grown or move.steps != self.steps

@@ -196,6 +196,9 @@ def test_what_cannot_be_followed_is_refused_in_a_sentence(trained):
     normed.net = nn.Sequential(nn.Linear(5, 1), nn.BatchNorm1d(1))
     with pytest.raises(ArgumentError, match="gauge must be None"):
         trained(normed, rows_of_line(16))
+    alone = {"gauge": Gauge(per_example=True)}
+    with pytest.raises(ArgumentError, match="per_example must have one micro-batch an update"):
+        trained(Line(), rows_of_line(16), options=alone, gradient_accumulation_steps=2)
     small = {"policy": NoiseFollow(Range(4, 8, micro_size=8))}
     with pytest.raises(ArgumentError, match="policy must reach a size of the host"):
         trained(Line(), rows_of_line(16), options=small, gradient_accumulation_steps=2)

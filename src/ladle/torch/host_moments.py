@@ -189,10 +189,14 @@ def _sum(one: Any, other: Any) -> Any:
     return one if other is None else other if one is None else one + other
 
 
-def stride_of(gauge: Gauge, updates: float) -> int:
-    """One update in so many is measured, of passes of `updates` that have pieces as they are.
+def stride_of(gauge: Gauge, updates: float | None) -> int:
+    """One update in so many is measured, of passes of `updates` that have pieces as they are; None where they have not.
 
-    >>> stride_of(Gauge(), 64), stride_of(Gauge(), math.inf)
-    (4, 16)
+    >>> stride_of(Gauge(), 64), stride_of(Gauge(), math.inf), stride_of(Gauge(), None)
+    (4, 16, 16)
+    >>> stride_of(Gauge(per_example=True), None)
+    1
     """
+    if updates is None:
+        return 1 if gauge.per_example else gauge.every
     return gauge.stride(int(updates)) if math.isfinite(updates) and updates >= 1 else gauge.every

@@ -23,7 +23,7 @@ from ladle.torch.factor import Factor
 from ladle.torch.host_advice import Advice, Move, Recent, Steer, progress_of
 from ladle.torch.host_moments import Meter, Share, parts_of, stride_of
 from ladle.torch.optimizer import trained
-from ladle.torch.refuse import require_gaugeable, require_usable
+from ladle.torch.refuse import require_gaugeable, require_pieces_of, require_usable
 from ladle.torch.tree import rows_of
 from ladle.torch.untouched import kept_generators
 
@@ -88,6 +88,7 @@ class Ladle(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         require_followed(trainer, pl_module, self.gauge)
+        require_pieces_of(self.gauge, trainer.accumulate_grad_batches, trainer.world_size, self.policy is not None)
         optimizer: Any = trainer.optimizers[0]
         self._meter = Meter(trained(optimizer), trainer.world_size)
         self._meter.updates, self._meter.examples = self._loaded.get("updates", 0), self._loaded.get("examples", 0)
@@ -173,7 +174,7 @@ class Ladle(Callback):
 
     def _set_stride(self, trainer: Trainer) -> None:
         per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
-        self._meter.stride = stride_of(self.gauge, per_epoch) if self._pieces(trainer) else self.gauge.every
+        self._meter.stride = stride_of(self.gauge, per_epoch if self._pieces(trainer) else None)
 
     def _tell(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Advise and log."""

@@ -202,6 +202,14 @@ def test_what_cannot_be_followed_is_refused_in_a_sentence():
     refused("policy must couple the rate alone", Module(), moving)
 
 
+def test_one_gradient_an_example_needs_one_micro_batch():
+    """Accumulated, the pieces are the host's micro-batches: one gradient an example is refused, not left out."""
+    callback = Ladle(gauge=Gauge(per_example=True))
+    refused("per_example must have one micro-batch an update", Module(), callback, accumulate_grad_batches=2)
+    moved = Ladle(gauge=Gauge(per_example=True), policy=Steps(((0, 8),), micro_size=8))
+    refused("got 'a policy that moves accumulation'", Module(), moved)
+
+
 def test_shares_and_strides():
     assert Share.mean(8, 2).weight_sq == pytest.approx(8 * (1 / 16) ** 2)
     assert stride_of(Gauge(every=16), 32) == 2

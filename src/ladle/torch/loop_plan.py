@@ -23,7 +23,7 @@ from ladle.torch.trace import Updating
 from ladle.torch.untouched import kept_generators
 
 COUPLED = (
-    "The loss of a row depends on the others in its micro-batch: {!r} takes statistics of it. A batch cut into "
+    "The loss of a row depends on the others in its micro-batch: {}. A batch cut into "
     "micro-batches is then another loss than the whole, and a row has no gradient whose noise could be measured: the "
     "size rests on speed."
 )
@@ -66,12 +66,14 @@ class LoopQuestion:
         """What a careful reader would want to be told beside what every plan says."""
         probe, said = self.probe, []
         if (layer := coupling(probe.model)) is not None:
-            said.append(COUPLED.format(layer))
+            said.append(COUPLED.format(f"{layer!r} takes statistics of it"))
+        elif probe.coupled:
+            said.append(COUPLED.format("the loss of the first is another one among other rows"))
         if hasattr(probe.model, "_orig_mod"):
             said.append(COMPILED)
         if probe.foresight.obstacle is not None:
             said.append(MEASURED.format(self.memory_method))
-        if probe.examples.read < probe.examples.rows and coupling(probe.model) is None:
+        if probe.examples.read < probe.examples.rows and not probe.coupled:
             said.append(READ.format(probe.examples.read, probe.examples.rows))
         return tuple(said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from ladle.core.errors import NotConfirmed
 from ladle.core.moments import Moments
 from ladle.core.spec import BatchSpec
+from ladle.torch.company import coupled, in_company
 from ladle.torch.confirm import Job, confirm, hindrance
 from ladle.torch.examples import Examples
 from ladle.torch.fakes import copied, optimizer_for, plain
@@ -26,6 +28,9 @@ from ladle.torch.refuse import coupling
 from ladle.torch.timing import runnable, seconds_of
 from ladle.torch.untouched import kept_generators, kept_gradients, kept_module
 from ladle.torch.update import Update
+
+COMPANY = 4
+"""Rows by which a loss is tried."""
 
 NO_FACTORY = "the model was given as a module; a function that makes it, importable by a name, could be run again"
 
@@ -51,10 +56,13 @@ class LoopProbe:
     def device(self) -> torch.device:
         return next(plain(self.model).parameters()).device
 
-    @property
+    @cached_property
     def coupled(self) -> bool:
-        """Whether rows depend on each other, by a layer that takes statistics of them."""
-        return coupling(self.model) is not None
+        """Whether rows depend on each other: by a layer that takes statistics of them, or by the loss, as tried."""
+        if coupling(self.model) is not None:
+            return True
+        with self._copy() as (model, _):
+            return coupled(in_company(model, self.examples.take(min(COMPANY, self.examples.read)), self.loss))
 
     def memory_bytes(self, spec: BatchSpec) -> int:
         return self.foresight.bytes(runnable(spec, self.coupled))

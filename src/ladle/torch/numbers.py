@@ -28,10 +28,12 @@ def norms_of(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         raise ArgumentError(
             must("loss", "depend on the parameters", "no gradient", why, "a loss of the model's outputs")
         )
-    if any(one.layout is not torch.strided for one in gradients):
-        why = "one division and one norm are taken of all gradients"
-        raise ArgumentError(must("gradients", "be dense", "a sparse one", why, "nn.Embedding(..., sparse=False)"))
-    narrow = any(one.dtype in NARROW for one in gradients)
+    narrow = False
+    for one in gradients:
+        if one.layout is not torch.strided:
+            why = "one division and one norm are taken of all gradients"
+            raise ArgumentError(must("gradients", "be dense", "a sparse one", why, "nn.Embedding(..., sparse=False)"))
+        narrow = narrow or one.dtype in NARROW
     take: Any = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
     norms = list(take(gradients, 2, torch.float32) if narrow else take(gradients))
     if len(norms) <= FEW:
@@ -45,9 +47,12 @@ def numbers_of(values: Sequence[torch.Tensor | float]) -> list[float]:
     >>> numbers_of([torch.tensor(0.5), 2.0])
     [0.5, 2.0]
     """
-    tensors = [value for value in values if isinstance(value, torch.Tensor)]
-    if all(one.device.type == "cpu" for one in tensors):
+    device, tensors = None, []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            tensors.append(value)
+            device = device if value.is_cpu else value.device
+    if device is None:
         return [float(value) for value in values]
-    device = next(one.device for one in tensors if one.device.type != "cpu")
     found = iter(torch.stack([one.detach().to(device, torch.float64) for one in tensors]).tolist())
     return [next(found) if isinstance(value, torch.Tensor) else value for value in values]

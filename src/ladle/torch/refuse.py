@@ -66,7 +66,11 @@ def require_numbers(micro_size: Any, clip: Any, rng: Any) -> None:
 
 def coupling(model: nn.Module) -> str | None:
     """The name of a layer by which rows depend on each other while it trains; None where none is known."""
-    return next((name for name, part in model.named_modules() if isinstance(part, NORMS) and part.training), None)
+    for name, part in model.named_modules():
+        # One that keeps no running statistics takes those of its batch in any mode.
+        if isinstance(part, NORMS) and (part.training or part.running_mean is None):
+            return name
+    return None
 
 
 def require_gaugeable(model: nn.Module, gauge: Gauge) -> None:
@@ -80,3 +84,15 @@ def require_gaugeable(model: nn.Module, gauge: Gauge) -> None:
             raise ArgumentError(
                 must(name, f"be {only!r} with torch", getattr(gauge, name), why, f"Gauge({name}={only!r})")
             )
+
+
+def require_pieces_of(gauge: Gauge, steps: int, ranks: int, moves: bool) -> None:
+    """Refuse one gradient an example in a loop of someone else's, where its micro-batches are the pieces.
+
+    - `steps`: micro-batches of an update. `ranks`: processes. `moves`: whether a policy may accumulate more of them.
+    """
+    if gauge.per_example and (moves or steps * ranks > 1):
+        got = "a policy that moves accumulation" if moves else f"{steps} micro-batches on {ranks} processes"
+        why = "there the gradients of micro-batches are compared, each of which is one backward pass of the host's"
+        remedy = "Gauge(), or ladle.torch.Update in a loop of your own"
+        raise ArgumentError(must("per_example", "have one micro-batch an update to go through", got, why, remedy))

@@ -111,7 +111,7 @@ class TorchStep:
         """One update of the micro-batches. One that is alone is cut where it is measured."""
         update = state.update
         size = self._piece(min(count, spec.micro_size), count <= spec.micro_size) if measured else spec.micro_size
-        update.begin(measured, alone=count <= size)
+        update.begin(measured, alone=count <= size, rows=count)
         for rows in batches:
             for at in range(0, max(rows.count, 1), size):  # One without rows takes part, too, with a row for nothing.
                 real = min(size, rows.count - at)

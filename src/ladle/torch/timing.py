@@ -10,7 +10,7 @@ import torch
 
 from ladle.core.spec import BatchSpec
 
-PROBE_SECONDS = 0.03
+PROBE_SECONDS = 0.01
 MOST_UPDATES = 500
 """Updates of one timing."""
 

@@ -10,6 +10,8 @@ import torch
 
 from ladle.core.errors import ArgumentError, must
 
+ARRAYS = (torch.Tensor, np.ndarray)
+
 
 def mapped(convert: Callable[[Any], Any], tree: Any) -> Any:
     """The tree with `convert` of each of its leaves, and its containers of the same kinds.
@@ -17,6 +19,8 @@ def mapped(convert: Callable[[Any], Any], tree: Any) -> Any:
     >>> mapped(lambda leaf: leaf + 1, {"x": 1, "pair": (2, [3])})
     {'x': 2, 'pair': (3, [4])}
     """
+    if type(tree) is torch.Tensor:  # What most leaves are: asking whether it is a Mapping takes longer than a view.
+        return convert(tree)
     if isinstance(tree, Mapping):
         made = {name: mapped(convert, leaf) for name, leaf in tree.items()}
         return made if type(tree) is dict else type(tree)(made)  # type: ignore[call-arg]
@@ -40,7 +44,7 @@ def leaves(tree: Any, path: str = "batch") -> Iterator[tuple[str, Any]]:
 
 def has_rows(leaf: Any) -> bool:
     """Whether a leaf is an array with a first axis. Texts, None and single numbers are of the batch as a whole."""
-    return isinstance(leaf, torch.Tensor | np.ndarray) and leaf.ndim > 0
+    return isinstance(leaf, ARRAYS) and leaf.ndim > 0
 
 
 def rows_of(batch: Any) -> int:

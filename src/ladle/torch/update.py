@@ -20,6 +20,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.observation import METRIC, Observation
 from ladle.torch.begun import TINY, Begun, Read
+from ladle.torch.company import require_independent
 from ladle.torch.losses import weighted
 from ladle.torch.noise_sums import NONE, gradients_of
 from ladle.torch.optimizer import trained
@@ -94,7 +95,8 @@ class Update:
       `fully_shard`, all of which then make every update.
     - `warn`: whether an update that is refused is said with a `RuntimeWarning`. A scaler's are usual, and are not.
 
-    Raises `ArgumentError` for what cannot be done right: closures, `DataParallel`, batch norm with a gauge, ...
+    Raises `ArgumentError` for what cannot be done right: closures, `DataParallel`, batch norm with a gauge, ... A loss
+    by which rows depend on each other is refused by `update(batch, loss)` before it measures the first noise.
 
     >>> model = nn.Linear(3, 1)
     >>> update = Update(model, torch.optim.SGD(model.parameters(), lr=0.1), micro_size=4)
@@ -129,6 +131,8 @@ class Update:
         self.position = self.updates = self.refused = 0
         self._ranks = Ranks.of(model, self._leaves()) if ranks is None else ranks
         self._rows = self._unmeasured = 0
+        self._tried = False
+        self._shares: dict[tuple[float, torch.dtype, torch.device], torch.Tensor] = {}
         named = (METRIC + name for name in metrics)
         self._sums = dict.fromkeys(("loss", "weight", "updates", "refused", "grad_sq", *named, *NONE), 0.0)
         self._open: Begun | None = None
@@ -136,8 +140,16 @@ class Update:
     def __call__(self, batch: Any, loss: Callable[[nn.Module, Any], Any], weight: Any = None) -> Done:
         """The whole update: `loss(model, rows)` of every part, and the step."""
         for part in self.parts(batch, weight):
+            if self._open is not None and self._open.measured and not self._tried:
+                self._try(part, loss)
             part.backward(loss(self.model, part.data))
         return self.step()
+
+    def _try(self, part: Part, loss: Callable[[nn.Module, Any], Any]) -> None:
+        """Once, before the first noise is measured: refuse a loss that is no sum over rows."""
+        self._tried = True
+        if self._ranks.count == 1 and part.rows > 1:  # Ranks would have to go through it together.
+            require_independent(self.model, part.data, loss)
 
     def parts(self, batch: Any, weight: torch.Tensor | None = None) -> Iterator[Part]:
         """The rows of `batch`, this process's share of one update, in parts. Call `backward` on each.
@@ -150,7 +162,7 @@ class Update:
         batch = self._stood_in(batch) if rows == 0 else batch
         measured = self._due(rows)
         size = self._piece(rows, measured)
-        self.begin(measured, alone=rows == size)
+        self.begin(measured, alone=rows == size, rows=rows if weight is None else None)
         self._rows = rows
         count = self._ranks.parts(-(-max(rows, 1) // size), self._device)
         if rows == size and count == 1:
@@ -166,18 +178,22 @@ class Update:
             with self._ranks.part(self.model, last=at == count - 1):
                 yield self.part(data, of_rows, filled, real, self.position + start)
 
-    def begin(self, measured: bool = False, alone: bool = False) -> None:
+    def begin(self, measured: bool = False, alone: bool = False, rows: int | None = None) -> None:
         """A new update, of which nothing is there yet; one that was left in the middle is forgotten.
 
         `parts` does it by itself. Where rows come one micro-batch at a time: `begin`, `part` for each, `step`.
 
-        - `measured`: take its moments. `alone`: it will have one part.
+        - `measured`: take its moments. `alone`: it will have one part. `rows`: how many it will have, of weight one.
         """
         leaves = self._leaves()
         for leaf in leaves:
             leaf.grad = None
         drawing = generators(leaves[0].device) if self.rng == "position" else []
-        self._open = Begun(measured, alone and self._ranks.count == 1, leaves, drawing, self._ranks)
+        one = self._ranks.count == 1
+        # A power of two divides without rounding, so it may be done in each part's backward pass, where it is free.
+        early = rows and one and not measured and self.scaler is None and rows & (rows - 1) == 0
+        whole = float(rows) if rows and early else None
+        self._open = Begun(measured, alone and one, leaves, drawing, self._ranks, whole, shares=self._shares)
 
     def part(self, data: Any, weight: torch.Tensor | None, rows: int, real: int, position: int) -> Part:
         """The next part, with the generators set for what it draws. `position`: of its first row in the whole run."""
@@ -198,7 +214,7 @@ class Update:
             self.scaler.unscale_(self.optimizer)
         gradients = gradients_of(update.leaves)
         read = update.read(gradients, self.scaler)
-        share = 1.0 if update.divided else self._ranks.divided / max(read.weight, TINY)
+        share = self._ranks.divided * update.by / max(read.weight, TINY)
         done = _judged(read, read.norm * share)
         if done.applied:
             clipped = 1.0 if self.clip is None else min(1.0, self.clip / (done.grad_norm + 1e-6))
@@ -241,7 +257,10 @@ class Update:
 
     def _due(self, rows: int) -> bool:
         """Whether the noise of the next update is measured. That of a ragged last batch is not: its error is larger."""
-        if self.gauge is None or (self.updates and self._unmeasured < self.gauge.every - 1):
+        if self.gauge is None:
+            return False
+        every = 1 if self.gauge.per_example else self.gauge.every
+        if self.updates and self._unmeasured < every - 1:
             return False
         return rows >= self._rows or self._ranks.count > 1  # Ranks have to agree, and know their own rows alone.
 

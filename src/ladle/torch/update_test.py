@@ -174,6 +174,17 @@ def test_hooks_live_in_measured_updates_alone():
     assert measured == [1, 0, 0, 1, 0, 0, 1]
 
 
+@pytest.mark.parametrize("micro", [8, 4])
+def test_one_gradient_an_example_in_every_update_also_accumulated(micro: int):
+    model, batch = net(), rows(8)
+    wanted = Moments.from_gradients(micro_gradients(model, batch, 1), 1)
+    update = updated(model, micro_size=micro, gauge=Gauge(per_example=True))
+    for _ in range(3):
+        update(batch, loss)
+    found = update.observation().moments()
+    assert found.count == 3 and found.trace == pytest.approx(3 * wanted.trace, rel=1e-5)
+
+
 def test_a_ragged_last_batch_is_not_measured():
     update = updated(net(), micro_size=4, gauge=Gauge(every=1))
     for size in (8, 8, 3):

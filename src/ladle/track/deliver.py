@@ -14,6 +14,9 @@ from ladle.track.words import numbers
 Note = Mapping[str, Any]
 """One of `begin`, `line`, `message`, `end`, with what it carries; an empty one where nothing came for a while."""
 
+Draw = Callable[[], Path | None]
+"""Draws a picture and says where; None where there is nothing to draw."""
+
 EVERY_SECONDS = 1.0
 """Between two flushes."""
 
@@ -32,12 +35,13 @@ class Earlier:
 def deliver(
     tracker: Tracker,
     notes: Iterable[Note],
-    pictures: Callable[[], Mapping[str, Path]] = dict,
+    pictures: Callable[[], Mapping[str, Draw]] = dict,
     opened: Callable[[TrackedRun], None] = lambda run: None,
 ) -> None:
     """Send the run that `notes` tell of, first `begin`, last `end`, to `tracker`. Raises what the tracker raises.
 
-    - `pictures`: drawn once, after the end. `opened`: told of the tracker's run as soon as there is one.
+    - `pictures`: asked for after the end, and drawn one by one.
+    - `opened`: told of the tracker's run as soon as there is one.
 
     Notes that stop before `end` leave a run with the status "killed".
     """
@@ -56,7 +60,7 @@ def deliver(
         elif "message" in note:
             run.text("message", note["message"], step)
         elif "end" in note:
-            _draw(run, pictures, step)
+            _draw(run, pictures(), step)
             run.close(note["end"])
             return
         if time.monotonic() - flushed >= EVERY_SECONDS:
@@ -66,14 +70,15 @@ def deliver(
         run.close(UNKNOWN)
 
 
-def _draw(run: TrackedRun, pictures: Callable[[], Mapping[str, Path]], step: int) -> None:
-    try:
-        drawn = pictures()
-    except Exception as error:  # A run without a picture is still a run: it may have ended before its second line.
-        run.text("message", f"no pictures: {error}", step)
-        return
-    for name, path in drawn.items():
-        run.picture(name, path, step)
+def _draw(run: TrackedRun, pictures: Mapping[str, Draw], step: int) -> None:
+    for name, draw in pictures.items():
+        try:
+            path = draw()
+        except Exception as error:  # A run without a picture is still a run: it may have ended before its second line.
+            run.text("message", f"no picture of its {name}: {error}", step)
+            continue
+        if path is not None:
+            run.picture(name, path, step)
 
 
 def _line(run: TrackedRun, line: Mapping[str, Any], step: int, when: float) -> None:

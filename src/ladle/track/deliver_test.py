@@ -9,12 +9,12 @@ import pytest
 
 from ladle.core.errors import ArgumentError
 from ladle.track import BY_NAME, library
-from ladle.track.fakes_test import END, FACTS, LINES, NOTES, picture, told
+from ladle.track.fakes_test import END, FACTS, LINES, NOTES, pictures, told
 from ladle.track.words import ending, parameters
 
 
 def test_every_number_goes_with_its_update_and_decisions_with_their_reason(tmp_path: Path) -> None:
-    assert told(*NOTES, pictures=lambda: picture(tmp_path)) == [
+    assert told(*NOTES, pictures=lambda: pictures(tmp_path)) == [
         ("open", "run-1", None),
         (0, "message", "a word before"),
         (0, {"examples": 0, "updates": 0, "valid_loss": 2.0}),
@@ -22,6 +22,7 @@ def test_every_number_goes_with_its_update_and_decisions_with_their_reason(tmp_p
         (20, {"examples": 240, "updates": 20, "valid_loss": 0.5, "size": 16}),
         (20, "decision", "batch size 8 -> 16"),
         (20, "curves", "curves.png"),
+        (20, "answers", "answers.png"),
         ("close", "stopped"),
     ]
 
@@ -31,11 +32,15 @@ def test_a_run_that_is_heard_of_no_more_was_killed() -> None:
     assert told() == [] == told({"message": "nobody"}, {})
 
 
-def test_a_picture_that_cannot_be_drawn_ends_nothing() -> None:
-    def broken() -> dict[str, Path]:
+def test_a_picture_that_cannot_be_drawn_ends_nothing_and_the_others_go(tmp_path: Path) -> None:
+    def broken() -> Path:
         raise ValueError("no second line")
 
-    assert told(*NOTES, pictures=broken)[-2:] == [(20, "message", "no pictures: no second line"), ("close", "stopped")]
+    assert told(*NOTES, pictures=lambda: {**pictures(tmp_path), "curves": broken})[-3:] == [
+        (20, "message", "no picture of its curves: no second line"),
+        (20, "answers", "answers.png"),
+        ("close", "stopped"),
+    ]
 
 
 def test_parameters_hold_the_plan_and_nothing_of_the_end() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ladle.core.protocols import Onward
-from ladle.track.deliver import deliver
+from ladle.track.deliver import Draw, deliver
 
 FACTS = {"status": "running", "size": 8, "optimizer": {"name": "sgd", "lr": 0.1}, "plan": {"size": 8, "rungs": [8, 16]}}
 LINES = [
@@ -33,7 +33,13 @@ NOTES: list[dict[str, Any]] = [
 ]
 
 
-def picture(folder: Path) -> dict[str, Path]:
+def pictures(folder: Path) -> dict[str, Draw]:
+    """Two pictures, and one that there is nothing to draw of."""
+    return {"curves": lambda: pixel(folder / "curves.png"), "plan": lambda: None,
+            "answers": lambda: pixel(folder / "answers.png")}  # fmt: skip
+
+
+def pixel(path: Path) -> Path:
     """The smallest PNG there is: one grey pixel."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
@@ -43,8 +49,8 @@ def picture(folder: Path) -> dict[str, Path]:
     parts = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
-    (folder / "curves.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    return {"curves": folder / "curves.png"}
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
 
 
 DELIVERED = """
@@ -52,11 +58,11 @@ import sys
 from pathlib import Path
 from ladle import track
 from ladle.track.deliver import deliver
-from ladle.track.fakes_test import NOTES, picture
+from ladle.track.fakes_test import NOTES, pictures
 tracker = {tracker}
 onward = {onward!r}
 notes = [{{**NOTES[0], "onward": onward}}, *NOTES[1:]]
-deliver(tracker, notes, lambda: picture(Path({folder!r})), lambda run: print(run.identity))
+deliver(tracker, notes, lambda: pictures(Path({folder!r})), lambda run: print(run.identity))
 """
 """For a process of its own: libraries of trackers set up threads, and things for the end of the process."""
 

@@ -52,7 +52,7 @@ def test_a_run_is_in_the_store_and_a_later_sitting_goes_on_with_it(
         (20, 0.5, 10**12 + 2000),
     ]
     assert history["best/valid_loss"][0][:2] == [20, 0.5]
-    assert {"curves.png", "decisions.md", "messages.md", "run.json"} <= set(files)
+    assert {"answers.png", "curves.png", "decisions.md", "messages.md", "run.json"} <= set(files)
     assert words == "- update 20: batch size 8 -> 16\n"
     assert (tmp_path / "mlflow-artifacts").is_dir()
 

@@ -42,6 +42,7 @@ def test_numbers_texts_and_pictures_are_in_the_file(tmp_path: Path, fresh_python
     assert (step, list(decision.tensor.string_val)) == (20, [b"batch size 8 -> 16"])
     assert list(message.tensor.string_val) == [b"a word before"]
     assert b"| optimizer.lr | 0.1 |" in found["run/text_summary"][0][1].tensor.string_val[0]
+    assert found["answers"][0][1].image.encoded_image_string[:4] == b"\x89PNG"
     assert (found["curves"][0][1].image.width, found["best/valid_loss"][0][1].simple_value) == (1, 0.5)
     assert b"patience 1" in found["ended/text_summary"][0][1].tensor.string_val[0]
     hyper = found["_hparams_/session_start_info"][0][1].metadata.plugin_data.content
@@ -59,4 +60,5 @@ def test_tensorboard_reads_it_and_a_later_sitting_takes_the_place_of_what_it_doe
     read.Reload()
     assert read.Scalars("train_loss")[0].value == 1.5
     assert [one.value for one in read.Scalars("valid_loss") if one.step == 20] == [0.5], "once, not twice"
-    assert read.Tags()["images"] == ["curves"]
+    assert read.Tags()["images"] == ["curves", "answers"]
+    assert read.Images("answers")[0].encoded_image_string == (tmp_path / "answers.png").read_bytes()

@@ -30,8 +30,11 @@ def test_a_run_is_in_the_database(tmp_path: Path, fresh_python: Callable[..., st
         (20, 0.5, 240),
     ]
     assert alerts == [(0, "message", "a word before"), (20, "decision", "batch size 8 -> 16")]
-    assert rows[3][1]["curves"]["_type"] == "trackio.image"
-    assert (rows[4][1]["status"], rows[4][1]["best/valid_loss"]) == ("stopped", 0.5)
+    (drawn,) = (row["answers"] for step, row in rows if "answers" in row)
+    assert drawn["_type"] == "trackio.image" and rows[3][1]["curves"]["_type"] == "trackio.image"
+    (kept,) = (tmp_path / "db").rglob(Path(drawn["file_path"]).name)
+    assert kept.read_bytes() == (tmp_path / "answers.png").read_bytes()
+    assert (rows[-1][1]["status"], rows[-1][1]["best/valid_loss"]) == ("stopped", 0.5)
 
 
 def test_what_trackio_only_warns_of_is_an_error(tmp_path: Path, fresh_python: Callable[..., str]) -> None:

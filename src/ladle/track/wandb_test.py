@@ -63,5 +63,7 @@ def test_an_offline_run_holds_config_history_and_summary(tmp_path: Path, fresh_p
         (20, 0.5, 240),
     ]
     assert history[20]["decision"] == "batch size 8 -> 16" and history[0]["message"] == "a word before"
-    assert history[20]["curves/_type"] == "image-file"
+    assert {history[20][f"{name}/_type"] for name in ("curves", "answers")} == {"image-file"}
+    (kept,) = path.parent.glob("files/media/images/answers_*.png")
+    assert kept.read_bytes() == (tmp_path / "answers.png").read_bytes()
     assert (summary["status"], summary["best/valid_loss"]) == ("stopped", 0.5)

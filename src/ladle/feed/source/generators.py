@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ladle.feed.source import mersenne
+
 _THREAD = threading.local()
 
 
@@ -41,8 +43,8 @@ def are_ours() -> bool:
 def generators() -> dict[str, Generator]:
     """Those of the libraries that are loaded, by how a message calls them."""
     found = {
-        "random": Generator(random.getstate, random.setstate, _equal, random.seed),
-        "np.random": Generator(_numpy_state, np.random.set_state, _same_numpy, _seed_numpy),
+        "random": Generator(random.getstate, random.setstate, _same_python, random.seed),
+        "np.random": Generator(mersenne.get, mersenne.put, mersenne.same, _seed_numpy),
     }
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "default_generator"):
@@ -73,19 +75,25 @@ class Kept:
 
     def seed(self, key: np.ndarray) -> None:
         """Set all of them from a key, `u32[2]`."""
-        self.seeding(None)(*key.tolist())
+        self.seeding(None)(numbers(key[None])[0])
 
-    def seeding(self, names: Iterable[str] | None) -> Callable[[int, int], None]:
-        """What sets those of some names, None for all, from the two words of a key."""
+    def seeding(self, names: Iterable[str] | None) -> Callable[[int], Any]:
+        """What sets those of some names, None for all, from a number of `numbers`."""
         self.touched.update(self.generators if names is None else names)
         seeds = [one.seed for name, one in self.generators.items() if name in self.touched]
+        if len(seeds) == 1:
+            return seeds[0]
 
-        def set_all(low: int, high: int) -> None:
-            number = low | high << 32
+        def set_all(number: int) -> None:
             for seed in seeds:
                 seed(number)
 
         return set_all
+
+
+def numbers(keys: np.ndarray) -> list[int]:
+    """One number below 2**64 for each of some keys (`u32[k, 2]`)."""
+    return (keys[:, 0] | keys[:, 1].astype(np.uint64) << np.uint64(32)).tolist()
 
 
 @contextmanager
@@ -115,20 +123,9 @@ def told(names: Iterable[str]) -> str:
     return " and ".join(sorted(names))
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return one == other
-
-
-def _numpy_state() -> Any:
-    return np.random.get_state(legacy=False)
-
-
-def _same_numpy(one: Any, other: Any) -> bool:
-    return (
-        one["state"]["pos"] == other["state"]["pos"]
-        and one["has_gauss"] == other["has_gauss"]
-        and np.array_equal(one["state"]["key"], other["state"]["key"])
-    )
+def _same_python(one: Any, other: Any) -> bool:
+    """By the place among the 624 words, the first few of them (all are made anew together) and the half of a pair."""
+    return one[1][-1] == other[1][-1] and one[1][:8] == other[1][:8] and one[2] == other[2]
 
 
 def _seed_numpy(number: int) -> None:

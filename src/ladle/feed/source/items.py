@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ladle.core.errors import ArgumentError, DataError, ExampleError, must
 from ladle.feed.arrays import leaves, map_tree
-from ladle.feed.source.generators import Kept, are_ours, kept, told
+from ladle.feed.source.generators import Kept, are_ours, kept, numbers, told
 from ladle.feed.source.places import Places
 from ladle.feed.source.request import all_bad, require_ids
 from ladle.feed.source.stack import stacked
@@ -99,15 +99,15 @@ class Items:
                     return items
             if self.threads > 1:
                 self.require_threads()
-            return self._seeded(index, asked, places.keys().tolist(), states)
+            return self._seeded(index, asked, numbers(places.keys()), states)
 
-    def _seeded(self, index: list[int], names: list[int], keys: list[Any], states: Kept) -> list[Any]:
+    def _seeded(self, index: list[int], names: list[int], keys: list[int], states: Kept) -> list[Any]:
         """Each item finds the generators that the dataset draws from as its own key sets them."""
         while True:
             known, seed = set(self.draws), states.seeding(self.draws)
             items, failed = None, None
             try:
-                items = self._one_by_one(index, names, lambda place, seed=seed: seed(*keys[place]))
+                items = self._one_by_one(index, names, seed, keys)
             except ExampleError as error:
                 failed = error
             self.draws.update(states.moved())
@@ -146,20 +146,23 @@ class Items:
             raise DataError(must("dataset.__getitems__", "return every item", got, why, "one item for each id"))
         return items
 
-    def _one_by_one(self, ids: list[int], names: list[int], before: Callable[[int], None] | None = None) -> list[Any]:
+    def _one_by_one(
+        self, ids: list[int], names: list[int], seed: Callable[[int], Any] | None = None, keys: Sequence[int] = ()
+    ) -> list[Any]:
         items: list[Any] = [None] * len(ids)
         causes: dict[int, Exception] = {}
+        dataset = self.dataset
 
         def some(start: int, stop: int) -> None:
             for place in range(start, stop):
                 try:
-                    if before is not None:
-                        before(place)
-                    items[place] = self.dataset[ids[place]]
+                    if seed is not None:
+                        seed(keys[place])
+                    items[place] = dataset[ids[place]]
                 except Exception as error:
                     causes[names[place]] = error
 
-        if before is None:
+        if seed is None:
             self._pool.spans(some, len(ids))
         else:  # Each item finds the generators as its own key has set them.
             some(0, len(ids))

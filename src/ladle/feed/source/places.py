@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +35,20 @@ class Places(NamedTuple):
         >>> Places(np.array([3, 4, 13]), 10).keys().shape
         (3, 2)
         """
-        first = round_keys(seed_words(self.seed), np.uint32(0), stream(purpose), count=2)
-        return for_each(first, self.epoch, self.position % self.epoch_size).T
+        epoch, place = divmod(self.position, self.epoch_size)
+        if len(epoch) and epoch[0] == epoch[-1] and (epoch == epoch[0]).all():
+            return for_each(_of_pass(self.seed, purpose, int(epoch[0])), place).T
+        return for_each(_of_run(self.seed, purpose), epoch, place).T
+
+
+@lru_cache(64)
+def _of_run(seed: int, purpose: int) -> np.ndarray:
+    return round_keys(seed_words(seed), np.uint32(0), stream(purpose), count=2)
+
+
+@lru_cache(64)  # Most batches are of one pass, and its words take longer than those of a batch's places.
+def _of_pass(seed: int, purpose: int, epoch: int) -> np.ndarray:
+    return for_each(_of_run(seed, purpose), np.array([epoch]))
 
 
 def taken(source: Any, ids: np.ndarray, places: Places) -> Any:

@@ -45,7 +45,8 @@ def _stacked(items: list[Any], ids: list[int], path: str) -> Any:
         _require_alike(items, ids, path, lambda item: sorted(item) if isinstance(item, Mapping) else type(item))
         return {name: _stacked([item[name] for item in items], ids, _below(path, name)) for name in first}
     if isinstance(first, tuple) or (isinstance(first, list) and not _is_row(first)):
-        _require_alike(items, ids, path, lambda item: len(item) if isinstance(item, tuple | list) else type(item))
+        if set(map(type, items)) != {type(first)} or len(set(map(len, items))) > 1:
+            _require_alike(items, ids, path, lambda item: len(item) if isinstance(item, tuple | list) else type(item))
         branches = [_stacked(list(branch), ids, _below(path, at)) for at, branch in enumerate(zip(*items, strict=True))]
         return type(first)(*branches) if hasattr(first, "_fields") else tuple(branches)
     kind = _EXACT.get(type(first))
@@ -63,10 +64,22 @@ def _rows(items: list[Any], ids: list[int], path: str) -> np.ndarray:
             return leaf_array(sys.modules["torch"].stack(items))
         except (TypeError, RuntimeError):
             pass  # The example that differs is named below.
+    if type(items[0]) is np.ndarray and items[0].ndim and _alike(items):
+        return np.concatenate(items).reshape(len(items), *items[0].shape)  # `np.stack` makes a view of each first.
     rows = [_array(item, id, path) for item, id in zip(items, ids, strict=True)]
     text = rows[0].dtype.kind in "US"  # Strings are as wide as they are long.
     _require_alike(rows, ids, path, lambda row: (row.shape, row.dtype.kind if text else row.dtype))
     return np.stack(rows)
+
+
+def _alike(items: list[Any]) -> bool:
+    """Whether all are arrays of one shape and one type of numbers in this machine's byte order. False is no verdict."""
+    dtype, shape = items[0].dtype, items[0].shape
+    return (
+        dtype.kind in "biufc"
+        and dtype.isnative
+        and all(type(item) is np.ndarray and item.dtype is dtype and item.shape == shape for item in items)
+    )
 
 
 def _array(item: Any, id: int, path: str) -> np.ndarray:

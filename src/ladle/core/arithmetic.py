@@ -1,0 +1,51 @@
+"""In what type a model computes, and what it computes twice: the words, and what is refused of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ladle.core.errors import ArgumentError, must, nearest
+
+PRECISIONS = ("f32", "bf16", "fp16")
+REMATS = ("none", "dots", "full")
+
+SPOKEN = {
+    "float32": "f32",
+    "fp32": "f32",
+    "32": "f32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "f16": "fp16",
+    "half": "fp16",
+}
+"""What others call them."""
+
+
+def require_arithmetic(precision: Any, remat: Any) -> None:
+    """Raises `ArgumentError` for a precision or a remat that has no name; a function is a policy of the backend's."""
+    if precision not in PRECISIONS:
+        remedy = SPOKEN.get(str(precision)) or nearest(str(precision), PRECISIONS)
+        remedy = f"precision={remedy!r}" if remedy in PRECISIONS else remedy
+        raise ArgumentError(
+            must("precision", f"be one of {', '.join(PRECISIONS)}", precision, "no other is here", remedy)
+        )
+    if not callable(remat) and remat not in REMATS:
+        why, be = "no other policy has a name here", f"be one of {', '.join(REMATS)}, or a policy of jax.checkpoint"
+        raise ArgumentError(must("remat", be, remat, why, nearest(str(remat), REMATS)))
+
+
+def unoffered(name: str, value: Any, backend: str) -> str:
+    """What is said where a backend computes in one way alone."""
+    usual = {"precision": "f32", "remat": "none"}[name]
+    why = f"the {backend} backend computes in the type of the model's weights and keeps what it computed"
+    remedy = (
+        "a loop of your own with ladle.torch.Update under torch.autocast" if backend == "torch" else "backend='jax'"
+    )
+    return must(name, f"be {usual!r} here", value, why, remedy)
+
+
+def require_scale(before: str, now: str) -> None:
+    """Raises `ArgumentError` where a run goes on with a loss scale that it has not, or without the one that it has."""
+    if before != now and "fp16" in (before, now):
+        why = f"the run began in {before}, and its state has {'a' if before == 'fp16' else 'no'} loss scale"
+        raise ArgumentError(must("precision", f"be {before!r} here", now, why, f"precision={before!r}"))
