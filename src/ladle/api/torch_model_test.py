@@ -224,6 +224,11 @@ def test_losses_of_torch_that_are_ladles_own_are_kept(loss: Any, name: str | Non
     assert known_loss(objective(make, loss, None, "classification").function) == name
 
 
+def test_statistics_of_batch_norm_are_not_counted_anew(images: ladle.Run) -> None:
+    with pytest.raises(ladle.ArgumentError, match="reestimate must be left out with PyTorch"):
+        images.reestimated()
+
+
 def test_a_module_with_branches_on_values_is_not_exported(tmp_path: Path) -> None:
     class Branching(nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
