@@ -51,5 +51,14 @@ def test_options_of_the_task_are_those_of_every_verb_that_trains(verb: str) -> N
 
 def test_what_is_typed_arrives_in_the_options_of_the_task() -> None:
     words = "train a.csv --target y --drop b --valid 0.3 --model linear --optimizer sgd --lr 0.1 --order sequential"
-    wanted = TaskOptions("a.csv", "y", None, ("b",), 0.3, "linear", "sgd", 0.1, "sequential")
+    words += " --clip 1 --ema 0.99 --frozen 0.* --no-decay *bias --precision bf16 --remat dots"
+    update = {
+        "clip": 1.0,
+        "ema": 0.99,
+        "frozen": ("0.*",),
+        "no_decay": ("*bias",),
+        "precision": "bf16",
+        "remat": "dots",
+    }
+    wanted = TaskOptions("a.csv", "y", None, ("b",), 0.3, "linear", "sgd", 0.1, order="sequential", **update)
     assert parse(words.split(), VERBS).options() == wanted
