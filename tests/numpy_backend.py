@@ -298,6 +298,9 @@ class NumpyEngine:
     def averaged(self, state: Any) -> Any:
         return None
 
+    def reestimated(self, state: Any, rows: Any, weight: Any | None = None) -> Any:
+        raise ArgumentError(must("reestimate", "be left out", True, "this model has no batch norm", "False"))
+
     def params(self, state: Any) -> Any:
         return state["w"]
 

@@ -61,6 +61,11 @@ class Assembly:
         return self.task.data.rows if self.placed else self.feed(0).epoch_size
 
     @property
+    def norm_rows(self) -> int | None:
+        """Rows that the model's batch norm takes together, 0 for a whole micro-batch; None where none is known."""
+        return getattr(self.objective, "norm_rows", None)  # Not every backend tells.
+
+    @property
     def rule(self) -> Rule:
         """How the learning rate follows the batch size with this optimiser."""
         return rule_for(self.task.optimizer_name)

@@ -19,6 +19,7 @@ from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
 from ladle.core.plan import Evidence, Plan
 from ladle.core.protocols import Meter
+from ladle.core.running import too_few
 from ladle.core.scaling.coupling import Rule
 from ladle.core.scaling.devices import Link
 from ladle.core.spec import BatchSpec
@@ -154,6 +155,7 @@ def plan(
     took = Evidence("plan_seconds", time.perf_counter() - began, "s", "measured", "this plan, compiling included")
     made = replace(made, evidence=(*made.evidence, took))
     notes = () if assembly.objective.additive else (COUPLED,)
+    notes = (*notes, *too_few(made.size, made.micro_size, assembly.norm_rows))
     if assembly.placed is None:
         notes = (*notes, SAMPLED.format(rows))
     if country is not None and made.number("joules") is None:

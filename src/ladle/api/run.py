@@ -16,6 +16,7 @@ from ladle.api.best import Best
 from ladle.api.model import Model
 from ladle.api.rows import as_rows
 from ladle.api.run_model import model_of
+from ladle.api.training_rows import training_rows
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
 from ladle.core.shown import shown
@@ -131,12 +132,27 @@ class Run:
             raise ArgumentError(must("run", "have an average", None, why, remedy))
         return replace(self, state=state)
 
-    def evaluate(self, rows: Any) -> dict[str, float]:
+    def reestimated(self, sample: int | None = None) -> Run:
+        """The same run with the statistics of batch norm counted anew over its training rows: to predict, judge, save.
+
+        The parameters stand still and every row counts once, where running averages are of batches that older
+        parameters saw: see `ladle.jax.reestimate.Reestimator`. All training rows that are in memory, the first 8,192 of
+        a feed, or `sample` of them.
+
+        Raises `ArgumentError` for a model without ladle's batch norm, and with PyTorch.
+        """
+        engine = self.assembly.engine
+        return replace(self, state=engine.reestimated(self.state, *training_rows(self.assembly, sample)))
+
+    def evaluate(self, rows: Any, *, reestimate: bool | int = False) -> dict[str, float]:
         """Mean loss and metrics of the trained model on `rows`, each counted once: `{"loss": ..., "accuracy": ...}`.
 
         - `rows`: such as `data.test`, in the form of the task's own data (targets of a regression standardised); arrays
           of whatever library, all of one length. Raises `DataError` as `predict` does.
+        - `reestimate`: True for the statistics of batch norm as `reestimated` counts them; a number for so many rows.
         """
+        if reestimate is not False:
+            return self.reestimated(None if reestimate is True else reestimate).evaluate(rows)
         return self.assembly.engine.evaluate(self.state, as_rows(rows, self.assembly.task.data), prefix="")
 
     def _repr_html_(self) -> str:

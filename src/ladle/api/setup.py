@@ -24,6 +24,7 @@ from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
 from ladle.core.protocols import Policy
+from ladle.core.running import too_few
 from ladle.core.scaling.coupling import Rule
 from ladle.core.spec import BatchSpec, require_count
 from ladle.core.traits import traits_of
@@ -160,7 +161,12 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         judge=Judge.of(until, assembly.directions),
         restore=_restore(terms.restore, until),
         rebase=assembly.engine.rebase() if terms.rebase else None,
-        warnings=(*ends, *warnings_of(policy, size, assembly), *(tried.remarks() if tried else ())),
+        warnings=(
+            *ends,
+            *warnings_of(policy, size, assembly),
+            *too_few(size, first.spec.micro_size, assembly.norm_rows),
+            *(tried.remarks() if tried else ()),
+        ),
         before=before,
         world=world,
     )

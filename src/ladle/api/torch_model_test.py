@@ -224,6 +224,11 @@ def test_losses_of_torch_that_are_ladles_own_are_kept(loss: Any, name: str | Non
     assert known_loss(objective(make, loss, None, "classification").function) == name
 
 
+def test_statistics_of_batch_norm_are_not_counted_anew(images: ladle.Run) -> None:
+    with pytest.raises(ladle.ArgumentError, match="reestimate must be left out with PyTorch"):
+        images.reestimated()
+
+
 def test_a_module_with_branches_on_values_is_not_exported(tmp_path: Path) -> None:
     class Branching(nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -242,6 +247,10 @@ def test_a_module_with_branches_on_values_is_not_exported(tmp_path: Path) -> Non
         (lambda: ladle.torch.mlp(3, 0, 2), "each at least 1"),
         (lambda: ladle.torch.mlp(3, 2, activation="rel"), "'relu'"),
         (lambda: ladle.torch.mlp(3, 2, dropout=1.0), "dropout must be in"),
+        (lambda: ladle.torch.mlp(4, 8, 2, norm="bach"), "norm must be one of batch, layer, group, rms"),
+        (lambda: ladle.torch.mlp(4, 2, norm="layer"), "norm must be None without one"),
+        (lambda: ladle.torch.mlp(4, 12, 2, norm="group"), "groups must be a whole number that divides 12; got 8"),
+        (lambda: ladle.torch.convnet((8, 8), 2, norm="rms"), "norm must be one of batch, layer, group, or None"),
         (lambda: ladle.torch.convnet((3, 8), 2), "sides of 4 or more"),
         (lambda: ladle.torch.tabular(3, (), outputs=2), "cardinalities must be 1 or more"),
         (lambda: ladle.torch.mlp(10**13, 10**13, 2).shapes(), "whole numbers"),

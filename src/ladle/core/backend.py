@@ -188,6 +188,13 @@ class Engine(Protocol):
         """`state` with the moving average of its weights in their place, to be judged; None where none is kept."""
         ...
 
+    def reestimated(self, state: State, rows: Any, weight: Any | None = None) -> State:
+        """`state` with the statistics of batch norm counted anew over `rows`, each of weight above zero once.
+
+        Raises `ArgumentError` for a model without them, and where this backend does not.
+        """
+        ...
+
     def evaluate(self, state: State, rows: Any, prefix: str = "valid_") -> dict[str, float]:
         """Mean loss and metrics over `rows`, each counted once: `{prefix + "loss": ...}`."""
         ...

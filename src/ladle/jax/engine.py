@@ -26,6 +26,7 @@ from ladle.jax.mesh import across
 from ladle.jax.outputs import output_width
 from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
+from ladle.jax.reestimate import Reestimator
 from ladle.jax.room import FREE, Room
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
@@ -59,6 +60,10 @@ class JaxEngine:
     @cached_property
     def _averaged(self) -> Any:
         return ema.program(self.step.layout)
+
+    @cached_property
+    def _reestimator(self) -> Reestimator:
+        return Reestimator(self.step.objective, self.step.layout, room=Room(self.room_bytes))
 
     @cached_property
     def _sharpness(self) -> Sharpness:
@@ -127,6 +132,9 @@ class JaxEngine:
 
     def averaged(self, state: State) -> State | None:
         return None if state.average == () else state._replace(params=self._averaged(state.average, state.params))
+
+    def reestimated(self, state: State, rows: Any, weight: Any | None = None) -> State:
+        return self._reestimator(state, rows, weight)
 
     def evaluate(self, state: State, rows: Any, prefix: str = "valid_") -> dict[str, float]:
         return self._evaluator(state, rows, prefix=prefix)

@@ -39,7 +39,7 @@ class Evaluator:
         """`{prefix + "loss": ..., prefix + metric: ...}` over all examples of `data` (on the device or the host)."""
         operands = state.params, state.model_state, data
         sums = self._sums(*operands, rows=self.at_once(*operands))
-        return judge.reading(self.objective, sums, _count(data), prefix)
+        return judge.reading(self.objective, sums, count_of(data), prefix)
 
     def at_once(self, *operands: Any) -> int:
         """How many rows of the data, last of `operands` (arrays or shapes), are judged at once."""
@@ -57,10 +57,10 @@ class Evaluator:
         if self.objective.predict is None:
             raise ArgumentError(must("predict", "be given", None, "outputs are asked for", "predict=..."))
         x = jax.tree.map(np.asarray, x)
-        count = _count(x)
+        count = count_of(x)
         rows, parts = self._predicted_at_once(state, x, count), []
         for first in range(0, count, rows):
-            part = jax.tree.map(lambda leaf: _padded(leaf[first : first + rows], rows), x)  # noqa: B023
+            part = jax.tree.map(lambda leaf: padded(leaf[first : first + rows], rows), x)  # noqa: B023
             parts.append(np.asarray(self._predict(state.params, state.model_state, part))[: count - first])
         return np.concatenate(parts)
 
@@ -80,7 +80,7 @@ class Evaluator:
 
 def judging_rows(room: Room, program: Program, layout: Layout, most: int, operands: tuple[Any, ...]) -> int:
     """Rows at once of a judging program with `rows` static, whose last operand is the data."""
-    most = min(most, layout.rows(_count(operands[-1])))
+    most = min(most, layout.rows(count_of(operands[-1])))
     shapes = shapes_of(operands)
     rows = room.rows(
         (most, *jax.tree.leaves(shapes)),
@@ -99,12 +99,13 @@ def _trace_predict(judged: Judged, params: Any, model_state: Any, x: Any) -> Any
     return judged.objective.predict(params, model_state, x)  # type: ignore[misc]
 
 
-def _padded(rows: np.ndarray, count: int) -> np.ndarray:
+def padded(rows: np.ndarray, count: int) -> np.ndarray:
     """`rows` repeated at the end up to `count` rows."""
     return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), 0)])
 
 
-def _count(tree: Any) -> int:
+def count_of(tree: Any) -> int:
+    """Rows of a tree of arrays. Raises `ArgumentError` where they differ, or are none."""
     counts = {jax.tree_util.keystr(path): leaf.shape[0] for path, leaf in jax.tree.leaves_with_path(tree)}
     if len(set(counts.values())) > 1:  # Rows past the end of an array would be read as some others of it.
         got, why = ", ".join(f"{name} {found:,}" for name, found in counts.items()), "row i of each is of example i"

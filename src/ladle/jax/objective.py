@@ -42,6 +42,7 @@ class Objective:
     - `loss`: the loss function in one line. `directions`: which way each of `metrics` is better.
     - `declared`: whoever wrote the loss says so, and `ladle.jax.independence` tries it before its noise is measured.
     - `metrics`: names of the metrics that `losses` returns.
+    - `norm_rows`: how many rows its batch norm takes together, 0 for a whole micro-batch; None without one.
     - `levels`: the regularisation levels that `losses` takes from its rows: "dropout", "label_smoothing".
     - `arithmetic`: the type that the model computes in, and what it computes twice; `losses` and `predict` do so.
     """
@@ -57,6 +58,7 @@ class Objective:
     loss: str = "loss"
     directions: tuple[str | None, ...] = ()
     arithmetic: Arithmetic = PLAIN
+    norm_rows: int | None = None
 
     @property
     def predicts(self) -> bool:
@@ -65,7 +67,7 @@ class Objective:
     def applied(self) -> Objective:
         """The same as far as updates and judging read it: without `init`, and what only a record tells."""
         losses, predict = (getattr(part, "applied", lambda part=part: part)() for part in (self.losses, self.predict))
-        told = {"name": "", "loss": "", "directions": (), "declared": False}
+        told = {"name": "", "loss": "", "directions": (), "declared": False, "norm_rows": None}
         return replace(self, init=_not_here, losses=losses, predict=predict, **told)
 
     def direction(self, metric: str) -> str | None:
@@ -94,6 +96,7 @@ def of_model(
         loss=_name_of(loss),
         directions=_directions(metrics),
         arithmetic=arithmetic,
+        norm_rows=getattr(model, "norm_rows", None),
     )
 
 

@@ -31,7 +31,7 @@ def test_in_a_module_it_is_the_ghost_norm_of_the_built_in_models() -> None:
     """Outputs, their gradients, the running averages and evaluation; the last ghost holds one row of seven."""
     model = from_equinox(Normed)
     params, state = model.init(jax.random.key(0))
-    assert not model.additive and sorted(params) == ["norm.bias", "norm.weight"]
+    assert not model.additive and model.norm_rows == 3 and sorted(params) == ["norm.bias", "norm.weight"]
     params = {**params, "norm.weight": jnp.array([1.0, 2.0, 3.0]), "norm.bias": jnp.array([0.0, 0.5, 1.0])}
     weight = jnp.ones(ROWS)
 

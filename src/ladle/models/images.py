@@ -14,7 +14,7 @@ from jax import lax
 from ladle.core.errors import ArgumentError, must
 from ladle.models.blocks import block
 from ladle.models.layers import checked_counts, checked_rate, dense, dense_init, dropped, glorot, he, normals
-from ladle.models.norm import batch_norm, batch_norm_init, checked_ghost_size, norm_name
+from ladle.models.norm import NO_NORM, Kind, Norm, norm_of
 
 LEAST_SIDE = 4
 THREE_BLOCKS_FROM = 16
@@ -23,33 +23,36 @@ THREE_BLOCKS_FROM = 16
 
 @dataclass(frozen=True)
 class ConvNet:
-    """Blocks of 3x3 convolution, batch norm if asked for, 2x2 max pooling, ReLU; then a linear head. See `convnet`.
+    """Blocks of 3x3 convolution, a norm if asked for, 2x2 max pooling, ReLU; then a linear head. See `convnet`.
 
-    `params`: `{"blocks": ({"weight": f32[3, 3, in, out], "bias": f32[out]}, ...), "head": {...}}`; with batch norm
+    `params`: `{"blocks": ({"weight": f32[3, 3, in, out], "bias": f32[out]}, ...), "head": {...}}`; with a norm
     a block also has "scale", and its "bias" is added after the norm.
     """
 
     shape: tuple[int, int, int]
     outputs: int
     width: int = 16
-    batch_norm: bool = False
     dropout: float = 0.0
-    ghost_size: int | None = None
+    norm: Norm = NO_NORM
 
     @property
     def name(self) -> str:
         widths = "-".join(map(str, (*self.channels, self.outputs)))
-        return f"convnet {'x'.join(map(str, self.shape))} {widths}{norm_name(self.batch_norm, self.ghost_size)}"
+        return f"convnet {'x'.join(map(str, self.shape))} {widths}{self.norm.name}"
 
     @property
     def additive(self) -> bool:
-        return not self.batch_norm
+        return not self.norm.over_batch
+
+    @property
+    def norm_rows(self) -> int | None:
+        """Rows normalised together: see `Norm.rows`."""
+        return self.norm.rows
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels after each block: `width`, doubled from block to block."""
-        blocks = 3 if min(self.shape[:2]) >= THREE_BLOCKS_FROM else 2
-        return tuple(self.width * 2**block for block in range(blocks))
+        return _channels(self.shape, self.width)
 
     @property
     def features(self) -> int:
@@ -64,10 +67,8 @@ class ConvNet:
         head = (self.features, self.outputs)
         *drawn, last = normals(key, [*kernels, head])
         blocks = [dense_init(he(shape) * weight) for shape, weight in zip(kernels, drawn, strict=True)]
-        if self.batch_norm:
-            blocks = [{**block, "scale": jnp.ones_like(block["bias"])} for block in blocks]
-        state = tuple(map(batch_norm_init, self.channels)) if self.batch_norm else ()
-        return {"blocks": tuple(blocks), "head": dense_init(glorot(head) * last)}, state
+        blocks = tuple(map(self.norm.layer, blocks))
+        return {"blocks": blocks, "head": dense_init(glorot(head) * last)}, self.norm.begin(self.channels)
 
     def apply(
         self,
@@ -84,18 +85,18 @@ class ConvNet:
         h = self._images(x).astype(params["head"]["weight"].dtype)
         states = []
         for number, layer in enumerate(params["blocks"]):
-            running = model_state[number] if self.batch_norm else ()
+            running = model_state[number] if self.norm.over_batch else ()
             h, running = block(self._block)(layer, running, h, weight, train)
             states.append(running)
         h = h.reshape(h.shape[0], self.features)
         if train:
             h = dropped(h, keys, rate=self.dropout if dropout is None else dropout, layer=0)
-        return dense(params["head"], h), tuple(states) if self.batch_norm else model_state
+        return dense(params["head"], h), tuple(states) if self.norm.over_batch else model_state
 
     def _block(self, layer: Any, running: Any, h: jax.Array, weight: jax.Array, train: bool) -> tuple[jax.Array, Any]:
         h = convolve(h, layer["weight"])
-        if self.batch_norm:
-            h, running = batch_norm(h, running, weight, train=train, ghost_size=self.ghost_size)
+        if self.norm.kind is not None:
+            h, running = self.norm(h, running, weight, train=train)
             h = h * layer["scale"][None, None, None]
         # Both are monotone, so pooling may come before ReLU, which then runs on a quarter of the values.
         return jax.nn.relu(pool(h + layer["bias"][None, None, None])), running
@@ -153,9 +154,11 @@ def convnet(
     outputs: int,
     *,
     width: int = 16,
+    norm: Kind | None = None,
     batch_norm: bool = False,
     dropout: float = 0.0,
     ghost_size: int | None = None,
+    groups: int | None = None,
 ) -> ConvNet:
     """A small convolutional network: two blocks, three from 16 pixels a side on.
 
@@ -163,7 +166,9 @@ def convnet(
 
     - `input_shape`: `(h, w)` or `(h, w, c)`, each side at least 4.
     - `outputs`: numbers per image; `width`: channels after the first block, doubled in each further one.
-    - `batch_norm`: normalise with the statistics of the micro-batch's real rows. The model is then not `additive`.
+    - `norm`: after each convolution. "batch": by the statistics of the micro-batch's real rows; the model is then not
+      `additive`. `batch_norm=True` says the same. "layer", "rms": over all places and channels, example by example.
+      "group": over the places of each of `groups` equal groups of channels, 8 where nothing is said.
     - `dropout`: share of the head's inputs left out in training, in [0, 1).
     - `ghost_size`: batch norm over so many rows at a time instead of the whole micro-batch.
 
@@ -187,7 +192,13 @@ def convnet(
                 f"mlp({math.prod(shape)}, 128, {outputs})",
             )
         )
-    ghost = checked_ghost_size(batch_norm, ghost_size)
     height, breadth, depth = (*shape, 1)[:3]
     outputs, width = checked_counts("outputs and width", (outputs, width))
-    return ConvNet((height, breadth, depth), outputs, width, bool(batch_norm), checked_rate(dropout), ghost)
+    channels = _channels(shape, width)
+    found = norm_of(norm, batch_norm, ghost_size, groups, widths=channels, places=LEAST_SIDE)
+    return ConvNet((height, breadth, depth), outputs, width, checked_rate(dropout), found)
+
+
+def _channels(shape: Sequence[int], width: int) -> tuple[int, ...]:
+    blocks = 3 if min(shape[:2]) >= THREE_BLOCKS_FROM else 2
+    return tuple(width * 2**block for block in range(blocks))

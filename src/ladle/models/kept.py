@@ -29,8 +29,7 @@ def described(model: Any) -> dict[str, Any]:
             "widths": list(model.widths),
             "activation": model.activation,
             "dropout": model.dropout,
-            "batch_norm": model.batch_norm,
-            "ghost_size": model.ghost_size,
+            **model.norm.described(),
         }
     if type(model) is ConvNet:
         return {
@@ -39,9 +38,8 @@ def described(model: Any) -> dict[str, Any]:
             "shape": list(model.shape),
             "outputs": model.outputs,
             "width": model.width,
-            "batch_norm": model.batch_norm,
             "dropout": model.dropout,
-            "ghost_size": model.ghost_size,
+            **model.norm.described(),
         }
     if type(model) is Tabular:
         inner = model.mlp

@@ -49,6 +49,13 @@ class EquinoxModel:
         return self.call.state is None
 
     @property
+    def norm_rows(self) -> int | None:
+        """Rows that its batch norms take together, 0 for a whole micro-batch; None without batch norm."""
+        nodes = jax.tree.leaves(self.shapes[0], is_leaf=_is_batch_norm)
+        sizes = [getattr(node, "ghost_size", 0) for node in nodes if _is_batch_norm(node)]
+        return min(filter(None, sizes), default=0) if sizes else None
+
+    @property
     def applied(self) -> EquinoxModel:
         """The same for whoever only applies it: holds no array of a module that every run starts from."""
         return replace(self, make=_not_here)

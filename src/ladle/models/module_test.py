@@ -54,7 +54,7 @@ FACTORIES = {
 @pytest.mark.parametrize("given", FACTORIES)
 def test_batch_norm_and_its_state(given: str) -> None:
     model = from_equinox(FACTORIES[given])
-    assert model.name == "Normed" and not model.additive
+    assert model.name == "Normed" and not model.additive and model.norm_rows == 0
     params, state = jax.jit(model.init)(jax.random.key(0))
     assert sorted(params) == ["first.bias", "first.weight", "norm.bias", "norm.weight"]
     outputs, after = apply(model, params, state, train=True)

@@ -40,6 +40,12 @@ class NnxModel:
         return not jax.tree.leaves(self.shapes[2])
 
     @property
+    def norm_rows(self) -> int | None:
+        """0 where it has batch statistics, of a whole micro-batch; None without."""
+        held = jax.tree.leaves(self.shapes[2], is_leaf=lambda leaf: isinstance(leaf, nnx.BatchStat))
+        return 0 if any(isinstance(leaf, nnx.BatchStat) for leaf in held) else None
+
+    @property
     def applied(self) -> NnxModel:
         """The same for whoever only applies it: holds no array of a module that every run starts from."""
         return replace(self, make=_not_here)

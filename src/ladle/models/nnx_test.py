@@ -82,7 +82,7 @@ def test_one_perceptron_in_four_dialects() -> None:
 
 def test_start_follows_from_the_key() -> None:
     model = from_nnx(Net)
-    assert model.name == "Net" and model.additive
+    assert model.name == "Net" and model.additive and model.norm_rows is None
     (params, state), (again, _), (other, _) = (jax.jit(model.init)(jax.random.key(seed)) for seed in (0, 0, 1))
     assert state == () and sorted(params)[0] == "layers.0.bias"
     assert all(leaf.dtype == jnp.float32 for leaf in params.values())
@@ -106,7 +106,7 @@ def test_dropout_draws_from_the_keys_and_only_in_training() -> None:
 
 def test_batch_statistics_are_carried_like_in_flax_itself() -> None:
     model = from_nnx(partial(Net, norm=True))
-    assert not model.additive
+    assert not model.additive and model.norm_rows == 0
     params, state = model.init(jax.random.key(0))
     assert sorted(state) == ["norm.mean", "norm.var"]
     module = Net(nnx.Rngs(jax.random.key(0)), norm=True)

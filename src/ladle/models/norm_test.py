@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from ladle.core.errors import ArgumentError
+from ladle.core.running import RUNNING, is_running
 from ladle.models import convnet, mlp
-from ladle.models.norm import MOMENTUM, batch_norm, batch_norm_init, counted
+from ladle.models.kept import described, rebuilt
+from ladle.models.norm import MOMENTUM, batch_norm, batch_norm_init, counted, group_norm, rms_norm
 
 X = np.random.default_rng(0).normal(2, 3, size=(8, 3, 2, 4)).astype(np.float32)
 
@@ -202,8 +204,113 @@ def test_evaluation_does_not_depend_on_the_ghosts(make: Any) -> None:
         (lambda: mlp(4, 8, 2, batch_norm=True, ghost_size=1), "one row has no variance"),
         (lambda: convnet((8, 8), 3, batch_norm=True, ghost_size=2.5), "ghost_size must be a whole number"),  # type: ignore[arg-type]
         (lambda: mlp(4, 2, batch_norm=True), "batch_norm must be False for two widths"),
+        (lambda: mlp(4, 2, norm="layer"), "norm must be None for two widths"),
+        (lambda: mlp(4, 8, 2, norm="bach"), "try 'batch'"),  # type: ignore[arg-type]
+        (lambda: mlp(4, 8, 2, norm="rms", batch_norm=True), "norm must be 'batch' beside batch_norm=True"),
+        (lambda: mlp(4, 8, 2, norm="layer", ghost_size=4), "ghost_size must come with batch_norm=True"),
+        (lambda: mlp(4, 8, 2, norm="layer", groups=4), "groups must come with norm='group'"),
+        (lambda: mlp(4, 12, 2, norm="group"), "groups must divide 12; got 8.*try groups=6"),
+        (lambda: mlp(4, 8, 2, norm="group", groups=0), "groups must be a whole number of at least 1"),
+        (lambda: mlp(4, 8, 2, norm="group"), "a single value has no variance"),
+        (lambda: convnet((8, 8), 3, width=6, norm="group"), "groups must divide 6; got 8.*try groups=6"),
     ],
 )
 def test_norms_that_cannot_be_are_refused(make: Any, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         make()
+
+
+# --- norms of single examples
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (3, 4, 2, 12)])
+@pytest.mark.parametrize("groups", [1, 3, 4])
+def test_group_norm_is_a_loop_over_examples_and_groups(shape: tuple[int, ...], groups: int) -> None:
+    """In float64, with a mean 1000 times the spread; one group is layer norm."""
+    x = np.random.default_rng(0).normal(1000, 1, shape)
+    expected, width = np.zeros(shape), 12 // groups
+    for example in range(len(x)):
+        for start in range(0, 12, width):
+            part = x[example, ..., start : start + width]
+            expected[example, ..., start : start + width] = (part - part.mean()) / np.sqrt(part.var() + 1e-5)
+    found = jax.jit(partial(group_norm, groups=groups))(x.astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=5e-4)
+
+
+def test_norms_are_those_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(2, 3, (4, 3, 5, 6)).astype(np.float32)  # examples, places, features
+    own = torch.from_numpy(np.moveaxis(x, -1, 1).copy())  # features first
+    for groups in (1, 3):
+        expected = torch.nn.GroupNorm(groups, 6)(own).detach().numpy()
+        np.testing.assert_allclose(
+            np.moveaxis(np.asarray(group_norm(jnp.asarray(x), groups)), -1, 1), expected, atol=1e-5
+        )
+    expected = torch.nn.LayerNorm(6)(torch.from_numpy(x[:, 0, 0])).detach().numpy()
+    np.testing.assert_allclose(group_norm(jnp.asarray(x[:, 0, 0])), expected, atol=1e-5)
+    expected = torch.nn.RMSNorm([3, 5, 6], eps=1e-5)(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(rms_norm(jnp.asarray(x)), expected, atol=1e-5)
+
+
+def test_values_of_half_precision_are_normalised_in_float32() -> None:
+    x = (X + 100).astype(jnp.bfloat16)
+    wide = x.astype(jnp.float32)
+    for norm in (group_norm, rms_norm, lambda x: batch_norm(x, batch_norm_init(4), jnp.ones(8), train=True)[0]):
+        found = norm(x)
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(found, norm(wide).astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize("norm", ["layer", "group", "rms"])
+@pytest.mark.parametrize("make", [partial(mlp, 16, 8, 8, 3), partial(convnet, (4, 4), 3, width=2)])
+def test_norms_of_single_examples_leave_the_loss_a_sum(make: Any, norm: str) -> None:
+    """An example's outputs are the same beside others as alone, in training as in evaluation; there is no state."""
+    model = make(norm=norm, **({"groups": 2} if norm == "group" else {}))
+    params, state = jax.jit(model.init)(jax.random.key(0))
+    assert model.additive and state == () and model.norm_rows is None and f" {norm} norm" in model.name
+    x = X.reshape(8, 24)[:, :16].reshape(8, 4, 4)
+
+    @partial(jax.jit, static_argnames="train")
+    def outputs(x: Any, train: bool) -> jax.Array:
+        return model.apply(params, state, x, keys=None, weight=jnp.ones(len(x)), train=train)[0]
+
+    together = outputs(x, train=True)
+    np.testing.assert_allclose(outputs(x[2:3], train=True), together[2:3], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(outputs(x, train=False), together)
+
+
+@pytest.mark.parametrize(
+    "how", [{"norm": "batch", "ghost_size": 4}, {"norm": "group", "groups": 2}, {"norm": "rms"}, {}]
+)
+def test_models_are_rebuilt_with_their_norm(how: Any) -> None:
+    for model in (mlp(4, 8, 3, **how), convnet((8, 8), 3, width=4, **how)):
+        assert rebuilt(described(model)) == model
+
+
+def test_what_was_saved_before_norm_had_a_name_is_rebuilt() -> None:
+    old = {"kind": "mlp", "name": "", "widths": [4, 8, 3], "activation": "relu", "dropout": 0.0}
+    assert rebuilt({**old, "batch_norm": True, "ghost_size": 4}) == mlp(4, 8, 3, norm="batch", ghost_size=4)
+    assert rebuilt({**old, "batch_norm": False, "ghost_size": None}) == mlp(4, 8, 3)
+
+
+# --- tallies
+
+
+def test_running_averages_are_known_by_their_names() -> None:
+    assert set(batch_norm_init(3)) == RUNNING and is_running(batch_norm_init(3))
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_a_tally_is_the_mean_and_variance_of_all_rows_however_they_are_cut(size: int | None) -> None:
+    """Of values whose mean is 300 times their spread, in batches of 1 to 8 rows with padding that is NaN."""
+    values = np.random.default_rng(0).normal(300, 1, (61, 5)).astype(np.float32)
+    tally: Any = {"mean": np.zeros(5, np.float32), "variance": np.zeros(5, np.float32), "rows": np.float32(0)}
+    step = jax.jit(lambda x, tally, weight: batch_norm(x, tally, weight, train=True, ghost_size=size)[1])
+    begun = 0
+    for count in (8, 1, 8, 8, 0, 3, 8, 8, 7, 8, 2):
+        rows = np.full((8, 5), np.nan, np.float32)
+        rows[:count], begun = values[begun : begun + count], begun + count
+        tally = step(rows, tally, np.float32(np.arange(8) < count))
+    assert begun == tally["rows"] == 61
+    np.testing.assert_allclose(tally["mean"], values.mean(0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(tally["variance"], values.var(0, dtype=np.float64), rtol=1e-4)

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ladle.core.errors import ArgumentError, must
 from ladle.models.layers import (
@@ -22,8 +21,7 @@ from ladle.models.layers import (
     he,
     normals,
 )
-from ladle.models.norm import batch_norm as over_batch
-from ladle.models.norm import batch_norm_init, checked_ghost_size, norm_name
+from ladle.models.norm import NO_NORM, Kind, Norm, norm_of
 
 
 @dataclass(frozen=True)
@@ -32,24 +30,28 @@ class Mlp:
 
         h_0 = x flattened;  h_k = activation(h_{k-1} @ W_k + b_k);  outputs = h_{n-1} @ W_n + b_n
 
-    `params`: a tuple with `{"weight": f32[in, out], "bias": f32[out]}` per layer; with batch norm hidden layers also
-    have "scale", and their "bias" is added after the norm.
+    `params`: a tuple with `{"weight": f32[in, out], "bias": f32[out]}` per layer; with a norm hidden layers also have
+    "scale", and their "bias" is added after it: h_k = activation(norm(h_{k-1} @ W_k) * scale_k + b_k).
     """
 
     widths: tuple[int, ...]
     activation: str = "relu"
     dropout: float = 0.0
-    batch_norm: bool = False
-    ghost_size: int | None = None
+    norm: Norm = NO_NORM
 
     @property
     def name(self) -> str:
         kind = "mlp" if len(self.widths) > 2 else "linear"
-        return f"{kind} {'-'.join(map(str, self.widths))}{norm_name(self.batch_norm, self.ghost_size)}"
+        return f"{kind} {'-'.join(map(str, self.widths))}{self.norm.name}"
 
     @property
     def additive(self) -> bool:
-        return not self.batch_norm
+        return not self.norm.over_batch
+
+    @property
+    def norm_rows(self) -> int | None:
+        """Rows normalised together: see `Norm.rows`."""
+        return self.norm.rows
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Hidden layers `he` (`glorot` under tanh), the last `glorot`, biases zero."""
@@ -58,10 +60,8 @@ class Mlp:
         scales = [*(hidden(shape) for shape in shapes[:-1]), glorot(shapes[-1])]
         drawn = normals(key, shapes)
         layers = [dense_init(scale * weight) for scale, weight in zip(scales, drawn, strict=True)]
-        if not self.batch_norm:
-            return tuple(layers), ()
-        normed = [{**layer, "scale": jnp.ones_like(layer["bias"])} for layer in layers[:-1]]
-        return (*normed, layers[-1]), tuple(map(batch_norm_init, self.widths[1:-1]))
+        normed = map(self.norm.layer, layers[:-1])
+        return (*normed, layers[-1]), self.norm.begin(self.widths[1:-1])
 
     def apply(
         self,
@@ -79,25 +79,26 @@ class Mlp:
         h = flat(x, self.widths[0]).astype(params[0]["weight"].dtype)
         states = []
         for number, layer in enumerate(params[:-1]):
-            if self.batch_norm:
-                h, running = over_batch(
-                    h @ layer["weight"], model_state[number], weight, train=train, ghost_size=self.ghost_size
-                )
+            if self.norm.kind is not None:
+                running = model_state[number] if self.norm.over_batch else None
+                h, running = self.norm(h @ layer["weight"], running, weight, train=train)
                 states.append(running)
                 h = activation(h * layer["scale"][None] + layer["bias"][None])
             else:
                 h = activation(dense(layer, h))
             if train:
                 h = dropped(h, keys, rate=self.dropout if dropout is None else dropout, layer=number)
-        return dense(params[-1], h), tuple(states) if self.batch_norm else model_state
+        return dense(params[-1], h), tuple(states) if self.norm.over_batch else model_state
 
 
 def mlp(
     *widths: int,
     activation: str = "relu",
     dropout: float = 0.0,
+    norm: Kind | None = None,
     batch_norm: bool = False,
     ghost_size: int | None = None,
+    groups: int | None = None,
 ) -> Mlp:
     """A multi-layer perceptron: inputs, hidden widths, outputs. Rows of any shape are flattened.
 
@@ -106,8 +107,10 @@ def mlp(
     - `widths`: values in a row, hidden units ..., outputs. Two numbers make a linear model.
     - `activation`: "relu", "gelu", "silu" or "tanh".
     - `dropout`: share of hidden units left out in training, in [0, 1).
-    - `batch_norm`: normalise hidden layers, before the activation, with the statistics of the micro-batch's real rows.
-      The model is then not `additive`. `ghost_size`: of so many rows at a time instead of all.
+    - `norm`: of hidden layers, before the activation. "batch": by the statistics of the micro-batch's real rows; the
+      model is then not `additive`. `batch_norm=True` says the same. "layer", "rms": over the units of a layer, example
+      by example. "group": over each of `groups` equal groups of units, 8 where nothing is said.
+    - `ghost_size`: batch norm over so many rows at a time instead of all.
 
     Weights start as N(0, 2 / inputs) in hidden layers (He et al. 2015), and as N(0, 2 / (inputs + outputs)) in the
     last one and under tanh (Glorot and Bengio 2010); biases at zero.
@@ -125,11 +128,9 @@ def mlp(
         because = "a model has inputs and outputs"
         raise ArgumentError(must("widths", "be at least two numbers", widths, because, "mlp(64, 128, 10)"))
     activation_named(activation)
-    if batch_norm and len(widths) == 2:
-        because = "a linear model has no hidden layer to normalise"
-        raise ArgumentError(must("batch_norm", "be False for two widths", True, because, "mlp(64, 128, 10)"))
-    ghost_size = checked_ghost_size(batch_norm, ghost_size)
-    return Mlp(checked_counts("widths", widths), activation, checked_rate(dropout), bool(batch_norm), ghost_size)
+    counts = checked_counts("widths", widths)
+    found = norm_of(norm, batch_norm, ghost_size, groups, widths=counts[1:-1])
+    return Mlp(counts, activation, checked_rate(dropout), found)
 
 
 def linear(inputs: int, outputs: int) -> Mlp:

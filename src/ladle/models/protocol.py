@@ -13,6 +13,8 @@ class Model(Protocol):
     - `name`: one short line, "mlp 64-128-10".
     - `additive`: the training loss of one example does not depend on the others. False with batch statistics: the
       micro-batch is then part of what is trained and must not be chosen by memory alone.
+
+    A model with batch norm may also say `norm_rows`: how many rows that takes together, 0 for a whole micro-batch.
     """
 
     @property

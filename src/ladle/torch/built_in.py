@@ -19,6 +19,7 @@ from torch import nn
 
 from ladle.core.built_in import built_in_shape
 from ladle.core.errors import ArgumentError, must, nearest
+from ladle.torch.norms import norm_layer, norm_name, require_norm
 
 MOST_NUMBERS = 1 << 40
 """Parameters of a model at most: more than any memory holds is a slip, or a folder that lies."""
@@ -55,11 +56,16 @@ class BuiltIn(ABC):
 
 @dataclass(frozen=True)
 class Mlp(BuiltIn):
-    """Dense layers of these widths, an activation between them; rows of any shape are flattened. Two are linear."""
+    """Dense layers of these widths, an activation between them; rows of any shape are flattened. Two are linear.
+
+    - `norm`: of hidden layers, before the activation; they have no bias of their own then. `groups`: of group norm.
+    """
 
     widths: tuple[int, ...]
     activation: str = "relu"
     dropout: float = 0.0
+    norm: str | None = None
+    groups: int | None = None
     kind: ClassVar[str] = "mlp"
 
     def __post_init__(self) -> None:
@@ -68,19 +74,23 @@ class Mlp(BuiltIn):
         if self.activation not in ACTIVATIONS:
             remedy = nearest(str(self.activation), ACTIVATIONS)
             raise ArgumentError(must("activation", "be a known name", self.activation, "there is no such one", remedy))
+        require_norm(self.norm, self.groups, self.widths[1:-1])
 
     @property
     def name(self) -> str:
-        return f"{'mlp' if len(self.widths) > 2 else 'linear'} {'-'.join(map(str, self.widths))}"
+        kind = "mlp" if len(self.widths) > 2 else "linear"
+        return f"{kind} {'-'.join(map(str, self.widths))}{norm_name(self.norm, self.groups)}"
 
     def __call__(self) -> nn.Module:
         layers: list[nn.Module] = [_Flat(self.widths[0])]
         for at, (before, after) in enumerate(pairwise(self.widths)):
-            layers += [*(self._between() if at else []), nn.Linear(before, after)]
+            last = at == len(self.widths) - 2
+            layers += [*(self._between(before) if at else []), nn.Linear(before, after, bias=last or self.norm is None)]
         return nn.Sequential(*layers)
 
-    def _between(self) -> list[nn.Module]:
-        return [ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]
+    def _between(self, width: int) -> list[nn.Module]:
+        norm = [norm_layer(self.norm, self.groups, width)] if self.norm else []
+        return [*norm, ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]
 
 
 @dataclass(frozen=True)
@@ -88,12 +98,15 @@ class ConvNet(BuiltIn):
     """Blocks of 3x3 convolution, 2x2 max pooling and ReLU, their channels doubled; then a linear head.
 
     - `shape`: of an image, `(h, w, channels)`, as the data has them. `width`: channels of the first block.
+    - `norm`: after each convolution, which has no bias then: "batch", "layer" (over places and channels) or "group".
     """
 
     shape: tuple[int, int, int]
     outputs: int
     width: int = 16
     dropout: float = 0.0
+    norm: str | None = None
+    groups: int | None = None
     kind: ClassVar[str] = "convnet"
 
     def __post_init__(self) -> None:
@@ -103,6 +116,7 @@ class ConvNet(BuiltIn):
         if len(self.shape) != 3 or min(self.shape[:2]) < 4:
             why, be = "a side is halved twice", "be (h, w) or (h, w, channels), sides of 4 or more"
             raise ArgumentError(must("shape", be, self.shape, why, "(28, 28)"))
+        require_norm(self.norm, self.groups, self.channels, images=True)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -110,12 +124,15 @@ class ConvNet(BuiltIn):
 
     @property
     def name(self) -> str:
-        return f"convnet {'x'.join(map(str, self.shape))} {'-'.join(map(str, (*self.channels, self.outputs)))}"
+        widths = "-".join(map(str, (*self.channels, self.outputs)))
+        return f"convnet {'x'.join(map(str, self.shape))} {widths}{norm_name(self.norm, self.groups)}"
 
     def __call__(self) -> nn.Module:
         layers: list[nn.Module] = [_Images(self.shape)]
         for before, after in pairwise((self.shape[2], *self.channels)):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=self.norm is None)
+            norm = [norm_layer(self.norm, self.groups, after, images=True)] if self.norm else []
+            layers += [convolution, *norm, nn.MaxPool2d(2), nn.ReLU()]
         halvings = len(self.channels)
         features = (self.shape[0] >> halvings) * (self.shape[1] >> halvings) * self.channels[-1]
         last: list[nn.Module] = [nn.Dropout(self.dropout)] if self.dropout else []
@@ -206,23 +223,37 @@ class _Embedded(nn.Module):
         return self.mlp(torch.cat([x["numbers"], *parts], dim=1))
 
 
-def mlp(*widths: int, activation: str = "relu", dropout: float = 0.0) -> Mlp:
+def mlp(
+    *widths: int, activation: str = "relu", dropout: float = 0.0, norm: str | None = None, groups: int | None = None
+) -> Mlp:
     """A perceptron: inputs, hidden widths, outputs. `activation`: "relu", "gelu", "silu" or "tanh".
+
+    - `norm`: of hidden layers: "batch", "layer", "group" (of `groups` groups, 8 where nothing is said) or "rms".
 
     >>> mlp(64, 128, 10)()[1]
     Linear(in_features=64, out_features=128, bias=True)
     """
-    return Mlp(widths, activation, dropout)
+    return Mlp(widths, activation, dropout, norm, groups)
 
 
-def convnet(shape: Sequence[int], outputs: int, *, width: int = 16, dropout: float = 0.0) -> ConvNet:
+def convnet(
+    shape: Sequence[int],
+    outputs: int,
+    *,
+    width: int = 16,
+    dropout: float = 0.0,
+    norm: str | None = None,
+    groups: int | None = None,
+) -> ConvNet:
     """A small convolutional network for images of `shape`: `(h, w)` or `(h, w, channels)`.
+
+    - `norm`: after each convolution: "batch", "layer" or "group" (of `groups` groups, 8 where nothing is said).
 
     >>> convnet((28, 28), 10).name
     'convnet 28x28x1 16-32-64-10'
     """
     whole: Any = (*shape, 1) if len(shape) == 2 else tuple(shape)
-    return ConvNet(whole, outputs, width, dropout)
+    return ConvNet(whole, outputs, width, dropout, norm, groups)
 
 
 def tabular(

@@ -107,6 +107,10 @@ class TorchEngine:
     def averaged(self, state: State) -> None:
         return None  # `optimizer_of` takes no decay of one.
 
+    def reestimated(self, state: State, rows: Any, weight: Any | None = None) -> State:
+        why, remedy = "only ladle's own norms on JAX are counted anew", "torch.optim.swa_utils.update_bn(loader, model)"
+        raise ArgumentError(must("reestimate", "be left out with PyTorch", True, why, remedy))
+
     def params(self, state: State) -> dict[str, torch.Tensor]:
         """Parameters and buffers by name: `model.load_state_dict(run.params)`."""
         return state.weights

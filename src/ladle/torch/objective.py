@@ -61,6 +61,11 @@ class Objective:
         """Whether the loss of a row does not depend on the others: no layer takes statistics of a batch."""
         return coupling(self.fresh(0).train()) is None
 
+    @property
+    def norm_rows(self) -> int | None:
+        """0 where batch statistics are those of a whole micro-batch; None without batch norm."""
+        return None if self.additive else 0
+
     def fresh(self, seed: int) -> nn.Module:
         """A module whose starting parameters are a function of `seed`; a module that was given keeps its own."""
         with GENERATORS, torch.random.fork_rng(devices=[]):
