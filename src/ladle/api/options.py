@@ -54,6 +54,8 @@ class TaskOptions:
     """Weights that stay as they begin, by patterns of their paths: "layers.0.*"."""
     no_decay: tuple[str, ...] = ()
     """Weights that weight decay leaves alone, by patterns of their paths: "*bias"."""
+    shard_state: bool = False
+    """Each device keeps a part of parameters and optimiser's state, not all of it."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False

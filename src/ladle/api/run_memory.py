@@ -29,7 +29,8 @@ class RunMemory:
         evaluation  beside + train_bytes + state_bytes + evaluation_bytes
         a save      beside + train_bytes + state_bytes + saving_bytes
 
-    - `train_bytes`, `valid_bytes`: data where the programs read them. `state_bytes`: parameters and optimiser's state.
+    - `train_bytes`, `valid_bytes`: data where the programs read them. `state_bytes`: parameters and optimiser's state,
+      the part of one device where devices share it. `whole_bytes`: all of it.
     - `kept_bytes`: the best evaluation's state, `saving_bytes`: copies that a save makes; both on the host, as
       `runtime_bytes` is, and zero where the devices have memory of their own.
     - `evaluation_rows`: how many are judged at once, `evaluation_bytes` for what that takes beside the rest; 0 without
@@ -43,6 +44,7 @@ class RunMemory:
     state_bytes: int
     kept_bytes: int
     saving_bytes: int
+    whole_bytes: int = 0
     evaluation_rows: int = 0
     evaluation_bytes: int = 0
     runtime_bytes: int = 0
@@ -124,7 +126,7 @@ def with_whole_run(made: Plan, assembly: Assembly, limit_bytes: int | None) -> P
     peak = parts.peak(int(update.value), waits=limit_bytes is not None)
     numbers = [
         ("memory_data_bytes", parts.train_bytes + parts.valid_bytes, "bytes", "training and validation rows"),
-        ("memory_state_bytes", parts.state_bytes, "bytes", "parameters and optimiser's state"),
+        ("memory_state_bytes", parts.state_bytes, "bytes", _of_state(parts, assembly)),
         ("memory_saving_bytes", parts.kept_bytes + parts.saving_bytes, "bytes", "the best state and a checkpoint"),
         ("evaluation_rows", parts.evaluation_rows, "examples", "judged at once"),
         ("memory_evaluation_bytes", parts.evaluation_bytes, "bytes", "compiled evaluation, beside data and state"),
@@ -142,16 +144,24 @@ def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
     return replace(one, value=limit_bytes)
 
 
+def _of_state(parts: RunMemory, assembly: Assembly) -> str:
+    text = "parameters and optimiser's state"
+    if not assembly.task.shard_state:
+        return text
+    return f"{text} on each of {assembly.engine.devices} devices, of {parts.whole_bytes:,} bytes in all"
+
+
 def _fixed(assembly: Assembly, slack_bytes: int = 0) -> RunMemory:
     """All but the evaluation: from shapes alone."""
-    state = assembly.engine.state_bytes()
+    state, whole = assembly.engine.state_bytes(), assembly.engine.state_bytes(whole=True)
     on_host = assembly.backend.on_host()
     return RunMemory(
         train_bytes=_bytes(assembly.placed),
         valid_bytes=_bytes(assembly.valid),
         state_bytes=state,
-        kept_bytes=state if on_host else 0,
-        saving_bytes=COPIES_OF_A_SAVE * state if on_host else 0,
+        kept_bytes=whole if on_host else 0,
+        saving_bytes=COPIES_OF_A_SAVE * whole if on_host else 0,
+        whole_bytes=whole,
         runtime_bytes=RUNTIME_BYTES + slack_bytes if on_host else 0,
     )
 

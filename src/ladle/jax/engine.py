@@ -24,6 +24,7 @@ from ladle.jax.outputs import output_width
 from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
 from ladle.jax.room import Room
+from ladle.jax.shard import bytes_each
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
@@ -67,9 +68,8 @@ class JaxEngine:
 
     def gauged(self, gauge: Gauge) -> JaxEngine:
         old, devices = self.step, list(self.step.layout.mesh.devices.flat)
-        how: dict[str, Any] = {"rate": old.rate, "devices": devices, "augment": old.meaning.augment}
-        step = CompiledStep(old.objective, old.optimizer, gauge=gauge, **how)
-        return replace(self, step=step)
+        how = {**old.how(), "devices": devices}
+        return replace(self, step=CompiledStep(old.objective, old.optimizer, gauge=gauge, **how))
 
     def over(self, world: World) -> JaxEngine:
         return self
@@ -77,8 +77,9 @@ class JaxEngine:
     def within(self, room_bytes: int) -> JaxEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)
 
-    def state_bytes(self) -> int:
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.step.abstract_state()))
+    def state_bytes(self, whole: bool = False) -> int:
+        layout = self.step.layout
+        return bytes_each(replace(layout, shard_state=layout.shard_state and not whole), self.step.abstract_state())
 
     def judging(self, rows: Any) -> tuple[int, int]:
         state = self.step.abstract_state()

@@ -23,6 +23,7 @@ from ladle.jax.noise_sums import NOISE_SUMS, Pieces, View, no_pieces, noise_sums
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.operands import Pace
 from ladle.jax.rows import MicroBatch, Place
+from ladle.jax.shard import kept
 from ladle.jax.state import State
 from ladle.jax.vector import TINY, scaled, squared_norm, times
 
@@ -119,7 +120,7 @@ def apply(
     """
     share, bounded = done.share, clips(state.hyper)
     needed = meaning.moments or bounded
-    grad_sq = squared_norm(done.gradient) * share * share if needed else jnp.zeros((), jnp.float32)
+    grad_sq = squared_norm(done.gradient, meaning.layout) * share * share if needed else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
@@ -134,11 +135,11 @@ def apply(
             gradient = noisy(gradient, state.hyper[GRADIENT_NOISE], state.key, place)
         new = stepped(meaning, state, gradient, lr, pace.lr_factor)
         average = ema.moved(state.average, new.params, state.hyper)
-        return new._replace(model_state=done.model_state, average=average), was
+        return kept(meaning.layout, new._replace(model_state=done.model_state, average=average)), was
 
     moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
     if view is not None and done.pieces is not None:
-        seen_sq = grad_sq if view.scale is None else squared_norm(done.mean(view.scale))
+        seen_sq = grad_sq if view.scale is None else squared_norm(done.mean(view.scale), meaning.layout)
         moments = jnp.where(finite, noise_sums(done.pieces, done.weight, seen_sq, examples), 0)
     state, was = lax.cond(finite, update, lambda state: (state, none), state)
     applied = finite.astype(jnp.float32)
