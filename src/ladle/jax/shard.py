@@ -23,7 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ladle.jax.mesh import AXIS, Layout
 from ladle.jax.objective import Objective
 
-SMALL = 1024
+SMALL = 4096
 """Arrays of fewer numbers are on every device: a message costs more than their memory is worth."""
 
 
