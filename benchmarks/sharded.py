@@ -71,7 +71,7 @@ def sitting(shared: bool, folder: str, epochs: int) -> list[dict[str, float]]:
     data = ladle.data.load("digits")
     how: dict[str, Any] = {"optimizer": "adamw", "lr": 3e-3, "clip": 0.5, "ema": 0.9, "shard_state": shared}
     task = ladle.Task(ladle.models.mlp(64, 256, 10), ladle.losses.cross_entropy, data, **how)
-    on = {"gauge": Gauge(), "size": 64, "micro_size": 16, "until": f"{epochs} epochs", "out": folder, "resume": True}
+    on = {"gauge": Gauge(), "size": 64, "micro_size": 16, "until": f"{epochs} epochs", "out": folder, "resume": Path(folder).exists()}
     run = ladle.fit(task, **on)
     return [{name: float(line[name]) for name in READ if name in line} for line in run.metrics]
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ladle
+from ladle.api.assembly import assemble
 from ladle.core.errors import ArgumentError
 from ladle.jax.mesh import layout
 from ladle.jax.shard import SMALL, axis_of, bytes_each
@@ -36,17 +37,10 @@ def test_the_axis_is_the_largest_that_the_devices_divide(shape: list[int], devic
 
 def test_one_device_has_all_and_the_programs_of_a_whole_state():
     assert layout(1, shard_state=True) == layout(1)
+    task = ladle.Task(MODEL, "cross_entropy", DATA, shard_state=jax.device_count() == 1)
+    assert assemble(task).engine.step.layout == layout()  # type: ignore[attr-defined]
     state = {"w": jax.ShapeDtypeStruct((128, 64), np.float32)}
     assert bytes_each(layout(1, shard_state=True), state) == 128 * 64 * 4
-
-
-def test_a_state_in_parts_on_one_device_trains_bit_for_bit_as_a_whole_one():
-    runs = [
-        ladle.fit(ladle.Task(MODEL, "cross_entropy", DATA, lr=0.01, shard_state=shared), size=256, until="2 steps")
-        for shared in (False, True)
-    ]
-    for one, other in zip(*(jax.tree.leaves(run.params) for run in runs), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_neither_true_nor_false_is_refused():
@@ -105,7 +99,7 @@ def held(state):
 
 found = {}
 for lane, feed in FEEDS.items():
-    for shared in (False, True):
+    for shared in (True,) if lane == "host" else (False, True):
         one = engine(shared)
         state, cursor, numbers = trained(one, one.step.init(0, {"lr": 0.01}), feed, feed.start())
         found[f"{lane} {shared}"] = numbers + list(one.evaluate(state, rows.tree).values())
@@ -142,7 +136,7 @@ def test_eight_devices_with_a_state_in_parts_have_the_numbers_of_a_whole_one(
     found = json.loads(on_devices(8, CHILD.replace("FOLDER", repr(str(tmp_path)))))
     for one, other in (
         ("resident False", "resident True"),
-        ("host False", "host True"),
+        ("resident False", "host True"),
         ("outputs False", "outputs True"),
         ("stayed 0", "moved 0"),
         ("stayed 1", "moved 1"),
