@@ -51,7 +51,7 @@ def memory(name: str) -> list[dict[str, Any]]:
         assembly = assemble(task_of(name, shard_state=shared))
         engine, feed, specs = assembly.engine, assembly.feed(0), [ladle.BatchSpec(64, 64), ladle.BatchSpec(128, 32)]
         draw, _ = feed.draw(feed.start(), ladle.BatchSpec(64, 64, updates=2))
-        state, _ = engine.step(engine.step.init(0), draw, specs[0])
+        state, _ = engine.step(engine.step.init(0), draw, specs[0], 1.0)
         held = [0] * engine.devices
         for leaf in jax.tree.leaves(state):
             for part in leaf.addressable_shards:
@@ -71,8 +71,8 @@ def sitting(shared: bool, folder: str, epochs: int) -> list[dict[str, float]]:
     data = ladle.data.load("digits")
     how: dict[str, Any] = {"optimizer": "adamw", "lr": 3e-3, "clip": 0.5, "ema": 0.9, "shard_state": shared}
     task = ladle.Task(ladle.models.mlp(64, 256, 10), ladle.losses.cross_entropy, data, **how)
-    on = {"gauge": Gauge(), "size": 64, "micro_size": 16, "until": f"{epochs} epochs", "out": folder, "resume": Path(folder).exists()}
-    run = ladle.fit(task, **on)
+    on: dict[str, Any] = {"out": folder, "resume": Path(folder).exists(), "until": f"{epochs} epochs"}
+    run = ladle.fit(task, size=64, micro_size=16, gauge=Gauge(), **on)
     return [{name: float(line[name]) for name in READ if name in line} for line in run.metrics]
 
 

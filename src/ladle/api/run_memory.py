@@ -7,6 +7,7 @@ from typing import Any
 
 from ladle.api.assembly import Assembly
 from ladle.core.errors import ArgumentError, must
+from ladle.core.explain import bytes_text
 from ladle.core.plan import Evidence, Plan
 
 COPIES_OF_A_SAVE = 3
@@ -126,7 +127,7 @@ def with_whole_run(made: Plan, assembly: Assembly, limit_bytes: int | None) -> P
     peak = parts.peak(int(update.value), waits=limit_bytes is not None)
     numbers = [
         ("memory_data_bytes", parts.train_bytes + parts.valid_bytes, "bytes", "training and validation rows"),
-        ("memory_state_bytes", parts.state_bytes, "bytes", _of_state(parts, assembly)),
+        ("memory_state_bytes", parts.state_bytes, "bytes", "parameters and optimiser's state"),
         ("memory_saving_bytes", parts.kept_bytes + parts.saving_bytes, "bytes", "the best state and a checkpoint"),
         ("evaluation_rows", parts.evaluation_rows, "examples", "judged at once"),
         ("memory_evaluation_bytes", parts.evaluation_bytes, "bytes", "compiled evaluation, beside data and state"),
@@ -134,7 +135,8 @@ def with_whole_run(made: Plan, assembly: Assembly, limit_bytes: int | None) -> P
     ]
     found = [Evidence(name, value, unit, "predicted", how) for name, value, unit, how in numbers]
     given = [_given(one, limit_bytes) for one in made.evidence]
-    return replace(made, evidence=(*given, *found))
+    notes = (*made.notes, *of_shared(parts, assembly.engine.devices))
+    return replace(made, evidence=(*given, *found), notes=notes)
 
 
 def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
@@ -144,11 +146,16 @@ def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
     return replace(one, value=limit_bytes)
 
 
-def _of_state(parts: RunMemory, assembly: Assembly) -> str:
-    text = "parameters and optimiser's state"
-    if not assembly.task.shard_state:
-        return text
-    return f"{text} on each of {assembly.engine.devices} devices, of {parts.whole_bytes:,} bytes in all"
+def of_shared(parts: RunMemory, devices: int) -> tuple[str, ...]:
+    """What a plan says of a state that devices share; nothing where each has all of it.
+
+    >>> of_shared(RunMemory(0, 0, 2_000_000, 0, 0, whole_bytes=15_000_000), 8)
+    ('Each of 8 devices keeps 2 MB of the state, which is 15 MB in all (predicted).',)
+    """
+    if parts.state_bytes == parts.whole_bytes:
+        return ()
+    mine, whole = bytes_text(parts.state_bytes), bytes_text(parts.whole_bytes)
+    return (f"Each of {devices} devices keeps {mine} of the state, which is {whole} in all (predicted).",)
 
 
 def _fixed(assembly: Assembly, slack_bytes: int = 0) -> RunMemory:
