@@ -282,7 +282,7 @@ class NumpyEngine:
     def within(self, room_bytes: int) -> Any:
         return self  # All rows at once take little.
 
-    def state_bytes(self) -> int:
+    def state_bytes(self, whole: bool = False) -> int:
         return int(self.step.init(0, {})["w"].nbytes)
 
     def judging(self, rows: Any) -> tuple[int, int]:
@@ -416,7 +416,14 @@ class NumpyBackend:
         return lambda examples: 1.0
 
     def engine(
-        self, objective: Any, optimizer: Any, *, rate: Any = None, gauge: Gauge | None = None, devices: Any = None
+        self,
+        objective: Any,
+        optimizer: Any,
+        *,
+        rate: Any = None,
+        gauge: Gauge | None = None,
+        devices: Any = None,
+        shard_state: bool = False,
     ) -> NumpyEngine:
         return NumpyEngine(NumpyStep(objective, optimizer, rate or (lambda examples: 1.0), gauge))
 

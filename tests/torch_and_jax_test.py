@@ -12,6 +12,7 @@ from torch import nn
 
 import ladle
 from ladle.api.assembly import assemble
+from ladle.core.errors import ArgumentError
 from ladle.core.record import read_lines
 from ladle.jax.rate import rate_from_text as jax_rate
 from ladle.torch.rate import rate_from_text as torch_rate
@@ -101,3 +102,9 @@ def test_schedules_are_the_same(text: str):
     one, two = (read(text, total=1000, epoch_size=200) for read in (jax_rate, torch_rate))
     for at in (0, 1, 49, 50, 199, 200, 201, 400, 599, 600, 999, 1000, 1200):
         assert float(one(np.float32(at))) == pytest.approx(two(at), abs=1e-6), at
+
+
+def test_torch_has_a_state_whole_and_says_what_cuts_it():
+    torch_task = ladle.Task(nn.Linear(FEATURES, CLASSES), "cross_entropy", DATA, shard_state=True)
+    with pytest.raises(ArgumentError, match=r"shard_state must be False on torch.*fully_shard"):
+        assemble(torch_task)

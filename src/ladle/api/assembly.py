@@ -197,6 +197,8 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
         augmented.require_usable(task.stage, task.data.train)
     resident = _on_device(task, backend)
     how: dict[str, Any] = {"rate": schedule, "gauge": gauge, "devices": devices}
+    if task.shard_state:
+        how["shard_state"] = True
     if resident and task.stage is not None:
         how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
     engine = backend.engine(objective, optimizer, **how)

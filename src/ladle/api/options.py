@@ -58,6 +58,8 @@ class TaskOptions:
     """Type that the model computes in; parameters, sums and losses are float32 all the same."""
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass computes again instead of keeping it."""
+    shard_state: bool = False
+    """Each device keeps a part of parameters and optimiser's state, not all of it."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 
 from ladle.api.assembly import Assembly
 from ladle.core.errors import ArgumentError, must
+from ladle.core.explain import bytes_text
 from ladle.core.plan import Evidence, Plan
 
 COPIES_OF_A_SAVE = 3
@@ -29,7 +30,8 @@ class RunMemory:
         evaluation  beside + train_bytes + state_bytes + evaluation_bytes
         a save      beside + train_bytes + state_bytes + saving_bytes
 
-    - `train_bytes`, `valid_bytes`: data where the programs read them. `state_bytes`: parameters and optimiser's state.
+    - `train_bytes`, `valid_bytes`: data where the programs read them. `state_bytes`: parameters and optimiser's state,
+      the part of one device where devices share it. `whole_bytes`: all of it.
     - `kept_bytes`: the best evaluation's state, `saving_bytes`: copies that a save makes; both on the host, as
       `runtime_bytes` is, and zero where the devices have memory of their own.
     - `evaluation_rows`: how many are judged at once, `evaluation_bytes` for what that takes beside the rest; 0 without
@@ -43,6 +45,7 @@ class RunMemory:
     state_bytes: int
     kept_bytes: int
     saving_bytes: int
+    whole_bytes: int = 0
     evaluation_rows: int = 0
     evaluation_bytes: int = 0
     runtime_bytes: int = 0
@@ -132,7 +135,8 @@ def with_whole_run(made: Plan, assembly: Assembly, limit_bytes: int | None) -> P
     ]
     found = [Evidence(name, value, unit, "predicted", how) for name, value, unit, how in numbers]
     given = [_given(one, limit_bytes) for one in made.evidence]
-    return replace(made, evidence=(*given, *found))
+    notes = (*made.notes, *of_shared(parts, assembly.engine.devices))
+    return replace(made, evidence=(*given, *found), notes=notes)
 
 
 def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
@@ -142,16 +146,29 @@ def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
     return replace(one, value=limit_bytes)
 
 
+def of_shared(parts: RunMemory, devices: int) -> tuple[str, ...]:
+    """What a plan says of a state that devices share; nothing where each has all of it.
+
+    >>> of_shared(RunMemory(0, 0, 2_000_000, 0, 0, whole_bytes=15_000_000), 8)
+    ('Each of 8 devices keeps 2 MB of the state, which is 15 MB in all (predicted).',)
+    """
+    if parts.state_bytes == parts.whole_bytes:
+        return ()
+    mine, whole = bytes_text(parts.state_bytes), bytes_text(parts.whole_bytes)
+    return (f"Each of {devices} devices keeps {mine} of the state, which is {whole} in all (predicted).",)
+
+
 def _fixed(assembly: Assembly, slack_bytes: int = 0) -> RunMemory:
     """All but the evaluation: from shapes alone."""
-    state = assembly.engine.state_bytes()
+    state, whole = assembly.engine.state_bytes(), assembly.engine.state_bytes(whole=True)
     on_host = assembly.backend.on_host()
     return RunMemory(
         train_bytes=_bytes(assembly.placed),
         valid_bytes=_bytes(assembly.valid),
         state_bytes=state,
-        kept_bytes=state if on_host else 0,
-        saving_bytes=COPIES_OF_A_SAVE * state if on_host else 0,
+        kept_bytes=whole if on_host else 0,
+        saving_bytes=COPIES_OF_A_SAVE * whole if on_host else 0,
+        whole_bytes=whole,
         runtime_bytes=RUNTIME_BYTES + slack_bytes if on_host else 0,
     )
 

@@ -55,6 +55,8 @@ class Task:
       decay to decay^(size / first size).
     - `frozen`: patterns of the paths of weights that stay as they begin, `"layers.0.*"`. `no_decay`: of those that
       weight decay leaves alone, `"*bias"`.
+    - `shard_state`: whether the devices share parameters, gradients and the optimiser's state, each keeping a part, as
+      they share a batch; else each has all of it. One device has all of it either way.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
     - `precision`: the type that the model computes in: "f32", "bf16" or "fp16". Parameters, optimiser, sums, losses and
@@ -84,6 +86,7 @@ class Task:
     ema: float | None = None
     frozen: tuple[str, ...] = ()
     no_decay: tuple[str, ...] = ()
+    shard_state: bool = False
     order: str | Callable[[int], Any] = "permuted"
     feed: Callable[[int], Any] | None = None
     lane: Literal["auto", "device", "host"] = "auto"
@@ -101,6 +104,9 @@ class Task:
         if self.lane not in ("auto", "device", "host"):
             why = "rows either live on the device or travel there"
             raise ArgumentError(must("lane", "be 'auto', 'device' or 'host'", self.lane, why, "lane='auto'"))
+        if not isinstance(self.shard_state, bool):
+            why = "devices either share a state or each have all of it"
+            raise ArgumentError(must("shard_state", "be True or False", self.shard_state, why, "shard_state=True"))
         for name in ("frozen", "no_decay"):
             object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
         require_constants(self.constants)

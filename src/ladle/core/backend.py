@@ -146,8 +146,11 @@ class Engine(Protocol):
         """The same, with as many rows judged at once as take no more than so much beside what is there already."""
         ...
 
-    def state_bytes(self) -> int:
-        """Bytes of a state: parameters, what the model carries beside them, the optimiser's."""
+    def state_bytes(self, whole: bool = False) -> int:
+        """Bytes of a state: parameters, what the model carries beside them, the optimiser's.
+
+        Those that one device keeps, where devices share a state; `whole`: those of all of it.
+        """
         ...
 
     def judging(self, rows: Any) -> tuple[int, int]:
@@ -311,7 +314,10 @@ class Backend(Protocol):
         rate: Rate | None = None,
         gauge: Gauge | None = None,
         devices: Any = None,
-    ) -> Engine: ...
+        shard_state: bool = False,
+    ) -> Engine:
+        """`shard_state`: each device keeps a part of the state. Raises `ArgumentError` where it cannot be."""
+        ...
 
     def put(self, tree: Any) -> None:
         """Send the numbers of a tree of arrays to the device, and wait until they are there."""

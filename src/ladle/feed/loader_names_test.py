@@ -244,7 +244,7 @@ def test_what_loops_read_of_a_loader_is_there():
         ({"to": "torch:nowhere"}, "to must name a device of torch"),
         ({"to": "numpy:0"}, "to must be a known output"),
     ],
-    ids=str,
+    ids=lambda one: one if isinstance(one, str) else "-".join(one),  # Values may have an address in their names.
 )
 def test_names_that_cannot_be_are_refused_in_a_sentence(how, says):
     with pytest.raises(ArgumentError, match=says):

@@ -133,11 +133,12 @@ class JaxBackend:
         gauge: Gauge | None = None,
         devices: Any = None,
         augment: DeviceStage | None = None,
+        shard_state: bool = False,
     ) -> JaxEngine:
         use_compilation_cache()
         if optimizer.no_decay:
             require_matches("no_decay", optimizer.no_decay, paths_of(started(objective)[0]))
-        how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment}
+        how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment, "shard_state": shard_state}
         return JaxEngine(CompiledStep(objective, optimizer, rate=rate or constant_rate, **how))
 
     def cannot_augment(self, augment: DeviceStage, data: Any) -> str | None:

@@ -27,15 +27,16 @@ def peak_bytes(folder: Path) -> int:
     program = export.deserialize((folder / "program").read_bytes())  # type: ignore[arg-type]
     leaves = facts["leaves"]
     shapes = [jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"]) for leaf in leaves]
-    # On as many devices as it was written for, with a copy of every input on each, as the step has it.
+    # On as many devices as it was written for, with a copy or a part of every input on each, as the step has it.
     mesh = jax.make_mesh((program.nr_devices,), ("data",), axis_types=(AxisType.Auto,))
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=everywhere)
+    cuts = ([None] * leaf["axis"] + ["data"] if leaf["axis"] is not None else [] for leaf in leaves)
+    places = tuple(NamedSharding(mesh, PartitionSpec(*cut)) for cut in cuts)
+    call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=places)
     run = call.lower(*shapes).compile(compiler_options=facts["options"])
 
     def inputs() -> list[jax.Array]:
         made = (np.full(of.shape, leaf["value"], of.dtype) for of, leaf in zip(shapes, leaves, strict=True))
-        return jax.block_until_ready([jax.device_put(array, everywhere) for array in made])
+        return jax.block_until_ready([jax.device_put(*one) for one in zip(made, places, strict=True)])
 
     jax.block_until_ready(run(*inputs()))  # Once for the runtime: its threads' stacks and pools stay, some 2 MB.
     before = resident.settled(_reset_peak)

@@ -28,6 +28,7 @@ from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
 from ladle.jax.reestimate import Reestimator
 from ladle.jax.room import FREE, Room
+from ladle.jax.shard import bytes_each
 from ladle.jax.sharpness import Sharpness
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
@@ -75,9 +76,8 @@ class JaxEngine:
 
     def gauged(self, gauge: Gauge) -> JaxEngine:
         old, devices = self.step, list(self.step.layout.mesh.devices.flat)
-        how: dict[str, Any] = {"rate": old.rate, "devices": devices, "augment": old.meaning.augment}
-        step = CompiledStep(old.objective, old.optimizer, gauge=gauge, **how)
-        return replace(self, step=step)
+        how = {**old.how(), "devices": devices}
+        return replace(self, step=CompiledStep(old.objective, old.optimizer, gauge=gauge, **how))
 
     def over(self, world: World) -> JaxEngine:
         old = self.step
@@ -87,15 +87,15 @@ class JaxEngine:
         if room is None:  # Judging has to be cut alike on all hosts, whatever each has free.
             share = world.on_host if on_host() else 1
             room = int(FREE * min(world.gathered(device_free_bytes() // share)))
-        devices = list(across().mesh.devices.flat)
-        step = CompiledStep(old.objective, old.optimizer, rate=old.rate, gauge=old.gauge, devices=devices)
-        return replace(self, step=step, room_bytes=room)
+        how = {**old.how(), "devices": list(across().mesh.devices.flat)}
+        return replace(self, step=CompiledStep(old.objective, old.optimizer, gauge=old.gauge, **how), room_bytes=room)
 
     def within(self, room_bytes: int) -> JaxEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)
 
-    def state_bytes(self) -> int:
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.step.abstract_state()))
+    def state_bytes(self, whole: bool = False) -> int:
+        layout = self.step.layout
+        return bytes_each(replace(layout, shard_state=layout.shard_state and not whole), self.step.abstract_state())
 
     def judging(self, rows: Any) -> tuple[int, int]:
         state = self.step.abstract_state()

@@ -31,7 +31,7 @@ class Evaluator:
         self.layout = layout
         self.rows = layout.rows(rows)
         self.room = Room(room.limit)
-        judged = Judged(objective.applied(), layout)
+        judged = Judged.over(objective, layout)
         self._sums = Program(_trace_sums, judged, Form(static=("rows",)))
         self._predict = Program(_trace_predict, judged)
 

@@ -28,7 +28,7 @@ class EachLoss:
         self.layout = layout
         self.rows = layout.rows(rows)
         self.room = Room(room.limit)
-        self._losses = Program(_trace_losses, Judged(objective.applied(), layout), Form(static=("rows",)))
+        self._losses = Program(_trace_losses, Judged.over(objective, layout), Form(static=("rows",)))
 
     def __call__(self, state: State, data: Any) -> np.ndarray:
         """`f64[examples]`, in the order of `data`."""

@@ -18,6 +18,7 @@ from ladle.core.observation import means
 from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.rows import MicroBatch, taken
+from ladle.jax.shard import over
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Judged:
 
     objective: Objective
     layout: Layout
+
+    @classmethod
+    def over(cls, objective: Objective, layout: Layout) -> Judged:
+        """As far as judging reads an objective, with parameters as the layout has them."""
+        return cls(over(objective.applied(), layout), layout)
 
 
 class Chunks(NamedTuple):

@@ -10,6 +10,7 @@ from ladle.jax.mesh import Layout
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.rate import Rate
+from ladle.jax.shard import over
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Meaning:
 
     def applied(self) -> Meaning:
         """As far as an update reads it: what equal tasks share programs by."""
-        return replace(self, objective=self.objective.applied(), optimizer=self.optimizer.rule)
+        objective = over(self.objective.applied(), self.layout)
+        return replace(self, objective=objective, optimizer=self.optimizer.rule)
 
     @property
     def has_noise(self) -> bool:

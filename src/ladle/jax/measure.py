@@ -16,6 +16,7 @@ from ladle.jax.meaning import Meaning
 from ladle.jax.noise_sums import View
 from ladle.jax.parts import gradient_of_parts
 from ladle.jax.rows import MicroBatch
+from ladle.jax.shard import kept
 from ladle.jax.state import State
 from ladle.jax.update import Accumulated, micro_gradient, zero
 
@@ -68,8 +69,8 @@ def view_of(meaning: Meaning, state: State) -> View | None:
     if not meaning.has_noise:
         return None
     if meaning.gauge is None or meaning.gauge.geometry == "sgd":
-        return View()
-    return View(preconditioner(state.opt_state, state.hyper))
+        return View(layout=meaning.layout)
+    return View(preconditioner(state.opt_state, state.hyper), layout=meaning.layout)
 
 
 def projects(meaning: Meaning) -> bool:
@@ -79,7 +80,8 @@ def projects(meaning: Meaning) -> bool:
 
 def nothing(meaning: Meaning, state: State) -> Accumulated:
     """Empty sums of an update from `state` on."""
-    return zero(state.params, state.model_state, len(meaning.objective.metrics), meaning.has_noise)
+    none = zero(state.params, state.model_state, len(meaning.objective.metrics), meaning.has_noise)
+    return none._replace(gradient=kept(meaning.layout, none.gradient))
 
 
 def measured_gradient(

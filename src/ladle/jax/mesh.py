@@ -19,11 +19,16 @@ from ladle.core.spec import require_count
 AXIS = "data"
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Layout:
-    """Where arrays live. `devices` are all devices that share a batch."""
+    """Where arrays live. `devices` are all devices that share a batch.
+
+    - `shard_state`: whether they share a state too, each keeping a part of it; see `ladle.jax.shard`.
+    """
 
     mesh: Mesh
+    shard_state: bool = False
 
     @property
     def devices(self) -> int:
@@ -106,10 +111,10 @@ def _fitting(tree: Any) -> Any:
     return tree
 
 
-def layout(devices: Sequence[Any] | int | None = None) -> Layout:
-    """The layout over `devices`: a list, a number of local ones, or all local ones.
+def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False) -> Layout:
+    """The layout over `devices`: a list, a number of local ones, or all local ones. One device has all of a state.
 
-    Raises `ArgumentError` for more devices than there are, or none.
+    Raises `ArgumentError` for more devices than there are, or none; and where several processes would share a state.
     """
     local = jax.local_devices()
     if devices is None:
@@ -125,7 +130,10 @@ def layout(devices: Sequence[Any] | int | None = None) -> Layout:
         raise ArgumentError(
             must("devices", "hold at least one", chosen, "a batch needs a device", "jax.local_devices()")
         )
-    return Layout(_mesh(chosen))
+    if shard_state and jax.process_count() > 1:
+        why = "a checkpoint is written by one process, which has to reach all of the state"
+        raise ArgumentError(must("shard_state", "be False with several processes", shard_state, why, "one process"))
+    return Layout(_mesh(chosen), shard_state and len(chosen) > 1)
 
 
 def across() -> Layout:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ladle.core.moments import pair, pair_sums
+from ladle.jax.mesh import Layout
 from ladle.jax.vector import TINY, inner, scaled, squared_norm
 
 NOISE_SUMS = tuple(pair_sums(0.0, 0.0, 0.0))
@@ -24,10 +25,12 @@ class View(NamedTuple):
 
     - `scale`: P, the elementwise factor of the geometry; None measures the gradient as it is.
     - `toward`: two directions p and q of the projection: P times the mean gradients of two other parts of the update.
+    - `layout`: that by which gradients are in parts, where they are.
     """
 
     scale: Any = None
     toward: tuple[Any, Any] | None = None
+    layout: Layout | None = None
 
 
 class Along(NamedTuple):
@@ -91,7 +94,8 @@ def piece(gradient: Any, weights: jax.Array, view: View, due: Any) -> Pieces:
 def _products(gradient: Any, view: View) -> tuple[jax.Array, ...]:
     """|P G|^2, and P G along each direction."""
     seen = scaled(gradient, view.scale)
-    return squared_norm(seen), *(inner(seen, direction) for direction in view.toward or ())
+    toward = view.toward or ()
+    return squared_norm(seen, view.layout), *(inner(seen, direction, view.layout) for direction in toward)
 
 
 def noise_sums(pieces: Pieces, weight: jax.Array, grad_sq: jax.Array, examples: Any) -> jax.Array:

@@ -21,7 +21,9 @@ from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
 from ladle.jax.operands import Rung, Window, on_device
+from ladle.jax.programs import shapes_of
 from ladle.jax.remat import compiler_options
+from ladle.jax.shard import axis_in
 from ladle.jax.step import CompiledStep
 
 MARGIN = 0.9
@@ -159,8 +161,15 @@ class CompiledProbe:
         """What the compiled window takes, as shapes."""
         draw, _ = self._draw(self.feed.start(), spec)
         operands = self.step.window_operands(draw, spec, 1.0)
-        state = self.step.abstract_state(self.hyper)
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, *operands))
+        shapes = shapes_of((self.step.abstract_state(self.hyper), *operands))
+        if not self.step.layout.shard_state:
+            return shapes
+        # Beside arrays in parts, what is whole has to say so, or the compiler would be free to cut it.
+        return jax.tree.map(self._with_place, shapes)
+
+    def _with_place(self, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        place = leaf.sharding or self.step.layout.replicated
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
     def _compiled(self, spec: BatchSpec) -> Any:
         # Rows beyond the data set would never be used: the largest rung is the data set itself.
@@ -182,7 +191,7 @@ class CompiledProbe:
 
 
 def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
-    """Shape, type and made-up value of each leaf that a window of two updates at `spec` takes.
+    """Shape, type, made-up value, and axis of its parts, of each leaf that a window of two updates at `spec` takes.
 
     How many rows are really used is the one thing that matters of them. The rest are small numbers that are not all
     zero: zero pages would not be resident.
@@ -191,7 +200,7 @@ def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
     window = Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1)
     values = [*jax.tree.leaves((state, resident)), window.numbers.tolist(), *jax.tree.leaves(pace)]
     return [
-        {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "value": value}
+        {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "value": value, "axis": axis_in(leaf.sharding)}
         for leaf, value in zip(jax.tree.leaves(shapes), values, strict=True)
     ]
 

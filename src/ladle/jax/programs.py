@@ -27,6 +27,7 @@ from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
 from ladle.jax.mesh import Layout
 from ladle.jax.remat import compiler_options
+from ladle.jax.shard import axis_in, kept
 
 MOST = 128
 """Programs kept for others to share; a task has three to ten."""
@@ -45,6 +46,16 @@ class Form:
     donate: bool = False
     layout: Layout | None = None
     recomputes: bool = False
+
+    @property
+    def shardings(self) -> dict[str, Any]:
+        """Where `jax.jit` is told to place results: all in one place, or nowhere, where `settled` says it of each."""
+        layout = self.layout
+        return {} if layout is None or layout.shard_state else {"out_shardings": layout.replicated}
+
+    def settled(self, results: Any) -> Any:
+        """Results inside a program, in parts where the layout has state in parts."""
+        return kept(self.layout, results)
 
 
 @dataclass(eq=False)
@@ -125,7 +136,9 @@ class Program:
         leaves, tree = jax.tree.flatten(shapes)
 
         def flat(*leaves: Any) -> list[Any]:
-            return jax.tree.leaves(self.function(self.owner.read(), *tree.unflatten(leaves), **static))
+            return jax.tree.leaves(
+                self.form.settled(self.function(self.owner.read(), *tree.unflatten(leaves), **static))
+            )
 
         return bytes(export.export(jax.jit(flat))(*leaves).serialize())
 
@@ -150,8 +163,13 @@ def forget() -> None:
 
 
 def shapes_of(tree: Any) -> Any:
-    """The shapes and types of a tree of arrays, of whatever library."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    """The shapes and types of a tree of arrays, of whatever library; and where they lie, of those in parts."""
+
+    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+        place = getattr(leaf, "sharding", None)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=None if axis_in(place) is None else place)
+
+    return jax.tree.map(shape, tree)
 
 
 def _bytes_of(jaxpr: Any) -> int:
@@ -211,11 +229,11 @@ def _mark(value: Any) -> Hashable | None:
 
 def _compiled(function: Callable[..., Any], form: Form) -> _Compiled:
     def traced(*operands: Any, owner: _Owner, **static: Any) -> Any:
-        return function(owner.read(), *operands, **static)
+        return form.settled(function(owner.read(), *operands, **static))
 
     traced.__name__ = traced.__qualname__ = function.__name__
-    placed: dict[str, Any] = {} if form.layout is None else {"out_shardings": form.layout.replicated}
     donated = (0,) if form.donate else ()
+    placed = form.shardings
     if options := compiler_options(form.recomputes):
         placed["compiler_options"] = options
     return _Compiled(jax.jit(traced, static_argnames=("owner", *form.static), donate_argnums=donated, **placed))

@@ -37,6 +37,7 @@ from ladle.jax.optimizer import Optimizer
 from ladle.jax.programs import Form, Program
 from ladle.jax.rate import Rate, constant_rate
 from ladle.jax.rows import Resident
+from ladle.jax.shard import put, sharding_of
 from ladle.jax.state import State, init_state
 from ladle.jax.update import sum_names
 from ladle.jax.window import many_updates
@@ -53,6 +54,7 @@ class CompiledStep:
     - `moments`: False leaves out these too, and the norm of the gradient.
     - `devices`: which devices share a batch; all of the host by default.
     - `augment`: changes rows that live on the devices, see `ladle.jax.augment`.
+    - `shard_state`: whether each device keeps a part of the state, see `ladle.jax.shard`.
 
     The state given to a call is consumed: its buffers become the new state's.
     """
@@ -67,13 +69,15 @@ class CompiledStep:
         moments: bool = True,
         devices: Any = None,
         augment: DeviceStage | None = None,
+        shard_state: bool = False,
     ) -> None:
         if gauge is not None:
             require_measurable(objective, optimizer, gauge)
         if rate is not constant_rate:
             rate(jnp.float32(0))  # Optax's settle their constants when first asked: whole numbers become fractions.
         self.devices = devices
-        self.meaning = meaning = Meaning(objective, optimizer, rate, layout(devices), gauge, moments, augment)
+        place = layout(devices, shard_state)
+        self.meaning = meaning = Meaning(objective, optimizer, rate, place, gauge, moments, augment)
         form = Form(layout=self.layout)
         self._init = Program(_trace_init, Beginning(objective, optimizer.rule), form)
         recomputes = objective.arithmetic.recomputes
@@ -110,8 +114,12 @@ class CompiledStep:
     def bare(self) -> CompiledStep:
         """The same updates without metrics, moments and norms: a smaller program where the state is all that counts."""
         objective = replace(self.objective, metrics=())
-        how = {"rate": self.rate, "devices": self.devices, "augment": self.meaning.augment}
-        return CompiledStep(objective, self.optimizer, moments=False, **how)
+        return CompiledStep(objective, self.optimizer, moments=False, **self.how())
+
+    def how(self) -> dict[str, Any]:
+        """What another step of the same task is made with, besides objective, optimiser and gauge."""
+        shared = {"devices": self.devices, "shard_state": self.layout.shard_state}
+        return {"rate": self.rate, "augment": self.meaning.augment, **shared}
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
         """A fresh state. `hyper` overrides optimiser constants and `lr`; `seed`: `0 .. 2**64 - 1`."""
@@ -120,8 +128,11 @@ class CompiledStep:
     def abstract_state(self, hyper: Mapping[str, float] | None = None) -> State:
         """The state as shapes with their place: what a checkpoint is read into. Nothing is allocated."""
         state = self._init.shape(self.hyper(hyper), seed_words(0))
-        place = self.layout.replicated
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
+
+        def leaf(one: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=sharding_of(self.layout, one.shape))
+
+        return jax.tree.map(leaf, state)
 
     def hyper(self, over: Mapping[str, float] | None = None) -> dict[str, np.ndarray]:
         """The constants as arrays of the program; `lr` in units of the rate that the optimiser has inside."""
@@ -152,8 +163,12 @@ class CompiledStep:
         return 1.0 if self.rate is constant_rate else float(self.rate(jnp.float32(examples)))
 
     def place(self, tree: Any) -> Any:
-        """A data set on every device, once, for many runs."""
-        return self.layout.everywhere(tree)
+        """A data set on every device, once, for many runs; a state as the programs keep it."""
+        return self.placed_state(tree) if isinstance(tree, State) else self.layout.everywhere(tree)
+
+    def placed_state(self, tree: Any) -> Any:
+        """A state, or a part of one, as the programs keep it."""
+        return put(self.layout, tree) if self.layout.shard_state else self.layout.everywhere(tree)
 
     def __call__(
         self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float = 1.0, clock: Clock = Clock()

@@ -155,7 +155,7 @@ class _Programs:
 
     def __init__(self, step: CompiledStep) -> None:
         self.bare = bare = step.bare()
-        judged, placed = Judged(step.objective.applied(), step.layout), Form(layout=step.layout)
+        judged, placed = Judged.over(step.objective, step.layout), Form(layout=step.layout)
         self.refused = SUMS.index("refused")
         self.score = Program(judge.sums, judged, placed)
         self.score_all = Program(_trace_scores, judged)

@@ -24,6 +24,7 @@ from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.operands import Pace
 from ladle.jax.precision import SKIPPED, settled
 from ladle.jax.rows import MicroBatch, Place
+from ladle.jax.shard import kept
 from ladle.jax.state import State
 from ladle.jax.vector import TINY, scaled, squared_norm, times
 
@@ -121,7 +122,7 @@ def apply(
     """
     share, bounded, scaled_back = done.share, clips(state.hyper), meaning.objective.arithmetic.scaled
     known = meaning.moments or bounded or scaled_back  # What overflows in float16 shows in the gradient first.
-    grad_sq = squared_norm(done.gradient) * share * share if known else jnp.zeros((), jnp.float32)
+    grad_sq = squared_norm(done.gradient, meaning.layout) * share * share if known else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
@@ -136,11 +137,11 @@ def apply(
             gradient = noisy(gradient, state.hyper[GRADIENT_NOISE], state.key, place)
         new = stepped(meaning, state, gradient, lr, pace.lr_factor)
         average = ema.moved(state.average, new.params, state.hyper)
-        return new._replace(model_state=done.model_state, average=average), was
+        return kept(meaning.layout, new._replace(model_state=done.model_state, average=average)), was
 
     moments = jnp.zeros(len(NOISE_SUMS), jnp.float32)
     if view is not None and done.pieces is not None:
-        seen_sq = grad_sq if view.scale is None else squared_norm(done.mean(view.scale))
+        seen_sq = grad_sq if view.scale is None else squared_norm(done.mean(view.scale), meaning.layout)
         moments = jnp.where(finite, noise_sums(done.pieces, done.weight, seen_sq, examples), 0)
     state, was = lax.cond(finite, update, lambda state: (state, none), state)
     applied = finite.astype(jnp.float32)

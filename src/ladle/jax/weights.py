@@ -46,7 +46,7 @@ def with_weights(step: CompiledStep, given: Mapping[str, np.ndarray]) -> State:
             why = "nothing is cast or cut"
             raise CheckpointError(must(f"weight {name}", f"be {want}", got, why, "the model that it was saved with"))
     leaves = [np.asarray(given[name]) for name in wanted]
-    placed = step.place(jax.tree.structure(_parts(like)).unflatten(leaves))
+    placed = step.placed_state(jax.tree.structure(_parts(like)).unflatten(leaves))
     params, model_state = placed["params"], placed["model_state"]
     if isinstance(like.model_state, Frozen):
         params, model_state = parted(params, model_state, like.model_state)

@@ -67,7 +67,7 @@ class TorchEngine:
     def within(self, room_bytes: int) -> TorchEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)
 
-    def state_bytes(self) -> int:
+    def state_bytes(self, whole: bool = False) -> int:
         """Of weights, and of averages as many as the optimiser makes in a step with gradients of zero."""
         state = self.step.init(0)
         for leaf in state.model.parameters():
