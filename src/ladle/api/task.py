@@ -104,6 +104,9 @@ class Task:
         for name in ("frozen", "no_decay"):
             object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
         require_constants(self.constants)
+        for name in SHARED:  # A number of whatever library is one of Python from here on.
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))
         if self.augment is not None:
             if self.feed is not None:
                 why, remedy = (
@@ -170,6 +173,12 @@ class Task:
         remat = getattr(self.remat, "__name__", "policy") if callable(self.remat) else self.remat
         asked, usual = {"precision": self.precision, "remat": remat}, {"precision": "f32", "remat": "none"}
         return {name: value for name, value in asked.items() if value != usual[name]}
+
+    def beside(self) -> dict[str, Any]:
+        """What is asked of an update beside its optimiser, as a record tells it: bounds, average, patterns of weights."""
+        patterns = {"frozen": list(self.frozen), "no_decay": list(self.no_decay)}
+        constants = {name: value for name, value in self.constants.items() if name in SHARED}
+        return constants | {name: given for name, given in patterns.items() if given}
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

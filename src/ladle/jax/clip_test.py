@@ -95,3 +95,19 @@ def test_the_noise_scale_is_that_of_gradients_before_the_bound():
 def test_what_means_nothing_is_refused_before_work(options, said: str):
     with pytest.raises(ArgumentError, match=said.replace("(", r"\(").replace("*", r"\*")):
         ladle.fit(task(**options), size=64, until="1 steps")
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.array(0.5), jnp.float32(0.5)])
+def test_a_number_of_any_library_is_a_number(value):
+    assert task(clip=value).clip == 0.5 and type(task(clip=value).clip) is float
+
+
+@pytest.mark.parametrize("value", ["1.0", "auto", True, [1.0], np.array([1.0]), np.True_, float("nan")])
+@pytest.mark.parametrize("name", ["clip", "clip_value"])
+def test_what_is_no_number_is_refused(name: str, value):
+    with pytest.raises(ArgumentError, match=f"{name} must be a positive number; got"):
+        task(**{name: value})
+    with pytest.raises(ArgumentError, match="ema must be between 0 and 1; got"):
+        task(ema=value)
+    with pytest.raises(ArgumentError, match=f"{name} must be a positive number; got"):
+        task(hyper={name: value})
