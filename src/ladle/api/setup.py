@@ -16,7 +16,7 @@ from ladle.api.best import Judge
 from ladle.api.run_memory import limit_of, within_limit
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
-from ladle.core.constants import SHARED
+from ladle.core.constants import SHARED, require_constants
 from ladle.core.decision import Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
@@ -112,6 +112,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     Raises `ArgumentError` for what cannot be right.
     """
     until = require_measured(terms.until, assembly)
+    _require_hyper(terms.hyper, assembly)
     if before is not None:
         _require_same(before, assembly, terms.seed)
     plan = _plan(assembly, terms, before, world)
@@ -157,6 +158,15 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         before=before,
         world=world,
     )
+
+
+def _require_hyper(given: Mapping[str, float], assembly: Assembly) -> None:
+    """Refuse bounds and averages that mean nothing, and those that the task has none of."""
+    require_constants(given)
+    for name in SHARED:
+        if name in given and name not in assembly.task.constants:
+            why, remedy = "what is measured and kept depends on it", f"ladle.Task({name}={given[name]!r})"
+            raise ArgumentError(must(f"hyper[{name!r}]", "be of the task first", given[name], why, remedy))
 
 
 def _limited(assembly: Assembly, terms: Terms, plan: Plan | None) -> Assembly:

@@ -175,7 +175,7 @@ class Task:
         return {name: value for name, value in asked.items() if value != usual[name]}
 
     def beside(self) -> dict[str, Any]:
-        """What is asked of an update beside its optimiser, as a record tells it: bounds, average, patterns of weights."""
+        """What is asked of an update beside its optimiser, as a record tells it: bounds, average, patterns."""
         patterns = {"frozen": list(self.frozen), "no_decay": list(self.no_decay)}
         constants = {name: value for name, value in self.constants.items() if name in SHARED}
         return constants | {name: given for name, given in patterns.items() if given}

@@ -111,3 +111,23 @@ def test_what_is_no_number_is_refused(name: str, value):
         task(ema=value)
     with pytest.raises(ArgumentError, match=f"{name} must be a positive number; got"):
         task(hyper={name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"clip": "x"}, "clip must be a positive number; got 'x'"),
+        ({"clip": 0}, "clip must be a positive number; got 0"),
+        ({"ema": 2.0}, "ema must be between 0 and 1; got 2.0"),
+        ({"ema": 0.9}, r"hyper\['ema'\] must be of the task first; got 0.9; .*try ladle.Task\(ema=0.9\)"),
+    ],
+)
+def test_constants_over_the_tasks_are_refused_before_work(given, said: str):
+    with pytest.raises(ArgumentError, match=said):
+        ladle.fit(task(clip=1.0), size=64, until="1 steps", hyper=given)
+
+
+def test_a_bound_may_be_another_for_one_run():
+    run = ladle.fit(task(clip=1.0), size=64, until="1 steps", hyper={"clip": 0.01})
+    other = ladle.fit(task(clip=0.01), size=64, until="1 steps")
+    assert run.final["clipped"] == 1.0 and run.final["valid_loss"] == other.final["valid_loss"]
