@@ -51,8 +51,8 @@ class Task:
     - `clip`: the largest norm of an update's gradient; `clip_value`: the largest absolute value of a coordinate of it.
       The norm and the moments in the record are those before; `clipped` is the share of updates that were shortened.
     - `ema`: the share that an update keeps of a moving average of the weights, such as 0.999. It is judged beside them,
-      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. A size that a policy moves takes the
-      decay to decay^(size / first size).
+      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. Where a
+      policy moves the size by a coupling, the decay becomes decay^(size / first size); others leave it.
     - `frozen`: patterns of the paths of weights that stay as they begin, `"layers.0.*"`. `no_decay`: of those that
       weight decay leaves alone, `"*bias"`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
