@@ -86,6 +86,7 @@ class Assembly:
             "loss": self.objective.loss,
             "directions": self.directions,
             **self.task.arithmetic(),
+            **self.task.beside(),
             "order": "custom" if callable(self.task.order) or self.task.feed else self.task.order,
             **({"augment": augmented.named(self.task.stage)} if self.task.stage else {}),
             "data": {

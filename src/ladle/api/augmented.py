@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, cast
 
@@ -31,13 +32,18 @@ def require_usable(stage: Augment, train: Any) -> None:
     ids = np.arange(min(TRIED, len(source)))
     with kept() as states:
         try:
-            stage(source, ids, ids, stage.extent(source, ids, ids), len(ids))
+            extent = stage.extent(source, ids, ids)
+            made = stage(source, ids, ids, extent, len(ids)).data
         except LadleError:
             raise
         except Exception as error:
             got, why = f"{type(error).__name__}: {one_line(error)}", "it was tried on the first rows"
             raise ArgumentError(must("augment", "take rows of the data", got, why, "(row, key) -> row")) from error
         drawn = states.moved()
+    if isinstance(train, Mapping) and (not isinstance(made, Mapping) or set(train) - set(made)):
+        got = ", ".join(sorted(map(str, made))) if isinstance(made, Mapping) else type(made).__name__
+        why, remedy = "a loss reads all of them", "{**row, 'x': ...}"
+        raise ArgumentError(must("augment", f"return rows with {', '.join(sorted(train))}", got, why, remedy))
     if drawn:
         why = "the same row would be another one after a resume, or with another batch size"
         remedy = "ladle.feed.draws(key, count), or generator(key)"

@@ -129,6 +129,8 @@ REFUSED = {
         r"augment must draw its random numbers from its key; got 'np.random'",
     ),
     "no such entry": (broken, r"augment must take rows of the data; got .KeyError: 'pixels'"),
+    "no targets": (lambda row, key: {"x": row["x"]}, r"augment must return rows with x, y; got 'x'; because a loss"),
+    "bare arrays": (lambda row, key: row["x"], r"augment must return rows with x, y; got 'ndarray'"),
     "fewer rows": (Augment(lambda rows, keys: {"x": rows["x"][:1]}, whole=True), r"augment must return 2 rows"),
 }
 

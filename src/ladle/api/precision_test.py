@@ -79,7 +79,7 @@ def test_a_resumed_run_is_the_same_bit_by_bit(tmp_path: Path):
     resumed = ladle.fit(task("fp16"), size=64, until="4 epochs", out=tmp_path / "parts", resume=True)
     same = jax.tree.map(np.array_equal, whole.params, resumed.params)
     assert jax.tree.all(same)
-    with pytest.raises(ladle.ArgumentError, match="precision must be 'fp16' here; got 'bf16'; .*has a loss scale"):
+    with pytest.raises(ladle.ArgumentError, match="precision must be what the run began with; got 'bf16'; .*'fp16'"):
         ladle.fit(task("bf16"), size=64, until="5 epochs", out=tmp_path / "parts", resume=True)
     facts = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert facts["precision"] == "fp16"

@@ -17,7 +17,7 @@ from ladle.api.best import Judge
 from ladle.api.run_memory import limit_of, within_limit
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
-from ladle.core.arithmetic import require_scale
+from ladle.core.constants import SHARED, require_constants
 from ladle.core.decision import Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
@@ -116,6 +116,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     """
     require_alike(world, assembly, replace(terms, plan=None))
     until = require_measured(terms.until, assembly)
+    _require_hyper(terms.hyper, assembly)
     if before is not None:
         _require_same(before, assembly, terms.seed)
     plan = _plan(assembly, terms, before, world)
@@ -170,6 +171,15 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         before=before,
         world=world,
     )
+
+
+def _require_hyper(given: Mapping[str, float], assembly: Assembly) -> None:
+    """Refuse bounds and averages that mean nothing, and those that the task has none of."""
+    require_constants(given)
+    for name in SHARED:
+        if name in given and name not in assembly.task.constants:
+            why, remedy = "what is measured and kept depends on it", f"ladle.Task({name}={given[name]!r})"
+            raise ArgumentError(must(f"hyper[{name!r}]", "be of the task first", given[name], why, remedy))
 
 
 def _limited(assembly: Assembly, terms: Terms, plan: Plan | None) -> Assembly:
@@ -290,20 +300,23 @@ def _restore(asked: Restore | None, until: Until) -> Restore:
 
 def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> None:
     """Refuse to go on with another task than the one that `before`, a run.json, tells of. Size and rate may change."""
-    require_scale(before.get("precision", "f32"), assembly.task.precision)
     now = assembly.facts()
     for name, was, found in (
         ("data", before.get("data", {}).get("digest", "unknown")[:12], now["data"]["digest"][:12]),
         ("order", before.get("order"), now["order"]),
         ("model", before.get("model"), now["model"]),
         ("augment", before.get("augment"), now.get("augment")),
+        ("precision", before.get("precision", "f32"), now.get("precision", "f32")),
+        ("frozen", before.get("frozen", []), now.get("frozen", [])),
+        ("no_decay", before.get("no_decay", []), now.get("no_decay", [])),
+        # Their numbers may change. Whether there are any is a part of the state.
+        *((name, before.get(name), now.get(name)) for name in SHARED if (name in before) != (name in now)),
         ("loss", before.get("loss", now["loss"]), now["loss"]),
         ("optimizer", before.get("optimizer", {}).get("name"), assembly.optimizer.name),
         ("seed", before.get("seed"), seed),
     ):
         if was != found:
             why = "another run would follow from the checkpoint, and nothing would say so"
-            remedy = (
-                f"{name}={was!r}" if name in ("order", "optimizer", "seed") else f"the {name} as it was, or a new run"
-            )
+            whole = name in ("data", "model", "augment", "loss")  # What no text of a record is enough to make again.
+            remedy = f"the {name} as it was, or a new run" if whole else f"{name}={was!r}"
             raise ArgumentError(must(name, "be what the run began with", found, why, remedy))

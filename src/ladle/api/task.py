@@ -51,8 +51,8 @@ class Task:
     - `clip`: the largest norm of an update's gradient; `clip_value`: the largest absolute value of a coordinate of it.
       The norm and the moments in the record are those before; `clipped` is the share of updates that were shortened.
     - `ema`: the share that an update keeps of a moving average of the weights, such as 0.999. It is judged beside them,
-      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. A size that a policy moves takes the
-      decay to decay^(size / first size).
+      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. Where a
+      policy moves the size by a coupling, the decay becomes decay^(size / first size); others leave it.
     - `frozen`: patterns of the paths of weights that stay as they begin, `"layers.0.*"`. `no_decay`: of those that
       weight decay leaves alone, `"*bias"`.
     - `shard_state`: whether the devices share parameters, gradients and the optimiser's state, each keeping a part, as
@@ -110,6 +110,9 @@ class Task:
         for name in ("frozen", "no_decay"):
             object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
         require_constants(self.constants)
+        for name in SHARED:  # A number of whatever library is one of Python from here on.
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))
         if self.augment is not None:
             if self.feed is not None:
                 why, remedy = (
@@ -176,6 +179,12 @@ class Task:
         remat = getattr(self.remat, "__name__", "policy") if callable(self.remat) else self.remat
         asked, usual = {"precision": self.precision, "remat": remat}, {"precision": "f32", "remat": "none"}
         return {name: value for name, value in asked.items() if value != usual[name]}
+
+    def beside(self) -> dict[str, Any]:
+        """What is asked of an update beside its optimiser, as a record tells it: bounds, average, patterns."""
+        patterns = {"frozen": list(self.frozen), "no_decay": list(self.no_decay)}
+        constants = {name: value for name, value in self.constants.items() if name in SHARED}
+        return constants | {name: given for name, given in patterns.items() if given}
 
     def with_(self, **changes: Any) -> Task:
         """The same task with some fields changed."""

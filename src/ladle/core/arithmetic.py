@@ -42,10 +42,3 @@ def unoffered(name: str, value: Any, backend: str) -> str:
         "a loop of your own with ladle.torch.Update under torch.autocast" if backend == "torch" else "backend='jax'"
     )
     return must(name, f"be {usual!r} here", value, why, remedy)
-
-
-def require_scale(before: str, now: str) -> None:
-    """Raises `ArgumentError` where a run goes on with a loss scale that it has not, or without the one that it has."""
-    if before != now and "fp16" in (before, now):
-        why = f"the run began in {before}, and its state has {'a' if before == 'fp16' else 'no'} loss scale"
-        raise ArgumentError(must("precision", f"be {before!r} here", now, why, f"precision={before!r}"))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from ladle.core.errors import ArgumentError, must
 
@@ -30,15 +33,25 @@ scale your EMA", NeurIPS, definition 1.2).
 SHARED = (CLIP, CLIP_VALUE, EMA)
 
 
-def require_constants(given: Mapping[str, float]) -> None:
-    """Refuse values of these constants that mean nothing. Raises `ArgumentError`.
+def require_constants(given: Mapping[str, Any]) -> None:
+    """Refuse values of these constants that mean nothing, and texts and truth values. Raises `ArgumentError`.
 
     >>> require_constants({"clip": 1.0, "ema": 0.999})
     """
     for name in (CLIP, CLIP_VALUE):
-        if name in given and not 0 < given[name] < math.inf:
+        if name in given and not 0 < _number(given[name]) < math.inf:
             why = "a gradient is shortened to it; nothing is left of one that is shortened to zero"
             raise ArgumentError(must(name, "be a positive number", given[name], why, f"{name}=1.0"))
-    if EMA in given and not 0 < given[EMA] < 1:
+    if EMA in given and not 0 < _number(given[EMA]) < 1:
         why = "it is the share of the average that an update keeps"
         raise ArgumentError(must(EMA, "be between 0 and 1", given[EMA], why, "ema=0.999"))
+
+
+def _number(value: Any) -> float:
+    """`value`, or NaN for what is no number: a text, a truth value, several numbers."""
+    if isinstance(value, bool | str | np.bool_) or getattr(value, "shape", ()) != ():
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

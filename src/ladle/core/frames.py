@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,20 @@ def names_of(frame: Any) -> tuple[str, ...]:
     """The names of a frame's columns in their order, as text. Raises `DataError` for a lazy frame."""
     require_read(frame, "rows")
     return tuple(_label(label) for label in (frame.schema.names if library(frame) == "pyarrow" else frame.columns))
+
+
+def require_same_columns(X: Any, other: Any, name: str) -> None:
+    """Refuse a frame `other` whose columns are not those of the frame `X` in their order. Raises `DataError`.
+
+    Anything that is no frame is taken by its places.
+    """
+    if not is_frame(other):
+        return
+    pairs = zip_longest(names_of(other), names_of(X), fillvalue="none")
+    for at, (got, want) in enumerate(pairs):
+        if got != want:
+            why, remedy = "columns are told apart by their places", "frame[list(X.columns)]"
+            raise DataError(must(f"column {at} of {name}", f"be {want!r} as in X", got, why, remedy))
 
 
 def named_columns(frame: Any, name: str) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ladle.core.errors import DataError, must
 from ladle.core.foreign import as_array, is_number, is_small
-from ladle.core.frames import is_frame, names_of, require_same_index
+from ladle.core.frames import is_frame, names_of, require_same_columns, require_same_index
 from ladle.core.shown import shown
 from ladle.data.inputs import as_f32, inputs, weights
 from ladle.data.many import are_tokens, infer_many, is_many, refused_many
@@ -131,6 +131,9 @@ def arrays(
     """
     for beside in (y, weight):
         require_same_index(X, beside)
+    for part, rows in (("valid", valid), ("test", test)):
+        if is_frame(X) and isinstance(rows, Mapping | tuple | list):
+            require_same_columns(X, _part(rows, part)[0], f"{part} x")
     last = None if test is None else _part(test, "test")
     made = build(X, y, name=name, valid=valid, seed=seed, kind=kind, weight=weight, test=last, tokens=tokens)
     return replace(made, columns=names_of(X)) if is_frame(X) else made
@@ -154,6 +157,7 @@ def build(
     own = isinstance(valid, Mapping | tuple | list)
     given = {"train": (X, y), **({"valid": _part(valid)} if own else {}), **({"test": test} if test else {})}
     ys = {part: _flat(as_array(of[1], _called("y", part))) for part, of in given.items()}
+    ys = {part: _alike(values, ys["train"]) for part, values in ys.items()}
     if tokens is None:
         first = as_array(X, "x") if ys["train"].ndim > 1 else ys["train"]
         tokens = are_tokens(first, ys["train"])
@@ -284,6 +288,14 @@ def _target(y: np.ndarray, x: np.ndarray, *, kind: str | None, why: str | None, 
 def _flat(y: np.ndarray) -> np.ndarray:
     y = y.astype(np.float32) if is_small(y.dtype) else y
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _alike(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Whole numbers as `train` has them: 0.0 beside its 0 is the same class, and makes no amounts of them."""
+    if train.dtype.kind not in "iu" or values.dtype.kind != "f" or not np.isfinite(values).all():
+        return values
+    cast = values.astype(train.dtype)
+    return cast if np.array_equal(cast, values) else values
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -124,3 +124,22 @@ def test_weights_go_with_their_rows_and_into_the_digest() -> None:
 def test_bad_weights_are_one_clear_line(weight: list[object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         arrays([0.0, 1.0, 2.0, 3.0], [0, 1, 0, 1], weight=weight)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_whose_whole_numbers_are_decimals_makes_no_amounts_of_classes(part: str) -> None:
+    x, y = np.arange(12.0)[:, None], np.arange(12) % 2
+    given = arrays(x, y, **{part: (x[:4], y[:4].astype(float))})
+    assert given.kind == "classification" and given.classes == ("0", "1")
+    assert getattr(given, part)["y"].tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_whose_columns_stand_elsewhere_is_refused(part: str) -> None:
+    pd = pytest.importorskip("pandas")
+    x, y = pd.DataFrame({"a": np.arange(12.0), "b": np.ones(12)}), np.arange(12) % 2
+    assert getattr(arrays(x, y, **{part: (x[:4], y[:4])}), part)["x"].shape == (4, 2)
+    with pytest.raises(DataError, match=f"column 0 of {part} x must be 'a' as in X; got 'b'; because .*list\\(X.col"):
+        arrays(x, y, **{part: (x[["b", "a"]], y)})
+    with pytest.raises(DataError, match=f"column 1 of {part} x must be 'b' as in X; got 'none'"):
+        arrays(x, y, **{part: (x[["a"]], y)})

@@ -21,7 +21,7 @@ from ladle.jax.arithmetic import PLAIN, Arithmetic
 from ladle.jax.augment import why_not
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
-from ladle.jax.freeze import freeze, paths_of
+from ladle.jax.freeze import freeze, paths_of, whole
 from ladle.jax.geometry import started
 from ladle.jax.memory import device_free_bytes
 from ladle.jax.objective import Objective, of_functions, of_model
@@ -137,7 +137,8 @@ class JaxBackend:
     ) -> JaxEngine:
         use_compilation_cache()
         if optimizer.no_decay:
-            require_matches("no_decay", optimizer.no_decay, paths_of(started(objective)[0]))
+            params, _ = whole(*started(objective))  # A frozen weight may be named: it does not decay either.
+            require_matches("no_decay", optimizer.no_decay, paths_of(params))
         how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment, "shard_state": shard_state}
         return JaxEngine(CompiledStep(objective, optimizer, rate=rate or constant_rate, **how))
 

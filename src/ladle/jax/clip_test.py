@@ -95,3 +95,39 @@ def test_the_noise_scale_is_that_of_gradients_before_the_bound():
 def test_what_means_nothing_is_refused_before_work(options, said: str):
     with pytest.raises(ArgumentError, match=said.replace("(", r"\(").replace("*", r"\*")):
         ladle.fit(task(**options), size=64, until="1 steps")
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.array(0.5), jnp.float32(0.5)])
+def test_a_number_of_any_library_is_a_number(value):
+    assert task(clip=value).clip == 0.5 and type(task(clip=value).clip) is float
+
+
+@pytest.mark.parametrize("value", ["1.0", "auto", True, [1.0], np.array([1.0]), np.True_, float("nan")])
+@pytest.mark.parametrize("name", ["clip", "clip_value"])
+def test_what_is_no_number_is_refused(name: str, value):
+    with pytest.raises(ArgumentError, match=f"{name} must be a positive number; got"):
+        task(**{name: value})
+    with pytest.raises(ArgumentError, match="ema must be between 0 and 1; got"):
+        task(ema=value)
+    with pytest.raises(ArgumentError, match=f"{name} must be a positive number; got"):
+        task(hyper={name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"clip": "x"}, "clip must be a positive number; got 'x'"),
+        ({"clip": 0}, "clip must be a positive number; got 0"),
+        ({"ema": 2.0}, "ema must be between 0 and 1; got 2.0"),
+        ({"ema": 0.9}, r"hyper\['ema'\] must be of the task first; got 0.9; .*try ladle.Task\(ema=0.9\)"),
+    ],
+)
+def test_constants_over_the_tasks_are_refused_before_work(given, said: str):
+    with pytest.raises(ArgumentError, match=said):
+        ladle.fit(task(clip=1.0), size=64, until="1 steps", hyper=given)
+
+
+def test_a_bound_may_be_another_for_one_run():
+    run = ladle.fit(task(clip=1.0), size=64, until="1 steps", hyper={"clip": 0.01})
+    other = ladle.fit(task(clip=0.01), size=64, until="1 steps")
+    assert run.final["clipped"] == 1.0 and run.final["valid_loss"] == other.final["valid_loss"]

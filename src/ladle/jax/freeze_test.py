@@ -83,6 +83,13 @@ def test_what_names_nothing_or_everything_is_refused():
         ladle.fit(task(optimizer="adamw", no_decay="*bais"), size=64, until="1 steps")
 
 
+def test_a_frozen_weight_may_be_named_among_those_that_do_not_decay():
+    asked = task(optimizer="adamw", frozen="*bias", no_decay="*bias")
+    run, other = (ladle.fit(one, size=256, until="1 steps") for one in (asked, asked.with_(no_decay=())))
+    for a, b in zip(*map(jax.tree.leaves, (run.params, other.params)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("name", ["adamw", "lion", "lamb", "lars", "muon"])
 def test_weight_decay_leaves_alone_what_is_excluded(name: str):
     start = started(task())
