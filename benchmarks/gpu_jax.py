@@ -20,8 +20,10 @@ alone: its sentence is kept, with what it found until then, and the next one beg
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -36,7 +38,7 @@ from timing import arguments, headline, save
 from ladle.core.confirmation import environment_of
 
 LIMITS = {
-    "facts": 30, "images": 75, "transformer": 100, "memory": 75, "largest": 60, "lanes": 40, "noise": 45,
+    "facts": 30, "images": 75, "transformer": 100, "memory": 75, "largest": 75, "lanes": 30, "noise": 45,
     "compilations": 30,
 }  # fmt: skip
 """Seconds that each part may take."""
@@ -44,23 +46,30 @@ LIMITS = {
 WHOLE = 350
 """Seconds for all of them: what a slow part takes, later ones lack."""
 
+PATIENCE = 4
+"""Times as many where nothing is measured: a quick look may be taken on a machine with other work."""
+
 LEAST = 5
 """With fewer seconds left no part is begun."""
 
 APART = {"LADLE_CACHE": "off", "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
 """Nothing compiled before, and no memory held that a child of the part will want."""
 
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""A quick look mostly compiles: with little care, which takes half the time."""
 
-def part(command: Sequence[str], seconds: float) -> dict[str, Any]:
+
+def part(command: Sequence[str], seconds: float, **environment: str) -> dict[str, Any]:
     """What a part found: the JSON lines that it wrote, and where it failed one sentence of why.
 
     - `command`: a program that writes a line for each thing it finds. It and its children end with `seconds`.
     """
     here = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
-    began, why = time.perf_counter(), None
+    own = {**APART, "PYTHONPATH": here, **environment}
+    began, busy, why = time.perf_counter(), _busy(), None
     with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as last:
         how: dict[str, Any] = {"stdout": told, "stderr": last, "start_new_session": True}
-        process = subprocess.Popen(command, env=environment_of({**APART, "PYTHONPATH": here}), **how)
+        process = subprocess.Popen(command, env=environment_of(own), **how)
         try:
             if process.wait(seconds):
                 last.seek(0)
@@ -72,15 +81,20 @@ def part(command: Sequence[str], seconds: float) -> dict[str, Any]:
             _end(process)
         told.seek(0)
         found = [json.loads(line) for line in told if line.startswith("{") and line.endswith("}\n")]
-    return {"seconds": round(time.perf_counter() - began, 1), "found": found, **({"failed": why} if why else {})}
+    took = {"seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(_busy() - busy, 1)}
+    return {**took, "found": found, **({"failed": why} if why else {})}
+
+
+def _busy() -> float:
+    """Processor seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
     """With the children that it confirms memory in."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # All of them may have ended.
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # All of them have ended.
     process.wait()
 
 
@@ -88,7 +102,11 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     """How a part is shown: a line for each thing that it found, and one for how it ended."""
     for one in found["found"]:
         yield "  " + ", ".join(f"{name} {_short(value)}" for name, value in one.items())
-    yield f"  FAILED: {found['failed']}" if "failed" in found else f"  done in {found['seconds']} s"
+    yield (
+        f"  FAILED: {found['failed']}"
+        if "failed" in found
+        else f"  done in {found['seconds']} s, {found['cpu_seconds']} s of a core"
+    )
 
 
 def _short(value: Any) -> str:
@@ -102,15 +120,16 @@ def _short(value: Any) -> str:
 def main(quick: bool, names: Sequence[str]) -> None:
     print(headline())
     found: dict[str, Any] = {}
-    ends = time.perf_counter() + WHOLE
+    patience = PATIENCE if quick else 1
+    ends = time.perf_counter() + patience * WHOLE
     for name in names:
         print(f"{name}:", flush=True)
-        left = min(LIMITS[name], ends - time.perf_counter())
+        left = min(patience * LIMITS[name], ends - time.perf_counter())
         if left < LEAST:
-            found[name] = {"seconds": 0.0, "found": [], "failed": f"not begun: {WHOLE} s were over"}
+            found[name] = {"seconds": 0.0, "found": [], "failed": "not begun: the seconds for all parts were over"}
         else:
             asked = [sys.executable, __file__, "--worker", name, *(["--quick"] if quick else [])]
-            found[name] = part(asked, left)
+            found[name] = part(asked, left, **(QUICK if quick else {}))
         print(*lines(found[name]), sep="\n", flush=True)
     small = quick or len(names) < len(LIMITS) or not _accelerated(found)
     print(save("gpu_jax", quick=small, n=1, **found))

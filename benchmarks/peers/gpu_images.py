@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def cifar(count: int = 48_000) -> Images:
 
 
 def mlp_init(key: jax.Array, widths: tuple[int, ...] = (784, 256, CLASSES)) -> Any:
-    shapes = list(zip(widths, widths[1:], strict=False))
+    shapes = list(pairwise(widths))
     keys = jax.random.split(key, len(shapes))
     return [
         (math.sqrt(2 / ins) * jax.random.normal(one, (ins, outs)), jnp.zeros(outs))
@@ -98,7 +99,7 @@ def convnet_init(key: jax.Array, width: int) -> Any:
     keys = jax.random.split(key, 4)
     blocks = [
         (math.sqrt(2 / (9 * ins)) * jax.random.normal(one, (3, 3, ins, outs)), jnp.zeros(outs))
-        for one, ins, outs in zip(keys, channels, channels[1:], strict=False)
+        for one, (ins, outs) in zip(keys, pairwise(channels), strict=False)
     ]
     features = 16 * channels[-1]
     return blocks, (math.sqrt(1 / features) * jax.random.normal(keys[3], (features, CLASSES)), jnp.zeros(CLASSES))

@@ -26,9 +26,8 @@ import ladle
 BYTES, RATE = 256, 3e-4
 
 PEAKS = (("H100 PCIe", 756e12), ("H100 NVL", 835e12), ("H200", 989e12), ("H100", 989e12), ("A100", 312e12))
-"""Dense bfloat16 FLOP/s by a part of the device's name, the more particular first: half of what NVIDIA's data sheets of
-the H100, the H200 (989.5 where it is not halved by sparsity) and the A100 (312) give with sparsity. At full clocks and
-power, which a card may not have."""
+"""Dense bfloat16 FLOP/s by a part of the device's name, the more particular first, after NVIDIA's data sheets of these
+devices, whose larger numbers are with sparsity. At full clocks and power, which a card may not have."""
 
 
 def peak_of(device: str) -> float | None:
