@@ -150,6 +150,8 @@ class Watch:
         """A store whose keeper is stopped gives no answer and no error, and who asks it waits. This asks nothing."""
         looked = time.monotonic()
         while not self._over.wait(self._pause):
+            if self._noted.is_set():  # The first reason is the reason: who found it no longer asks the store.
+                return
             now = time.monotonic()
             if now - looked > self.silence / 2:
                 self._answered = now

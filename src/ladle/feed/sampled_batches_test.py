@@ -61,10 +61,12 @@ def test_the_batches_are_those_of_a_data_loader():
     assert list(items) == LISTS
 
 
-PERSISTENT = pytest.param({"num_workers": 2, "persistent_workers": True}, marks=pytest.mark.long)
+PROCESSES = [
+    pytest.param({"num_workers": 2, "persistent_workers": stay}, marks=pytest.mark.long) for stay in (False, True)
+]
 
 
-@pytest.mark.parametrize("how", [{}, {"num_workers": 2}, PERSISTENT])
+@pytest.mark.parametrize("how", [{}, *PROCESSES])
 def test_a_run_is_resumed_at_any_list_and_draws_the_same(how: dict[str, Any]):
     def loader() -> Any:
         return Loader(Noisy(), batch_sampler=Shuffled(), seed=3, **how)

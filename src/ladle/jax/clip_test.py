@@ -41,8 +41,7 @@ def test_the_bound_of_a_coordinate_comes_after_that_of_the_norm():
     assert float(found.was[0]) == 1 and float(within.was[0]) == 0
 
 
-@pytest.mark.parametrize("lane", ["device", "host"])
-@pytest.mark.parametrize("micro", [64, 16])
+@pytest.mark.parametrize(("lane", "micro"), [("device", 64), ("host", 16)])
 def test_an_update_is_that_of_the_shortened_mean_gradient(lane: str, micro: int):
     start = ladle.fit(task(), size=64, until="1 steps").params
     free, bound = (

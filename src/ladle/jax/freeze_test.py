@@ -24,8 +24,11 @@ def started(one):
     return jax.tree.map(np.asarray, ladle.fit(one.with_(optimizer="sgd", lr=1e-30), size=64, until="1 steps").params)
 
 
-@pytest.mark.parametrize("lane", ["device", "host"])
-@pytest.mark.parametrize("gauge", [None, ladle.Gauge(every=1)])
+GAUGED = ladle.Gauge(every=1)
+PLAINER = [pytest.param(*case, marks=pytest.mark.long) for case in (("device", None), ("host", GAUGED))]
+
+
+@pytest.mark.parametrize(("lane", "gauge"), [("device", GAUGED), ("host", None), *PLAINER])
 def test_frozen_weights_stay_and_the_rest_trains_as_the_rest_of_a_plain_function(lane: str, gauge):
     first = started(task())[0]
     run = ladle.fit(task(frozen="0", lane=lane), size=64, until="2 epochs", gauge=gauge)
@@ -90,7 +93,9 @@ def test_a_frozen_weight_may_be_named_among_those_that_do_not_decay():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["adamw", "lion", "lamb", "lars", "muon"])
+@pytest.mark.parametrize(
+    "name", ["adamw", *(pytest.param(name, marks=pytest.mark.long) for name in ("lion", "lamb", "lars", "muon"))]
+)
 def test_weight_decay_leaves_alone_what_is_excluded(name: str):
     start = started(task())
     decays = {"optimizer": name, "hyper": {"weight_decay": 0.5}, "lr": 0.01}
