@@ -40,6 +40,29 @@ def test_what_is_drawn_goes_on(before: int, normals: int, known: bool, monkeypat
     np.testing.assert_equal(got, wanted)
 
 
+def test_the_same_words_with_and_without_half_of_a_pair_are_told_apart():
+    np.random.seed(0)
+    np.random.normal(size=1)
+    half = mersenne.get()
+    np.random.normal(size=1)
+    whole = mersenne.get()
+    assert not mersenne.same(half, whole)
+    mersenne.put(half)
+    state, second = mersenne.get(), np.random.normal()
+    mersenne.put(whole)
+    third = np.random.normal()
+    mersenne.put(state)
+    assert (np.random.normal(), np.random.normal()) == (second, third)
+
+
+def test_memory_is_known_here():
+    np.random.set_bit_generator(np.random.MT19937(5))
+    np.random.normal(size=1)
+    state = mersenne.get()
+    assert state.raw is not None
+    np.testing.assert_equal(mersenne._told(state.raw), np.random.get_state(legacy=False))
+
+
 def test_another_generator_is_asked_the_long_way():
     np.random.set_bit_generator(np.random.PCG64(3))
     state = mersenne.get()
