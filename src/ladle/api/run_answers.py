@@ -45,9 +45,7 @@ def keep_answers(assembly: Assembly, state: Any, folder: Path) -> tuple[str, ...
         for name, part in asked.items():
             made |= {f"{name}_{key}": value for key, value in _judged(assembly, state, form, part).items()}
         _write(folder / record.ANSWERS_FILE, made)
-    except (
-        Exception
-    ) as error:  # A user's model may not take rows so, or the disk be full; the run is sound all the same.
+    except Exception as error:  # A model may not take rows so, or the disk be full; the run is sound all the same.
         said = " ".join(str(error).split()) or type(error).__name__
         return (f"predictions are not in the report: {said}",)
     return ()

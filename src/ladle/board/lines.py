@@ -19,16 +19,8 @@ BLOCK_BYTES = 2**20
 
 NUMBERS = (
     *("examples", "updates", "epoch", "seconds", "size", "micro_size", "lr", "examples_per_second"),
-    *(
-        "train_loss",
-        "valid_loss",
-        "grad_norm",
-        "data_wait_fraction",
-        "memory_bytes",
-        "cpu_seconds",
-        "evaluated",
-        "joules",
-    ),
+    *("train_loss", "valid_loss", "grad_norm", "data_wait_fraction", "memory_bytes", "evaluated"),
+    *("cpu_seconds", "joules"),
     *("noise/count", "noise/trace", "noise/square", "noise/trace_sq", "noise/square_sq", "noise/cross"),
     *("noise/examples", "noise/projection", "noise/projections"),
 )
