@@ -90,7 +90,8 @@ def of_place(scale: float, updates: int, seeds: int) -> dict[str, Any]:
         resolved += own.verdict == "resolved"
         for name, estimate in PEERS.items():
             found[name].append(estimate(g))
-    return {"estimates": found, "holds": holds / seeds, "resolved": resolved / seeds}
+    short = {name: [float(f"{value:.5g}") for value in values] for name, values in found.items()}
+    return {"estimates": short, "holds": holds / seeds, "resolved": resolved / seeds}
 
 
 def told(values: list[float], scale: float) -> list[str]:

@@ -14,6 +14,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from ladle.core import record
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+_NUMBERS = re.compile(r"\[((?:[\s\d.,eE+-]|null)*)\]")
+"""A list of numbers in JSON."""
 PEERS = (
     *("torch", "torchdata", "keras", "scikit-learn", "jax", "jaxlib", "optax", "numpy", "matplotlib"),
     *("pyarrow", "pillow", "grain", "datasets", "lightning", "accelerate"),
@@ -134,11 +137,15 @@ def machine() -> dict[str, Any]:
 
 
 def save(name: str, **content: Any) -> Path:
-    """Write `results/NAME.json`; a quick look goes to `results/quick/`, never over a result."""
+    """Write `results/NAME.json`; a quick look goes to `results/quick/`, never over a result.
+
+    A list of numbers takes one line.
+    """
     folder = RESULTS / "quick" if content.get("quick") else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     record.write_json(path, {"benchmark": name, "command": record.command(), **machine(), **content})
+    path.write_text(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", path.read_text()) + "\n")
     return path
 
 

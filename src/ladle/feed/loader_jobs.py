@@ -53,13 +53,11 @@ class TakeRows:
 
     def __call__(self, key: Key) -> list[Ready]:
         size, (index, count) = key.spec.size, (self.shard.index, self.shard.count)
-        n = self.feed.epoch_size
-        left = -(-(n - key.start % n) // size)
-        last = key.start + left * size
-        ends = [*range(key.start, last, size)[1 : key.batches + 1], min(last, (key.start // n + 1) * n)]
-        spans = list(pairwise([key.start, *ends[: key.batches]]))
+        end = (key.start // self.feed.epoch_size + 1) * self.feed.epoch_size
+        left = range(key.start, end, size)  # Where the batches of this pass begin that were not read yet.
+        spans = list(pairwise([*left[: key.batches + 1], end]))[: key.batches]
         # Memory of one size is used again as it is; of another, the system would clear new pages for every pass.
-        rows = key.batches * size if key.batches > left and getattr(self.feed.source, "in_memory", False) else 0
+        rows = key.batches * size if key.batches > len(left) and getattr(self.feed.source, "in_memory", False) else 0
         try:
             return self._taken(spans, size, index, count, rows // count)
         except DataError:
