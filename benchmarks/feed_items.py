@@ -7,7 +7,8 @@ millisecond of Python.
     python benchmarks/feed_items.py [--quick] [--only NAME ...]
 
 Three workloads (`peers/items.py`), n = 7 interleaved repetitions (`--quick`: 2) of two seconds each (0.7), every
-program in a process of its own. Memory is the proportional set (PSS) of a program with its children while it runs.
+program in a process of its own. Memory is the proportional set (PSS) of a program with its children while it runs;
+processor time is that of both, too.
 ladle sets the random generators for every example, so that a batch is a function of its position; the others do not.
 Programs whose library is not installed are left out. Hardware and every sample: `results/feed_items.json`.
 """
@@ -35,18 +36,35 @@ def answer(name: str, workload: str, path: str, seconds: float) -> Lap:
     batches = PROGRAMS[workload][name](path)()
     next(batches)
     begun = now = time.perf_counter()
-    count = 0
+    used, count = processor_seconds(), 0
     while now < begun + seconds:
         next(batches)
         count, now = count + 1, time.perf_counter()
+    used = processor_seconds() - used
     memory = sum(map(proportional_mb, [os.getpid(), *children()]))
     batches.close() if hasattr(batches, "close") else None  # type: ignore[attr-defined]
-    return {"rate": count * BATCH / (now - begun), "first": begun - started, "memory_mb": memory}
+    rates = {"rate": count * BATCH / (now - begun), "cpu_us": 1e6 * used / (count * BATCH)}
+    return {**rates, "first": begun - started, "memory_mb": memory}
 
 
 def children() -> list[int]:
     text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     return [int(number) for number in text.split()]
+
+
+def processor_seconds() -> float:
+    """Of this process and its children, those that ended included."""
+    ticks = sum(ticks_of(os.getpid(), 4)) + sum(sum(ticks_of(child, 2)) for child in children())
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ticks_of(process: int, count: int) -> list[int]:
+    """In the program, in the system, and the same of children that ended: the first `count` of these."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # It has ended meanwhile.
+        return [0]
+    return [int(field) for field in fields[11 : 11 + count]]
 
 
 def proportional_mb(process: int) -> float:
@@ -77,10 +95,12 @@ def main(quick: bool, only: list[str] | None) -> None:
             )
             of = summary(laps, best)
             for name in names:
-                of[name]["memory_mb"] = spread([one["memory_mb"] for one in laps[name]])
+                of[name] |= {key: spread([one[key] for one in laps[name]]) for key in ("memory_mb", "cpu_us")}
             found[workload], samples[workload] = of, laps
-            rows = [[name, *(show(of[name][key]) for key in ("rate", "of_the_limit", "memory_mb"))] for name in names]
-            print(f"\n{workload}\n" + table(["program", "examples a second", f"of {best}", "memory, MB"], rows))
+            shown = ("rate", "of_the_limit", "memory_mb", "cpu_us")
+            rows = [[name, *(show(of[name][key]) for key in shown)] for name in names]
+            header = ["program", "examples a second", f"of {best}", "memory, MB", "processor, us an item"]
+            print(f"\n{workload}\n" + table(header, rows))
             if {"ladle, 1 process", "ladle, 2 processes"} <= set(names):
                 two, one = ([lap["rate"] for lap in laps[f"ladle, {n}"]] for n in ("2 processes", "1 process"))
                 print("two processes, of one:", show(ratio(two, one)))

@@ -1,6 +1,6 @@
 """Memory that a reading process shares with the one that asked it: arrays of a batch cross without a copy on the way.
 
-Through a pipe a batch is copied in and out of the system in small pieces, at some forty times the price of one copy. A
+Through a pipe a batch is copied in and out of the system in small pieces, which costs many times what one copy does. A
 slab is memory without a name (`memfd_create`), so that no limit of `/dev/shm` and no file left behind can matter. The
 reading process makes it, hands its number over the pipe once, and writes into it again when all arrays in it are gone.
 """

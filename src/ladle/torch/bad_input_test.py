@@ -1,4 +1,4 @@
-"""Nine things that cannot be done right in a PyTorch loop, each refused in one line that names the remedy."""
+"""Things that cannot be done right in a PyTorch loop, each refused in one line that names the remedy."""
 
 from __future__ import annotations
 
