@@ -164,13 +164,11 @@ class Listener:
             return step()
         if not meter.open:
             meter.begin()
-        if not meter.due:
-            share, found = Share(0.0, 0.0, rows_of(dict(inputs))), step()
-            return self._ended(share, found)
-        if not self.pieces:
+        if meter.due and not self.pieces:
             with kept_generators():
                 meter.cut(self._parts(inputs))
-            return self._ended(self._share(inputs, items), step())
+        if not meter.due or not self.pieces:
+            return self._ended(rows_of(dict(inputs)), step())
         if not self._checked and self._divided(items):
             self._require_divided(inputs, items)
         with meter.piece(self._share(inputs, items)):
@@ -181,10 +179,10 @@ class Listener:
             meter.end(scale, scaled=True)
         return found
 
-    def _ended(self, share: Share, found: Any) -> Any:
+    def _ended(self, rows: int, found: Any) -> Any:
         """After a micro-batch of an update that is not measured by its pieces."""
         assert self.meter is not None
-        self.meter.pass_over(share.rows, last=self.host.accelerator.sync_gradients)
+        self.meter.pass_over(rows, last=self.host.accelerator.sync_gradients)
         return found
 
     def turn(self, epoch: float) -> None:
@@ -253,7 +251,7 @@ class Listener:
         else:
             of = float(tokens.sum()) * self.host.current_gradient_accumulation_steps
         tokens = tokens.double() / max(of, 1e-30)
-        return Share(float(tokens.sum()), float((tokens * tokens).sum()), rows)
+        return Share(tokens.sum(), (tokens * tokens).sum(), rows)  # Read with the squares, at the update's end.
 
     def _tokens(self, inputs: Mapping[str, Any]) -> torch.Tensor:
         """`f32[rows]`: how many labels each row has."""
