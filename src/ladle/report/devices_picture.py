@@ -26,7 +26,6 @@ from ladle.report.canvas import (
     plain,
     point_key,
     sheet,
-    svg,
     write,
 )
 from ladle.report.plan_numbers import evidence
@@ -41,11 +40,6 @@ def devices_figure(plan: Mapping[str, Any], path: str | os.PathLike[str], captio
     `ArgumentError` for a plan without such numbers.
     """
     return write(draw_devices(plan, caption), path)
-
-
-def devices_svg(plan: Mapping[str, Any]) -> bytes:
-    """The same picture as SVG, for a page."""
-    return svg(draw_devices(plan))
 
 
 def draw_devices(plan: Mapping[str, Any], caption: str = "") -> Figure:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ladle.core.errors import ArgumentError
-from ladle.report.devices_picture import devices_figure, devices_svg, draw_devices
+from ladle.report.devices_picture import devices_figure, draw_devices
 
 
 def entry(devices: int, seconds: float, source: str = "predicted") -> dict[str, Any]:
@@ -50,9 +50,8 @@ def test_one_number_of_devices_and_many_are_drawn():
     assert len(time.get_xticks()) == 3
 
 
-def test_the_picture_is_written_and_embedded(tmp_path: Path):
+def test_the_picture_is_written(tmp_path: Path):
     assert devices_figure(PLAN, tmp_path / "devices.png", "digits").read_bytes().startswith(b"\x89PNG")
-    assert b"<svg" in devices_svg(PLAN)
 
 
 def test_a_plan_that_was_not_asked_is_refused():
