@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from tests.servers import free_port
 
 from ladle.core.errors import ArgumentError
 from ladle.jax.cluster import Place
@@ -15,13 +16,7 @@ def place(rank: int, size: int = 2) -> Place:
     return Place(rank, size, "127.0.0.1", PORT, "127.0.0.1")
 
 
-def _free() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-PORT = _free()
+PORT = free_port()
 
 
 def gathered(*places: Place, facts: dict[int, dict[str, str]] | None = None, seconds: float = 20) -> list[object]:
