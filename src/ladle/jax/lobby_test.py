@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,18 @@ def test_a_stranger_at_the_door_is_no_process():
     with ThreadPoolExecutor(1) as threads:
         threads.submit(knock)
         closed(gathered(place(0), place(1)))
+
+
+def test_a_stranger_that_says_nothing_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ladle.jax.lobby.SPEAKING", 0.2)
+    strangers: list[socket.socket] = []
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(gather, place(0), {"jax": "1"}, 20)
+        while not strangers and not first.done():
+            with suppress(OSError):
+                strangers.append(socket.create_connection(("127.0.0.1", PORT), timeout=5))
+        closed([*gathered(place(1)), first.result()])
+    strangers[0].close()
 
 
 def test_other_versions_are_refused_by_both():
