@@ -1,6 +1,7 @@
 """Two processes of one run, and one fault: how long until all have ended, and whether the run goes on as it was.
 
-    python benchmarks/hosts_faults.py [--quick] [--only raise SIGKILL ...]    all but the network's where none is named
+    python benchmarks/hosts_faults.py [--quick] [--only raise SIGKILL ...]    all but the network's where none is named;
+                                                                              `disk` mounts a small one: needs root
     python benchmarks/hosts_faults.py --only delay cut                        in two network namespaces: needs root
 
 Each trial is `ladle launch -n 2 --restarts 1 script.py`. In the first attempt one process does what the fault says, and
@@ -217,6 +218,7 @@ def network(how: str, wanted: str) -> tuple[float, bool]:
         held = (place / "run" / "checkpoints").is_dir() and any(
             (place / "run" / "checkpoints").glob("0*/manifest.json")
         )
+        shutil.rmtree(place)
         return over - struck, all(code for _, code in found) and held
     assert all(code == 0 for _, code in found), found
     end = json.loads((place / "end.json").read_text())

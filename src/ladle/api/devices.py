@@ -77,8 +77,8 @@ class DevicesAsked:
             return None
         hyper = dict(made.optimizer.hyper)
         hyper = hyper if plan.lr is None else {**hyper, "lr": plan.lr}
-        small = min(entry.size, feed.epoch_size)
-        probe = made.engine.probe(feed, BatchSpec(small, resolve_micro(small, None)), hyper=hyper, seed=seed)
+        first = BatchSpec(entry.size, resolve_micro(entry.size, None))
+        probe = made.engine.probe(feed, first, hyper=hyper, seed=seed)
         micro = entry.devices * rung_for(entry.share, compute_of(plan).largest)
         return as_run(probe, made.engine, made.feed(seed), hyper=hyper, seed=seed), BatchSpec(entry.size, micro)
 

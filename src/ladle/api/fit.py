@@ -273,16 +273,15 @@ def _finish(
         session.save(carry)
     newest = place.newest(session)
     final, used = ending(session, carry, status), meter.stop()
-    kept: dict[str, Any] = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     state = _restored(session, carry, status)
     assembly = session.setup.assembly
     if session.setup.restore == "best":  # Rank 0 alone has read it.
         state = session.shared(state)
-    if session.setup.world.size > 1 and session.setup.alone is not None:  # What comes now, each rank may ask by itself.
+    if session.setup.world.size > 1:  # What comes now, each rank may ask by itself.
         assembly = session.setup.alone
         state = assembly.engine.place(state)
     final = {**final, **_tested(assembly, state, status)}
-    kept["final"] = final
+    kept = {"why": why, "final": final, "checkpoint": newest and newest.name, "energy": used.to_json()}
     if place.path is not None and status in ("finished", "stopped"):
         for said in keep_answers(assembly, state, place.path):
             session.message(said)

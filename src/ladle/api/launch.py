@@ -80,9 +80,9 @@ def launch(asked: Launch) -> int:
     SIGINT and SIGTERM go to all of them: they save and stop.
     """
     node = _node(asked)
-    command = _placed(asked.command)
+    command = placed(asked.command)
     for attempt in range(asked.restarts + 1):
-        code = _World(asked, node, attempt).run(_argv(command, attempt))
+        code = _Attempt(asked, node, attempt).run(_argv(command, attempt))
         if code in FINAL or attempt == asked.restarts:
             return code
         print(f"ladle: the processes are begun again, {attempt + 1} of {asked.restarts}", file=sys.stderr, flush=True)
@@ -96,21 +96,31 @@ def words_of(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "ladle.cli", *command]
 
 
-def _placed(command: tuple[str, ...]) -> tuple[str, ...]:
-    """`command` with the folder of its run named, so that it can be gone on with."""
+def placed(command: tuple[str, ...]) -> tuple[str, ...]:
+    """`command` with the folder of its run named, so that it can be gone on with; a script as it is."""
     if command[0] != "train" or _option(command, "--out") or _option(command, "--resume"):
         return command
     data = next((word for word in command[1:] if not word.startswith("-")), "run")
     return (*command, "--out", str(record.free_folder("train", data)))
 
 
+def onward(command: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
+    """The folder of a training whose folder is named, and the command that goes on with it; None for others.
+
+    >>> onward(("train", "digits", "--out=runs/a", "--json"))
+    ('runs/a', ('train', '--resume', 'runs/a', '--json'))
+    """
+    folder = _option(command, "--out")
+    if command[0] != "train" or folder is None:
+        return None
+    return folder, ("train", "--resume", folder, *(word for word in command if word in ("--quiet", "--json")))
+
+
 def _argv(command: tuple[str, ...], attempt: int) -> list[str]:
     """What the processes are begun with: after a failure, going on with the run where it has begun."""
-    folder = _option(command, "--out")
-    if attempt and command[0] == "train" and folder and (Path(folder) / record.RUN_FILE).is_file():
-        said = ("--quiet", "--json")
-        return words_of(["train", "--resume", folder, *(word for word in command if word in said)])
-    return words_of(command)
+    found = onward(command) if attempt else None
+    begun = found is not None and (Path(found[0]) / record.RUN_FILE).is_file()
+    return words_of(found[1] if found is not None and begun else command)
 
 
 def _option(command: Sequence[str], name: str) -> str | None:
@@ -143,7 +153,7 @@ def _is_own(host: str) -> bool:
     return True
 
 
-class _World:
+class _Attempt:
     """One attempt: the processes of this machine from their beginning to their end."""
 
     def __init__(self, asked: Launch, node: int, attempt: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ladle.api.launch import FINAL, Launch, _argv, _placed, launch, words_of
+from ladle.api.launch import FINAL, Launch, _argv, launch, placed, words_of
 from ladle.api.launch_slurm import sbatch_file
 from ladle.core.errors import ArgumentError
 
@@ -106,8 +106,8 @@ def test_a_machine_that_is_none_of_the_hosts_is_refused():
 
 
 def test_a_job_of_slurm_goes_on_with_its_run(tmp_path: Path):
-    asked = Launch(("train", "my rows.csv", "--out", "runs/a"), 4, restarts=2)
-    path = tmp_path / "job.sbatch"
+    asked = Launch(("train", "my rows.csv", "--out=runs/a", "--json"), 4, restarts=2)
+    path = tmp_path / "jobs" / "job.sbatch"
     assert sbatch_file(asked, path, nodes=2, time="2:00:00", more=["--partition=gpu"]) == f"sbatch {path}"
     text = path.read_text()
     for option in ("nodes=2", "ntasks-per-node=4", "time=2:00:00", "partition=gpu", "signal=TERM@120"):
@@ -122,9 +122,24 @@ def test_a_job_of_slurm_goes_on_with_its_run(tmp_path: Path):
     found = subprocess.run(
         ["bash", path], cwd=tmp_path, env={**os.environ, "PATH": path_of}, capture_output=True, text=True
     )
-    assert (found.returncode, found.stdout) == (0, "train my rows.csv --out runs/a\ntrain --resume runs/a\n")
+    said = "train my rows.csv --out=runs/a --json\ntrain --resume runs/a --json\n"
+    assert (found.returncode, found.stdout) == (0, said)
     with pytest.raises(ArgumentError, match="slurm must be a new file"):
         sbatch_file(asked, path)
+
+
+@pytest.mark.parametrize(
+    ("how", "nodes", "why"),
+    [
+        ({}, 0, "nodes must be at least 1"),
+        ({"hosts": ("10.0.0.1",)}, 1, "hosts must be left out with slurm"),
+        ({"port": 29400}, 1, "port must be left out with slurm"),
+    ],
+)
+def test_what_slurm_decides_is_refused(how: dict, nodes: int, why: str, tmp_path: Path):
+    with pytest.raises(ArgumentError, match=why):
+        sbatch_file(Launch(("train", "digits"), **how), tmp_path / "job", nodes=nodes)
+    assert not (tmp_path / "job").exists()
 
 
 def test_a_script_is_run_by_this_python():
@@ -139,5 +154,5 @@ def test_a_run_is_gone_on_with_where_it_has_begun(tmp_path: Path):
     (tmp_path / "a" / "run.json").write_text("{}")
     assert _argv(command, 0) == words_of(command)
     assert _argv(command, 1) == words_of(("train", "--resume", folder, "--json"))
-    assert _placed(("train", "--resume", folder)) == ("train", "--resume", folder)
-    assert _placed(("train", "digits"))[2] == "--out"
+    assert placed(("train", "--resume", folder)) == ("train", "--resume", folder)
+    assert placed(("train", "digits"))[2] == "--out"

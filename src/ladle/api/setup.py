@@ -80,11 +80,12 @@ class RunSetup:
     - `constants`: of the optimiser, `lr` among them, as the sitting begins.
     - `window`: examples between two record lines. `evaluate_every`: examples between evaluations, the nearest counts.
     - `before`: run.json of the sitting that it goes on from, None for a new run.
-    - `world`: the processes that share the run. `alone`: the same task for this process by itself.
+    - `world`: the processes that share the run. `assembly`: of the task over them; `alone`: for this process by itself.
     - `judge`: which evaluation is the best. `restore`: whose parameters the run ends with.
     """
 
     assembly: Assembly
+    alone: Assembly
     policy: Policy
     until: Until
     plan: Plan | None
@@ -100,7 +101,6 @@ class RunSetup:
     warnings: tuple[str, ...] = ()
     before: Mapping[str, Any] | None = None
     world: World = ALONE
-    alone: Assembly | None = None
 
     @property
     def lr(self) -> float | None:

@@ -127,8 +127,8 @@ def require_alone(verb: str) -> None:
     """Refuse `verb` to several processes: each would do all of it, and write what the others write."""
     _, size = said()
     if size > 1:
-        why, remedy = "every rank would do the whole of it", "one process, without torchrun; fit and train share a run"
-        raise ArgumentError(must(verb, "be asked of one process", f"WORLD_SIZE={size}", why, remedy))
+        why, remedy = "each would do the whole of it", "one process, without a launcher; fit and train share a run"
+        raise ArgumentError(must(verb, "be asked of one process", f"{size} processes", why, remedy))
 
 
 def _nothing() -> None: ...

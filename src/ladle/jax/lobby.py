@@ -23,6 +23,9 @@ JOIN = "LADLE_JOIN_SECONDS"
 """Environment variable: how long processes wait for each other. `SECONDS` where it is not set."""
 
 SECONDS = 120.0
+SPEAKING = 5.0
+"""Seconds in which who calls says what it is, or has to call again: one that says nothing would keep others waiting."""
+
 MOST = 4096
 """Bytes of what a process says of itself."""
 
@@ -67,7 +70,7 @@ def _host(place: Place, facts: dict[str, Any], until: float, limit: float) -> li
                     remedy = f"starting them too, or {JOIN}=600"
                     refused = must("processes", f"be {place.size} at {place.address}", got, why, remedy)
                     break
-                said = _read(caller, until)
+                said = _read(caller, min(until, time.monotonic() + SPEAKING))
                 if said is None:  # A stranger, or one that has gone again.
                     caller.close()
                     continue

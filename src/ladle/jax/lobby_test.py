@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from tests.servers import free_port
 
 from ladle.core.errors import ArgumentError
 from ladle.jax.cluster import Place
@@ -15,13 +17,7 @@ def place(rank: int, size: int = 2) -> Place:
     return Place(rank, size, "127.0.0.1", PORT, "127.0.0.1")
 
 
-def _free() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-PORT = _free()
+PORT = free_port()
 
 
 def gathered(*places: Place, facts: dict[int, dict[str, str]] | None = None, seconds: float = 20) -> list[object]:
@@ -67,6 +63,18 @@ def test_a_stranger_at_the_door_is_no_process():
     with ThreadPoolExecutor(1) as threads:
         threads.submit(knock)
         closed(gathered(place(0), place(1)))
+
+
+def test_a_stranger_that_says_nothing_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ladle.jax.lobby.SPEAKING", 0.2)
+    strangers: list[socket.socket] = []
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(gather, place(0), {"jax": "1"}, 20)
+        while not strangers and not first.done():
+            with suppress(OSError):
+                strangers.append(socket.create_connection(("127.0.0.1", PORT), timeout=5))
+        closed([*gathered(place(1)), first.result()])
+    strangers[0].close()
 
 
 def test_other_versions_are_refused_by_both():

@@ -127,7 +127,7 @@ def _begin(place: Place) -> None:
         raise ArgumentError(must("processes", f"be {place.size}, joined before JAX is used", 1, why, remedy))
     global _met
     _met = met = gather(place, _versions())
-    # Who dies does not end the others by itself, with a trace of C++: `Watch` does, and says who it was.
+    # Who dies, but for the first, does not end the others by itself, with a trace of C++: `Watch` does, and says who.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)  # It would keep SIGTERM from a process that plans.
     several = place.local_rank is not None and place.on_host is not None and place.on_host > 1

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
+from tests.processes import begun, close, ended, names
 
 import ladle
 from ladle.core.errors import ArgumentError
@@ -105,56 +104,6 @@ QUICK = {"LADLE_SILENCE_SECONDS": "8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 """Compiling is most of what a short run takes."""
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def begun(ranks: int, code: str, folder: Path, **variables: str) -> list[subprocess.Popen[str]]:
-    """Processes without a launcher, which would end them in its own way."""
-    (folder / "task.py").write_text(TASK)
-    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{folder}", **variables}
-    environment |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(folder)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-
-
-def ended(children: list[subprocess.Popen[str]], timeout: float) -> list[tuple[int, str]]:
-    """Exit code and words of each."""
-    found = []
-    try:
-        for child in children:
-            out, err = child.communicate(timeout=timeout)
-            found.append((child.returncode, out + err))
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
-    return found
-
-
-def names() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    exec(TASK, found)
-    return found
-
-
-def close(found: list[Mapping[str, Any]], wanted: list[Mapping[str, Any]]) -> None:
-    assert [line["examples"] for line in found] == [line["examples"] for line in wanted]
-    for one, other in zip(found, wanted, strict=True):
-        for name in ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy"):
-            assert one.get(name) == pytest.approx(other.get(name), abs=1e-5), name
-
-
 def read_once(told: list[dict[str, Any]], ranks: int) -> None:
     """Each example of the first pass by one process, and what is read ahead of the second is little."""
     order, rows = Permuted(400, seed=0).ids(0, 400).tolist(), -(-12 // ranks)
@@ -168,14 +117,14 @@ def read_once(told: list[dict[str, Any]], ranks: int) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_is_that_of_one_until_one_is_killed(tmp_path: Path):
-    (code, words), (killed, _) = ended(begun(2, CHILD, tmp_path, **QUICK), 400)
+    (code, words), (killed, _) = ended(begun(TASK, 2, CHILD, tmp_path, **QUICK), 400)
     assert code == 1 and "for rank 1 died" in words and killed == -9, words[-3000:]
     told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert [one["folder"] for one in told] == [True, False]
     for name in ("lines", "travelled", "weights", "refused"):
         assert told[0][name] == told[1][name], name
     assert "size must be at least the 2 processes" in told[0]["refused"][0]
-    known = names()
+    known = names(TASK)
     run = ladle.fit(known["task"](), **known["CUT"], until="600 examples")
     close(told[0]["lines"], run.metrics)
     for name in ("noise/trace", "noise/square"):
@@ -200,10 +149,10 @@ run = ladle.fit(task() if lane == "device" else travelling(source), **CUT, until
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 @pytest.mark.parametrize("lane", ["device", "host"])
 def test_any_number_of_processes_has_the_same_losses(ranks: int, lane: str, tmp_path: Path):
-    for code, words in ended(begun(ranks, RESUMED, tmp_path, UNTIL="1 epochs", LANE=lane), 600):
+    for code, words in ended(begun(TASK, ranks, RESUMED, tmp_path, UNTIL="1 epochs", LANE=lane), 600):
         assert code == 0, words[-3000:]
     told = [json.loads((tmp_path / f"{lane}{rank}.json").read_text()) for rank in range(ranks)]
-    known = names()
+    known = names(TASK)
     task = known["task"]() if lane == "device" else known["travelling"](known["Counted"]())
     close(told[-1]["lines"], ladle.fit(task, **known["CUT"], until="1 epochs", window=96).metrics)
     if lane == "host":
@@ -214,9 +163,9 @@ def test_any_number_of_processes_has_the_same_losses(ranks: int, lane: str, tmp_
 @pytest.mark.parametrize("lane", ["device", "host"])
 def test_a_run_goes_on_with_another_number_of_processes(lane: str, tmp_path: Path):
     for ranks, until, again in ((4, "250 examples", ""), (1, "530 examples", "1"), (3, "800 examples", "1")):
-        for code, words in ended(begun(ranks, RESUMED, tmp_path, UNTIL=until, AGAIN=again, LANE=lane), 600):
+        for code, words in ended(begun(TASK, ranks, RESUMED, tmp_path, UNTIL=until, AGAIN=again, LANE=lane), 600):
             assert code == 0, words[-3000:]
-    known = names()
+    known = names(TASK)
     task = known["task"]() if lane == "device" else known["travelling"](known["Counted"]())
     whole = ladle.fit(task, **known["CUT"], until="800 examples", window=96)
     last = json.loads((tmp_path / lane / "metrics.jsonl").read_text().splitlines()[-1])
@@ -230,7 +179,7 @@ def test_a_run_goes_on_with_another_number_of_processes(lane: str, tmp_path: Pat
 def test_one_that_fails_ends_all(how: str, bad: int, tmp_path: Path):
     bounds = {"LADLE_SILENCE_SECONDS": "8", "LADLE_STUCK_SECONDS": "8"}
     began = time.monotonic()
-    found = ended(begun(2, f"{FAILING}\nfailing({how!r}, {bad})", tmp_path, **bounds), 300)
+    found = ended(begun(TASK, 2, f"{FAILING}\nfailing({how!r}, {bad})", tmp_path, **bounds), 300)
     assert all(code != 0 for code, _ in found), found
     said = "".join(words for _, words in found)
     if how in ("python", "data"):
@@ -254,7 +203,7 @@ print(run.status, run.why, run.checkpoint)
 
 @pytest.mark.long
 def test_a_signal_to_one_saves_and_stops_all(tmp_path: Path):
-    for code, words in ended(begun(2, STOPPED, tmp_path), 300):
+    for code, words in ended(begun(TASK, 2, STOPPED, tmp_path), 300):
         assert code == 0 and "interrupted SIGTERM at" in words, words[-2000:]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
 
@@ -277,7 +226,7 @@ def test_open_mpi_begins_the_processes(tmp_path: Path):
     assert done.returncode == 0, done.stderr[-3000:]
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["processes"] == 2 and facts["status"] == "finished"
-    wanted = ladle.fit(names()["task"](), size=48, until="1 epochs").final["train_loss"]
+    wanted = ladle.fit(names(TASK)["task"](), size=48, until="1 epochs").final["train_loss"]
     assert facts["final"]["train_loss"] == pytest.approx(wanted, abs=1e-5)
 
 

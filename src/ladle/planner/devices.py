@@ -154,7 +154,7 @@ def with_devices(plan: Plan, entries: Sequence[Entry], link: MeasuredLink | None
     if (found := knee(entries)) is not None:
         how = "the last number before an added device brings less than half of the first"
         numbers.append(Evidence("devices_knee", found, "devices", "predicted", how))
-    told = [*([] if plan.noise.verdict == "resolved" else [UNRESOLVED])]
+    told = [] if plan.noise.verdict == "resolved" else [UNRESOLVED]
     told += [FORECAST] if any(entry.source == "predicted" and entry.devices > 1 for entry in entries) else []
     return replace(
         plan,

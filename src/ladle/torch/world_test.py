@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.processes import begun, close, ended, names
 
 import ladle
 from ladle.core.errors import ArgumentError
@@ -101,66 +96,18 @@ failing("SIGKILL", 1)
 )
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def begun(ranks: int, code: str, folder: Path, **variables: str) -> list[subprocess.Popen[str]]:
-    """Processes as torchrun begins them, without its own: for their number, and without its way of ending them."""
-    (folder / "task.py").write_text(TASK)
-    paths = f"{Path(__file__).parents[2]}{os.pathsep}{folder}"
-    environment = {**os.environ, "PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **variables}
-    environment |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(folder)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-
-
-def ended(children: list[subprocess.Popen[str]], timeout: float) -> list[tuple[int, str]]:
-    """Exit code and words of each."""
-    found = []
-    try:
-        for child in children:
-            out, err = child.communicate(timeout=timeout)
-            found.append((child.returncode, out + err))
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
-    return found
-
-
-def names() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    exec(TASK, found)
-    return found
-
-
-def close(found: list[Mapping[str, Any]], wanted: list[Mapping[str, Any]]) -> None:
-    assert [line["examples"] for line in found] == [line["examples"] for line in wanted]
-    for one, other in zip(found, wanted, strict=True):
-        for name in ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy"):
-            assert one.get(name) == pytest.approx(other.get(name), abs=1e-5), name
+HERE = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_is_that_of_one_until_one_is_killed(tmp_path: Path):
-    (code, words), (killed, _) = ended(begun(2, CHILD, tmp_path, LADLE_SILENCE_SECONDS="5"), 200)
+    (code, words), (killed, _) = ended(begun(TASK, 2, CHILD, tmp_path, **HERE, LADLE_SILENCE_SECONDS="5"), 200)
     assert code == 1 and "for rank 1 died" in words and killed == -9, words[-3000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first["folder"] and not second["folder"]
     for name in ("lines", "travelled", "weights", "best", "why", "status", "cut"):
         assert first[name] == second[name], name
-    known = names()
+    known = names(TASK)
     close(first["lines"], ladle.fit(known["task"](), **known["CUT"], until="600 examples").metrics)
     source = known["Counted"]()
     one = ladle.fit(known["travelling"](source), **known["CUT"], until="1 epochs", window=100)
@@ -195,7 +142,7 @@ import sys, torch
 from pathlib import Path
 from task import *
 torch.set_num_threads(1)
-ladle.fit(travelling(Counted()), **CUT, until=sys.argv[2] if len(sys.argv) > 2 else os.environ["UNTIL"],
+ladle.fit(travelling(Counted()), **CUT, until=os.environ["UNTIL"],
           out=Path(sys.argv[1]) / "run", resume=os.environ.get("AGAIN") == "1", window=96)
 """
 
@@ -203,9 +150,9 @@ ladle.fit(travelling(Counted()), **CUT, until=sys.argv[2] if len(sys.argv) > 2 e
 @pytest.mark.long
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path):
     for ranks, until, again in ((2, "250 examples", ""), (1, "530 examples", "1"), (3, "800 examples", "1")):
-        for code, words in ended(begun(ranks, RESUMED, tmp_path, UNTIL=until, AGAIN=again), 200):
+        for code, words in ended(begun(TASK, ranks, RESUMED, tmp_path, **HERE, UNTIL=until, AGAIN=again), 200):
             assert code == 0, words[-3000:]
-    known = names()
+    known = names(TASK)
     whole = ladle.fit(known["travelling"](known["Counted"]()), **known["CUT"], until="800 examples", window=96)
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     for name in ("train_loss", "valid_loss"):
@@ -214,8 +161,8 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path):
 
 def failed(how: str, bad: int, ranks: int, folder: Path) -> None:
     began = time.monotonic()
-    children = begun(ranks, f"{FAILING}\nfailing({how!r}, {bad})", folder, LADLE_SILENCE_SECONDS="5")
-    found = ended(children, 100)
+    code, silence = f"{FAILING}\nfailing({how!r}, {bad})", {"LADLE_SILENCE_SECONDS": "5"}
+    found = ended(begun(TASK, ranks, code, folder, **HERE, **silence), 100)
     assert all(code != 0 for code, _ in found), found
     for rank, (_, words) in enumerate(found):
         assert f"rank {bad}" in words or rank == bad, (rank, words[-2000:])
