@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ladle.api.assembly import LARGEST_MICRO, Assembly
+from ladle.api.assembly import LARGEST_MICRO, Assembly, of_engine
 from ladle.api.task import Task
 from ladle.core.arithmetic import REMATS
 from ladle.core.explain import bytes_text, seconds_text
@@ -47,10 +47,10 @@ class Compared:
     hyper: Mapping[str, float]
 
     def probe(self, task: Task) -> Probe:
-        backend, optimizer = self.assembly.backend, self.assembly.optimizer
-        engine = backend.engine(
-            task.objective(), optimizer, devices=getattr(self.assembly.engine.step, "devices", None)
-        )
+        assembly = self.assembly
+        how = of_engine(task, assembly.placed is not None)
+        devices = getattr(assembly.engine.step, "devices", None)
+        engine = assembly.backend.engine(task.objective(), assembly.optimizer, devices=devices, **how)
         return engine.probe(self.feed, BatchSpec(1, 1), hyper=self.hyper)
 
     def costs(self, probe: Probe, spec: BatchSpec) -> Costs:

@@ -198,11 +198,7 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
         augmented.require_usable(task.stage, task.data.train)
     resident = _on_device(task, backend)
     how: dict[str, Any] = {"rate": schedule, "gauge": gauge, "devices": devices}
-    if task.shard_state:
-        how["shard_state"] = True
-    if resident and task.stage is not None:
-        how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
-    engine = backend.engine(objective, optimizer, **how)
+    engine = backend.engine(objective, optimizer, **how, **of_engine(task, resident))
     _require_outputs(task, engine)
     placed = None
     if resident:
@@ -214,6 +210,17 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
         assembly.require_sum()
     assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
     return assembly
+
+
+def of_engine(task: Task, resident: bool) -> dict[str, Any]:
+    """What the task asks of its engine beside objective and optimiser, where it asks: not every backend takes it.
+
+    - `resident`: whether its rows live on the devices.
+    """
+    how: dict[str, Any] = {"shard_state": True} if task.shard_state else {}
+    if resident and task.stage is not None:
+        how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
+    return how
 
 
 def _optimizer(task: Task, backend: Backend) -> Optimizer:
