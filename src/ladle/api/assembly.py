@@ -16,7 +16,7 @@ from ladle.core.constants import EMA
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed
-from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
+from ladle.core.scaling.coupling import Coupling, Rule, lr_factor, rule_for
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
 from ladle.feed.arrays import Arrays, leaves
@@ -179,6 +179,14 @@ class Assembly:
     def lr_ratio(self, size: int) -> float:
         """What the rule multiplies the rate at batches of 64 by for batches of `size`."""
         return lr_factor(self.rule, size / REFERENCE_SIZE)
+
+    def moved(self, size: int) -> dict[str, float]:
+        """The task's constants that follow the size, from batches of 64 to those of `size`, where the rate does.
+
+        Of the optimiser's usual rules that is the decay of the weights' average alone.
+        """
+        name = self.task.optimizer_name
+        return Coupling(self.rule, REFERENCE_SIZE, self.optimizer.hyper, optimizer=name).at(size)[1]
 
 
 def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None, devices: Any = None) -> Assembly:
