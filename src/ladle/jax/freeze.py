@@ -54,7 +54,7 @@ def whole(params: Any, model_state: Any) -> tuple[Any, Any]:
     return joined, model_state.inner
 
 
-def inner(model_state: Any) -> Any:
+def own_state(model_state: Any) -> Any:
     """The model's own state, which training changes: without frozen weights."""
     return model_state.inner if isinstance(model_state, Frozen) else model_state
 
