@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ladle.api.assembly import LARGEST_MICRO, Assembly
+from ladle.api.assembly import LARGEST_MICRO, Assembly, of_engine
 from ladle.api.task import Task
-from ladle.core.arithmetic import REMATS
+from ladle.core.arithmetic import REMATS, USUAL
 from ladle.core.explain import bytes_text, seconds_text
 from ladle.core.plan import Evidence, Plan
 from ladle.core.protocols import Feed, Probe
@@ -47,10 +47,10 @@ class Compared:
     hyper: Mapping[str, float]
 
     def probe(self, task: Task) -> Probe:
-        backend, optimizer = self.assembly.backend, self.assembly.optimizer
-        engine = backend.engine(
-            task.objective(), optimizer, devices=getattr(self.assembly.engine.step, "devices", None)
-        )
+        assembly = self.assembly
+        how = of_engine(task, assembly.placed is not None)
+        devices = getattr(assembly.engine.step, "devices", None)
+        engine = assembly.backend.engine(task.objective(), assembly.optimizer, devices=devices, **how)
         return engine.probe(self.feed, BatchSpec(1, 1), hyper=self.hyper)
 
     def costs(self, probe: Probe, spec: BatchSpec) -> Costs:
@@ -80,7 +80,7 @@ def with_arithmetic(plan: Plan, assembly: Assembly, feed: Feed, hyper: Mapping[s
 
 def _beside_plain(plan: Plan, task: Task, compared: Compared, said: str) -> Plan:
     own = compared.costs(compared.probe(task), plan.first)
-    plain = compared.costs(compared.probe(task.with_(precision="f32", remat="none")), plan.first)
+    plain = compared.costs(compared.probe(task.with_(**USUAL)), plan.first)
     note = f"With {said} an update at this size takes {own}; in f32, with everything kept, {plain}."
     found = [
         Evidence("arithmetic_bytes", own.bytes, "B", "predicted", f"the update with {said}"),

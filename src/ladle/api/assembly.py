@@ -16,7 +16,7 @@ from ladle.core.constants import EMA
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
 from ladle.core.protocols import Feed
-from ladle.core.scaling.coupling import Rule, lr_factor, rule_for
+from ladle.core.scaling.coupling import Coupling, Rule, lr_factor, rule_for
 from ladle.core.spec import BatchSpec
 from ladle.core.world import World
 from ladle.feed.arrays import Arrays, leaves
@@ -180,6 +180,14 @@ class Assembly:
         """What the rule multiplies the rate at batches of 64 by for batches of `size`."""
         return lr_factor(self.rule, size / REFERENCE_SIZE)
 
+    def moved(self, size: int) -> dict[str, float]:
+        """The task's constants that follow the size, from batches of 64 to those of `size`, where the rate does.
+
+        Of the optimiser's usual rules that is the decay of the weights' average alone.
+        """
+        name = self.task.optimizer_name
+        return Coupling(self.rule, REFERENCE_SIZE, self.optimizer.hyper, optimizer=name).at(size)[1]
+
 
 def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None, devices: Any = None) -> Assembly:
     """Put `task` together: compile nothing yet, place the data once.
@@ -198,11 +206,7 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
         augmented.require_usable(task.stage, task.data.train)
     resident = _on_device(task, backend)
     how: dict[str, Any] = {"rate": schedule, "gauge": gauge, "devices": devices}
-    if task.shard_state:
-        how["shard_state"] = True
-    if resident and task.stage is not None:
-        how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
-    engine = backend.engine(objective, optimizer, **how)
+    engine = backend.engine(objective, optimizer, **how, **of_engine(task, resident))
     _require_outputs(task, engine)
     placed = None
     if resident:
@@ -214,6 +218,17 @@ def assemble(task: Task, *, rate: Rate | None = None, gauge: Gauge | None = None
         assembly.require_sum()
     assembly.feed(0)  # An order or weights that cannot be are refused here, before a folder is made.
     return assembly
+
+
+def of_engine(task: Task, resident: bool) -> dict[str, Any]:
+    """What the task asks of its engine beside objective and optimiser, where it asks: not every backend takes it.
+
+    - `resident`: whether its rows live on the devices.
+    """
+    how: dict[str, Any] = {"shard_state": True} if task.shard_state else {}
+    if resident and task.stage is not None:
+        how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
+    return how
 
 
 def _optimizer(task: Task, backend: Backend) -> Optimizer:

@@ -28,6 +28,12 @@ def test_outputs_to_spare_and_other_losses_are_let_be():
     assemble(ladle.Task(ladle.models.mlp(3, 1), ladle.losses.binary_cross_entropy, two))
 
 
+def test_the_average_of_the_weights_follows_the_size_from_64_and_nothing_else_does():
+    task = ladle.Task(ladle.models.mlp(3, 4), None, DATA, optimizer="adamw")
+    assert assemble(task).moved(128) == {}
+    assert assemble(task.with_(ema=0.9)).moved(128) == {"ema": pytest.approx(0.81)}
+
+
 def test_a_size_is_refused_under_the_name_it_was_given():
     with pytest.raises(ArgumentError, match=r"sizes must be at least 1; .* try sizes=.64."):
         resolve_size(0, 100, "sizes")

@@ -157,14 +157,14 @@ def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
 
 
 def _entrant(assembly: Assembly, name: str, plan: Plan | None, lr: float | str) -> Entrant:
-    """A size with its rate by rule, or the plan's."""
+    """A size with its rate by rule and what else follows the size, or the plan's."""
     if name == "planned":
         assert plan is not None
         spec, rate, hyper = plan.first, plan.lr, dict(plan.hyper)
     else:
         size = resolve_size(name, assembly.rows)
         spec = BatchSpec(size, resolve_micro(size, None))
-        reference, hyper = lr if isinstance(lr, float) else assembly.reference_lr, {}
+        reference, hyper = lr if isinstance(lr, float) else assembly.reference_lr, assembly.moved(size)
         rate = None if reference is None else reference * assembly.lr_ratio(size)
     return Entrant(name, spec, rate, hyper)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 
 import ladle
+from ladle.api.arithmetic import Compared
+from ladle.api.assembly import assemble
 from ladle.cli.main import main
+from ladle.core.arithmetic import USUAL
+from ladle.jax.probe import CompiledProbe
 
 DIGITS = ladle.data.load("digits")
 
@@ -42,6 +47,18 @@ def test_a_noise_scale_is_within_the_interval_of_float32():
         ladle.fit(task(precision), size=128, micro_size=32, until="3 epochs").final for precision in ("f32", "fp16")
     ]
     assert found[0]["noise_scale_low"] < found[1]["noise_scale"] < found[0]["noise_scale_high"]
+
+
+def test_what_a_plan_compares_changes_rows_and_shares_a_state_as_the_task_does():
+    def brighter(row, key):
+        return {**row, "x": row["x"] * 1.1}
+
+    asked = task(augment=brighter, shard_state=True, remat="full")
+    assembly = assemble(asked)
+    compared = Compared(assembly, assembly.measured_feed(0), {})
+    probe = cast(CompiledProbe, compared.probe(asked.with_(**USUAL)))
+    assert probe.step.meaning.augment is not None
+    assert probe.step.how() == assembly.engine.step.how()
 
 
 def test_a_run_recovers_from_a_planted_overflow(tmp_path: Path):

@@ -162,6 +162,7 @@ def recur(
                 assembly,
                 size=pick.size,
                 lr=_rate(assembly, pick.size),
+                hyper=assembly.moved(pick.size),
                 until=bounded,
                 seed=seed + number - 1,
                 out=at,

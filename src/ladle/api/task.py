@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import ladle.api.pictures  # noqa: F401  # Everything begins with a task: from here on notebooks show pictures.
 from ladle.api.backend import backend_of
-from ladle.core.arithmetic import require_arithmetic, unoffered
+from ladle.core.arithmetic import USUAL, require_arithmetic, unoffered
 from ladle.core.backend import Backend, Objective
 from ladle.core.constants import SHARED, require_constants
 from ladle.core.errors import ArgumentError, must
@@ -177,8 +177,8 @@ class Task:
     def arithmetic(self) -> dict[str, Any]:
         """What is asked of the model's arithmetic, as a record tells it: `precision`, `remat`, where not the usual."""
         remat = getattr(self.remat, "__name__", "policy") if callable(self.remat) else self.remat
-        asked, usual = {"precision": self.precision, "remat": remat}, {"precision": "f32", "remat": "none"}
-        return {name: value for name, value in asked.items() if value != usual[name]}
+        asked = {"precision": self.precision, "remat": remat}
+        return {name: value for name, value in asked.items() if value != USUAL[name]}
 
     def beside(self) -> dict[str, Any]:
         """What is asked of an update beside its optimiser, as a record tells it: bounds, average, patterns."""

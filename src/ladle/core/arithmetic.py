@@ -9,6 +9,9 @@ from ladle.core.errors import ArgumentError, must, nearest
 PRECISIONS = ("f32", "bf16", "fp16")
 REMATS = ("none", "dots", "full")
 
+USUAL = {"precision": "f32", "remat": "none"}
+"""What a task asks for that asks for nothing."""
+
 SPOKEN = {
     "float32": "f32",
     "fp32": "f32",
@@ -36,9 +39,8 @@ def require_arithmetic(precision: Any, remat: Any) -> None:
 
 def unoffered(name: str, value: Any, backend: str) -> str:
     """What is said where a backend computes in one way alone."""
-    usual = {"precision": "f32", "remat": "none"}[name]
     why = f"the {backend} backend computes in the type of the model's weights and keeps what it computed"
     remedy = (
         "a loop of your own with ladle.torch.Update under torch.autocast" if backend == "torch" else "backend='jax'"
     )
-    return must(name, f"be {usual!r} here", value, why, remedy)
+    return must(name, f"be {USUAL[name]!r} here", value, why, remedy)

@@ -21,11 +21,12 @@ from ladle.jax.arithmetic import PLAIN, Arithmetic
 from ladle.jax.augment import why_not
 from ladle.jax.cache import use_compilation_cache
 from ladle.jax.engine import JaxEngine
-from ladle.jax.freeze import freeze, paths_of, whole
+from ladle.jax.freeze import freeze, whole
 from ladle.jax.geometry import started
 from ladle.jax.memory import device_free_bytes
 from ladle.jax.objective import Objective, of_functions, of_model
 from ladle.jax.optimizer import Optimizer, optimizer_named, without_decay
+from ladle.jax.paths import paths_of
 from ladle.jax.per_source import by_source
 from ladle.jax.rate import constant_rate, rate_from_text
 from ladle.jax.save import OrbaxSaver

@@ -3,7 +3,8 @@
     python -m ladle.jax.child FOLDER
 
 `FOLDER/0`, `FOLDER/1`, ... each hold a program and what to feed it, as `probe.py` wrote them. A child can be killed by
-the system for want of memory without harm to the parent, and its peak is its own.
+the system for want of memory without harm to the parent, and its peak is its own. On an accelerator that peak is since
+the child began, for JAX cannot reset it: a program after a larger one is told to take what that one took.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def peak_bytes(folder: Path) -> int:
     _reset_peak()  # The host's copies of the inputs, made one by one, are no part of the update.
     outputs = run(*given)
     jax.block_until_ready(outputs)
-    return max(_peak() - before, 0) // program.nr_devices
+    return max(_peak(program.nr_devices) - before, 0) // program.nr_devices
 
 
 def _reset_peak() -> int:
@@ -54,11 +55,11 @@ def _reset_peak() -> int:
     return resident.reset_peak()
 
 
-def _peak() -> int:
-    """All devices together."""
+def _peak(devices: int) -> int:
+    """Of all `devices` that the program ran on together; there may be more here."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
-        return jax.local_device_count() * int(stats["peak_bytes_in_use"])
+        return devices * int(stats["peak_bytes_in_use"])
     return resident.peak()
 
 

@@ -15,6 +15,7 @@ import jax
 from ladle.core.errors import ArgumentError, must
 from ladle.core.paths import matches, require_matches
 from ladle.jax.objective import Objective
+from ladle.jax.paths import path_text, paths_of
 
 
 class Frozen(NamedTuple):
@@ -44,11 +45,6 @@ def freeze(objective: Objective, patterns: tuple[str, ...]) -> Objective:
     )
 
 
-def paths_of(params: Any) -> list[str]:
-    """Paths of a tree's arrays, `layers.0.weight`."""
-    return [_named(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-
-
 def whole(params: Any, model_state: Any) -> tuple[Any, Any]:
     """Parameters and state as the model itself has them: with the frozen weights in their places."""
     if not isinstance(model_state, Frozen):
@@ -58,7 +54,7 @@ def whole(params: Any, model_state: Any) -> tuple[Any, Any]:
     return joined, model_state.inner
 
 
-def inner(model_state: Any) -> Any:
+def own_state(model_state: Any) -> Any:
     """The model's own state, which training changes: without frozen weights."""
     return model_state.inner if isinstance(model_state, Frozen) else model_state
 
@@ -86,7 +82,7 @@ class FrozenStart:
         """The weights that are kept, or those that train, with None in the places of the others."""
 
         def leaf(path: Any, value: Any) -> Any:
-            return value if matches(_named(path), self.patterns) is kept else None
+            return value if matches(path_text(path), self.patterns) is kept else None
 
         return jax.tree_util.tree_map_with_path(leaf, params)
 
@@ -121,10 +117,6 @@ class FrozenOutputs:
 def thawed(predict: Any) -> Any:
     """`predict` of the model itself, which takes its parameters whole."""
     return predict.predict if isinstance(predict, FrozenOutputs) else predict
-
-
-def _named(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _is_none(value: Any) -> bool:

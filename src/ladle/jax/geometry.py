@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ladle.core.errors import ArgumentError, must
 from ladle.core.moments import Gauge
-from ladle.jax.freeze import inner
+from ladle.jax.freeze import own_state
 from ladle.jax.objective import Objective
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.programs import Program
@@ -99,7 +99,7 @@ def require_measurable(objective: Objective, optimizer: Optimizer, gauge: Gauge)
                 "group or layer norm, or a batch size that does not depend on gradient noise",
             )
         )
-    if (gauge.parts > 1 or gauge.per_example) and jax.tree.leaves(inner(started(objective)[1])):
+    if (gauge.parts > 1 or gauge.per_example) and jax.tree.leaves(own_state(started(objective)[1])):
         why, remedy = "pieces of its rows would change that state one after the other", "Gauge(parts=1)"
         raise ArgumentError(must("gauge", "cut no micro-batch of a model with a state", gauge, why, remedy))
     if gauge.geometry == "sgd":

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import optax
 
 from ladle.core.errors import ArgumentError, must, nearest
+from ladle.jax.paths import paths_of
 
 Excluded = Callable[[str, jax.ShapeDtypeStruct], bool]
 """`excluded(path, layer)`: whether the layer at `path`, of that shape and type, keeps ratio 1 and no weight decay."""
@@ -177,13 +178,13 @@ def _layers(params: Any, excluded: Excluded, stacked_axes: Mapping[str, int] | N
         why = "a ratio needs the weights' norms"
         raise ArgumentError(must("params", "be given to the update", None, why, "update(gradient, state, params)"))
     left = dict(stacked_axes or {})
-    found = jax.tree.leaves_with_path(params)
-    paths = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in found]
+    paths = paths_of(params)
     for path in left:
         if path not in paths:
             why = "there is no such leaf of the parameters"
             raise ArgumentError(must("stacked_axes", "name leaves", path, why, nearest(path, paths)))
-    return [_layer(path, leaf, left.get(path), excluded) for path, (_, leaf) in zip(paths, found, strict=True)]
+    leaves = zip(paths, jax.tree.leaves(params), strict=True)
+    return [_layer(path, leaf, left.get(path), excluded) for path, leaf in leaves]
 
 
 def _layer(path: str, leaf: Any, stacked: int | None, excluded: Excluded) -> Layer:

@@ -16,6 +16,7 @@ from ladle.core.spec import BatchSpec
 from ladle.jax import fakes_test as fakes
 from ladle.jax.layerwise import lamb, lars, norm_or_bias
 from ladle.jax.optimizer import Optimizer, layerwise_named, optimizer_named
+from ladle.jax.paths import paths_of
 from ladle.jax.step import CompiledStep
 
 W, G = jnp.array([3.0, 0.0]), jnp.array([0.0, 4.0])
@@ -96,8 +97,8 @@ def slow_gradient(p: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def named(tree: Any) -> dict[str, np.ndarray]:
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(p, simple=True, separator="."): np.array(x, np.float64) for p, x in leaves}
+    leaves = (np.array(leaf, np.float64) for leaf in jax.tree.leaves(tree))
+    return dict(zip(paths_of(tree), leaves, strict=True))
 
 
 def slow_lars(momentum: float, decay: float, trust: float) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from ladle.core.constants import SHARED, require_constants
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.core.paths import matches
 from ladle.jax import layerwise
+from ladle.jax.paths import path_text
 from ladle.jax.transformation import own_rate
 
 Hyper = Mapping[str, Any]
@@ -30,7 +31,7 @@ class Decays:
 
     def __call__(self, params: Any) -> Any:
         def leaf(path: Any, _: Any) -> bool:
-            return not matches(jax.tree_util.keystr(path, simple=True, separator="."), self.excluded)
+            return not matches(path_text(path), self.excluded)
 
         return jax.tree_util.tree_map_with_path(leaf, params)
 

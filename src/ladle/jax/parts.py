@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ladle.core.errors import ArgumentError, must
-from ladle.jax.freeze import inner
+from ladle.jax.freeze import own_state
 from ladle.jax.noise_sums import View
 from ladle.jax.objective import Objective
 from ladle.jax.rows import MicroBatch
@@ -63,7 +63,7 @@ def gradient_of_parts(
 
 def require_stateless(model_state: Any) -> None:
     """Raises `ArgumentError` where a model has a state; frozen weights are none."""
-    if jax.tree.leaves(inner(model_state)):
+    if jax.tree.leaves(own_state(model_state)):
         why = "a gradient of a part of the rows needs a loss that depends on these rows alone"
         remedy = "gauge=None; micro-batches of an accumulated update are still measured"
         raise ArgumentError(must("gauge", "be None for a model with a state", "a state", why, remedy))

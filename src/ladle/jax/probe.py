@@ -68,7 +68,10 @@ class CompiledProbe:
         return self.confirm_all([spec])[0]
 
     def confirm_all(self, specs: Sequence[BatchSpec]) -> list[int]:
-        """Several confirmations in one child. The child gets compiled-for shapes, no code of the user's."""
+        """Confirmations in one child: smaller ones come first where it cannot forget a peak (`ladle.jax.child`).
+
+        The child gets compiled-for shapes, no code of the user's.
+        """
         with tempfile.TemporaryDirectory(prefix="ladle-probe-") as folder:
             for number, spec in enumerate(specs):
                 self._export(spec, Path(folder) / str(number))
@@ -171,9 +174,12 @@ class CompiledProbe:
         place = leaf.sharding or self.step.layout.replicated
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
+    def _held(self, spec: BatchSpec) -> BatchSpec:
+        """`spec` with the largest rung that there are rows for: what lies beyond the data set would never be used."""
+        return replace(spec, micro_size=min(spec.micro_size, self.feed.epoch_size))
+
     def _compiled(self, spec: BatchSpec) -> Any:
-        # Rows beyond the data set would never be used: the largest rung is the data set itself.
-        spec = replace(spec, micro_size=min(spec.micro_size, self.feed.epoch_size))
+        spec = self._held(spec)
         rung = (spec.micro_size, spec.micro_steps > 1)
         if rung not in self.programs:
             self.programs[rung] = self.step.compiled(self._shapes(spec), self._rung(spec))
@@ -181,6 +187,7 @@ class CompiledProbe:
 
     def _export(self, spec: BatchSpec, folder: Path) -> None:
         """Write the update at `spec` as a portable program over flat leaves, and what to feed it."""
+        spec = self._held(spec)
         shapes = self._shapes(spec)
         folder.mkdir()
         (folder / "program").write_bytes(self.step.exported(shapes, self._rung(spec)))

@@ -138,6 +138,21 @@ def test_a_child_that_does_not_survive_confirms_nothing(
         small.confirm_bytes(BatchSpec(4, 4))
 
 
+def test_no_more_rows_are_confirmed_than_there_are(
+    small: CompiledProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rungs: list[int] = []
+
+    def exported(self: CompiledStep, shapes: Any, rung: Any) -> bytes:
+        rungs.append(rung.micro_size)
+        return b""
+
+    monkeypatch.setattr(CompiledStep, "exported", exported)
+    for number, size in enumerate((64, 4)):
+        small._export(BatchSpec(size, size), tmp_path / str(number))
+    assert rungs == [small.feed.epoch_size, 4]
+
+
 def test_a_probe_leaves_no_trace_on_a_run(small: CompiledProbe):
     def train():
         return run(small.step, small.feed, BatchSpec(6, 4, updates=5), lr=0.1)[0]

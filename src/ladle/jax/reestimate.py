@@ -43,8 +43,7 @@ class Reestimator:
         self.name, self.layout, self.rows = objective.name, layout, rows
         self.ghosts = objective.norm_rows or 1
         self.room = Room(room.limit)
-        judged = Judged(objective.applied(), layout)
-        self._tally = Program(_trace_tally, judged, Form(layout=layout))
+        self._tally = Program(_trace_tally, Judged.over(objective, layout), Form(layout=layout))
 
     def __call__(self, state: State, data: Any, weight: Any | None = None) -> State:
         """`state` with the statistics of the rows of `data` (on the host) whose `weight` is above zero.

@@ -19,27 +19,16 @@ from typing import Any
 
 import jax
 
-from ladle.core.arithmetic import REMATS
-from ladle.core.errors import ArgumentError, must, nearest
-
 Apply = Callable[..., Any]
 
 
-def policy_of(remat: Any) -> Callable[..., Any] | None:
-    """The policy of `jax.checkpoint` that `remat` means; None for "full", which keeps nothing.
+POLICIES: Mapping[str, Any] = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+"""Policies of `jax.checkpoint` by name; None keeps nothing. `ladle.core.arithmetic` refuses other names."""
 
-    Raises `ArgumentError` for an unknown name.
-    """
-    if callable(remat):
-        return remat
-    if remat == "dots":
-        return jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-    if remat == "full":
-        return None
-    why = "no other policy has a name here"
-    raise ArgumentError(
-        must("remat", "be a known name or a policy of jax.checkpoint", remat, why, nearest(remat, REMATS))
-    )
+
+def policy_of(remat: Any) -> Callable[..., Any] | None:
+    """The policy of `jax.checkpoint` that `remat` means."""
+    return remat if callable(remat) else POLICIES[remat]
 
 
 def rematerialised(apply: Apply, remat: Any, recomputing: Any) -> Apply:

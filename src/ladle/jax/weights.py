@@ -15,6 +15,7 @@ import numpy as np
 from ladle.core.backend import Weight
 from ladle.core.errors import ArgumentError, CheckpointError, must
 from ladle.jax.freeze import Frozen, parted, whole
+from ladle.jax.paths import path_text
 from ladle.jax.state import State
 from ladle.jax.step import CompiledStep
 
@@ -65,7 +66,7 @@ def _named(state: State) -> dict[str, Weight]:
             if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
                 got, why = str(leaf.dtype), "a file of weights holds plain numbers"
                 raise ArgumentError(must("weights", "be numbers", got, why, "jax.random.key_data(key) in the model"))
-            name = ".".join(filter(None, (part, jax.tree_util.keystr(path, simple=True, separator="."))))
+            name = ".".join(filter(None, (part, path_text(path))))
             if name in found:
                 why = "weights are told apart by their names"
                 raise ArgumentError(must("weights", "have names of their own", name, why, "keys without dots"))
