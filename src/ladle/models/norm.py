@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ladle.core.errors import ArgumentError, must, nearest
+from ladle.core.errors import ArgumentError, must
+from ladle.core.norms import checked_norm
 
 EPSILON = 1e-5
 MOMENTUM = 0.9
@@ -24,10 +25,6 @@ FIRST = 10
 """Batches of which the running averages are plain means."""
 
 Kind = Literal["batch", "layer", "group", "rms"]
-KINDS = get_args(Kind)
-
-GROUPS = 8
-"""Groups of a group norm where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -97,39 +94,15 @@ def norm_of(
 
     Raises `ArgumentError` for what is no norm, and for one of single values, which would all become zero.
     """
-    if kind is not None and kind not in KINDS:
-        why = "there is no such norm"
-        raise ArgumentError(must("norm", "be a known name or None", kind, why, nearest(str(kind), KINDS)))
     if batch_norm and kind not in (None, "batch"):
         why = "a layer has one norm"
         raise ArgumentError(must("norm", "be 'batch' beside batch_norm=True", kind, why, "norm alone"))
+    if batch_norm and not widths:
+        why = "a linear model has no hidden layer to normalise"
+        raise ArgumentError(must("batch_norm", "be False for two widths", True, why, "mlp(64, 128, 10)"))
     kind = "batch" if batch_norm else kind
-    if kind is not None and not widths:
-        why, given = "a linear model has no hidden layer to normalise", ("batch_norm", "False", True)
-        name, be, got = given if batch_norm else ("norm", "None", kind)
-        raise ArgumentError(must(name, f"be {be} for two widths", got, why, "mlp(64, 128, 10)"))
-    if groups is not None and kind != "group":
-        why = "it is how many groups of features group norm takes apart"
-        raise ArgumentError(must("groups", "come with norm='group'", groups, why, "norm='group'"))
-    found = checked_groups(groups, widths) if kind == "group" else None
-    if kind in ("layer", "group") and places * min(widths) // (found or 1) < 2:
-        why, width = "a single value has no variance, and would become zero", min(widths)
-        raise ArgumentError(must("norm", "have two values or more to normalise", f"{kind}, {width} wide", why, "'rms'"))
+    found = checked_norm(kind, groups, widths, places=places)
     return Norm(kind, checked_ghost_size(kind == "batch", ghost_size), found)
-
-
-def checked_groups(groups: Any, widths: tuple[int, ...]) -> int:
-    """`groups` as a whole number that divides each of `widths`, `GROUPS` for None. Raises `ArgumentError`."""
-    groups = GROUPS if groups is None else groups
-    if isinstance(groups, bool) or not hasattr(groups, "__index__") or groups < 1:
-        why = "features are cut into groups"
-        raise ArgumentError(must("groups", "be a whole number of at least 1", groups, why, f"groups={GROUPS}"))
-    for width in widths:
-        if width % groups:
-            best = max(count for count in range(1, min(groups, width) + 1) if not any(one % count for one in widths))
-            why = f"a layer has {width} features, and groups are of one size"
-            raise ArgumentError(must("groups", f"divide {width}", groups, why, f"groups={best}"))
-    return int(groups)
 
 
 def batch_norm_init(features: int) -> Any:
