@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from ladle.core.duration import Until
+from ladle.core.noise import NoiseScale
 from ladle.core.spec import BatchSpec
+from ladle.planner.decide import decide, taken
 from ladle.planner.path import Path
 from ladle.planner.race_test import Quadratic
 from ladle.planner.sizes import Asked, Sizes, Trial, try_sizes
+from ladle.planner.sure import SURE
+from ladle.planner.throughput import fit_throughput
 from ladle.planner.tryout import Tryout, glance, try_rates
 
 NOISE, FIXED, EACH, GOAL, REFERENCE = 4.0, 2e-5, 5e-7, 0.06, 16
@@ -90,6 +94,28 @@ def test_the_race_goes_on_from_the_runs_of_the_trial():
     assert raced is not None and raced.rate is not None and raced.reached_goal
     assert rates <= {lane.rate for lane in raced.lanes}, "none of them is forgotten"
     assert sum(found.track.updates.values()) > before  # type: ignore[attr-defined]
+
+
+def test_sizes_named_as_good_are_so_and_few_seeds_name_none():
+    """Runs without luck say it within the errors of the forecast; runs that scatter leave the chosen size alone."""
+    curve = {1 << k: 1.0 for k in range(11)}
+    _, _, clear = tried(64, spread=0.02, curve=curve)
+    _, _, rough = tried(64, spread=1.0, curve=curve)
+    assert clear is not None and rough is not None
+    assert clear.within[0] <= clear.size <= clear.within[1] and 0.3 < clear.confidence <= SURE
+    assert rough.within == (rough.size, rough.size) and rough.confidence < min(clear.confidence, 0.7)
+
+
+def test_the_promise_of_a_plan_is_that_of_its_trials():
+    """The closed form, whose own error is in no knee and no noise scale, has called 256 to 640 as good."""
+    line = fit_throughput({size: [0.02 + 1e-4 * size] for size in (1, 64, 2048)})
+    noise = NoiseScale(800.0, 790.0, 810.0, "resolved")
+    choice = decide(noise, line, rows=2**20, top=4096, minimize="time", accumulation=pytest.fail)
+    assert choice.within[0] < choice.within[1] and choice.confidence == SURE
+    how = {"within": (choice.spec.size, choice.spec.size), "confidence": 0.6, "rows": 2**20, "top": 4096}
+    same = taken(choice, choice.spec.size, line, **how)
+    assert same.within == how["within"] and same.confidence == 0.6 and "trials" in same.how
+    assert (same.spec, same.seconds, same.curve) == (choice.spec, choice.seconds, choice.curve)
 
 
 def test_where_the_seconds_do_not_pay_for_it_no_size_is_tried():
