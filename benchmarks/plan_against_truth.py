@@ -34,9 +34,7 @@ from truth.judge import Sweep, Verdict, close, judged
 import ladle
 from ladle.core import record
 from ladle.planner.sure import SURE
-
-PASSES = 30
-"""Of a run to a target, at most: as many as a plan takes a run to make where nothing is said."""
+from ladle.planner.tryout import PASSES
 
 KEPT = RESULTS / "plan_truth"
 

@@ -24,7 +24,7 @@ import numpy as np
 from ladle.core.spec import BatchSpec
 from ladle.planner.decide import SHARE as CLOSE
 from ladle.planner.heats import Heats
-from ladle.planner.path import Path, advanced, evaluations, started
+from ladle.planner.path import FIRST, Path, advanced, evaluations, started
 from ladle.planner.race import EARLIER, UNTOLD, Judge
 from ladle.planner.sure import surely_of
 from ladle.planner.tryout import Glance, Racetrack, Tryout
@@ -141,7 +141,7 @@ def try_sizes(
         return max(math.ceil(far * seen.heats.reached * more), 4)
 
     each = tryout.each(seen.track)
-    judged = each * math.log2(400) * seen.track.judging_seconds()
+    judged = each * math.log2(1 / FIRST["time"]) * seen.track.judging_seconds()
     time = {at: asked.seconds(at) for at in around}
 
     def paid(count: int, far: float) -> bool:
