@@ -11,8 +11,8 @@ still the fastest. The losses above tell rates apart where the descent's last pa
 the middle of the valley that all near rates make (`lane.valley`), not the best of them. What it takes is then told by
 runs with seeds that did not race.
 
-Updates beyond `heats.SEEN` times those of the leader to the level tell nothing more: the last round ends there, and has as
-many more seeds as that pays for.
+Updates beyond `heats.SEEN` times those of the leader to the level tell nothing more: the last round ends there, and has
+as many more seeds as that pays for.
 
 A run of a fixed length wants another answer, the lowest loss at its end (`aim="loss"`): there the horizon is that
 length. A horizon that is short against the real run favours high rates, and the answer names its horizon.
