@@ -87,11 +87,12 @@ class CompiledProbe:
         state = self.step.init(self.seed, self.hyper)
         if spec not in self.paces:
             state = self._paced(state, spec)
-        updates, measured = self._updates(spec), []
+        measured = []
         for _ in range(repeats):
+            updates = self._updates(spec)
             state, seconds = self._timed(state, spec, updates)
             measured.append(seconds / updates)
-        self.paces[spec] = min(self.paces[spec], *measured)
+            self.paces[spec] = min(self.paces[spec], measured[-1])
         return np.array(measured)
 
     def _paced(self, state: Any, spec: BatchSpec) -> Any:

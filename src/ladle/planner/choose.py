@@ -156,7 +156,7 @@ def _beside(tryout: Tryout | None, probe: Probe, found: Findings, rate: Rate, se
         spec=lambda size: _whole(rung_for(size, found.top), size),
         rate=lambda size: (rate.at(size) or reference) * seen.rate / reference,
         hyper=lambda size: {**dict(rate.coupling.hyper), **rate.hyper(size)},
-        seconds=lambda size: timed(probe, rung_for(size, found.top), rows=found.rows),
+        seconds=lambda sizes: timed(probe, [rung_for(size, found.top) for size in sizes], rows=found.rows),
     )
     noise = found.pilot.noise
     known = {"size": choice.spec.size, "noise": noise.value, "log_noise_sd": noise.log_sd}

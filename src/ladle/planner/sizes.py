@@ -55,12 +55,12 @@ DRAWS = 4000
 
 @dataclass(frozen=True)
 class Asked:
-    """What trials are made with: `spec`, rate and constants of a size, and the seconds of an update of it."""
+    """What trials are made with: `spec`, rate and constants of a size, and the seconds of an update of several."""
 
     spec: Callable[[int], BatchSpec]
     rate: Callable[[int], float]
     hyper: Callable[[int], Mapping[str, float]]
-    seconds: Callable[[int], float]
+    seconds: Callable[[Sequence[int]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def try_sizes(
 
     each = tryout.each(seen.track)
     judged = each * math.log2(1 / FIRST["time"]) * seen.track.judging_seconds()
-    time = {at: asked.seconds(at) for at in around}
+    time = dict(zip(around, asked.seconds(around), strict=True))
 
     def paid(count: int, far: float) -> bool:
         return count * sum(RATES * (horizon(at, far) * time[at] + judged) for at in around) <= SHARE * tryout.seconds
@@ -179,7 +179,7 @@ def try_sizes(
         beyond = best // 2 if best == min(trials) else 2 * best if best == max(trials) else best
         if beyond in trials or beyond not in curve:
             break
-        trials[beyond], time[beyond] = trial(beyond), asked.seconds(beyond)
+        trials[beyond], (time[beyond],) = trial(beyond), asked.seconds([beyond])
     found = costs()
     best = min(found, key=lambda at: found[at])
     heats = trials[best].heats(evaluations(horizon(best, far), "time", each), seen)
