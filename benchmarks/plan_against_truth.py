@@ -33,9 +33,8 @@ from truth.judge import Sweep, Verdict, close, judged
 
 import ladle
 from ladle.core import record
-
-PASSES = 30
-"""Of a run to a target, at most: as many as a plan takes a run to make where nothing is said."""
+from ladle.planner.sure import SURE
+from ladle.planner.tryout import PASSES
 
 KEPT = RESULTS / "plan_truth"
 
@@ -108,8 +107,12 @@ def planned(case: str, seed: int, target: float | None = None) -> dict[str, Any]
     made = ladle.plan(task, seed=seed, until=None if target is None else f"{PASSES} epochs, valid_loss <= {target}")
     took, told = time.perf_counter() - began, made.number("lr")
     interval = None if told is None or told.low is None or told.high is None else (told.low, told.high)
-    within = list(made.within_5_percent)
-    return {"size": made.size, "lr": made.lr, "within": within, "interval": interval, "bound": made.bound, "took": took}
+    sure = made.number("within_confidence")
+    return {
+        "size": made.size, "lr": made.lr, "within": list(made.within_5_percent),
+        "confidence": None if sure is None else sure.value,
+        "interval": interval, "bound": made.bound, "took": took,
+    }  # fmt: skip
 
 
 def judge(case: str, plan: Mapping[str, Any]) -> Verdict:
@@ -130,8 +133,8 @@ def row(case: str, plan: Mapping[str, Any], verdict: Verdict) -> list[str]:
     ]  # fmt: skip
 
 
-def summary(verdicts: Sequence[Verdict]) -> list[str]:
-    """What the planner is held to, in sentences."""
+def summary(verdicts: Sequence[Verdict], confidences: Sequence[float | None]) -> list[str]:
+    """What the planner is held to, in sentences. `confidences`: of what each plan calls "within 5 %", None for none."""
     medians, every = [one.median.value for one in verdicts], [x.value for one in verdicts for x in one.ratios]
     pairs = [close(ratio) for one in verdicts for _, _, ratio in one.within]
     told = [all(one.rate_inside) for one in verdicts if one.rate_inside is not None]
@@ -146,6 +149,13 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
             f'"Within 5 %": {sum(pairs)} of {len(pairs)} (size, target) pairs cost at most 5 % more beyond two '
             f"standard errors ({sum(pairs) / len(pairs):.0%}), {bare} by their mean."
         )
+    said = [(sure, close(x)) for one, sure in zip(verdicts, confidences, strict=True) if sure for *_, x in one.within]
+    if said:
+        held = [so for sure, so in said if sure >= SURE]
+        rest = [(sure, so) for sure, so in said if sure < SURE]
+        alone = f"; of {len(rest)} named alone, less surely, {sum(so for _, so in rest)}"
+        alone += f" ({sum(sure for sure, _ in rest):.1f} by their own confidences)" if rest else ""
+        lines.append(f"Of {len(held)} pairs promised with {SURE:.0%}, {sum(held)} hold{alone}.")
     inside = f"{sum(told)} of {len(told)}" if told else "no plan has one"
     return [*lines, f"Best rate in the plan's interval at every target: {inside}."]
 
@@ -153,7 +163,9 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
 def replay(cases: Sequence[str], plans: Mapping[str, Any] | None, label: str, seed: int) -> None:
     made = {case: planned(case, seed) if plans is None else plans[case] for case in cases}
     verdicts = {case: judge(case, plan) for case, plan in made.items()}
-    lines = [table(HEADS, [row(case, made[case], verdicts[case]) for case in cases]), *summary(list(verdicts.values()))]
+    sure = [made[case].get("confidence") for case in cases]
+    rows = [row(case, made[case], verdicts[case]) for case in cases]
+    lines = [table(HEADS, rows), *summary([verdicts[case] for case in cases], sure)]
     took = [plan["took"] for plan in made.values()]
     lines.append(f"A plan took {statistics.median(took):.1f} s in the median, {max(took):.1f} s at most.")
     text = "\n\n".join([headline(), *lines])

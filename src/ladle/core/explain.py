@@ -79,7 +79,7 @@ def _as_good(plan: Plan) -> list[str]:
     chance = f"with a confidence of {sure.value:.0%} (predicted)"
     if low < high:
         return [f"Any size from {low:,} to {high:,} costs at most 5 % more {what}, {chance}."]
-    return [f"This size costs at most 5 % more {what} than the best, {chance}; too little is known to name others."]
+    return [f"This size costs at most 5 % more {what} than the best, {chance}; of no other is as much known."]
 
 
 def _memory(plan: Plan) -> list[str]:

@@ -88,15 +88,34 @@ class CompiledProbe:
 
     def seconds(self, spec: BatchSpec, repeats: int) -> np.ndarray:
         state = self.step.init(self.seed, self.hyper)
-        if spec not in self.paces:  # The first update of a program is slower: it makes what it needs.
-            state, _ = self._timed(state, spec, 1)
-            state, self.paces[spec] = self._timed(state, spec, 1)
-        updates = int(np.clip(PROBE_SECONDS / self.paces[spec], 1, MOST_UPDATES))
+        if spec not in self.paces:
+            state = self._paced(state, spec)
         measured = []
         for _ in range(repeats):
+            updates = self._updates(spec)
             state, seconds = self._timed(state, spec, updates)
             measured.append(seconds / updates)
+            self.paces[spec] = min(self.paces[spec], measured[-1])
         return np.array(measured)
+
+    def _paced(self, state: Any, spec: BatchSpec) -> Any:
+        """Find the pace of `spec` in ever longer windows: what a window costs apart from its updates is no part of it.
+
+        One update alone, or interrupted, would leave all windows so short that they measure themselves.
+        """
+        state, _ = self._timed(state, spec, 1)  # The first update of a program is slower: it makes what it needs.
+        updates, self.paces[spec] = 1, np.inf
+        while True:
+            state, seconds = self._timed(state, spec, updates)
+            self.paces[spec] = min(self.paces[spec], seconds / updates)
+            wanted = self._updates(spec)
+            if wanted < 2 * updates:
+                return state
+            updates = min(wanted, 8 * updates)
+
+    def _updates(self, spec: BatchSpec) -> int:
+        """Updates of a window of about `PROBE_SECONDS`."""
+        return int(np.clip(PROBE_SECONDS / self.paces[spec], 1, MOST_UPDATES))
 
     def moments(self, spec: BatchSpec, updates: int, state: Any = None) -> Moments:
         """Moments over updates that are all at the same parameters: those of `state`, or what a pilot reached.

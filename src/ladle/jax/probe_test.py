@@ -175,6 +175,24 @@ def test_moments_are_taken_at_the_parameters_that_the_pilot_reached(small: Compi
     assert found.count == 5, "five of 8 = 4 + 4; the last of the pass has 5 = 4 + 1"
 
 
+@pytest.mark.parametrize("interrupted", [0.0, 0.006, 0.04])
+def test_windows_are_long_enough_that_they_do_not_measure_themselves(monkeypatch, interrupted: float):
+    """A window costs 0.3 ms and 50 us an update: one update alone would be told at seven times what it takes."""
+    probe, counts = (
+        CompiledProbe(CompiledStep(OBJECTIVE, optimizer_named("sgd")), feed_of("resident"), BatchSpec(4, 4)),
+        [],
+    )
+
+    def timed(self: Any, state: Any, spec: BatchSpec, updates: int) -> tuple[Any, float]:
+        counts.append(updates)
+        return state, 3e-4 + 5e-5 * updates + (interrupted if len(counts) == 2 else 0.0)
+
+    monkeypatch.setattr(CompiledProbe, "_timed", timed)
+    for _ in range(2):
+        found = probe.seconds(BatchSpec(8, 8), 2)
+    assert found.min() == pytest.approx(5e-5, rel=0.06) and counts[-1] >= 100
+
+
 def test_seconds_are_measured_even_where_training_would_diverge():
     probe = CompiledProbe(sgd(), feed_of("resident"), BatchSpec(4, 4), hyper={"lr": 1e30})
     found = probe.seconds(BatchSpec(8, 8), repeats=3)

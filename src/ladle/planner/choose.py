@@ -53,9 +53,10 @@ def choose(
     1. Memory: predicted from compiled shapes at a few rungs; the largest rung within the limit (`memory_bytes`, or what
        the probe finds) is `top`.
     2. Speed: t = alpha + beta B through a few timed sizes (`sizes`, or 1, 64 and `top`).
-    3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`; with a `tryout`, at three places
+    3. Noise: the gradient noise scale from a pilot of at most about `pilot_seconds`; with a `tryout`, in three parts
        of a run at the best rate of a quick look at the reference size (`ladle.planner.course`).
     4. Size: sqrt(knee * noise scale) for `minimize="time"`, noise scale / 20 for "examples", within rows and memory.
+       For time, with a `tryout` whose seconds pay for it, half and twice of it run too (`ladle.planner.sizes`).
        For "energy" the knee is that of an update's joules, measured at the sizes of 2; for "cost" that of
        energy_share * joules + (1 - energy_share) * power_watts * seconds (Zeus).
     5. Confirmation in a child process. What needs more than the limit, or dies, is replaced by the next smaller rung
@@ -155,7 +156,7 @@ def _beside(tryout: Tryout | None, probe: Probe, found: Findings, rate: Rate, se
         spec=lambda size: _whole(rung_for(size, found.top), size),
         rate=lambda size: (rate.at(size) or reference) * seen.rate / reference,
         hyper=lambda size: {**dict(rate.coupling.hyper), **rate.hyper(size)},
-        seconds=lambda size: timed(probe, rung_for(size, found.top), rows=found.rows),
+        seconds=lambda sizes: timed(probe, [rung_for(size, found.top) for size in sizes], rows=found.rows),
     )
     noise = found.pilot.noise
     known = {"size": choice.spec.size, "noise": noise.value, "log_noise_sd": noise.log_sd}
@@ -229,8 +230,9 @@ def _confirm(
     top, remarks = found.top, () if sizes is None else (sizes.remark(),)
     while True:
         choice = _decided(probe, found, minimize=minimize, top=top)
-        if sizes is not None and sizes.size <= top:
-            choice = taken(choice, sizes.size, found.speed, rows=found.rows, top=top)
+        if sizes is not None and found.speed is not None and sizes.size <= top:
+            sure = {"within": sizes.within, "confidence": sizes.confidence}
+            choice = taken(choice, sizes.size, found.speed, **sure, rows=found.rows, top=top)
         micro = choice.spec.micro_size
         try:
             used = probe.confirm_bytes(choice.spec)

@@ -175,7 +175,6 @@ def whole(course: Sequence[Reading]) -> Pilot:
         value=value,
         low=value / factor,
         high=value * factor,
-        gradient_sq=middle.noise.gradient_sq,
         trace=middle.noise.gradient_sq * value,
     )
     told = ", ".join(f"{reading.noise.value:.3g} up to {reading.updates}" for reading in course)

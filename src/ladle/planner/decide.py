@@ -35,7 +35,7 @@ class Choice:
     - `target`: the ideal size, not rounded, with its 95 % interval `target_low`, `target_high` (nan where unknown).
     - `noise`: the noise scale that was used, measured or (`assumed`) the one for which the size is best.
     - `within`: the sizes that are as good as the best with probability `confidence`; the chosen one alone where that
-      is below `SURE` (nan: not known).
+      is below `SURE` (nan: not known); `how`: from which errors.
     - `seconds`: predicted seconds of an update. `curve`: `(size, cost relative to the best)`; empty where assumed.
     """
 
@@ -50,6 +50,7 @@ class Choice:
     seconds: float
     curve: tuple[tuple[int, float], ...]
     confidence: float = math.nan
+    how: str = "the errors of knee and noise scale, as log-normal"
 
 
 def decide(
@@ -127,16 +128,24 @@ def _soonest(
     )
 
 
-def taken(choice: Choice, size: int, speed: ThroughputLine | None, *, rows: int, top: int) -> Choice:
-    """`choice` with another `size`, which trials preferred: what the closed form said of sizes around it is void."""
-    if size == choice.spec.size or speed is None:
-        return choice
+def taken(
+    choice: Choice,
+    size: int,
+    speed: ThroughputLine,
+    *,
+    within: tuple[int, int],
+    confidence: float,
+    rows: int,
+    top: int,
+) -> Choice:
+    """`choice` with the `size` that trials preferred, and with what they say of sizes around it."""
     base = dict(choice.curve).get(size, 1.0)
     return replace(
         choice,
         spec=BatchSpec(size=size, micro_size=_micro(size, rows, top)),
-        within=(size, size),
-        confidence=math.nan,
+        within=(within[0], min(within[1], top)),
+        confidence=confidence,
+        how="the errors of trials and of the forecast; the best is that of the sizes that were run",
         seconds=speed.seconds(size),
         curve=tuple((at, value / base) for at, value in choice.curve),
     )

@@ -168,8 +168,8 @@ def _size(found: Findings, choice: Choice) -> list[Evidence]:
         how = "the ideal size before limits and rungs"
         numbers.append(Evidence("target_size", choice.target, "examples", "predicted", how, *ends))
     if math.isfinite(choice.confidence):
-        how = "the errors of knee and noise scale, as log-normal"
-        numbers.append(Evidence("within_confidence", choice.confidence, "probability", "predicted", how))
+        sure = choice.confidence
+        numbers.append(Evidence("within_confidence", sure, "probability", "predicted", choice.how))
     if found.speed and choice.seconds > 0:
         how, speed = "size / predicted seconds of an update", choice.spec.size / choice.seconds
         numbers.append(Evidence("examples_per_second", speed, "examples/s", "predicted", how))

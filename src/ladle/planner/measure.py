@@ -118,9 +118,9 @@ def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> li
     return found
 
 
-def timed(probe: Probe, micro: int, *, rows: int) -> float:
-    """Seconds of one size, the least of a few timings: those to choose between may lie off the line of all sizes."""
-    return float(in_turns(probe, [_whole(micro, rows)], 2)[0].min())
+def timed(probe: Probe, micros: Sequence[int], *, rows: int) -> list[float]:
+    """Seconds of these sizes, the least of timings in turns: those to choose between may lie off the line of all."""
+    return [float(seconds.min()) for seconds in in_turns(probe, [_whole(micro, rows) for micro in micros])]
 
 
 def _repeats(seconds: np.ndarray) -> int:

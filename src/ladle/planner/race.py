@@ -1,23 +1,21 @@
 """A race of learning rates: the one that reaches a loss in the fewest updates, with an interval and a verdict.
 
-Rates a factor of sqrt(10) apart start together, from the same parameters with the same examples. At a ninth, a third
-and the whole of the horizon those that are behind leave, and the others go on from where they stand. Then the best, its
-neighbours and the rates half-way between them run with more seeds.
+Heats thin out a grid of rates with one seed (`ladle.planner.heats`). Then the best, its neighbours and the rates
+half-way between them run with more seeds.
 
     T(rate, seed) = geometric mean of the updates to `level` and to losses some way up the descent
 
 with `level` the loss that is wanted (`goal`), or where none is, one a little above the lowest that three rates have
 reached with every seed. What is compared is the time to a loss: where all rates end on one plateau, the fastest is
-still the fastest. The second loss tells rates apart where the descent's last part is a matter of luck. The answer is
-the middle of the valley that all near rates make (`lane.bottom`), not the best of them. What it takes is then told by
+still the fastest. The losses above tell rates apart where the descent's last part is a matter of luck. The answer is
+the middle of the valley that all near rates make (`lane.valley`), not the best of them. What it takes is then told by
 runs with seeds that did not race.
 
-Updates beyond `SEEN` times those of the leader to the level tell nothing more: the last round ends there, and has as
-many more seeds as that pays for.
+Updates beyond `heats.SEEN` times those of the leader to the level tell nothing more: the last round ends there, and has
+as many more seeds as that pays for.
 
 A run of a fixed length wants another answer, the lowest loss at its end (`aim="loss"`): there the horizon is that
-length. A horizon that is short against the real run favours high rates, so of those behind two below the best stay and
-one above, and the answer names its horizon. Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
+length. A horizon that is short against the real run favours high rates, and the answer names its horizon.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ compared:
 
 What a trial says of a neighbour and what the closed form forecasts are averaged, each by its own error: few seeds do
 not overrule a forecast by chance. Where a neighbour wins, the one beyond it is tried too. The winner's runs are the
-first of the race that follows there.
+first of the race that follows there. The same errors say which of the sizes are surely as good as the best of them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ladle.core.spec import BatchSpec
+from ladle.planner.decide import SHARE as CLOSE
 from ladle.planner.heats import Heats
-from ladle.planner.path import Path, advanced, evaluations, started
+from ladle.planner.path import FIRST, Path, advanced, evaluations, started
 from ladle.planner.race import EARLIER, UNTOLD, Judge
+from ladle.planner.sure import surely_of
 from ladle.planner.tryout import Glance, Racetrack, Tryout
 
 SHARE = 0.35
@@ -46,15 +49,18 @@ LUCK = 0.05
 FARTHER = 2
 """Sizes beyond the neighbours that are tried at most, one after the other."""
 
+DRAWS = 4000
+"""Of errors, that tell a probability: it is right to a hundredth."""
+
 
 @dataclass(frozen=True)
 class Asked:
-    """What trials are made with: `spec`, rate and constants of a size, and the seconds of an update of it."""
+    """What trials are made with: `spec`, rate and constants of a size, and the seconds of an update of several."""
 
     spec: Callable[[int], BatchSpec]
     rate: Callable[[int], float]
     hyper: Callable[[int], Mapping[str, float]]
-    seconds: Callable[[int], float]
+    seconds: Callable[[Sequence[int]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What trials say: the `size` to take, its `track` and `heats`, log costs of each size tried over the planned."""
+    """What trials say: the `size` to take, its `track` and `heats`, log costs of each size tried over the planned.
+
+    `within`, `confidence`: of the sizes tried, those that are surely as good as the best (`sure.surely_of`).
+    """
 
     size: int
     track: Racetrack
     heats: Heats
     costs: tuple[tuple[int, float], ...]
     seeds: int
+    within: tuple[int, int]
+    confidence: float
 
     def remark(self) -> str:
         """The sizes that were run, beside the one taken."""
@@ -130,8 +141,8 @@ def try_sizes(
         return max(math.ceil(far * seen.heats.reached * more), 4)
 
     each = tryout.each(seen.track)
-    judged = each * math.log2(400) * seen.track.judging_seconds()
-    time = {at: asked.seconds(at) for at in around}
+    judged = each * math.log2(1 / FIRST["time"]) * seen.track.judging_seconds()
+    time = dict(zip(around, asked.seconds(around), strict=True))
 
     def paid(count: int, far: float) -> bool:
         return count * sum(RATES * (horizon(at, far) * time[at] + judged) for at in around) <= SHARE * tryout.seconds
@@ -148,14 +159,16 @@ def try_sizes(
 
     trials = {at: trial(at) for at in around}
 
-    def costs() -> dict[int, float]:
+    def costs(error: Callable[[], Any] = lambda: 0.0) -> dict[int, Any]:
+        """Log costs over that of `size`. `error`: standard normal numbers, as if all had come out otherwise."""
         luck = max(_spread(list(trials.values())) * math.sqrt(2 / seeds), LUCK)
-        own = {at: one.log_updates + math.log(time[at]) for at, one in trials.items()}
+        single = luck / math.sqrt(2) if math.isfinite(luck) else 0.0  # Trials that tell nothing have no share.
+        own = {at: one.log_updates + math.log(time[at]) + single * error() for at, one in trials.items()}
         found = {}
         for at in trials:
-            told = math.log(curve[at] / curve[size])
             steps = abs(math.log2(at / size))
             doubt = math.hypot(FORECAST, log_noise_sd / 6) * max(steps, 1)
+            told = math.log(curve[at] / curve[size]) + doubt * error()
             share = doubt**2 / (doubt**2 + luck**2)
             found[at] = share * (own[at] - own[size]) + (1 - share) * told if at != size else 0.0
         return found
@@ -166,11 +179,13 @@ def try_sizes(
         beyond = best // 2 if best == min(trials) else 2 * best if best == max(trials) else best
         if beyond in trials or beyond not in curve:
             break
-        trials[beyond], time[beyond] = trial(beyond), asked.seconds(beyond)
+        trials[beyond], (time[beyond],) = trial(beyond), asked.seconds([beyond])
     found = costs()
     best = min(found, key=lambda at: found[at])
     heats = trials[best].heats(evaluations(horizon(best, far), "time", each), seen)
-    return Sizes(best, trials[best].track, heats, tuple(sorted(found.items())), seeds)
+    rng = np.random.default_rng(0)
+    within, confidence = surely_of(costs(lambda: rng.standard_normal(DRAWS)), best, share=CLOSE)
+    return Sizes(best, trials[best].track, heats, tuple(sorted(found.items())), seeds, within, confidence)
 
 
 def _run(track: Racetrack, size: int, rate: float, judge: Judge, times: Sequence[int], seeds: int) -> Trial:

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from ladle.core.duration import Until
+from ladle.core.noise import NoiseScale
 from ladle.core.spec import BatchSpec
+from ladle.planner.decide import decide, taken
 from ladle.planner.path import Path
 from ladle.planner.race_test import Quadratic
 from ladle.planner.sizes import Asked, Sizes, Trial, try_sizes
+from ladle.planner.sure import SURE
+from ladle.planner.throughput import fit_throughput
 from ladle.planner.tryout import Tryout, glance, try_rates
 
 NOISE, FIXED, EACH, GOAL, REFERENCE = 4.0, 2e-5, 5e-7, 0.06, 16
@@ -44,7 +48,10 @@ def tried(size: int, *, seconds: float = 60.0, spread: float = 0.0, curve: dict[
     seen = glance(tryout(60.0, spread), BatchSpec(REFERENCE, REFERENCE), 0.05, {}, rows=1000)
     assert seen is not None and seen.heats.reached < seen.horizon
     how = Asked(
-        lambda at: BatchSpec(at, at), lambda at: seen.rate * math.sqrt(at / REFERENCE), lambda at: {}, costs_of_updates
+        lambda at: BatchSpec(at, at),
+        lambda at: seen.rate * math.sqrt(at / REFERENCE),
+        lambda at: {},
+        lambda sizes: [*map(costs_of_updates, sizes)],
     )
     flat = curve or {1 << k: 1.0 for k in range(11)}
     return asked, seen, try_sizes(asked, seen, how, flat, size=size, noise=100.0, log_noise_sd=0.3)
@@ -90,6 +97,26 @@ def test_the_race_goes_on_from_the_runs_of_the_trial():
     assert raced is not None and raced.rate is not None and raced.reached_goal
     assert rates <= {lane.rate for lane in raced.lanes}, "none of them is forgotten"
     assert sum(found.track.updates.values()) > before  # type: ignore[attr-defined]
+
+
+def test_how_surely_a_size_is_as_good_is_told_and_the_same_each_time():
+    for spread in (0.02, 0.3):
+        one, again = (tried(64, spread=spread)[2] for _ in range(2))
+        assert one is not None and again is not None and one.confidence == again.confidence
+        assert one.within[0] <= one.size <= one.within[1] and 0 < one.confidence <= SURE
+        assert one.within == (one.size, one.size) or one.confidence == SURE
+
+
+def test_the_promise_of_a_plan_is_that_of_its_trials():
+    """The closed form, whose own error is in no knee and no noise scale, has called 256 to 640 as good."""
+    line = fit_throughput({size: [0.02 + 1e-4 * size] for size in (1, 64, 2048)})
+    noise = NoiseScale(800.0, 790.0, 810.0, "resolved")
+    choice = decide(noise, line, rows=2**20, top=4096, minimize="time", accumulation=pytest.fail)
+    assert choice.within[0] < choice.within[1] and choice.confidence == SURE
+    how = {"within": (choice.spec.size, choice.spec.size), "confidence": 0.6, "rows": 2**20, "top": 4096}
+    same = taken(choice, choice.spec.size, line, **how)
+    assert same.within == how["within"] and same.confidence == 0.6 and "trials" in same.how
+    assert (same.spec, same.seconds, same.curve) == (choice.spec, choice.seconds, choice.curve)
 
 
 def test_where_the_seconds_do_not_pay_for_it_no_size_is_tried():

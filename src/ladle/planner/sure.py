@@ -2,12 +2,13 @@
 
 A noise scale known to a factor of four puts the best size anywhere within a factor of two, so hardly any size is then
 surely within 5 % of it. What a plan promises of sizes has to shrink with what is known; what may be the best widens,
-and is the interval of the best size itself (`best_log_sd`).
+and is the interval of the best size itself (`best_log_sd`). Of sizes that were run, what they took says it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import NormalDist
 
 import numpy as np
@@ -69,3 +70,26 @@ def surely_within(
     grid = np.unique(np.geomspace(max(min(low, size), 1), max(high, size), SIZES).round())
     sure = grid[chance(grid) >= SURE]
     return (int(min(sure.min(initial=size), size)), int(max(sure.max(initial=size), size))), SURE
+
+
+def surely_of(costs: Mapping[int, np.ndarray], size: int, *, share: float) -> tuple[tuple[int, int], float]:
+    """The same among sizes whose log costs are drawn with their errors, `f64[draws]` each, held against the least.
+
+    >>> draws = np.linspace(-0.5, 0.5, 11)
+    >>> surely_of({32: 2 + draws, 64: 0 * draws, 128: 0.01 + 0 * draws}, 64, share=0.05)
+    ((64, 128), 0.9)
+    >>> low, chance = surely_of({32: draws, 64: 0 * draws}, 64, share=0.05)
+    >>> low, round(chance, 2)
+    ((64, 64), 0.55)
+    """
+    sizes = sorted(costs)
+    table = np.stack(np.broadcast_arrays(*(costs[at] for at in sizes)))
+    sure = (table <= table.min(0) + math.log1p(share)).mean(1)
+    low = high = sizes.index(size)
+    if sure[low] < SURE:
+        return (size, size), float(sure[low])
+    while low > 0 and sure[low - 1] >= SURE:
+        low -= 1
+    while high < len(sizes) - 1 and sure[high + 1] >= SURE:
+        high += 1
+    return (sizes[low], sizes[high]), SURE

@@ -141,7 +141,9 @@ def test_sizes_within_5_percent_are_not_told_without_speed(tmp_path: Path) -> No
         without_curves(write_run(tmp_path / bound, size=64, plan=plan_json(bound=bound)))
         for bound in ("optimum", "unresolved speed")
     )
-    assert "within 5 %" in write_report(told).read_text() and "within 5 %" not in write_report(untold).read_text()
+    alone = without_curves(write_run(tmp_path / "alone", size=64, plan=plan_json(within_5_percent=[64, 64])))
+    assert "within 5 %" in write_report(told).read_text()
+    assert not any("within 5 %" in write_report(one).read_text() for one in (untold, alone))
 
 
 def test_a_run_without_numbers_gives_a_page(tmp_path: Path) -> None:

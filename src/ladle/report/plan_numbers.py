@@ -9,6 +9,9 @@ import numpy as np
 
 from ladle.report import numbers
 
+SURE = 0.9
+"""The probability with which a plan promises that sizes are as good as the best (`planner/sure.py`)."""
+
 
 def evidence(plan: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The evidence of that name where it has a number, else an empty mapping."""
@@ -24,11 +27,13 @@ def update_seconds(plan: Mapping[str, Any], size: float) -> float | None:
 
 
 def within_5_percent(plan: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The sizes about as good as the best; `(None, None)` where speed was not told, and so neither were they."""
-    if plan.get("bound") == "unresolved speed":
-        return None, None
+    """The sizes that surely are about as good as the best; `(None, None)` where the plan promises that of none.
+
+    That is where speed was not told, and where the chosen size is named alone, with a smaller probability or none.
+    """
     low, high = plan.get("within_5_percent") or (None, None)
-    return low, high
+    alone = low == high and (evidence(plan, "within_confidence").get("value") or 0.0) < SURE
+    return (None, None) if alone or plan.get("bound") == "unresolved speed" else (low, high)
 
 
 def evidence_values(plan: Mapping[str, Any], *names: str) -> list[float] | None:
