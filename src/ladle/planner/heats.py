@@ -73,9 +73,10 @@ class Heats:
 
     @property
     def learned(self) -> bool:
-        """Whether any rate took enough off the loss to tell anything."""
-        start = self.leader.losses[0]
-        return start - min(path.lowest for path in self.paths) > LEARNED * abs(start)
+        """Whether any rate took enough off the loss to tell anything, or reached what was wanted, however near."""
+        start, lowest = self.leader.losses[0], min(path.lowest for path in self.paths)
+        wanted = self.goal is not None and lowest <= self.goal < start
+        return wanted or start - lowest > LEARNED * abs(start)
 
     @property
     def level(self) -> float:

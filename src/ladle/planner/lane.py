@@ -142,8 +142,8 @@ def valley(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
     """The rate at the bottom of a parabola through all rates that take at most `NEAR` times the best one's updates.
 
     Of several rates that are as good the best by a hair is the lucky one, and where the valley lies is told by all that
-    make it: so the bottom may lie wherever no rate was shown to be slower, and `most`, in logs, beyond the outermost of
-    these. A bottom that far from the best is a flat one: what it costs is little either way.
+    make it: so the bottom may lie wherever no rate was shown to be slower, though not beyond the outermost of these: a
+    bottom out there is a guess, and upwards of it rates diverge. Of fewer than four, `bottom` tells.
 
     Not above the best where the next rate never reached the level.
     """
@@ -151,7 +151,7 @@ def valley(lanes: Sequence[Lane], best: Lane, *, most: float) -> float:
     if len(near) < 4:
         return bottom(lanes, best, most=most)
     equal = [0.0, *(math.log(lane.rate / best.rate) for lane in near if not lane.worse)]
-    return _lowest(near, best, low=min(equal) - most, high=0.0 if _cliff(lanes, best) else max(equal) + most)
+    return _lowest(near, best, low=min(equal), high=0.0 if _cliff(lanes, best) else max(equal))
 
 
 def _cliff(lanes: Sequence[Lane], best: Lane) -> bool:

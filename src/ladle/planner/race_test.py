@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladle.planner.heats import heats, level_of
+from ladle.planner.heats import Heats, heats, level_of
 from ladle.planner.lane import Lane, Race, judged_lanes, valley
 from ladle.planner.path import Path, advanced, evaluations, smooth, started
 from ladle.planner.race import Judge, race
@@ -251,6 +251,20 @@ def test_the_rate_is_the_middle_of_a_valley_and_not_its_luckiest_point():
     best = min(lanes, key=lambda lane: lane.slower)
     assert best.rate == rates[4] and 0.09 < valley(lanes, best, most=0.1) < 0.14
     assert valley(lanes[3:5], best, most=0.1) == best.rate, "two rates are no parabola"
+
+
+def test_the_bottom_of_a_valley_is_a_rate_that_was_not_shown_to_be_slower():
+    """The parabola falls beyond the highest rate that is as good as the best: what lies there was not tried."""
+    lanes = [Lane(0.1 * 2**k, 0.3 * (3 - k), 3, k < 2, True) for k in range(4)] + [Lane(1.6, 1.0, 3, True, True)]
+    assert 0.4 <= valley(lanes, lanes[3], most=0.1) <= 0.8
+
+
+def test_a_goal_that_lies_near_the_start_is_learned_once_it_is_reached():
+    """One part in thirty of the loss at the start: less than tells rates apart by itself, but it is what was wanted."""
+    path = Path(0.1, 0, None, (0, 1, 2, 3), (1.0, 0.97, 0.965, 0.965))
+    assert Heats((path,), path, path.times, 0.0, goal=0.975).learned
+    assert not Heats((path,), path, path.times, 0.0, goal=0.9).learned
+    assert not Heats((path,), path, path.times, 0.0).learned
 
 
 def test_no_rate_above_the_best_is_taken_next_to_a_cliff():

@@ -113,7 +113,11 @@ class Sizes:
     def remark(self) -> str:
         """The sizes that were run, beside the one taken."""
         base = dict(self.costs)[self.size]
-        told = ", ".join(f"{math.exp(cost - base):.2f} at {size}" for size, cost in self.costs if size != self.size)
+        told = ", ".join(
+            f"{math.exp(cost - base):.2f} at {size}" if math.isfinite(cost) else f"not there in time at {size}"
+            for size, cost in self.costs
+            if size != self.size
+        )
         return f"Half and twice the size were run too ({self.seeds} seeds): time over that at {self.size}: {told}."
 
 
@@ -158,9 +162,14 @@ def try_sizes(
         return _run(track, at, asked.rate(at), judge, evaluations(horizon(at, far), "time", each), seeds)
 
     trials = {at: trial(at) for at in around}
+    if not any(one.reached.any() for one in trials.values()):
+        return None
 
     def costs(error: Callable[[], Any] = lambda: 0.0) -> dict[int, Any]:
-        """Log costs over that of `size`. `error`: standard normal numbers, as if all had come out otherwise."""
+        """Log costs over that of `size`; inf where no rate brought all seeds to the level.
+
+        - `error`: standard normal numbers, as if all had come out otherwise.
+        """
         luck = max(_spread(list(trials.values())) * math.sqrt(2 / seeds), LUCK)
         single = luck / math.sqrt(2) if math.isfinite(luck) else 0.0  # Trials that tell nothing have no share.
         own = {at: one.log_updates + math.log(time[at]) + single * error() for at, one in trials.items()}
@@ -171,7 +180,7 @@ def try_sizes(
             told = math.log(curve[at] / curve[size]) + doubt * error()
             share = doubt**2 / (doubt**2 + luck**2)
             found[at] = share * (own[at] - own[size]) + (1 - share) * told if at != size else 0.0
-        return found
+        return {at: cost if trials[at].reached.any() else math.inf for at, cost in found.items()}
 
     for _ in range(FARTHER):
         found = costs()

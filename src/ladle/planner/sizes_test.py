@@ -38,13 +38,23 @@ class Track(Quadratic):
         raise AssertionError("a trial asks for no moments")
 
 
-def tryout(seconds: float = 60.0, spread: float = 0.0) -> Tryout:
+class Stuck(Track):
+    """Batches of 128 and more never come to the goal."""
+
+    def _loss(self, square: np.ndarray, rng: Any) -> float:
+        return super()._loss(square, rng) + (2 * GOAL if self.size >= 128 else 0.0)
+
+
+def tryout(seconds: float = 60.0, spread: float = 0.0, kind: type[Track] = Track) -> Tryout:
     until = Until.parse(f"30000 examples, valid_loss <= {GOAL}")
-    return Tryout(lambda spec, hyper: Track(spec.size, spread), seconds, until)
+    return Tryout(lambda spec, hyper: kind(spec.size, spread), seconds, until)
 
 
-def tried(size: int, *, seconds: float = 60.0, spread: float = 0.0, curve: dict[int, float] | None = None):
-    asked = tryout(seconds, spread)
+def tried(
+    size: int, *, seconds: float = 60.0, spread: float = 0.0, curve: dict[int, float] | None = None,
+    kind: type[Track] = Track,
+):  # fmt: skip
+    asked = tryout(seconds, spread, kind)
     seen = glance(tryout(60.0, spread), BatchSpec(REFERENCE, REFERENCE), 0.05, {}, rows=1000)
     assert seen is not None and seen.heats.reached < seen.horizon
     how = Asked(
@@ -129,6 +139,14 @@ def test_a_forecast_holds_against_few_seeds():
     sure = {32: 9.0, 64: 1.0, 128: 9.0}
     _, _, found = tried(64, spread=0.5, curve=sure)
     assert found is not None and found.size == 64
+
+
+def test_a_size_that_never_arrives_is_not_taken_however_cheap_its_forecast():
+    _, _, found = tried(128, curve={64: 1.0, 128: 0.1, 256: 0.05}, kind=Stuck)
+    assert found is not None and found.size == 64 and found.within == (64, 64)
+    assert [cost for at, cost in found.costs if at >= 128] == [math.inf, math.inf]
+    assert "not there in time at 128, not there in time at 256" in found.remark()
+    assert tried(256, curve={128: 1.0, 256: 1.0}, kind=Stuck)[2] is None, "trials tell nothing"
 
 
 def test_updates_at_the_bottom_of_a_parabola():
