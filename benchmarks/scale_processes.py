@@ -1,0 +1,130 @@
+"""Two processes against one: what an update takes, beside the forecast from one process and the time of a sum.
+
+    python benchmarks/scale_processes.py [--quick]
+
+A perceptron 512-1024-1024-10, batches of 2,048 rows, SGD; n = 5 turns (`--quick`: 1) of four programs:
+
+    one thread, half     one process that has one core, batches of 1,024: what each of two processes computes
+    one thread           the same at 2,048
+    two threads          one process that has both cores, at 2,048
+    two processes        `ladle launch -n 2`, a core each, at 2,048; and the mean of the gradient's bytes over both
+
+    forecast = half + sum        seconds of an update of two processes: no overlap of the two is assumed
+    efficiency = one thread / (2 * two processes)
+
+Claim: two processes reach 0.9 of the forecast speed-up. Both cores share a memory bus and a cache, which no line through
+one process's times knows: `half, both cores` is the half while the other core computes one too, the limit of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from timing import arguments, headline, ratio, save, show, spread, table
+
+ROWS, UPDATES, SIZE = 8192, 24, 2048
+BYTES = 4 * (512 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 * 10 + 10)
+"""Of a gradient."""
+
+CHILD = """
+import json, statistics, sys, time
+from ladle.jax.world import join
+join()
+import jax, numpy as np, ladle
+from functools import partial
+from ladle.jax.allreduce import FEW, MANY, _sums
+from ladle.jax.mesh import across
+size, updates, size_bytes, file = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+rng = np.random.default_rng(0)
+data = ladle.data.arrays(rng.standard_normal((%d, 512), dtype=np.float32), rng.integers(0, 10, %d), valid=0)
+task = ladle.Task(ladle.models.mlp(512, 1024, 1024, 10), ladle.losses.cross_entropy, data, optimizer="sgd", lr=0.01)
+run = ladle.fit(task, size=size, until=f"{updates} updates", window=2 * size)
+lines = [line for line in run.metrics if line.get("updates", 0) > 0]
+took = [
+    (b["seconds"] - a["seconds"]) / (b["updates"] - a["updates"])
+    for a, b in zip(lines[1:], lines[2:]) if b["updates"] > a["updates"]
+]
+sums = 0.0
+if jax.process_count() > 1:
+    over = across()
+    rows = over.in_parts(np.ones((1, size_bytes // 4), np.float32))
+    program = partial(_sums, over)
+    def timed(count):
+        began = time.perf_counter()
+        jax.block_until_ready(program(rows, np.int32(count)))
+        return time.perf_counter() - began
+    timed(FEW)
+    few, many = (min(times) for times in zip(*((timed(FEW), timed(MANY)) for _ in range(7))))
+    sums = (many - few) / (MANY - FEW)
+if jax.process_index() == 0:
+    open(file, "w").write(json.dumps({"seconds": statistics.median(took), "sum_seconds": sums}))
+""" % (ROWS, ROWS)
+
+
+def asked(folder: Path, size: int, *, cores: list[int], processes: int = 1, out: str = "found.json") -> list[str]:
+    child = folder / "child.py"
+    child.write_text(CHILD)
+    told = [str(child), str(size), str(UPDATES), str(BYTES), str(folder / out)]
+    pinned = ["taskset", "-c", ",".join(map(str, cores))]
+    if processes == 1:
+        return [*pinned, sys.executable, *told]
+    return [*pinned, sys.executable, "-m", "ladle.cli", "launch", "-n", str(processes), *told]
+
+
+def seconds(*commands: list[str], folder: Path, out: str = "found.json") -> dict[str, float]:
+    """What the first of some programs that run side by side found."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "LADLE_CACHE": str(folder / "cache")}
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for command in commands
+    ]
+    told = [one.communicate()[1].decode() for one in running]
+    if any(one.returncode for one in running):
+        raise RuntimeError("\n".join(told))
+    return json.loads((folder / out).read_text())
+
+
+def lap(folder: Path) -> dict[str, float]:
+    """Each program once: seconds of an update, and of a sum over two processes."""
+    half = asked(folder, SIZE // 2, cores=[0])
+    beside = asked(folder, SIZE // 2, cores=[1], out="beside.json")
+    two = seconds(asked(folder, SIZE, cores=[0, 1], processes=2), folder=folder)
+    found: dict[str, Any] = {
+        "half": seconds(half, folder=folder)["seconds"],
+        "half, both cores": seconds(half, beside, folder=folder)["seconds"],
+        "one thread": seconds(asked(folder, SIZE, cores=[0]), folder=folder)["seconds"],
+        "two threads": seconds(asked(folder, SIZE, cores=[0, 1]), folder=folder)["seconds"],
+        "two processes": two["seconds"],
+        "sum": two["sum_seconds"],
+    }
+    return found | {"forecast": found["half"] + found["sum"], "limit": found["half, both cores"] + found["sum"]}
+
+
+def main(quick: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        laps = [lap(Path(folder)) for _ in range(1 if quick else 5)]
+    print(headline())
+    names = list(laps[0])
+    print(table(["", "seconds"], [[name, show(spread([one[name] for one in laps]))] for name in names]))
+
+    def of(name: str) -> list[float]:
+        return [one[name] for one in laps]
+
+    told = {
+        "forecast / two processes": ratio(of("forecast"), of("two processes")),
+        "limit / two processes": ratio(of("limit"), of("two processes")),
+        "one thread / two processes": ratio(of("one thread"), of("two processes")),
+        "two threads / two processes": ratio(of("two threads"), of("two processes")),
+    }
+    print(table(["ratio", "median (low - high)"], [[name, show(value)] for name, value in told.items()]))
+    print(save("scale_processes", quick=quick, n=len(laps), laps=laps, ratios=told))
+
+
+if __name__ == "__main__":
+    main(arguments(__doc__).quick)
