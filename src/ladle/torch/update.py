@@ -90,6 +90,7 @@ class Update:
     - `clip`: largest norm of the mean gradient, as `torch.nn.utils.clip_grad_norm_` has it.
     - `rng`: "position" sets torch's generators from (seed, position) before each part, so that dropout is the same in
       a resumed run; they are left where the last part left them. "user" does not touch them.
+    - `seed`: of "position". Where left out, what `torch.manual_seed` was given last; over ranks, to the first of them.
     - `metrics`: names of those that parts will give, so that an observation has them from the first on.
     - `ranks`: processes that share a batch. Where left out: those of a module under `DistributedDataParallel` or
       `fully_shard`, all of which then make every update.
@@ -115,7 +116,7 @@ class Update:
         gauge: Gauge | None = None,
         scaler: Any = None,
         clip: float | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         rng: Literal["position", "user"] = "position",
         warn: bool = True,
         metrics: Sequence[str] = (),
@@ -193,13 +194,15 @@ class Update:
         # A power of two divides without rounding, so it may be done in each part's backward pass, where it is free.
         early = rows and one and not measured and self.scaler is None and rows & (rows - 1) == 0
         whole = float(rows) if rows and early else None
+        if self.seed is None and self.rng == "position":
+            self.seed = self._first_seed()
         self._open = Begun(measured, alone and one, leaves, drawing, self._ranks, whole, shares=self._shares)
 
     def part(self, data: Any, weight: torch.Tensor | None, rows: int, real: int, position: int) -> Part:
         """The next part, with the generators set for what it draws. `position`: of its first row in the whole run."""
         update = self._begun("part")
         for generator in update.generators:
-            generator.manual_seed(mixed(self.seed, position, self._ranks.index))
+            generator.manual_seed(mixed(self.seed or 0, position, self._ranks.index))
         update.parts += 1
         update.examples += real
         return Part(self, data, weight, rows, real)
@@ -243,10 +246,19 @@ class Update:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another left off: the same random numbers, the same updates measured."""
         for name in _COUNTS:
-            setattr(self, name, int(state[name]))
+            setattr(self, name, None if state[name] is None else int(state[name]))
         self._sums, self._open = dict(state["sums"]), None
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
+
+    def _first_seed(self) -> int:
+        """The seed of the first rank: a checkpoint is its own, and all go on from it."""
+        seed = torch.initial_seed()
+        if self._ranks.count == 1:
+            return seed
+        halves = divmod(seed, 1 << 32) if self._ranks.index == 0 else (0, 0)
+        high, low = self._ranks.summed(halves, self._device)
+        return int(high) << 32 | int(low)
 
     def _leaves(self) -> list[nn.Parameter]:
         return trained(self.optimizer)

@@ -234,6 +234,24 @@ def test_dropout_is_a_function_of_the_position():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_the_seed_is_that_of_torch_where_none_is_given():
+    """Two runs that differ by `torch.manual_seed` alone have other dropout; and one that goes on has its own again."""
+
+    def drawn(seed: int, state: Any = None) -> tuple[list[float], Any]:
+        torch.manual_seed(0)
+        model = net(dropout=0.5)
+        update = Update(model, torch.optim.SGD(model.parameters(), lr=0.0))
+        torch.manual_seed(seed)
+        if state is not None:
+            update.load_state_dict(state)
+        found = [update(rows(10, seed=number), loss).grad_norm for number in range(2)]
+        return found, update.state_dict()
+
+    one, state = drawn(5)
+    assert drawn(5)[0] == one != drawn(6)[0]
+    assert state["seed"] == 5 and drawn(6, {**state, "position": 0})[0] == one
+
+
 def test_half_precision_by_autocast():
     def half(model: nn.Module, batch: Any) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
