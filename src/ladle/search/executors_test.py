@@ -19,7 +19,6 @@ from ladle.search.ray import Ray
 from ladle.search.submitit import Submitit
 from ladle.search.threads import Threads
 
-
 SOURCE = Path(__file__).parents[2]
 
 
@@ -151,7 +150,9 @@ def test_workers_of_commands_answer_in_order_and_one_that_died_is_begun_again(ho
 
 
 def test_a_worker_that_does_not_come_is_refused_with_its_last_words():
-    with pytest.raises(ArgumentError, match=r"workers must come when they are called; .* because .*exit code 3: no way"):
+    with pytest.raises(
+        ArgumentError, match=r"workers must come when they are called; .* because .*exit code 3: no way"
+    ):
         list(Hosts(["sh -c 'echo no way >&2; exit 3'"]).map(abs, [1]))
     with pytest.raises(ArgumentError, match="because nowhere_at_all: No such file"):
         list(Hosts(["nowhere_at_all"]).map(abs, [1]))
@@ -187,4 +188,7 @@ def test_where_no_worker_is_left_each_item_says_so():
         def close(self) -> None: ...
 
     found = list(Crew([Leaving(), Leaving()]).map([1, 2, 3]))
-    assert all("none; because the last could not be begun again (its door is shut)" in str(one).replace("'", "") for one in found)
+    assert all(
+        "none; because the last could not be begun again (its door is shut)" in str(one).replace("'", "")
+        for one in found
+    )

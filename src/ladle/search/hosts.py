@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import metadata
 from multiprocessing.connection import Connection
 from typing import Any
@@ -105,8 +106,8 @@ class _Remote:
             self._await(MARK)
             there = pickle.loads(self._heard(COMING_SECONDS))
             self.asking.send_bytes(self.function)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            raise Gone(self._end()) from None
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise Gone(self._end(error)) from None
         for name, here in versions().items():
             if there.get(name) != here:
                 self.close()
@@ -118,8 +119,8 @@ class _Remote:
         try:
             self.asking.send_bytes(pickle.dumps(item))
             good, answer = pickle.loads(self._heard(self.silence))
-        except (EOFError, OSError):
-            return died(item, f"its worker, {shlex.join(self.command)}, ended ({self._end()})")
+        except (EOFError, OSError) as error:
+            return died(item, f"its worker, {shlex.join(self.command)}, ended ({self._end(error)})")
         if not good:
             raise answer
         return answer
@@ -129,7 +130,7 @@ class _Remote:
         until, heard = time.monotonic() + COMING_SECONDS, b""
         while not heard.endswith(mark):
             if not self.hearing.poll(max(until - time.monotonic(), 0)):
-                raise TimeoutError
+                raise TimeoutError(f"no word from it for {COMING_SECONDS:g} s")
             if not (byte := os.read(self.hearing.fileno(), 1)):
                 raise EOFError
             heard = heard[-len(mark) :] + byte
@@ -141,18 +142,19 @@ class _Remote:
                 return message
         raise TimeoutError(f"no sign of life for {silence:g} s")
 
-    def _end(self) -> str:
+    def _end(self, error: Exception) -> str:
         """End what is left of it; why it ended, in its own last words where it has any."""
         assert self.child is not None
-        child, began = self.child, time.monotonic()
-        while child.poll() is None and time.monotonic() - began < 2:
-            time.sleep(0.02)
-        code = child.poll()
+        how = str(error)
+        if isinstance(error, TimeoutError):
+            self.child.kill()
+        else:
+            with suppress(subprocess.TimeoutExpired):
+                how = f"exit code {self.child.wait(2)}"
         self.words.seek(max(self.words.seek(0, os.SEEK_END) - 2000, 0))
         said = self.words.read().decode(errors="replace").split("\n")
         self.close()
         last = next((" ".join(line.split()) for line in reversed(said) if line.strip()), "")
-        how = f"no sign of life for {self.silence:g} s" if code is None else f"exit code {code}"
         return f"{how}: {last}" if last else how
 
     def close(self) -> None:
