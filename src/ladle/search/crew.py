@@ -75,20 +75,36 @@ def died(item: Any, why: str) -> RunError:
     return RunError(must("trial", "end by itself", str(item), why, "workers='threads', or a smaller size"))
 
 
+class Asked:
+    """A worker's side: the function that was `sent`, loaded at the first item."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.sent = sent
+        self.function: Callable[[Any], Any] | None = None
+
+    def __call__(self, item: Any) -> tuple[bool, Any]:
+        """`(True, answer)`, or `(False, error)` where the function raised one: both travel."""
+        try:
+            self.function = self.function or _loaded(self.sent)
+            return True, self.function(item)
+        except Exception as error:
+            return False, _portable(error)
+
+
 def serve(receive: Callable[[], bytes], send: Callable[[bytes], None], sent: bytes) -> None:
-    """A worker's side: answer items with the function `sent` until nobody asks."""
-    function = None
+    """A worker's side over two pipes: answer items until nobody asks."""
+    asked = Asked(sent)
     while True:
         try:
             item = pickle.loads(receive())
         except (EOFError, OSError):
             return
+        answer = asked(item)
         try:
-            function = _loaded(sent) if function is None else function
-            answer = pickle.dumps((True, function(item)))
-        except Exception as error:
-            answer = pickle.dumps((False, _portable(error)))
-        send(answer)
+            message = pickle.dumps(answer)
+        except Exception as error:  # An answer that cannot travel.
+            message = pickle.dumps((False, _portable(error)))
+        send(message)
 
 
 def pickled(function: Any) -> bytes:
