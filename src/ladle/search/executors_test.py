@@ -79,10 +79,14 @@ def test_a_job_that_fails_names_its_trials(tmp_path: Path):
 def test_ray_answers_in_order_and_goes_on_after_an_actor_that_died():
     pytest.importorskip("ray")
     workers = Ray(1)
-    first, dead, *others = workers.map(square, [1, 66, 2, 3, 4])
-    assert [first, *others] == [1, 4, 9, 16]
-    assert isinstance(dead, RunError)
-    workers.close()
+    try:
+        first, dead, *others = workers.map(square, [1, 66, 2, 3, 4])
+        assert [first, *others] == [1, 4, 9, 16]
+        assert isinstance(dead, RunError)
+        with pytest.raises(ArgumentError, match="^13 must be lucky$"):
+            list(workers.map(square, [13]))
+    finally:
+        workers.close()
 
 
 @pytest.mark.parametrize(("name", "make"), [("submitit", Submitit), ("ray", Ray)])

@@ -33,7 +33,7 @@ class Ray:
     _function: Any = field(default=None, init=False, repr=False)
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        ray = _ray()
+        ray = connected()
         if self._crew is None or function is not self._function:
             self.close()
             sent = pickled(function)
@@ -58,7 +58,7 @@ class _Actor:
         self.actor: Any = make()
 
     def __call__(self, item: Any) -> Any:
-        ray = _ray()
+        ray = library()
         if self.actor is None:
             self.actor = self.make()
         try:
@@ -73,7 +73,7 @@ class _Actor:
     def close(self) -> None:
         actor, self.actor = self.actor, None
         if actor is not None:
-            _ray().kill(actor)
+            library().kill(actor)
 
 
 class _Worker:
@@ -86,10 +86,26 @@ class _Worker:
         return self.asked(item)
 
 
-def _ray() -> Any:
+def library(asked: str = "workers") -> Any:
+    """Ray. Raises `ArgumentError` where it is missing; `asked`: what was asked for by its name."""
     try:
         import ray  # pyright: ignore[reportMissingImports]
+        import ray.util  # pyright: ignore[reportMissingImports]
     except ImportError:
-        why, remedy = "trials are sent to its actors", "pip install 'ladle[ray]', or workers='processes'"
-        raise ArgumentError(must("workers", "be installed", "ray", why, remedy)) from None
+        other = "workers='processes'" if asked == "workers" else "ladle launch without it"
+        why, remedy = "what is to be done is sent to its actors", f"pip install 'ladle[ray]', or {other}"
+        raise ArgumentError(must(asked, "be installed", "ray", why, remedy)) from None
     return ray
+
+
+def connected(asked: str = "workers") -> Any:
+    """Ray, connected: to the cluster that `RAY_ADDRESS` names or this machine has, else to one begun here."""
+    ray = library(asked)
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)  # The dashboard listens, and nobody here looks.
+    return ray
+
+
+def own_address() -> str:
+    """The address of the node that this actor is on."""
+    return library().util.get_node_ip_address()
