@@ -46,6 +46,7 @@ def of_task(name: str, seeds: int) -> list[dict[str, Any]]:
     for precision in PRECISIONS:
         assembly = assemble(make().with_(precision=precision))
         runs = [ladle.fit(assembly, seed=seed, **how) for seed in range(seeds)]
+        print(f"{name}, {precision}: trained", flush=True)  # In half precision a processor takes its time.
         noise = ladle.fit(assembly, micro_size=how["size"] // 4, **how).final
         spec = ladle.BatchSpec(how["size"], how["size"])
         probe = assembly.engine.probe(assembly.feed(0), spec, hyper=dict(assembly.optimizer.hyper))

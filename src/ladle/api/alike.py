@@ -11,9 +11,8 @@ from typing import Any
 
 from ladle.api.assembly import Assembly
 from ladle.core.errors import ArgumentError, must
+from ladle.core.sources import PACKAGE, package_files
 from ladle.core.world import World
-
-PACKAGE = Path(__file__).parents[1]
 
 
 def require_alike(world: World, assembly: Assembly, asked: Any) -> None:
@@ -55,7 +54,7 @@ def _settings(*asked: Any) -> str:
 @cache
 def _code() -> str:
     """A digest of ladle's own files and of the user's: the script that runs, the file of the task, what they import."""
-    files = [path for path in sorted(PACKAGE.rglob("*.py")) if not path.name.endswith("_test.py")]
+    files = package_files()
     files += [Path(module.__file__ or "") for _, module in sorted(sys.modules.items()) if _of_user(module)]
     return _digest(b"\0".join(path.read_bytes() for path in files if path.is_file()))
 

@@ -176,6 +176,15 @@ class Assembly:
             return self.reference_lr
         return self.reference_lr * self.lr_ratio(size)
 
+    def constants(self, size: int) -> dict[str, float]:
+        """The optimiser's constants of a single run at `size`: as its `lr` is, the task's own, or moved there."""
+        moved = self.moved(size) if self.task.lr == "auto" and self.reference_lr is not None else {}
+        return {**self.optimizer.hyper, **moved}
+
+    def apart(self, hyper: Mapping[str, float]) -> dict[str, float]:
+        """Those of `hyper` that are not as the task has them."""
+        return {name: value for name, value in hyper.items() if value != self.optimizer.hyper.get(name)}
+
     def lr_ratio(self, size: int) -> float:
         """What the rule multiplies the rate at batches of 64 by for batches of `size`."""
         return lr_factor(self.rule, size / REFERENCE_SIZE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,10 @@ from typing import Any, Literal
 from ladle.api.assembly import Assembly, assemble, resolve_micro, resolve_size
 from ladle.api.baselines import Baselines, baselines_of_best, require_baselines
 from ladle.api.comparison import Entrant, measured_of, peaks_of, row_of
-from ladle.api.fit import fit
+from ladle.api.contest import Contest, Lot, runs_of
 from ladle.api.fitting import fitted
 from ladle.api.inference import inferred
+from ladle.api.options import TaskOptions
 from ladle.api.plan import bytes_from
 from ladle.api.plan import plan as make_plan
 from ladle.api.rates import SECONDS, found_rate
@@ -24,9 +24,10 @@ from ladle.api.run import Run
 from ladle.api.run_memory import within_limit
 from ladle.api.task import Task
 from ladle.api.until import require_measured
+from ladle.api.workers import begun_anew, require_workers
 from ladle.core import record
 from ladle.core.duration import Until
-from ladle.core.errors import ArgumentError, DivergedWarning, must
+from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.plan import Plan
 from ladle.core.protocols import Sink
 from ladle.core.shown import shown
@@ -35,6 +36,7 @@ from ladle.core.world import require_alone
 from ladle.monitor.console import console
 from ladle.planner.rate_finding import RateFinding
 from ladle.report.table import text
+from ladle.search.trial import Executor
 
 SIZES: tuple[int | str, ...] = ("full", 64, 1, "planned")
 
@@ -72,8 +74,10 @@ def compare(
     overwrite: bool = False,
     memory: int | str | None = None,
     baselines: bool = False,
+    workers: str | Executor | None = None,
     show: Sink | bool = False,
     facts: Mapping[str, Any] | None = None,
+    options: TaskOptions | None = None,
 ) -> Comparison:
     """Train `task` at each of `sizes` from the same initial parameters with the same seeds and budget.
 
@@ -86,6 +90,10 @@ def compare(
     - `out`: the folder for runs, `compare.json`, `curves.png` and `report.html`; None keeps everything in memory.
       `overwrite`: remove the comparison that is in `out` first.
     - `baselines`: fit scikit-learn's linear model and gradient boosting to the same rows too, and say which is better.
+    - `workers`: who trains the runs: "devices", "processes:2", "hosts:ssh one,ssh two", "submitit", "ray" or an
+      executor, as `ladle.search` takes them; None for this process, one after the other. Losses are the same; seconds
+      are those of runs beside each other. A run whose worker died is begun anew, twice at most, and then left out.
+    - `options`: how another process makes the task anew, where the task itself does not travel.
 
     Beside the losses it measures, at each size: peak memory of the update in a child process, examples per second, the
     variance of the batch gradient (tr Sigma / size) and the sharpness (largest Hessian eigenvalue) at the end, the
@@ -98,6 +106,7 @@ def compare(
     if baselines:
         require_baselines(assembly.task)
     until = require_measured(Until.parse(until), assembly)
+    _require_workers(workers, assembly)
     usual = [size for size in SIZES if isinstance(size, str) or size <= assembly.rows]
     wanted = _unique(usual if sizes is None else sizes, assembly.rows)
     folder = Path(out) if out is not None else None
@@ -125,7 +134,8 @@ def compare(
         entrants = _swept(assembly, entrants, until)
     if folder is not None:
         claim(folder, record.COMPARE_FILE, overwrite)
-    runs = _runs(assembly, entrants, seeds, until, folder, monitor)
+    limit = None if memory is None else bytes_from(memory)
+    runs = _runs(Contest(options or assembly.task, until, folder, limit, assembly), workers, entrants, seeds, monitor)
     monitor.message("measuring memory, gradient variance and sharpness")
     with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.
         peaks = background.submit(peaks_of, assembly, entrants)
@@ -135,12 +145,21 @@ def compare(
         monitor.message("fitting scikit-learn's linear model and gradient boosting to the same rows")
     plain = baselines_of_best(rows, runs) if baselines else None
     described = _describe(assembly, until, lr, seeds, rows, chosen, folder, facts)
+    described |= {} if workers is None else {"workers": workers if isinstance(workers, str) else type(workers).__name__}
     described |= {} if plain is None else {"baselines": record.plain(plain.to_json())}
     if folder is not None:
         _write(folder, described, chosen)
         described = record.read_json(folder / record.COMPARE_FILE)
     monitor.close()
     return Comparison(rows, described, chosen, folder, runs, plain)
+
+
+def _require_workers(workers: str | Executor | None, assembly: Assembly) -> None:
+    if isinstance(workers, str) and workers.partition(":")[0] in ("threads", "vmapped"):
+        why, remedy = "each run has its own seconds and processor time, which threads would share", "'processes:2'"
+        raise ArgumentError(must("workers", "be processes or devices", workers, why, remedy))
+    if workers is not None:
+        require_workers(workers, assembly)
 
 
 def _unique(sizes: Sequence[int | str], rows: int) -> list[str]:
@@ -179,39 +198,31 @@ def _swept(assembly: Assembly, entrants: Sequence[Entrant], until: Until) -> lis
 
 
 def _runs(
-    assembly: Assembly, entrants: Sequence[Entrant], seeds: int, until: Until, folder: Path | None, monitor: Sink
+    contest: Contest, workers: str | Executor | None, entrants: Sequence[Entrant], seeds: int, monitor: Sink
 ) -> list[list[Run]]:
-    """All runs, by entrant and seed. The sizes of one seed go in turns: the machine's drift is then in the spread."""
+    """All runs, by entrant and seed. The sizes of one seed go in turns: the machine's drift is then in the spread.
+
+    Raises `RunError` where every run of an entrant was lost with its worker.
+    """
     first = [next(i for i, other in enumerate(entrants) if other.same(one)) for one in entrants]
     for entrant, of in zip(entrants, first, strict=True):
         same = "" if entrants[of] is entrant else f", the same as {entrants[of].name}"
-        monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {_budget(until)}{same}")
-    runs: list[list[Run]] = [[] for _ in entrants]
-    for seed in range(seeds):
-        for number, entrant in enumerate(entrants):
-            if first[number] == number:
-                runs[number].append(_train(assembly, entrant, until, seed, folder))
-    return [runs[of] for of in first]
-
-
-def _train(assembly: Assembly, entrant: Entrant, until: Until, seed: int, folder: Path | None) -> Run:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergedWarning)  # The table says it.
-        run = fit(
-            assembly,
-            size=entrant.spec.size,
-            micro_size=entrant.spec.micro_size,
-            until=until,
-            lr=entrant.lr,
-            hyper=entrant.hyper,
-            seed=seed,
-            out=None if folder is None else folder / f"{entrant.name}-seed{seed}",
-            checkpoints=False,
-            facts={"name": entrant.name},
-        )
-    if run.status == "interrupted":
-        raise KeyboardInterrupt
-    return run
+        budget = _budget(contest.until)
+        monitor.message(f"{entrant.name}: size {entrant.spec.size}, {seeds} seeds, {budget}{same}")
+    lots = [Lot(entrants[of], seed) for seed in range(seeds) for number, of in enumerate(first) if number == of]
+    again: list[str] = []
+    done: dict[tuple[int, int], Run | RunError] = {}
+    for lot, run in runs_of(contest, workers, lots, again):
+        done[entrants.index(lot.entrant), lot.seed] = run
+        if isinstance(run, RunError):
+            monitor.message(f"left out: {run}")
+    for line in begun_anew(again):
+        monitor.message(line)
+    made = [[run for seed in range(seeds) if isinstance(run := done[of, seed], Run)] for of in first]
+    lost = next((done[of, 0] for of, runs in zip(first, made, strict=True) if not runs), None)
+    if isinstance(lost, RunError):
+        raise lost
+    return made
 
 
 def _budget(until: Until) -> str:

@@ -7,6 +7,8 @@ import pytest
 import ladle.api.compare as compare_
 from ladle.api.compare import _unique
 from ladle.api.comparison import Entrant, speed_of
+from ladle.api.contest import Contest, Lot
+from ladle.api.run import Run
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
@@ -27,13 +29,15 @@ def test_a_bad_size_is_refused_by_the_name_of_the_option():
 def test_sizes_of_one_seed_are_run_in_turns(monkeypatch: pytest.MonkeyPatch):
     """So that what the machine does meanwhile is inside the spread of the seeds, not between the sizes."""
     trained: list[tuple[str, int]] = []
-
-    def train(assembly: Any, entrant: Entrant, until: Until, seed: int, folder: Any) -> tuple[str, int]:
-        trained.append((entrant.name, seed))
-        return trained[-1]
-
-    monkeypatch.setattr(compare_, "_train", train)
     sizes = [Entrant(name, BatchSpec(size, size), 0.1, {}) for name, size in (("8", 8), ("4", 4), ("planned", 8))]
-    found = compare_._runs(None, sizes, 2, Until(epochs=1), None, Quiet())  # type: ignore[arg-type]
+
+    def train(contest: Contest, lot: Lot) -> Any:
+        trained.append((lot.entrant.name, lot.seed))
+        return Run("finished", "", {"of": trained[-1]}, [], None, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Contest, "__call__", train)
+    contest = Contest(None, Until(epochs=1), assembly=object())  # type: ignore[arg-type]
+    found = compare_._runs(contest, None, sizes, 2, Quiet())
     assert trained == [("8", 0), ("4", 0), ("8", 1), ("4", 1)]
-    assert found == [[("8", 0), ("8", 1)], [("4", 0), ("4", 1)], [("8", 0), ("8", 1)]]
+    of = [[run.final["of"] for run in runs] for runs in found]
+    assert of == [[("8", 0), ("8", 1)], [("4", 0), ("4", 1)], [("8", 0), ("8", 1)]]

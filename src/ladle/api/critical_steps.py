@@ -15,6 +15,7 @@ from ladle.api.fitting import fitted, fitting
 from ladle.api.inference import inferred
 from ladle.api.task import Task
 from ladle.core import record
+from ladle.core.constants import EMA
 from ladle.core.duration import Target, Until, direction_of
 from ladle.core.errors import ArgumentError, RunError, must, nearest
 from ladle.core.hyperbola import FEWEST_TO_CHOOSE, better_model, widened
@@ -61,6 +62,7 @@ def measure_steps(
     - `target`: "valid_loss=0.4", "valid_accuracy=0.95", or with <= and >=; reached where the falling path nearest to
       all readings meets it (`ladle.critical.reach.crossing`), not at the first reading that does: small batches are
       noisier, and their first would come earlier than their mean. Evaluations are a 16th of the steps so far apart.
+      "valid_ema_loss" and the like are of the average of the weights (`Task(ema=)`), whose decay follows the size.
     - `sizes`: 8, 16, 32, 64, 128 and 256 where left out, as far as the rows go.
     - `seeds`: parameters, the same for each size, and orders, others for each size; steps are read off the mean of
       their readings. Every rate runs all of them side by side, so that many states are held at once.
@@ -124,11 +126,11 @@ def _tuned(
     feeds = [assembly.feed(order) for order in orders]
     most = _most(until, spec.size, assembly.rows)
     value = -goal.value if goal.at_least else goal.value
-    kept: dict[float, Arrival] = {}
+    hyper, kept = assembly.moved(spec.size), dict[float, Arrival]()
 
     def steps(rate: float, fewest: float) -> float:
         limit = min(most, math.ceil(SLOWER * fewest) + 1) if math.isfinite(fewest) else most
-        found = steps_to(assembly.engine.step, feeds, spec, read, value, rate=rate, most=limit)
+        found = steps_to(assembly.engine.step, feeds, spec, read, value, rate=rate, most=limit, hyper=hyper)
         if math.isfinite(found.steps):
             kept[rate] = found
         return max(found.steps, 1.0)
@@ -250,15 +252,23 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 def _require_unmet(assembly: Assembly, goal: Target, target: str, seeds: int) -> None:
     for seed in range(seeds):
-        reading = assembly.engine.evaluate(assembly.engine.step.init(seed), assembly.valid)[goal.metric]
+        reading = _read(assembly, assembly.engine.step.init(seed), goal.metric)
         if goal.met(reading):
             why = f"a fresh model has {goal.metric} {reading:.4g}, so it takes no step"
             raise ArgumentError(must("the target", "be a target that takes training", target, why, "a harder one"))
 
 
+def _read(assembly: Assembly, state: Any, metric: str) -> float:
+    """`metric` of the validation part: of the average of the weights where its name begins with `valid_ema_`."""
+    prefix, engine = f"valid_{EMA}_", assembly.engine
+    if not metric.startswith(prefix) or EMA not in assembly.optimizer.hyper:
+        return engine.evaluate(state, assembly.valid)[metric]
+    return engine.evaluate(engine.averaged(state), assembly.valid, prefix=prefix)[metric]
+
+
 def _reader(assembly: Assembly, goal: Target) -> Callable[[Any], float]:
     """The metric of a state as a number that falls."""
-    known = [f"valid_{name}" for name in ("loss", *assembly.objective.metrics)]
+    known = [f"valid_{name}" for name in assembly.directions]
     if goal.metric not in known:
         why = "it is read off the validation part"
         raise ArgumentError(
@@ -271,4 +281,4 @@ def _reader(assembly: Assembly, goal: Target) -> Callable[[Any], float]:
         why = "its own rate is inside it, so there is none to tune"
         raise ArgumentError(must("optimizer", "be one whose rate can be set", "custom", why, "optimizer='adam'"))
     sign = -1.0 if goal.at_least else 1.0
-    return lambda state: sign * assembly.engine.evaluate(state, assembly.valid)[goal.metric]
+    return lambda state: sign * _read(assembly, state, goal.metric)

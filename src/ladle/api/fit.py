@@ -25,6 +25,7 @@ from ladle.api.setup import Restore, RunSetup, Terms, set_up
 from ladle.api.task import Task
 from ladle.core.backend import Backend
 from ladle.core.carry import Carry
+from ladle.core.constants import EMA
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.moments import Gauge
@@ -305,11 +306,15 @@ def _finish(
 
 
 def _tested(assembly: Assembly, state: Any, status: str) -> dict[str, float]:
-    """`test_loss` and metrics of the model that a run ends with, where the data have rows to test: once, at the end."""
+    """`test_loss` and metrics of the model that a run ends with, where the data have rows to test: once, at the end.
+
+    Of the average of its weights, where it kept one, as `test_ema_loss`.
+    """
     test = getattr(assembly.task.data, "test", None)
     if test is None or status not in ("finished", "stopped"):
         return {}
-    return assembly.engine.evaluate(state, dict(test), prefix="test_")
+    found, averaged = assembly.engine.evaluate(state, dict(test), prefix="test_"), assembly.engine.averaged(state)
+    return found if averaged is None else found | assembly.engine.evaluate(averaged, dict(test), prefix=f"test_{EMA}_")
 
 
 def _restored(session: Session, carry: Carry, status: str) -> Any:

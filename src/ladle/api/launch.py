@@ -82,7 +82,7 @@ def launch(asked: Launch) -> int:
     node = _node(asked)
     command = placed(asked.command)
     for attempt in range(asked.restarts + 1):
-        code = _Attempt(asked, node, attempt).run(_argv(command, attempt))
+        code = _Attempt(asked, node, attempt).run(argv_of(command, attempt))
         if code in FINAL or attempt == asked.restarts:
             return code
         print(f"ladle: the processes are begun again, {attempt + 1} of {asked.restarts}", file=sys.stderr, flush=True)
@@ -116,7 +116,7 @@ def onward(command: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
     return folder, ("train", "--resume", folder, *(word for word in command if word in ("--quiet", "--json")))
 
 
-def _argv(command: tuple[str, ...], attempt: int) -> list[str]:
+def argv_of(command: tuple[str, ...], attempt: int) -> list[str]:
     """What the processes are begun with: after a failure, going on with the run where it has begun."""
     found = onward(command) if attempt else None
     begun = found is not None and (Path(found[0]) / record.RUN_FILE).is_file()
@@ -159,7 +159,7 @@ class _Attempt:
     def __init__(self, asked: Launch, node: int, attempt: int) -> None:
         self.asked, self.node, self.attempt = asked, node, attempt
         self.address = asked.hosts[0] if asked.hosts else LOOPBACK
-        self.port = asked.port + attempt if asked.port else PORT + attempt if asked.hosts else _free_port()
+        self.port = asked.port + attempt if asked.port else PORT + attempt if asked.hosts else free_port(LOOPBACK)
         self.children: list[subprocess.Popen[bytes]] = []
 
     def run(self, argv: Sequence[str]) -> int:
@@ -208,10 +208,7 @@ class _Attempt:
             os.sched_setaffinity(0, every)
 
     def _cores(self) -> list[set[int]]:
-        """Cores of each process: equal shares, or all for all where there are too few."""
-        every, count = sorted(os.sched_getaffinity(0)), self.asked.processes
-        share = len(every) // count
-        return [set(every[at * share : (at + 1) * share]) if share else set(every) for at in range(count)]
+        return [share_of(local, self.asked.processes) for local in range(self.asked.processes)]
 
     def _reader(self, child: subprocess.Popen[bytes], rank: int) -> threading.Thread:
         def read() -> None:
@@ -231,18 +228,18 @@ class _Attempt:
         while None in [child.poll() for child in self.children]:
             failed = next((one for one in enumerate(self.children) if one[1].returncode), None)
             if failed is not None and not code:
-                code, failed_at = _code(failed[1].returncode), time.monotonic()
+                code, failed_at = code_of(failed[1].returncode), time.monotonic()
                 self._tell(*failed)
             if code and time.monotonic() - failed_at > GRACE:
                 break
             time.sleep(0.05)
-        return code or next((_code(one.returncode) for one in self.children if one.returncode), 0)
+        return code or next((code_of(one.returncode) for one in self.children if one.returncode), 0)
 
     def _tell(self, local: int, child: subprocess.Popen[bytes]) -> None:
         how = f"exit code {child.returncode}"
         if child.returncode < 0:
             how = signal.Signals(-child.returncode).name
-        if _code(child.returncode) not in FINAL:
+        if code_of(child.returncode) not in FINAL:
             print(f"ladle: rank {self._rank(local)} ended by {how}; so do the others", file=sys.stderr, flush=True)
 
     @contextmanager
@@ -265,12 +262,20 @@ class _Attempt:
                 signal.signal(number, handler)
 
 
-def _code(returned: int) -> int:
+def share_of(local: int, count: int) -> set[int]:
+    """Cores of process `local` of `count` on this machine: equal shares, or all for all where there are too few."""
+    every = sorted(os.sched_getaffinity(0))
+    share = len(every) // count
+    return set(every[local * share : (local + 1) * share]) if share else set(every)
+
+
+def code_of(returned: int) -> int:
     """As a shell has it."""
     return 128 - returned if returned < 0 else returned
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind((LOOPBACK, 0))
+def free_port(host: str) -> int:
+    """A port that nobody listens at on `host`, an address of this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+        one.bind((host, 0))
         return one.getsockname()[1]

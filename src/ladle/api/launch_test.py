@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ladle.api.launch import FINAL, Launch, _argv, launch, placed, words_of
+from ladle.api.launch import FINAL, Launch, argv_of, launch, placed, words_of
 from ladle.api.launch_slurm import sbatch_file
 from ladle.core.errors import ArgumentError
 
@@ -149,10 +149,10 @@ def test_a_script_is_run_by_this_python():
 def test_a_run_is_gone_on_with_where_it_has_begun(tmp_path: Path):
     folder = str(tmp_path / "a")
     command = ("train", "digits", "--size", "64", "--json", "--out", folder)
-    assert _argv(command, 1) == words_of(command)  # It failed before there was anything to go on with.
+    assert argv_of(command, 1) == words_of(command)  # It failed before there was anything to go on with.
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "run.json").write_text("{}")
-    assert _argv(command, 0) == words_of(command)
-    assert _argv(command, 1) == words_of(("train", "--resume", folder, "--json"))
+    assert argv_of(command, 0) == words_of(command)
+    assert argv_of(command, 1) == words_of(("train", "--resume", folder, "--json"))
     assert placed(("train", "--resume", folder)) == ("train", "--resume", folder)
     assert placed(("train", "digits"))[2] == "--out"

@@ -82,8 +82,10 @@ def base_at(
     - `before`: its run.json. From the size that they belong to the rule takes them to `size`.
     """
     own, name = assembly.optimizer.hyper, assembly.task.optimizer_name
-    if before is None or lr is not None:
-        return assembly.lr(size) if lr is None else lr, own
+    if lr is not None:
+        return lr, own
+    if before is None:
+        return assembly.lr(size), assembly.constants(size)
     was = before["optimizer"]
     hyper = {constant: was.get(constant, value) for constant, value in own.items()}
     belongs = before.get("rate_size", before["size"])

@@ -20,6 +20,7 @@ from ladle.api.search_result import Search, to_json, unfinished
 from ladle.api.search_space import adapted, require_way, space_of
 from ladle.api.search_trials import Runner, Work
 from ladle.api.task import Task
+from ladle.api.workers import begun_anew
 from ladle.core import record
 from ladle.core.duration import Until
 from ladle.core.world import require_alone
@@ -65,15 +66,17 @@ def search(
       `seconds` (median over its trials of all rates), or of the fewest `updates` (the largest; the same answer on every
       machine). Of one size, the better mean.
     - `workers`: "threads" (of one program; usual on processors), "vmapped" (all trials of a size as one program; usual
-      on accelerators), "processes", "submitit", "ray", each perhaps with a number ("processes:4"), or an executor.
+      on accelerators), "devices" (each has trials of its own), "processes", "submitit", "ray", each perhaps with a
+      number ("processes:4"); "hosts:ssh one,ssh two", a worker for each command; or an executor.
     - `micro_size`: the one compiled size; chosen where left out.
     - `refit`: train the choice on the whole training part; the validation part, which no fold holds, then judges it.
     - `seed`: of the folds and of proposals. `out`: the folder for `search.json`; `overwrite`: remove
       the search that is there first.
     - `options`: how another process makes the task anew, where the task itself does not travel.
 
-    A trial that cannot end, for its process died, counts as diverged, and `Row.failed` says why. Where the search
-    itself is ended, by ctrl-C or an error, `search.json` holds the trials finished so far.
+    A trial whose worker died is begun anew, twice at most; one that cannot end then counts as diverged, and
+    `Row.failed` says why. Where the search itself is ended, by ctrl-C or an error, `search.json` holds the trials
+    finished so far.
 
     Raises `ArgumentError` before any work for what cannot be right.
 
@@ -102,6 +105,8 @@ def search(
         began = time.perf_counter()
         rows = METHODS[method](space, work, **proposed)
         spent = time.perf_counter() - began
+        for line in begun_anew(work.again):
+            monitor.message(line)
         monitor.close()
         best, chosen = judge(rows, prefer=prefer, higher=space.higher)
     facts: dict[str, Any] = {
@@ -113,6 +118,7 @@ def search(
         "optimizer": assembly.optimizer.name,
         "workers": work.name,
         "trials_seconds": spent,
+        **({"begun_anew": work.again} if work.again else {}),
         **assembly.facts(),
     }
     found = _written(Search(rows, best, chosen, space.metric, facts, folder))

@@ -11,10 +11,10 @@ import numpy as np
 from ladle.api.assembly import Assembly, resolve_size
 from ladle.api.fitting import fitted, fitting, fitting_folds
 from ladle.api.until import higher_of
+from ladle.api.workers import require_workers
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must, nearest
 from ladle.core.spec import require_count
-from ladle.search.executors import executor_named
 from ladle.search.folds import Folds, folds_of
 from ladle.search.methods import METHODS
 from ladle.search.space import Space
@@ -93,11 +93,7 @@ def require_way(
             "valid=0.2 for the data, or refit=False",
         )
         raise ArgumentError(must("refit", "have validation rows", "none", why, remedy))
-    if not isinstance(workers, str) and not callable(getattr(workers, "map", None)):
-        why = "someone has to run the trials"
-        raise ArgumentError(must("workers", "be a name or have a method map", workers, why, "workers='threads:2'"))
-    if isinstance(workers, str) and workers not in ("auto", "vmapped"):
-        executor_named(workers)
+    require_workers(workers, assembly, "auto", "vmapped")
 
 
 def _require_task(assembly: Assembly) -> None:

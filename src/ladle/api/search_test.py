@@ -1,6 +1,7 @@
 """`search` as a whole, on forty rows."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ladle.data import arrays
 from ladle.models import losses
 from ladle.search.threads import Threads
 
+SOURCE = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 Y = np.arange(60) % 3
 DATA = arrays(RNG.standard_normal((60, 4)) + Y[:, None], Y, valid=0.2)
@@ -112,6 +114,54 @@ def test_another_process_gives_the_same_also_where_trials_are_continued(assembly
     small = {**SMALL, "lrs": [0.003, 0.03], "method": "halving"}
     here, there = (search(assembly, **small, workers=workers) for workers in ("threads", "processes:1"))
     assert readings(here) == readings(there)
+
+
+ON_DEVICES = """
+import numpy as np
+import ladle
+y = np.arange(60) % 3
+data = ladle.data.arrays(np.random.default_rng(0).standard_normal((60, 4)) + y[:, None], y, valid=0.2)
+task = ladle.Task(ladle.models.linear(4, 3), "cross_entropy", data)
+asked = {"sizes": [4, 8], "lrs": [0.003, 0.03], "folds": 3, "until": "9 epochs", "micro_size": 4, "method": "halving"}
+def readings(found):
+    return [(one.trial, dict(one.reading)) for row in found.rows for one in row.outcomes]
+one, two = (readings(ladle.search(task, **asked, workers=name)) for name in ("devices:1", "devices"))
+assert one == two, (one, two)
+asked = {"sizes": [8, 16], "seeds": 2, "until": "2 epochs", "lr": 0.01}
+one, two = ([[run.params for run in of] for of in ladle.compare(task, **asked, workers=name).runs]
+            for name in ("devices:1", "devices:2"))
+import jax
+assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, two))
+print("equal")
+"""
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_trials_on_two_devices_are_those_on_one(on_devices):
+    assert on_devices(2, ON_DEVICES).split() == ["equal"]
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_workers_on_hosts_share_one_compilation_cache_and_one_that_is_killed_costs_nothing(assembly, found, own_cache):
+    def killing(workers, function, items):
+        for number, answer in enumerate(map_(workers, function, items)):
+            if number == 0 and not killed:
+                killed.append(workers._crew.workers[0].child.kill())
+            yield answer
+
+    from ladle.search.hosts import Hosts
+
+    map_, killed = Hosts.map, []
+    own_cache.mkdir(mode=0o700)
+    path = f"env PYTHONPATH={SOURCE} LADLE_CACHE={own_cache}"
+    workers = type("Killing", (Hosts,), {"map": killing})([path, path])
+    there = search(assembly, **SMALL, workers=workers, prefer="updates")
+    assert killed and len(there.facts["begun_anew"]) == 1
+    assert readings(there) == readings(found)
+    names = [path.name for path in (own_cache / "compiled").iterdir() if "-cache" in path.name]
+    assert len([name for name in names if "_trace_window" in name]) == 1
 
 
 def test_a_rate_that_diverges_is_told_and_never_chosen(assembly):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
@@ -17,11 +18,13 @@ import numpy as np
 from ladle.api.assembly import Assembly, assemble
 from ladle.api.options import TaskOptions
 from ladle.api.task import Task
+from ladle.api.workers import executor_of
 from ladle.core.errors import RunError
 from ladle.core.trials import Trials
+from ladle.core.turns import in_turn
 from ladle.feed.augment import Keyed
 from ladle.feed.fold import Fold, Tabled
-from ladle.search.executors import executor_named
+from ladle.search.again import answers
 from ladle.search.space import Space
 from ladle.search.trial import Candidate, Executor, Outcome, Stretch, Trial
 
@@ -53,6 +56,15 @@ class Runner:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Runner, self.recipe
+
+    def on_device(self, number: int) -> Runner:
+        """The same on one of the devices of this process alone."""
+        made = self.assembly
+        if made.engine.devices > 1:
+            made = assemble(made.task, devices=[number])
+        runner = Runner(made.task, self.space, self.recipe[2], made)
+        runner.away = True  # Its states go on on other devices.
+        return runner
 
     @cached_property
     def assembly(self) -> Assembly:
@@ -87,7 +99,9 @@ class Runner:
         with self._preparing:
             rungs = {self.trials.rung(size): size for size in sizes}
             if new := [size for rung, size in rungs.items() if rung not in self._ready]:
-                self.trials.prepare(self.order(Trial(Candidate(new[0], 0.0), 0, 0)), new)
+                order = self.order(Trial(Candidate(new[0], 0.0), 0, 0))
+                with in_turn("compiling") if self.away else nullcontext():  # Workers share one compilation cache.
+                    self.trials.prepare(order, new)
                 self._ready |= rungs.keys()
 
     def __call__(self, stretch: Stretch) -> Outcome:
@@ -154,9 +168,11 @@ class Work:
         self.name = workers if isinstance(workers, str) else type(workers).__name__
         self.finished: dict[Trial, Outcome] = {}
         """How far each trial has come, as it comes: what is left where the search ends early."""
+        self.again: list[str] = []
+        """Trials whose worker died, each time that they were begun anew."""
         self.executor: Any = None
         if workers != "vmapped":
-            self.executor = executor_named(workers, folder) if isinstance(workers, str) else workers
+            self.executor = executor_of(workers, folder, runner.on_device, runner.assembly)
         if self.name.partition(":")[0].lower() == "threads":
             runner.prepare(runner.space.sizes)
 
@@ -173,9 +189,13 @@ class Work:
             self.finished[outcome.trial] = replace(outcome, state=None)
         return [done[stretch.trial] for stretch in stretches]
 
+    def _begun_anew(self, stretch: Stretch, why: RunError) -> None:
+        self.again.append(str(stretch))
+
     def _outcomes(self, stretches: Sequence[Stretch]) -> Iterator[Outcome]:
         if self.executor is not None:
-            for stretch, answer in zip(stretches, self.executor.map(self.runner, stretches), strict=True):
+            told = self._begun_anew
+            for stretch, answer in answers(self.executor, self.runner, stretches, told=told):
                 yield Outcome.of_failure(stretch, answer) if isinstance(answer, RunError) else answer
             return
         for _, alike in groupby(

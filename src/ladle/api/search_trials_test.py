@@ -107,7 +107,8 @@ def test_a_trial_that_cannot_end_is_an_outcome_of_its_own(assembly):
         ("no room for it", True),
     ]
     assert (well.failed, well.reading) == ("", {"valid_loss": 0.5})
-    assert list(work.finished) == [stretch.trial for stretch in stretches]
+    assert list(work.finished) == [stretches[i].trial for i in (1, 2, 0)]  # The dead one was begun anew, last.
+    assert work.again == [str(stretches[0])] * 2
 
 
 class Broken:

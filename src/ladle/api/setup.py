@@ -17,7 +17,7 @@ from ladle.api.best import Judge
 from ladle.api.run_memory import limit_of, within_limit
 from ladle.api.schedule import base_at, of_one_size, require_runnable, scheduled, warnings_of
 from ladle.api.until import higher_of, require_measured
-from ladle.core.constants import SHARED, require_constants
+from ladle.core.constants import EMA, SHARED, require_constants
 from ladle.core.decision import Progress
 from ladle.core.duration import Until
 from ladle.core.errors import ArgumentError, must
@@ -135,7 +135,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         raise ArgumentError(must("size", f"be at least the {world.size} processes", size, why, remedy))
     rate_size = rate_size_of(policy, size)
     rate, moved = base(rate_size)
-    moved = moved if terms.onward else {}
+    moved = moved if terms.onward else assembly.apart(moved)
     constants = {**(plan.hyper if plan is not None else {}), **moved, **terms.hyper, **first.hyper}
     tried = None
     if plan is None and before is None:
@@ -164,6 +164,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         rebase=assembly.engine.rebase() if terms.rebase else None,
         warnings=(
             *ends,
+            *_moved(assembly.apart(moved), rate_size, assembly),
             *warnings_of(policy, size, assembly),
             *too_few(size, first.spec.micro_size, assembly.norm_rows),
             *(tried.remarks() if tried else ()),
@@ -171,6 +172,14 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         before=before,
         world=world,
     )
+
+
+def _moved(apart: Mapping[str, float], size: int, assembly: Assembly) -> tuple[str, ...]:
+    """What is said where the average's decay was moved to `size`, as the rate was."""
+    if EMA not in apart:
+        return ()
+    own = assembly.optimizer.hyper[EMA]
+    return (f"The average of the weights keeps {apart[EMA]:.6g} of itself in an update of {size}: ema is {own:g}.",)
 
 
 def _require_hyper(given: Mapping[str, float], assembly: Assembly) -> None:

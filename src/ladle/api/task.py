@@ -51,8 +51,9 @@ class Task:
     - `clip`: the largest norm of an update's gradient; `clip_value`: the largest absolute value of a coordinate of it.
       The norm and the moments in the record are those before; `clipped` is the share of updates that were shortened.
     - `ema`: the share that an update keeps of a moving average of the weights, such as 0.999. It is judged beside them,
-      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. Where a
-      policy moves the size by a coupling, the decay becomes decay^(size / first size); others leave it.
+      as `valid_ema_loss`, and `run.averaged()` is the run with it in their place. Where a policy moves the size by a
+      coupling, the decay becomes decay^(size / first size); others leave it. With lr="auto" it is that of batches of
+      64, as the rate is.
     - `frozen`: patterns of the paths of weights that stay as they begin, `"layers.0.*"`. `no_decay`: of those that
       weight decay leaves alone, `"*bias"`.
     - `shard_state`: whether the devices share parameters, gradients and the optimiser's state, each keeping a part, as

@@ -31,6 +31,9 @@ class Compare(Common):
     """Memory limit for the planned size, such as 2GB."""
     baselines: bool = False
     """Fit scikit-learn's linear model and gradient boosting to the same rows, and say which is better."""
+    workers: str | None = None
+    """Who trains the runs: devices, processes, "hosts:ssh one,ssh two", submitit or ray; with a number after a colon:
+    processes:4. Where left out: this process, one run after the other."""
     overwrite: bool = False
     """Remove the comparison that is in --out first."""
 
@@ -64,8 +67,10 @@ class Compare(Common):
             overwrite=self.overwrite,
             memory=self.memory,
             baselines=self.baselines,
+            workers=self.workers,
             show=not self.json,
             facts={"task": asdict(options.located())},
+            options=options.located(),
         )
         self._print(done)
         return 0

@@ -38,7 +38,8 @@ class SearchVerb(Common):
     prefer: Literal["seconds", "updates"] = "seconds"
     """What makes a size the cheapest, among the candidates within one standard error of the best."""
     workers: str = "auto"
-    """threads, vmapped, processes, submitit or ray; with a number after a colon: processes:4."""
+    """threads, vmapped, devices, processes, submitit or ray, with a number after a colon: processes:4; or
+    "hosts:ssh one,ssh two", a worker for each command."""
     micro_size: int | None = None
     """Examples per forward pass, the one compiled size; chosen where left out."""
     refit: bool = False

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
 import ladle
+from ladle.api.assembly import assemble
+from ladle.api.critical_steps import measure_steps
 from ladle.core.errors import ArgumentError
 from ladle.core.scaling.coupling import Coupling
 
 DATA = ladle.data.load("digits")
+Y = np.arange(96) % 3
+X = (np.random.default_rng(0).standard_normal((96, 4)) + Y[:, None]).astype(np.float32)
 MODEL = ladle.models.mlp(64, 16, 10)
 
 
 def task(**options):
-    return ladle.Task(MODEL, "cross_entropy", DATA, lr=0.01, **{"ema": 0.9, **options})
+    return ladle.Task(**{"model": MODEL, "loss": "cross_entropy", "data": DATA, "lr": 0.01, "ema": 0.9, **options})
 
 
 def weights(run) -> np.ndarray:
@@ -54,6 +60,42 @@ def test_a_larger_batch_takes_larger_steps_of_the_average():
     assert Coupling("linear", 64, {"ema": 0.99}).at(256)[1] == {"ema": pytest.approx(0.99**4)}
     moved = ladle.fit(task(ema=0.99), policy="0:64 1ep:128", until="2 epochs", window=128)
     assert moved.assembly.engine.constants(moved.state)["ema"] == pytest.approx(0.99**2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("lr", "decay"), [("auto", 0.99**4), (0.01, 0.99)])
+def test_the_decay_of_a_run_is_read_as_its_rate_is(lr, decay, tmp_path):
+    """With lr="auto" both are of batches of 64 and move to the size; a resume goes on with what was."""
+    asked = task(ema=0.99, lr=lr)
+    run = ladle.fit(asked, size=256, until="2 steps", out=tmp_path / "run")
+    onward = ladle.fit(asked, size=256, until="4 steps", out=tmp_path / "run", resume=True)
+    grown = ladle.fit(asked, policy="0:256 1ep:512", until="2 epochs")
+    held = [one.assembly.engine.constants(one.state)["ema"] for one in (run, onward, grown)]
+    assert held == pytest.approx([decay, decay, decay**2], rel=1e-6)
+
+
+def test_a_run_says_that_the_decay_was_moved(capsys):
+    ladle.fit(task(ema=0.99, lr="auto"), size=128, until="1 steps", show=True)
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "The average of the weights keeps 0.9801 of itself in an update of 128: ema is 0.99." in said
+
+
+def test_the_test_part_is_judged_with_the_average_too():
+    data = replace(DATA, test=DATA.valid)
+    run = ladle.fit(task(ema=0.9, data=data), size=64, until="1 epochs")
+    for name in ("loss", "accuracy"):
+        assert run.final[f"test_ema_{name}"] == run.final[f"valid_ema_{name}"]
+    assert run.final["test_ema_loss"] != run.final["test_loss"] == run.final["valid_loss"]
+
+
+def test_steps_are_counted_until_the_average_is_there():
+    asked = assemble(task(ema=0.9, data=ladle.data.arrays(X, Y), model=ladle.models.linear(4, 3), lr=0.03))
+    counted = [
+        [row["steps"] for row in measure_steps(asked, f"{metric}=0.7", sizes=[8, 16, 32], until="40 epochs").table]
+        for metric in ("valid_loss", "valid_ema_loss")
+    ]
+    assert all(late > early for early, late in zip(*counted, strict=True))
+    with pytest.raises(ArgumentError, match="the target must name a validation metric; got 'valid_ema_loss'"):
+        measure_steps(task(ema=None), "valid_ema_loss=0.7")
 
 
 def test_what_was_not_averaged_cannot_be_asked_for():

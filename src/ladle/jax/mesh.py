@@ -112,7 +112,9 @@ def _fitting(tree: Any) -> Any:
 
 
 def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False) -> Layout:
-    """The layout over `devices`: a list, a number of local ones, or all local ones. One device has all of a state.
+    """The layout over `devices`: a list (of local ones their numbers will do), a number of local ones, or all of them.
+
+    One device has all of a state.
 
     Raises `ArgumentError` for more devices than there are, or none; and where several processes would share a state.
     """
@@ -125,7 +127,7 @@ def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False
             raise ArgumentError(must("devices", f"be at most {len(local)}", devices, why, f"devices={len(local)}"))
         chosen = local[:devices]
     else:
-        chosen = list(devices)
+        chosen = [local[one] if isinstance(one, int) else one for one in devices]
     if not chosen:
         raise ArgumentError(
             must("devices", "hold at least one", chosen, "a batch needs a device", "jax.local_devices()")

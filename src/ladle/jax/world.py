@@ -74,6 +74,9 @@ def join() -> World:
             return ALONE
         _begin(place)
         _joined = place
+        if jax.process_count() != place.size:  # As many runs of one process each would all look well.
+            why, remedy = "each would train by itself, and nothing would say so", "processes begun by ladle launch"
+            raise ArgumentError(must("processes", f"be {place.size} in one world", jax.process_count(), why, remedy))
     return JaxWorld(_joined) if jax.process_count() > 1 else ALONE
 
 

@@ -18,6 +18,8 @@ from tests.processes import begun, close, ended, names
 import ladle
 from ladle.core.errors import ArgumentError
 from ladle.feed import Permuted
+from ladle.jax import world as world_
+from ladle.jax.cluster import Place
 from ladle.jax.world import join, world
 
 TASK = """
@@ -241,3 +243,13 @@ def test_jax_that_was_used_before_cannot_be_joined(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     with pytest.raises(ArgumentError, match="joined before JAX is used"):
         join()
+
+
+def test_a_world_of_another_size_than_was_said_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Whoever begins two processes that do not find each other would have two runs, each of which looks well."""
+    place = Place(0, 2, "127.0.0.1", 29400, "127.0.0.1")
+    monkeypatch.setattr(world_, "found", lambda: place)
+    monkeypatch.setattr(world_, "_begin", lambda place: None)
+    monkeypatch.setattr(world_, "_joined", None)
+    with pytest.raises(ArgumentError, match="processes must be 2 in one world; got 1"):
+        world_.join()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from queue import SimpleQueue
 from typing import Any
 
-from ladle.core.errors import ArgumentError, RunError, must
-from ladle.search.threads import Threads, cores
+from ladle.search.crew import Crew, died, pickled, serve
+from ladle.search.threads import cores
 
 
 class Processes:
@@ -23,30 +22,20 @@ class Processes:
     def __init__(self, count: int | None = None) -> None:
         self.count = count or cores()
         self._function: Any = None
-        self._idle: SimpleQueue[_Child] = SimpleQueue()
-        self._children: list[_Child] = []
+        self._crew: Crew | None = None
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        if function is not self._function:
+        if self._crew is None or function is not self._function:
             self.close()
             sent, self._function = pickled(function), function
-            self._children = [_Child(sent) for _ in range(self.count)]
-            for child in self._children:
-                self._idle.put(child)
-        yield from Threads(self.count).map(self._ask, items)
-
-    def _ask(self, item: Any) -> Any:
-        child = self._idle.get()  # There are as many threads as children: never empty for long.
-        try:
-            return child(item)
-        finally:
-            self._idle.put(child)
+            self._crew = Crew([_Child(sent) for _ in range(self.count)])
+        yield from self._crew.map(items)
 
     def close(self) -> None:
         """End the processes."""
-        for child in self._children:
-            child.close()
-        self._function, self._children, self._idle = None, [], SimpleQueue()
+        if self._crew is not None:
+            self._crew.close()
+        self._function, self._crew = None, None
 
 
 class _Child:
@@ -71,8 +60,7 @@ class _Child:
             good, answer = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
             self.close()
-            why = f"its process ended with code {self.process.exitcode}"
-            return RunError(must("trial", "end by itself", str(item), why, "workers='threads', or a smaller size"))
+            return died(item, f"its process ended with code {self.process.exitcode}")
         if not good:
             raise answer
         return answer
@@ -86,35 +74,5 @@ class _Child:
 
 
 def _serve(pipe: Any, sent: bytes) -> None:
-    """The child's side: answer items until the pipe is closed."""
-    function = None
-    while True:
-        try:
-            item = pickle.loads(pipe.recv_bytes())
-        except (EOFError, OSError):
-            return
-        try:
-            function = pickle.loads(sent) if function is None else function
-            answer = pickle.dumps((True, function(item)))
-        except Exception as error:
-            answer = pickle.dumps((False, _portable(error)))
-        pipe.send_bytes(answer)
-
-
-def pickled(function: Any) -> bytes:
-    """`function` as bytes, or an `ArgumentError` that says why it cannot travel."""
-    try:
-        return pickle.dumps(function)
-    except Exception as error:  # Whatever a user's object raises when it is asked for its state.
-        why = f"it travels to other processes ({type(error).__name__}: {error})"
-        remedy = "workers='threads', or models, losses and metrics defined in a module"
-        raise ArgumentError(must("task", "be one that can be pickled", "one that cannot", why, remedy)) from None
-
-
-def _portable(error: Exception) -> Exception:
-    """The error itself where it can travel, else its words."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RunError(f"{type(error).__name__}: {error}")
-    return error
+    """The child's side."""
+    serve(pipe.recv_bytes, pipe.send_bytes, sent)

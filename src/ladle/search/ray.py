@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ladle.core.errors import ArgumentError, RunError, must
+from ladle.core.errors import ArgumentError, must
+from ladle.search.crew import Asked, Crew, died, pickled
 from ladle.search.threads import cores
 
 
@@ -19,58 +20,92 @@ class Ray:
 
     - `options`: of each actor, such as `{"num_cpus": 2, "num_gpus": 1}`.
 
-    A cluster that is connected is used; else Ray starts one on this machine. An actor that died is started again.
+    A cluster that is connected is used; else Ray starts one on this machine. An actor that died is begun again before
+    the next item: Ray's own restarts are left off, for an actor on its way back loses what it is asked meanwhile.
     Raises `ArgumentError` where Ray is missing.
 
-    Source: docs.ray.io, "Actors", `ray.util.ActorPool`, "Fault tolerance".
+    Source: docs.ray.io, "Actors", "Fault tolerance".
     """
 
     count: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    _actors: list[Any] = field(default_factory=list, init=False, repr=False)
+    _crew: Crew | None = field(default=None, init=False, repr=False)
     _function: Any = field(default=None, init=False, repr=False)
-    _sent: Any = field(default=None, init=False, repr=False)
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        ray = _ray()
-        if function is not self._function:
+        ray = connected()
+        if self._crew is None or function is not self._function:
             self.close()
-            self._sent = ray.put(function)  # Held, for an actor that is started again asks for it once more.
-            make = ray.remote(_Worker).options(**{"max_restarts": -1, **self.options})
-            self._actors, self._function = [make.remote(self._sent) for _ in range(self.count or cores())], function
-        pool, todo = ray.util.ActorPool(self._actors), list(items)
-        for item in todo:
-            pool.submit(lambda actor, item: actor.run.remote(item), item)
-        for item in todo:
-            try:
-                answer = pool.get_next()
-            except ray.exceptions.RayActorError as error:
-                why, remedy = " ".join(str(error).split())[:200], "workers='threads', or more memory for each"
-                answer = RunError(must("trial", "end by itself", str(item), why, remedy))
-            yield answer
+            sent = pickled(function)
+            make = ray.remote(_Worker).options(**self.options)
+            begin = ray.put(sent)  # Once for all actors; held here, for those that are begun again.
+            workers = [_Actor(lambda: make.remote(begin)) for _ in range(self.count or cores())]
+            self._crew, self._function = Crew(workers), function
+        yield from self._crew.map(items)
 
     def close(self) -> None:
         """End the actors."""
-        for actor in self._actors:
-            _ray().kill(actor)
-        self._actors, self._function, self._sent = [], None, None
+        if self._crew is not None:
+            self._crew.close()
+        self._crew, self._function = None, None
+
+
+class _Actor:
+    """One actor, asked by one thread."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+        self.actor: Any = make()
+
+    def __call__(self, item: Any) -> Any:
+        ray = library()
+        if self.actor is None:
+            self.actor = self.make()
+        try:
+            good, answer = ray.get(self.actor.run.remote(item))
+        except ray.exceptions.RayActorError as error:
+            self.close()
+            return died(item, " ".join(str(error).split())[:200])
+        if not good:
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        actor, self.actor = self.actor, None
+        if actor is not None:
+            library().kill(actor)
 
 
 class _Worker:
     """The actor."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
+    def __init__(self, sent: bytes) -> None:
+        self.asked = Asked(sent)
 
     def run(self, item: Any) -> Any:
-        return self.function(item)
+        return self.asked(item)
 
 
-def _ray() -> Any:
+def library(asked: str = "workers") -> Any:
+    """Ray. Raises `ArgumentError` where it is missing; `asked`: what was asked for by its name."""
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.util  # pyright: ignore[reportMissingImports]
     except ImportError:
-        why, remedy = "trials are sent to its actors", "pip install 'ladle[ray]', or workers='processes'"
-        raise ArgumentError(must("workers", "be installed", "ray", why, remedy)) from None
+        other = "workers='processes'" if asked == "workers" else "ladle launch without it"
+        why, remedy = "what is to be done is sent to its actors", f"pip install 'ladle[ray]', or {other}"
+        raise ArgumentError(must(asked, "be installed", "ray", why, remedy)) from None
     return ray
+
+
+def connected(asked: str = "workers") -> Any:
+    """Ray, connected: to the cluster that `RAY_ADDRESS` names or this machine has, else to one begun here."""
+    ray = library(asked)
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)  # The dashboard listens, and nobody here looks.
+    return ray
+
+
+def own_address() -> str:
+    """The address of the node that this actor is on."""
+    return library().util.get_node_ip_address()
