@@ -64,7 +64,11 @@ class Collate(Protocol):
 
 
 class Stream(Protocol):
-    """Events of a log. Reading changes nothing: after the same position come the same events, as often as asked."""
+    """Events of a log. Reading changes nothing: after the same position come the same events, as often as asked.
+
+    One that leaves events out on its way says so with `sums(before, after)`: numbers by name of the way from a position
+    to another, which the record adds up.
+    """
 
     def start(self) -> Any:
         """The position before the first event to use; a small JSON value."""
@@ -202,6 +206,10 @@ class Step(Protocol):
 
     def transfer(self, state: State, hyper: Mapping[str, float]) -> State:
         """The state with these constants in force. Consumes the state; compiles nothing."""
+        ...
+
+    def reset(self, state: State) -> State:
+        """The state with its optimiser's averages as they were before any update. Consumes the state."""
         ...
 
     def __call__(
