@@ -116,7 +116,7 @@ class OnlineSource:
         wait = math.inf if self.waits else idle_seconds
         events, after = stream.read(stream.start(), self.head, wait)
         if not events and isinstance(stream, Labelled) and after["waiting"]:
-            got = f"{len(after['waiting']):,} events that wait and no label under {self.target!r}"
+            got = f"{len(after['waiting']):,} events that wait and no label in {self.target}"
             why, remedy = "an event is learnt with its label", "a stream with the labels, or another id or target"
             raise DataError(must("labels", "come", got, why, remedy))
         if not events:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ladle.core.plan import Plan
 
 ACTIONS = ("shrink", "raise", "reset")
-RECENT = 5
-"""Batches whose mean is told as what the metric is now."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +136,8 @@ class DriftPolicy:
         kept = replace(kept, told=told)
         if not drifted:
             return kept, {}
-        late = max(1, min(RECENT, len(series) - 1))
-        return kept, {"error_before": _mean(series[:-late] or series), "error_after": _mean(series[-late:])}
+        before, after = around(series)
+        return kept, {"error_before": before, "error_after": after}
 
     def _stage(self, kept: Watched, examples: int) -> int:
         """How many steps of the way back are behind: all of them, once `hold` events have passed."""
@@ -178,5 +176,22 @@ class DriftPolicy:
         return f"{', '.join(parts)}: {cause}, {at} ({self.detector.kind})"
 
 
-def _mean(batches: tuple[tuple[float, int], ...]) -> float:
-    return sum(mean * count for mean, count in batches) / max(sum(count for _, count in batches), 1)
+def around(series: tuple[tuple[float, int], ...]) -> tuple[float, float]:
+    """The means before and after the place where `(mean, count)` of batches change most clearly.
+
+    The place is where |m2 - m1| sqrt(n1 n2 / (n1 + n2)) is largest, m and n being mean and number of events of the two
+    sides: the split of least squares.
+
+    >>> around(((0.125, 64), (0.125, 64), (0.5, 64)))
+    (0.125, 0.5)
+    """
+    total, events = sum(mean * count for mean, count in series), sum(count for _, count in series)
+    best, found = -1.0, (series[-1][0], series[-1][0])
+    left, n = 0.0, 0
+    for mean, count in series[:-1]:
+        left, n = left + mean * count, n + count
+        means = left / n, (total - left) / (events - n)
+        clear = abs(means[1] - means[0]) * math.sqrt(n * (events - n))
+        if clear > best:
+            best, found = clear, means
+    return found

@@ -28,8 +28,8 @@ class Labelled:
     it is whole. What comes out are whole events, in the order in which their labels came. The position holds where
     reading goes on, the events that wait, and counts.
 
-    Raises `DataError` for an event without an id, a second event under an id that waits, and where `keep` events have
-    come and not one label.
+    Raises `DataError` for an event without an id, a second event under an id that waits, and where twice `keep`
+    events have come and not one label.
 
     >>> from ladle.feed import IteratorStream
     >>> events = [{"id": 1, "x": 5}, {"id": 2, "x": 6}, {"id": 1, "y": 0}]
@@ -104,8 +104,8 @@ class _Joining:
         while self.waiting and (first := next(iter(self.waiting.items())))[1][0] <= self.read - self.of_.keep:
             del self.waiting[first[0]]
             self.expired += 1
-            if not self.labels:
-                got = f"{self.read:,} events and no label under {self.of_.target!r}"
+            if not self.labels and self.read >= 2 * self.of_.keep:
+                got = f"{self.read:,} events and no label in {self.of_.target}"
                 why, remedy = "an event is learnt with its label", "keep=N for labels that come later than that"
                 raise DataError(must("labels", f"come within {self.of_.keep:,} events", got, why, remedy))
         return whole
