@@ -64,8 +64,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cost", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
-    "Model", "Moments", "NoiseScale", "Observation", "Online", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
-    "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
+    "Model", "Moments", "NoiseScale", "Observation", "Online", "Plan", "Progress", "Run", "RunError", "RunTime",
+    "Search", "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
     "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "online",
     "plan", "policy", "recur", "run_time", "scaling", "search", "torch", "track",
 ]  # fmt: skip

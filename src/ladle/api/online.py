@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ladle.api.assembly import assemble, resolve_micro
 from ladle.api.courier import couriers
-from ladle.api.divergence import remedy
+from ladle.api.divergence import remedy as smaller
 from ladle.api.fit import sit
 from ladle.api.folder import RunFolder
 from ladle.api.online_source import OnlineSource
@@ -185,7 +185,7 @@ def online(
         heard = (screen, *couriers(sinks, screen))
         run = sit(setup, place, sinks=heard, every_seconds=checkpoint_every_seconds, facts=told)
     if run.status == "diverged":
-        warnings.warn(f"the run diverged: {run.why}; try {remedy(run.why)}", DivergedWarning, stacklevel=2)
+        warnings.warn(f"the run diverged: {run.why}; try {smaller(run.why)}", DivergedWarning, stacklevel=2)
     return _labels(run, last.get("position"), made)
 
 

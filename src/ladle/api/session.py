@@ -45,7 +45,7 @@ class Session:
     best: Best | None = None
     best_carry: Carry | None = field(default=None, repr=False)
     saved: int | None = None
-    tally: Tally = Tally()
+    tally: Tally = field(default_factory=Tally)
     refused: tuple[tuple[str, str], ...] = ()
 
     def evaluate(self, carry: Carry, line: dict[str, Any]) -> Carry:

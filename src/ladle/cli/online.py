@@ -133,5 +133,3 @@ class OnlineVerb:
             print(f"interrupted; go on with the same command, --out {run.folder} and --resume", file=sys.stderr)
             return 143 if run.why.startswith("SIGTERM") else 130
         return 1 if run.status == "diverged" else 0
-
-

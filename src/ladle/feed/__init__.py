@@ -64,10 +64,11 @@ __all__ = [
     "Arrays", "Augment", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
     "DirectoryStream", "Graph", "Graphs", "HostFeed", "HuggingFace", "ImageFolder", "Items", "IteratorStream",
     "Joined", "KafkaTopic", "Loader", "Mapped", "Mixture", "Neighbours", "Nested", "Numbers", "Packed", "Pad",
-    "PadGraphs", "PadNested", "Parquet", "Permuted", "PipeStream", "PostgresTable", "PrefetchedFeed", "RandomImages", "RedisStream",
-    "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified", "StreamFeed", "TarShards", "Tokens",
-    "Weighed", "Weighted", "as_source", "below", "converted", "draws", "find_nonfinite", "generator", "next_tokens",
-    "open_blob", "open_source", "pacing", "pack", "quality", "text_tokens",
+    "PadGraphs", "PadNested", "Parquet", "Permuted", "PipeStream", "PostgresTable", "PrefetchedFeed",
+    "RandomImages", "RedisStream", "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified",
+    "StreamFeed", "TarShards", "Tokens", "Weighed", "Weighted", "as_source", "below", "converted", "draws",
+    "find_nonfinite", "generator", "next_tokens", "open_blob", "open_source", "pacing", "pack", "quality",
+    "text_tokens",
 ]  # fmt: skip
 
 _HOMES = {

@@ -1,4 +1,4 @@
-"""`PrequentialLines`: what a person sees of a stream that is learnt: how good the model was before it learnt each event."""
+"""`PrequentialLines`: what a person sees of a stream that is learnt: how good the model was on what it did not know."""
 
 from __future__ import annotations
 

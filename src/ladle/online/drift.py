@@ -38,7 +38,7 @@ class Watched:
 
     @classmethod
     def recall(cls, memory: Any) -> Watched:
-        """From what was returned last, or the JSON of it; what another policy left is what the inner one begins with."""
+        """From what was returned last, or the JSON of it; another policy's memory is what the inner one begins with."""
         if isinstance(memory, cls):
             return memory
         if isinstance(memory, Mapping) and {"told", "drifts"} <= memory.keys():

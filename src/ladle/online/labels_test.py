@@ -68,7 +68,10 @@ def test_what_waits_too_long_expires_and_its_label_is_of_nobody():
         ([{"id": 1, "x": 1}, {"id": 1, "x": 2}], "event 2 must have an id of its own"),
         (["[1]"], "event 1 must be an object with names"),
         (["{"], "event 1 must be an object with names"),
-        ([{"id": id, "x": 1} for id in range(20)], "labels must come within 10 events; got '20 events and no label in y'"),
+        (
+            [{"id": id, "x": 1} for id in range(20)],
+            "labels must come within 10 events; got '20 events and no label in y'",
+        ),
     ],
 )
 def test_what_cannot_be_joined_is_refused_in_one_line(events: list[Any], says: str):
