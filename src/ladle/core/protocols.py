@@ -64,11 +64,7 @@ class Collate(Protocol):
 
 
 class Stream(Protocol):
-    """Events of a log. Reading changes nothing: after the same position come the same events, as often as asked.
-
-    One that leaves events out on its way says so with `sums(before, after)`: numbers by name of the way from a position
-    to another, which the record adds up.
-    """
+    """Events of a log. Reading changes nothing: after the same position come the same events, as often as asked."""
 
     def start(self) -> Any:
         """The position before the first event to use; a small JSON value."""
@@ -77,8 +73,7 @@ class Stream(Protocol):
     def read(self, position: Any, count: int, wait_seconds: float) -> tuple[list[Any], Any]:
         """The next events after `position`, at most `count`, and the position after the last of them.
 
-        Fewer than `count`, perhaps none, where no more came within `wait_seconds`. Raises `DataError` where events
-        after `position` are no longer on the log: they would be lost in silence.
+        Fewer than `count`, perhaps none, where no more came in time. Raises `DataError` where the next ones are gone.
         """
         ...
 
@@ -266,10 +261,7 @@ class Probe(Protocol):
         ...
 
     def moments(self, spec: BatchSpec, updates: int, state: State | None = None) -> Moments:
-        """Gradient moments over `updates` updates at the parameters of `state`, which is consumed.
-
-        Where there is none, at those that a short pilot from fresh parameters reaches.
-        """
+        """Gradient moments over `updates` updates at the parameters of `state`, which is consumed, or of a pilot."""
         ...
 
     def joules(self, spec: BatchSpec) -> float | None:

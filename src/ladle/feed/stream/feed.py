@@ -43,6 +43,9 @@ class StreamFeed:
     or not at all. Nothing is acknowledged to the server. The events must still be there: a log keeps them longer than
     a restart takes.
 
+    A stream that leaves events out on its way says so with `sums(before, after)`: numbers by name of the way from a
+    position to another, which the record adds up.
+
     One batch is in memory at a time, and drawing reads it: a slow trainer leaves the events on the log. Every host
     reads all events of the batch and uses rows `index, index + count, ...` of it. Two hosts may not wait differently
     long, so with more than one `wait_seconds` must be `inf`. A pass has 2**31 events (`epoch_size`): streams have none.
