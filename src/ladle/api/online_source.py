@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ import numpy as np
 from ladle.api.backend import backend_named
 from ladle.api.form import Form
 from ladle.api.model_files import MODEL_FILE, opened
+from ladle.api.online_decode import Decode, row_of
 from ladle.api.task import Task
 from ladle.core import record
-from ladle.core.errors import ArgumentError, DataError, ExampleError, must
+from ladle.core.errors import ArgumentError, DataError, must
 from ladle.core.protocols import Stream
 from ladle.data.dataset import Data
+from ladle.data.encoding import NumberCode
 from ladle.feed.stream.directory import DirectoryStream
 from ladle.feed.stream.feed import StreamFeed
 from ladle.feed.stream.pipe import PipeStream
@@ -135,14 +137,44 @@ class OnlineSource:
         with tempfile.TemporaryDirectory() as folder:
             path = _written(rows, Path(folder, Path(self.name).stem or "events"))
             made = load(path, target=self.target, valid=0.0, kind=self.kind, drop=drop)
-        form = replace(Form.of(made, None), name=self.name)
+        form = _with_constants(replace(Form.of(made, None), name=self.name), rows, {self.target, *drop})
         if self.classes:
             if made.kind != "classification" or set(made.classes) - set(self.classes):
                 got, why = ", ".join(made.classes) or "amounts", "each event has one of them"
                 raise ArgumentError(must("classes", "name all classes of the first events", got, why, "all names"))
             form = replace(form, classes=tuple(self.classes))
-        first = f"Columns, mean, sd and classes are those of the first {len(rows):,} events."
+        first = f"Columns, mean, sd and classes are those of the first {len(rows):,} events; constant ones stay inputs."
         return _data(form, made.digest, (first, *made.notes))
+
+
+def _with_constants(form: Form, rows: Sequence[Mapping[str, Any]], but: set[str | None]) -> Form:
+    """`form` with the columns of numbers that are the same in all of the first events: later they may vary."""
+    kept = form.kept
+    if kept is None or form.inputs is None:
+        return form
+    names = [name for name in rows[0] if name not in but and name not in kept.columns]
+    values = {name: {_number(row.get(name)) for row in rows} for name in names}
+    same = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
+    codes = [NumberCode(name, value, value, 1.0, 0) for name, value in same.items() if value is not None]
+    if not codes:
+        return form
+    encoding = replace(kept.encoding, numbers=(*kept.encoding.numbers, *codes))
+    return replace(form, kept=replace(kept, encoding=encoding), inputs=_wider(form.inputs, len(codes)))
+
+
+def _number(cell: Any) -> float | None:
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _wider(inputs: Mapping[str, Any], more: int) -> dict[str, Any]:
+    if "of" in inputs:
+        return {"of": {**inputs["of"], "numbers": _wider(inputs["of"]["numbers"], more)}}
+    *shape, width = inputs["shape"]
+    return {**inputs, "shape": [*shape, width + more]}
 
 
 def _written(rows: Sequence[Mapping[str, Any]], name: Path) -> Path:
@@ -180,86 +212,3 @@ def _data(form: Form, digest: str, notes: tuple[str, ...]) -> Data:
         target=form.target,
         kept=form.kept,
     )
-
-
-def row_of(event: Any) -> Mapping[str, Any] | str:
-    """An event as a row; or what is wrong with it."""
-    if isinstance(event, bytes | str):
-        try:
-            event = json.loads(event)
-        except (ValueError, RecursionError):
-            return f"no JSON: {event[:60]!r}"
-    if not isinstance(event, Mapping) or not event:
-        return f"no object with names: {repr(event)[:60]}"
-    if None in event:
-        return f"more cells than columns: {repr(event[None])[:60]}"
-    return {str(name): value for name, value in event.items()}
-
-
-@dataclass(frozen=True)
-class Decode:
-    """Makes arrays of events as `form` says: `{"x": ..., "y": ...}`. Raises `ExampleError` for those it cannot read."""
-
-    form: Form
-    _numbers: Mapping[str, int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_numbers", {name: number for number, name in enumerate(self.form.classes)})
-
-    def __call__(self, events: list[Any]) -> dict[str, Any]:
-        rows, y, bad = [], [], {}
-        for place, event in enumerate(events):
-            row = row_of(event)
-            label = None if isinstance(row, str) else self._label(row)
-            if isinstance(row, str) or label is None or isinstance(label, str):
-                bad[place] = row if isinstance(row, str) else label
-            else:
-                rows.append(row)
-                y.append(label)
-        if not bad:
-            try:
-                x, _ = self.form.read(rows)
-            except DataError as error:
-                bad = self._unread(rows) or {0: str(error)}
-            else:
-                return {"x": x, "y": np.array(y, np.int32 if self.form.classes else np.float32)}
-        raise ExampleError(must("event", "be readable", *_first(bad)), bad)
-
-    def _label(self, row: Mapping[str, Any]) -> float | str:
-        """The class or standardised amount of a row; or what is wrong with it."""
-        form, cell = self.form, row.get(self.form.target or "")
-        if cell is None or cell == "":
-            return f"no {form.target}"
-        text = str(cell).strip()
-        if form.classes and text in self._numbers:
-            return self._numbers[text]
-        try:
-            amount = float(text)
-        except ValueError:
-            amount = math.nan
-        if form.classes:
-            known = next((number for name, number in self._numbers.items() if _is_number(name, amount)), None)
-            return f"{form.target} {text[:40]!r}, which no first event has" if known is None else known
-        return (amount - form.target_mean) / form.target_sd if math.isfinite(amount) else f"{form.target} {text[:40]!r}"
-
-    def _unread(self, rows: list[Mapping[str, Any]]) -> dict[int, str]:
-        """Which rows cannot be read, each asked for by itself."""
-        bad = {}
-        for place, row in enumerate(rows):
-            try:
-                self.form.read([row])
-            except DataError as error:
-                bad[place] = str(error)
-        return bad
-
-
-def _first(bad: Mapping[int, Any]) -> tuple[str, str, str]:
-    why = "every event becomes a row of the columns that the first ones have"
-    return str(next(iter(bad.values()))), why, "bad='skip' to leave such out; classes=... where only a name is new"
-
-
-def _is_number(name: str, amount: float) -> bool:
-    try:
-        return float(name) == amount
-    except ValueError:
-        return False

@@ -259,3 +259,20 @@ def test_another_stream_is_not_gone_on_with(table: Path, tmp_path: Path):
     done = ladle.online(table, **how, resume=True, until="128 examples")
     assert done.run.final["examples"] == 128
     assert replace(done).run.metrics[4]["examples"] == 64
+
+
+def test_plain_numbers_are_read_as_a_table_is():
+    from ladle.api.online_decode import Decode, Plain
+    from ladle.api.online_source import OnlineSource
+
+    rows = [
+        {"a": f"{a}", "b": f" {b:.3e}", "c": str(n), "k": "7.5", "y": "u" if a > 0 else "v"}
+        for n, (a, b) in enumerate(X)
+    ]
+    form = Decode(OnlineSource(IteratorStream(rows), "y").task(None, 0).feed(0).decode.form).form  # type: ignore[misc]
+    plain = Plain.of(form)
+    assert plain is not None and plain.names[-1] == "k", "a column that was constant is an input"
+    np.testing.assert_array_equal(plain(rows), form.read(rows)[0])
+    for cell in ("1_0", "", "word", "inf", "1e300", None):
+        assert plain([{**rows[0], "a": cell}]) is None
+    assert plain([{**rows[0], "k": "8.5"}])[0, -1] == 1.0  # type: ignore[index]
