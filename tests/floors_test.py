@@ -28,7 +28,7 @@ DOORS = frozenset({"cli", "sklearn"})
 BACKENDS = frozenset({"jax", "torch"})
 """Rooms of the libraries that compute. The roof names them as text in one file, and loads what a task needs."""
 
-ENTRIES = 24
+ENTRIES = 26
 """Files and folders directly in the package, at most."""
 
 ANYWHERE = frozenset({"numpy"})
@@ -57,7 +57,7 @@ PLACES = {
 
 ONE_FILE = frozenset(
     "PIL codecarbon confluent_kafka flax fsspec lightning matplotlib mlflow optuna orbax pooch psycopg ray "
-    "redis rich submitit tensorboardX threadpoolctl trackio transformers tyro uvicorn wandb zeus".split(),
+    "redis rich river submitit tensorboardX threadpoolctl trackio transformers tyro uvicorn wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
 

@@ -99,6 +99,9 @@ class NumpyStep:
             raise ArgumentError(must("hyper", "name constants of the run", unknown, "it has others", "lr"))
         return {**state, "hyper": {**state["hyper"], **{name: np.float64(value) for name, value in hyper.items()}}}
 
+    def reset(self, state: Any) -> Any:
+        return {**state, "v": np.zeros_like(state["w"])}
+
     def __call__(
         self, state: Any, draw: Draw, spec: BatchSpec, lr_factor: float = 1.0, clock: Clock = Clock()
     ) -> tuple[Any, Observation]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ladle.api.fit import fit
     from ladle.api.load import load
     from ladle.api.model import Model
+    from ladle.api.online import Online, online
     from ladle.api.plan import plan
     from ladle.api.recur import recur
     from ladle.api.run import Run
@@ -63,10 +64,10 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cost", "Cursor", "DataError",
     "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
-    "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
-    "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
-    "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "plan",
-    "policy", "recur", "run_time", "scaling", "search", "torch", "track",
+    "Model", "Moments", "NoiseScale", "Observation", "Online", "Plan", "Progress", "Run", "RunError", "RunTime",
+    "Search", "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
+    "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "online",
+    "plan", "policy", "recur", "run_time", "scaling", "search", "torch", "track",
 ]  # fmt: skip
 
 _LATER = {
@@ -74,6 +75,8 @@ _LATER = {
     "load": ("ladle.api.load", "load"),
     "Model": ("ladle.api.model", "Model"),
     "Run": ("ladle.api.run", "Run"),
+    "online": ("ladle.api.online", "online"),
+    "Online": ("ladle.api.online", "Online"),
     "plan": ("ladle.api.plan", "plan"),
     "RunTime": ("ladle.api.run_time", "RunTime"),
     "run_time": ("ladle.api.run_time", "run_time"),
@@ -104,7 +107,8 @@ for _name, _module in (("errors", errors), ("moments", moments), ("noise", noise
 
 # Python binds a folder's name on its parent when it first loads it: here, so that later the name is the function's.
 importlib.import_module("ladle.search")
-del search
+importlib.import_module("ladle.online")
+del search, online
 
 
 def __getattr__(name: str) -> Any:

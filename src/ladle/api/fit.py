@@ -241,6 +241,8 @@ def _go(sitting: _Sitting, carry: Carry, stack: ExitStack) -> tuple[Carry, str, 
             if ended is not None:
                 return carry, *ended
         if carry.progress.examples == begun:
+            if sitting.signal.requested is not None:  # While it waited for an event.
+                return carry, "interrupted", f"{sitting.signal.requested} at {begun:,} examples"
             return carry, "finished", f"the stream ended after {begun:,} examples"
 
 

@@ -20,6 +20,7 @@ from ladle.feed.host import HostFeed
 from ladle.feed.prefetch import PrefetchedFeed
 from ladle.loop.checkpoint import Checkpoints
 from ladle.monitor.jsonl import MetricsFile
+from ladle.online.prequential import Tally
 from ladle.policy.change import rescaled
 
 
@@ -44,6 +45,7 @@ class Session:
     best: Best | None = None
     best_carry: Carry | None = field(default=None, repr=False)
     saved: int | None = None
+    tally: Tally = field(default_factory=Tally)
     refused: tuple[tuple[str, str], ...] = ()
 
     def evaluate(self, carry: Carry, line: dict[str, Any]) -> Carry:
@@ -68,7 +70,7 @@ class Session:
         """Add what is in force to `line`, and hand it to every sink; the carry then knows it too."""
         if "lr_factor" in line:
             held = {"lr": self._lr(carry, line["lr_factor"]), **self._memory(), **self._energy()}
-            line |= held
+            line |= held | self._judged(line)
             carry = carry.read({name: float(value) for name, value in held.items() if value is not None})
         self.lines.append(line)
         for sink in self.sinks:
@@ -133,11 +135,20 @@ class Session:
         self.refused, self.saved = found.refused, found.position
         self.lines = record.read_lines(folder / record.METRICS_FILE)
         self._remember_best()
+        for line in self.lines:
+            self._judged(line)
         # Constants given for this sitting win over those in the checkpoint: another size brings another rate.
         carry, was = found.carry, engine.constants(found.carry.state)
         state = engine.with_constants(carry.state, constants)
         memory = rescaled(carry.memory, was=was["lr"], now=engine.constants(state)["lr"])
         return replace(carry, state=state, memory=memory)
+
+    def _judged(self, line: Mapping[str, Any]) -> dict[str, float]:
+        """What `line` is to say of events that were judged before they were learnt; nothing where that is not asked."""
+        if self.setup.prequential is None:
+            return {}
+        self.tally, reading = self.setup.prequential.add(self.tally, line)
+        return reading
 
     def _remember_best(self) -> None:
         """The best evaluation of the lines so far, where its state is on the disk."""

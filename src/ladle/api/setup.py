@@ -30,6 +30,7 @@ from ladle.core.spec import BatchSpec, require_count
 from ladle.core.traits import traits_of
 from ladle.core.world import ALONE, World
 from ladle.loop.train import Rebase
+from ladle.online.prequential import Prequential
 from ladle.policy.ahead import directed, rate_size_of, require_policy, within
 from ladle.policy.constant import Constant
 
@@ -81,6 +82,7 @@ class RunSetup:
     - `window`: examples between two record lines. `evaluate_every`: examples between evaluations, the nearest counts.
     - `before`: run.json of the sitting that it goes on from, None for a new run.
     - `world`: the processes that share the run. `assembly`: of the task over them; `alone`: for this process by itself.
+    - `prequential`: how events are judged before they are learnt, where they are.
     - `judge`: which evaluation is the best. `restore`: whose parameters the run ends with.
     """
 
@@ -101,6 +103,7 @@ class RunSetup:
     warnings: tuple[str, ...] = ()
     before: Mapping[str, Any] | None = None
     world: World = ALONE
+    prequential: Prequential | None = None
 
     @property
     def lr(self) -> float | None:

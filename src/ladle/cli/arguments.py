@@ -20,6 +20,7 @@ Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metava
 RunsFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 ModelFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 NewFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 Rows = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROWS")]
 Table = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 As = Annotated[tuple[str, ...], tyro.conf.arg(name="as")]

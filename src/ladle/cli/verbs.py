@@ -11,6 +11,7 @@ from ladle.cli.export import ExportVerb
 from ladle.cli.feed_check import FeedCheckVerb
 from ladle.cli.launch import LaunchVerb
 from ladle.cli.laws import LawsVerb
+from ladle.cli.online import OnlineVerb
 from ladle.cli.plan import PlanVerb
 from ladle.cli.predict import PredictVerb
 from ladle.cli.recur import Recur
@@ -31,6 +32,7 @@ VERBS = {
     "critical": CriticalVerb,
     "search": SearchVerb,
     "recur": Recur,
+    "online": OnlineVerb,
     "rehearse": RehearseVerb,
     "report": Report,
     "board": BoardVerb,

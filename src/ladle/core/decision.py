@@ -54,6 +54,7 @@ class Decision:
       values; those not named stay as they are. Empty for none.
     - `inputs`: the numbers that the decision rests on, by name, for the record.
     - `clock`: the time by which learning-rate schedules go, and bounds of the run in examples and epochs.
+    - `reset`: whether the optimiser's averages begin anew before this window. Weights and constants stay.
     """
 
     spec: BatchSpec
@@ -63,6 +64,7 @@ class Decision:
     hyper: Mapping[str, float] = field(default_factory=dict)
     inputs: Mapping[str, float] = field(default_factory=dict)
     clock: Clock = Clock()
+    reset: bool = False
 
 
 @dataclass(frozen=True)

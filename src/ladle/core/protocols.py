@@ -73,8 +73,7 @@ class Stream(Protocol):
     def read(self, position: Any, count: int, wait_seconds: float) -> tuple[list[Any], Any]:
         """The next events after `position`, at most `count`, and the position after the last of them.
 
-        Fewer than `count`, perhaps none, where no more came within `wait_seconds`. Raises `DataError` where events
-        after `position` are no longer on the log: they would be lost in silence.
+        Fewer than `count`, perhaps none, where no more came in time. Raises `DataError` where the next ones are gone.
         """
         ...
 
@@ -204,6 +203,10 @@ class Step(Protocol):
         """The state with these constants in force. Consumes the state; compiles nothing."""
         ...
 
+    def reset(self, state: State) -> State:
+        """The state with its optimiser's averages as they were before any update. Consumes the state."""
+        ...
+
     def __call__(
         self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float, clock: Clock = ...
     ) -> tuple[State, Observation]:
@@ -258,10 +261,7 @@ class Probe(Protocol):
         ...
 
     def moments(self, spec: BatchSpec, updates: int, state: State | None = None) -> Moments:
-        """Gradient moments over `updates` updates at the parameters of `state`, which is consumed.
-
-        Where there is none, at those that a short pilot from fresh parameters reaches.
-        """
+        """Gradient moments over `updates` updates at the parameters of `state`, which is consumed, or of a pilot."""
         ...
 
     def joules(self, spec: BatchSpec) -> float | None:

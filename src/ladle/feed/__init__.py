@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ladle.feed.stream.feed import StreamFeed
     from ladle.feed.stream.iterator import IteratorStream
     from ladle.feed.stream.kafka_log import KafkaTopic
+    from ladle.feed.stream.pipe import PipeStream
     from ladle.feed.stream.postgres_log import PostgresTable
     from ladle.feed.stream.redis_log import RedisStream
     from ladle.feed.weighted import Weighted
@@ -63,10 +64,11 @@ __all__ = [
     "Arrays", "Augment", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
     "DirectoryStream", "Graph", "Graphs", "HostFeed", "HuggingFace", "ImageFolder", "Items", "IteratorStream",
     "Joined", "KafkaTopic", "Loader", "Mapped", "Mixture", "Neighbours", "Nested", "Numbers", "Packed", "Pad",
-    "PadGraphs", "PadNested", "Parquet", "Permuted", "PostgresTable", "PrefetchedFeed", "RandomImages", "RedisStream",
-    "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified", "StreamFeed", "TarShards", "Tokens",
-    "Weighed", "Weighted", "as_source", "below", "converted", "draws", "find_nonfinite", "generator", "next_tokens",
-    "open_blob", "open_source", "pacing", "pack", "quality", "text_tokens",
+    "PadGraphs", "PadNested", "Parquet", "Permuted", "PipeStream", "PostgresTable", "PrefetchedFeed",
+    "RandomImages", "RedisStream", "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified",
+    "StreamFeed", "TarShards", "Tokens", "Weighed", "Weighted", "as_source", "below", "converted", "draws",
+    "find_nonfinite", "generator", "next_tokens", "open_blob", "open_source", "pacing", "pack", "quality",
+    "text_tokens",
 ]  # fmt: skip
 
 _HOMES = {
@@ -112,6 +114,7 @@ _HOMES = {
     "stream.feed": "StreamFeed",
     "stream.iterator": "IteratorStream",
     "stream.kafka_log": "KafkaTopic",
+    "stream.pipe": "PipeStream",
     "stream.postgres_log": "PostgresTable",
     "stream.redis_log": "RedisStream",
 }

@@ -39,7 +39,12 @@ def init_state(objective: Objective, optimizer: Optimizer, hyper: dict[str, jax.
     params, model_state = objective.init(init_key)
     # A copy: two leaves of the user's tree may be one array, which could not be donated twice.
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
-    with jax.numpy_dtype_promotion("standard"):  # as in an update
-        opt_state = optimizer.make(hyper).init(params)
+    opt_state = first_averages(optimizer, params, hyper)
     scaling, average = first_scaling() if objective.arithmetic.scaled else (), ema.begun(params, hyper)
     return State(params, model_state, opt_state, hyper, jax.random.key_data(run_key), average, scaling)
+
+
+def first_averages(optimizer: Optimizer, params: Any, hyper: dict[str, jax.Array]) -> Any:
+    """What the optimiser carries before its first update of `params`."""
+    with jax.numpy_dtype_promotion("standard"):  # as in an update
+        return optimizer.make(hyper).init(params)

@@ -38,7 +38,7 @@ from ladle.jax.programs import Form, Program
 from ladle.jax.rate import Rate, constant_rate
 from ladle.jax.rows import Resident
 from ladle.jax.shard import put, sharding_of
-from ladle.jax.state import State, init_state
+from ladle.jax.state import State, first_averages, init_state
 from ladle.jax.update import sum_names
 from ladle.jax.window import many_updates
 
@@ -84,6 +84,7 @@ class CompiledStep:
         of_window = Form(("rung",), donate=True, layout=self.layout, recomputes=recomputes)
         self._window = Program(_trace_window, meaning.applied(), of_window)
         self._keep_averages = Program(_trace_kept, None, replace(form, donate=True))
+        self._begin_averages = Program(_trace_begun, optimizer.rule, form)
         self._host = HostUpdates(meaning)
         self._prepared: set[Any] = set()
 
@@ -157,6 +158,10 @@ class CompiledStep:
         if any(given[name] != state.hyper[name] for name in ("b1", "b2") if name in given):
             opt_state = self._keep_averages(opt_state, state.hyper, values)
         return state._replace(hyper=values, opt_state=opt_state)
+
+    def reset(self, state: State) -> State:
+        """`state` with the optimiser's averages as before any update; weights, their average and constants stay."""
+        return state._replace(opt_state=self._begin_averages(state.params, state.hyper))
 
     def rate_at(self, examples: float) -> float:
         """The schedule's factor at a position."""
@@ -246,6 +251,10 @@ class Beginning:
 
 def _trace_init(beginning: Beginning, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
     return init_state(beginning.objective, beginning.rule, hyper, seed)
+
+
+def _trace_begun(rule: Optimizer, params: Any, hyper: dict[str, jax.Array]) -> Any:
+    return first_averages(rule, params, hyper)
 
 
 def _trace_kept(_: None, opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Array]) -> Any:

@@ -308,3 +308,18 @@ def test_constants_change_without_a_compilation(lane, compilations: Counter[str]
     assert sum(compilations.values()) == before and float(state.hyper["momentum"]) == 0.5
     with pytest.raises(ArgumentError, match="name constants of the run"):
         step.transfer(state, {"b3": 0.5})
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_averages_begin_anew_and_nothing_else_does(name: str):
+    step, feed, spec = CompiledStep(fakes.OBJECTIVE, optimizer_named(name)), feed_of("host"), BatchSpec(8, 8)
+    draw, _ = feed.draw(feed.start(), spec)
+    fresh = jax.tree.map(np.asarray, step.init(0).opt_state)
+    state, _ = step(step.init(0), draw, spec, 1.0)
+    before, hyper = flat(state.params).copy(), {key: float(value) for key, value in state.hyper.items()}
+    state = step.reset(step.transfer(state, {"lr": 0.25}))
+    assert same(state.opt_state, fresh)
+    np.testing.assert_array_equal(flat(state.params), before)
+    assert {key: float(value) for key, value in state.hyper.items()} == {**hyper, "lr": 0.25}
+    state, _ = step(state, draw, spec, 1.0)
+    assert np.isfinite(flat(state.params)).all()

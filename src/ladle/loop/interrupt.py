@@ -19,6 +19,19 @@ class Interrupts:
     requested: str | None = None
 
 
+_NOW: list[Interrupts] = []
+"""Those of the runs that are on their way in this process, the innermost last."""
+
+
+def asked() -> bool:
+    """Whether the run on its way has been asked to end: for what waits long within a window, such as a stream.
+
+    >>> asked()
+    False
+    """
+    return bool(_NOW) and _NOW[-1].requested is not None
+
+
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:
     """Turn the first SIGINT or SIGTERM into a flag, so that the window ends and a checkpoint is written.
@@ -43,11 +56,13 @@ def interrupts() -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
+    _NOW.append(interrupt)
     # `None` is a handler that was not installed from Python: it could not be put back.
     taken = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     previous = {number: signal.signal(number, handle) for number in taken}
     try:
         yield interrupt
     finally:
+        _NOW.pop()
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -149,6 +149,7 @@ def _switched(loop: _Loop, carry: Carry, decision: Decision, spec: BatchSpec, dr
     rebased = loop.rebase is not None and before not in (None, spec.size)
     if loop.rebase is not None and before is not None and rebased:
         state = loop.rebase(state, draw, spec, before)
+    state = loop.step.reset(state) if decision.reset else state
     return loop.step.transfer(state, decision.hyper) if decision.hyper else state, rebased
 
 
@@ -203,4 +204,5 @@ def _line(before: Progress, examples: int, updates: int, epoch_size: int, readin
 def _explained(decision: Decision) -> dict[str, Any]:
     """What the record says of a decision beside its size and rate: only what there is to say."""
     facts = {"reason": decision.reason, "hyper": dict(decision.hyper), "inputs": dict(decision.inputs)}
+    facts["reset"] = decision.reset
     return {name: value for name, value in facts.items() if value}

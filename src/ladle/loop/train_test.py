@@ -367,3 +367,35 @@ def test_every_batch_of_the_host_is_drawn_once():
     feed, policy = Counted(), constant(5)
     *_, (line, _) = train(begin(policy), feed, LeastSquares(), policy, Until(epochs=3), window=10)
     assert feed.draws == line["updates"] == 15
+
+
+@dataclass(frozen=True)
+class Again(LeastSquares):
+    """Says where it was told to begin its averages anew."""
+
+    resets: list[int] = field(default_factory=list)
+
+    def reset(self, state: Any) -> Any:
+        self.resets.append(state["update"])
+        return state
+
+
+@dataclass(frozen=True)
+class ResetAt:
+    """Batches of 4; averages begin anew at position `at`."""
+
+    at: int
+
+    def init(self, plan: Any) -> Any:
+        return None
+
+    def decide(self, memory: Any, progress: Progress) -> Any:
+        return None, Decision(BatchSpec(4, 4), reset=progress.examples == self.at)
+
+
+def test_averages_begin_anew_where_a_decision_says_so_and_the_record_has_it():
+    step, feed = Again(), FEEDS["host"]
+    carry = Carry(step.init(0), feed.start(), None)
+    lines = [line for line, _ in train(carry, feed, step, ResetAt(8), Until.parse("20 examples"), window=4)]
+    assert step.resets == [2]
+    assert [line["examples"] for line in lines if line.get("reset")] == [12]

@@ -83,6 +83,11 @@ class TorchStep:
         keep(state.optimizer, state.hyper, new)
         return self.constant(state, new)
 
+    def reset(self, state: State) -> State:
+        """The state with its optimiser as before any update: PyTorch's makes its averages when it first needs them."""
+        state.optimizer.state.clear()
+        return state
+
     def constant(self, state: State, hyper: Mapping[str, float]) -> State:
         """The state with these constants, and no others; its averages as they are."""
         set_constants(state.optimizer, state.hyper, hyper)

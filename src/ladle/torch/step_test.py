@@ -172,3 +172,18 @@ def test_state_bytes_count_the_optimisers_averages():
     weights = sum(leaf.nbytes for leaf in engine().step.init(0).weights.values())
     assert engine("sgd").state_bytes() == weights
     assert 3 * weights <= engine("adamw").state_bytes() <= 3 * weights + 64
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adamw"])
+def test_averages_begin_anew_and_nothing_else_does(rule: str):
+    made = engine(rule)
+    state, _ = run(made, BatchSpec(8, 8), 3)
+    before = {name: leaf.clone() for name, leaf in state.weights.items()}
+    assert len(state.optimizer.state) > 0
+    state = made.step.reset(state)
+    assert len(state.optimizer.state) == 0
+    assert all(torch.equal(leaf, before[name]) for name, leaf in state.weights.items())
+    fresh = made.step.init(3)
+    fresh.model.load_state_dict(before)
+    first, second = run(made, BatchSpec(8, 8), 2, state=state), run(made, BatchSpec(8, 8), 2, state=fresh)
+    assert all(torch.equal(leaf, second[0].weights[name]) for name, leaf in first[0].weights.items())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -42,6 +42,9 @@ class StreamFeed:
     was learned from them. Whoever goes on from a checkpoint reads on from its position, so that no event counts twice
     or not at all. Nothing is acknowledged to the server. The events must still be there: a log keeps them longer than
     a restart takes.
+
+    A stream that leaves events out on its way says so with `sums(before, after)`: numbers by name of the way from a
+    position to another, which the record adds up.
 
     One batch is in memory at a time, and drawing reads it: a slow trainer leaves the events on the log. Every host
     reads all events of the batch and uses rows `index, index + count, ...` of it. Two hosts may not wait differently
@@ -120,11 +123,12 @@ class StreamFeed:
     def _next(self, at: int, position: Any, size: int) -> tuple[_Events, Any]:
         """The next batch with an event that can be read, and the position after it."""
         passed: tuple[int, ...] = ()
+        begun, sums = position, getattr(self.stream, "sums", None)
         for _ in range(BAD_BATCHES):
             events, after = self._read(position, min(size, EPOCH - at % EPOCH))
             batch = self._decoded(events, at, position, passed)
             if batch is not None:
-                return batch, after
+                return (replace(batch, sums=sums(begun, after)) if sums else batch), after
             passed += tuple(range(at, at + len(events)))
             at, position = at + len(events), after
         got, why = f"{len(passed)} bad ones in a row, up to position {position}", "there is nothing to learn from"
@@ -167,6 +171,8 @@ class _Events:
     bad: tuple[int, ...]
     passed: tuple[int, ...]
     """Bad events before `start`, whole batches of them."""
+    sums: Mapping[str, float] = field(default_factory=dict)
+    """What the stream has to say of the way to these events."""
 
     @classmethod
     def of(cls, tree: Any, good: np.ndarray, start: int, count: int, passed: tuple[int, ...]) -> _Events:
@@ -229,12 +235,14 @@ class StreamDraw:
         position = np.resize(own if real else np.array([batch.start]), rows)
         row = batch.row[position - batch.start]
         left_out = np.isin(position, batch.bad)
-        bad = tuple(position[:real][left_out[:real]].tolist())
+        bad, sums = tuple(position[:real][left_out[:real]].tolist()), {}
         if start == batch.start and self.shard.index == 0:
-            bad = (*batch.passed, *bad)
+            bad, sums = (*batch.passed, *bad), dict(batch.sums)
+        if bad:
+            sums["bad"] = float(len(bad))
         weight = ((np.arange(rows) < real) & ~left_out).astype(np.float32)
         data = map_tree(lambda leaf: leaf.take(row, axis=0), batch.tree)
-        return Batch(data, weight, position, position.copy(), real, {"bad": float(len(bad))} if bad else {}, bad)
+        return Batch(data, weight, position, position.copy(), real, sums, bad)
 
 
 def _places(error: ExampleError, count: int) -> np.ndarray:

@@ -1,0 +1,122 @@
+"""A market that drifts, learnt as it goes, beside river's models on the same events in the same order.
+
+LADLE_DATA=FOLDER python recipes/online_elec2.py [--peer] [--sizes] [--seed 0] [--until TEXT] [--out FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ladle
+
+FILE, TARGET = "electricity/elec.csv", "class"
+HOW: dict[str, Any] = {"size": 16, "lr": 0.003, "drift": "adwin", "on_drift": "shrink"}
+
+
+def with_lags(source: Path, made: Path) -> Path:
+    """The table with two columns more that are known by then: the class before, and how much the price rose since."""
+    header, *rows = [line.split(",") for line in source.read_text().split()]
+    price = header.index("nswprice")
+    lines = [
+        ",".join([*row, last[-1], f"{float(row[price]) - float(last[price]):.6f}"])
+        for last, row in zip([rows[0], *rows], rows, strict=False)
+    ]
+    made.write_text("\n".join([",".join([*header, "before", "rise"]), *lines, ""]))
+    return made
+
+
+def peers(seed: int) -> dict[str, Callable[[], Any]]:
+    """river's models: its best two on such streams, and two that are fast."""
+    from river import ensemble, forest, linear_model, preprocessing, tree  # pyright: ignore[reportMissingImports]
+
+    hoeffding = tree.HoeffdingTreeClassifier
+    return {
+        "logistic regression": lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+        "Hoeffding adaptive tree": lambda: tree.HoeffdingAdaptiveTreeClassifier(seed=seed),
+        "leveraging bagging": lambda: ensemble.LeveragingBaggingClassifier(hoeffding(), n_models=10, seed=seed),
+        "adaptive random forest": lambda: forest.ARFClassifier(n_models=10, seed=seed),
+    }
+
+
+def judged(file: Path, target: str, count: int, model: Any) -> tuple[float, float]:
+    """Prequential accuracy of a model of river's on the first `count` events, and events a second."""
+    with file.open(newline="") as lines:
+        rows = [row for row, _ in zip(csv.DictReader(lines), range(count), strict=False)]
+    events = [({name: float(x) for name, x in row.items() if name != target}, int(row[target])) for row in rows]
+    right, begun = 0, time.perf_counter()
+    for x, y in events:
+        right += model.predict_one(x) == y
+        model.learn_one(x, y)
+    return right / len(events), len(events) / (time.perf_counter() - begun)
+
+
+def sizes(file: Path, target: str, seed: int, until: str | None, rates: Mapping[int, Sequence[float]]) -> None:
+    """What the batch size does: a table of sizes, each at the best of a few rates."""
+    print("size  rate   prequential accuracy  events/s")
+    for size, tried in rates.items():
+        runs = {lr: ladle.online(file, target=target, size=size, lr=lr, seed=seed, until=until) for lr in tried}
+        lr, best = max(runs.items(), key=lambda one: one[1].prequential["accuracy"])
+        print(f"{size:>4}  {lr:<5g}  {best.prequential['accuracy']:>20.2%}  {best.events_per_second:>8,.0f}")
+
+
+def learnt(file: Path, target: str, given: Any, how: Mapping[str, Any]) -> dict[str, Any]:
+    """Learn the stream, and with `--peer` let river's models learn it too."""
+    words = {"target": target, "seed": given.seed, "until": given.until, "out": given.out}
+    done = ladle.online(file, **words, **how)
+    events = done.run.final["examples"]
+    found: dict[str, Any] = {
+        "accuracy": done.prequential["accuracy"],
+        "window": done.prequential["accuracy_window"],
+        "events": events,
+        "events_per_second": done.events_per_second,
+        "decisions": len(done.decisions),
+        "updates": done.run.final["updates"],
+    }
+    own = f"ladle, batches of {how['size']}"
+    print(f"{own:<31} {found['accuracy']:.2%}  {done.events_per_second:>7,.0f} events/s")
+    for name, make in peers(given.seed).items() if given.peer else ():
+        accuracy, speed = judged(file, target, events, make())
+        found |= {name: accuracy, f"{name}, events/s": speed}
+        print(f"{'river, ' + name:<31} {accuracy:.2%}  {speed:>7,.0f} events/s")
+    for at, reason in done.decisions[:4]:
+        print(f"{at:,}: {reason}")
+    print(f"{found['decisions']} decisions in {events:,} events")
+    return found
+
+
+def asked(args: Sequence[str] | None, words: str, file: str) -> Any:
+    """The command line of an online recipe; ends with one line where the data is not there."""
+    parser = argparse.ArgumentParser(description=words)
+    parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help=f"folder with {file}")
+    parser.add_argument("--until", help="where to end before the stream does")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="run folder to write")
+    parser.add_argument("--peer", action="store_true", help="river's models beside it")
+    parser.add_argument("--sizes", action="store_true", help="what the batch size does")
+    given = parser.parse_args(args)
+    if not given.data or not Path(given.data, file).is_file():
+        remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
+        parser.exit(2, f"{parser.prog}: data must hold {file}; got {given.data!r}; {remedy}\n")
+    given.file = Path(given.data, file)
+    return given
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    given = asked(args, (__doc__ or "").partition("\n")[0], FILE)
+    with tempfile.TemporaryDirectory() as made:
+        file = with_lags(given.file, Path(made, "elec2.csv"))
+        if given.sizes:
+            rates = {4: (0.001, 0.003), 16: (0.001, 0.003), 64: (0.003, 0.01), 256: (0.01, 0.03), 1024: (0.01, 0.03)}
+            sizes(file, TARGET, given.seed, given.until, rates)
+        return learnt(file, TARGET, given, HOW)
+
+
+if __name__ == "__main__":
+    main()
