@@ -28,7 +28,7 @@ DOORS = frozenset({"cli", "sklearn"})
 BACKENDS = frozenset({"jax", "torch"})
 """Rooms of the libraries that compute. The roof names them as text in one file, and loads what a task needs."""
 
-ENTRIES = 24
+ENTRIES = 25
 """Files and folders directly in the package, at most."""
 
 ANYWHERE = frozenset({"numpy"})
@@ -56,7 +56,7 @@ PLACES = {
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
-    "PIL codecarbon confluent_kafka flax fsspec lightning matplotlib mlflow optuna orbax pooch psycopg ray "
+    "PIL codecarbon confluent_kafka flax fsspec lightning matplotlib mlflow optuna orbax opacus pooch psycopg ray "
     "redis rich submitit tensorboardX threadpoolctl trackio transformers tyro uvicorn wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""
