@@ -159,8 +159,8 @@ class _Sitting:
         while carry.progress.updates < self.rounds:
             began, number = time.perf_counter(), carry.progress.updates
             here = terms.attendance.at(number)
-            shape = {"most": terms.attendance.most, "none": len(members), "steps": terms.steps(here.clients)}
-            cohort = self.program.cohort(number, *here, **shape)
+            steps = terms.steps(here.clients)
+            cohort = self.program.cohort(number, *here, known=len(members), steps=steps)
             rate = self.hyper["lr"] * self.assembly.engine.rate_at(carry.progress.examples)
             told = {"hyper": {**self.hyper, "lr": rate}, "mu": terms.method.mu, "epochs": terms.epochs}
             server, measured = self.program(carry.state, table, cohort, told, serving)

@@ -1,4 +1,4 @@
-"""Laws of federated training, on 60 rows and a linear model: every method against plain NumPy, and what must not matter."""
+"""Laws of federated training on 60 rows and a linear model: methods against plain NumPy, and what must not matter."""
 
 from __future__ import annotations
 
@@ -51,6 +51,23 @@ def gradient(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> list[np
     return [p.mean(0), x.T @ p / len(x)]
 
 
+@jax.jit
+def drawn_order(key, words):
+    key = jax.random.fold_in(client_key(key, words[0], words[1]), words[2])
+    return order_of(jax.random.fold_in(key, ORDER), words[3], 32)
+
+
+def federate(assembly, clients, **how):
+    """Four places in a round and batches of four: one program for most of these tests."""
+    return ladle.federate(assembly, clients, **{"size": 4, "width": 4, **how})
+
+
+@pytest.fixture(scope="module")
+def together(assembly):
+    """Four updates of all rows, without clients."""
+    return ladle.fit(assembly, size="full", until="4 epochs", restore="last").params
+
+
 class Reference:
     """Rounds in plain NumPy, one client after the other, rows in the orders that the library draws."""
 
@@ -66,8 +83,8 @@ class Reference:
         """Weights after the client's round, updates done and rows trained on."""
         w, done, seen = [leaf.copy() for leaf in self.weights], 0, 0
         for epoch in range(self.epochs):
-            key = jax.random.fold_in(client_key(self.key, np.uint32(number), np.uint32(client)), epoch)
-            order = rows[np.asarray(order_of(jax.random.fold_in(key, ORDER), np.uint32(len(rows)), len(rows)))]
+            words = np.array([number, client, epoch, len(rows)], np.uint32)
+            order = rows[np.asarray(drawn_order(self.key, words))[: len(rows)]]
             for at in range(0, len(rows), self.size):
                 if done >= limit:
                     continue
@@ -88,7 +105,7 @@ class Reference:
 
 @pytest.mark.parametrize("method", [FedAvg(), FedAvg(lr=0.7, momentum=0.5), FedProx(mu=0.3), FedAdam(lr=0.05)])
 def test_rounds_are_those_of_plain_numpy(assembly, method):
-    run = ladle.federate(assembly, RAGGED, rounds=3, size=4, epochs=2, method=method)
+    run = federate(assembly, RAGGED, rounds=3, epochs=2, method=method)
     slow = Reference(assembly, 4, 2)
     first = [np.zeros_like(w) for w in slow.weights]
     second = [np.full_like(w, getattr(method, "tau", 0.0) ** 2) for w in slow.weights]
@@ -108,7 +125,7 @@ def test_rounds_are_those_of_plain_numpy(assembly, method):
 
 
 def test_scaffold_is_that_of_plain_numpy(assembly):
-    run = ladle.federate(assembly, RAGGED, rounds=3, asked=3, size=4, method=Scaffold(lr=0.9), seed=5)
+    run = federate(assembly, RAGGED, rounds=3, asked=3, method=Scaffold(lr=0.9), seed=5)
     slow = Reference(assembly, 4, 1, seed=5)
     share = np.array([len(rows) for rows in RAGGED]) / ROWS
     server = [np.zeros_like(w) for w in slow.weights]
@@ -132,38 +149,43 @@ def test_scaffold_is_that_of_plain_numpy(assembly):
     same(run.params, slow.weights, **NEAR)
 
 
-def test_one_client_with_all_rows_is_plain_sgd(assembly):
-    alone = ladle.federate(assembly, 1, rounds=4, size="full")
-    same(alone.params, ladle.fit(assembly, size="full", until="4 epochs", restore="last").params, **NEAR)
+def test_one_client_with_all_rows_is_plain_sgd(assembly, together):
+    same(ladle.federate(assembly, 1, rounds=4, size="full").params, together, **NEAR)
 
 
-def test_one_whole_batch_each_is_one_whole_batch_together(assembly):
+def test_one_client_with_all_rows_is_plain_sgd_on_batches(assembly):
+    run, slow = ladle.federate(assembly, [np.arange(30)], rounds=2, size=4), Reference(assembly, 4, 1)
+    for number in range(2):
+        slow.weights, _, _ = slow.client(number, 0, np.arange(30))
+    same(run.params, slow.weights, **NEAR)
+
+
+def test_one_whole_batch_each_is_one_whole_batch_together(assembly, together):
     """The mean by counts of gradients of parts is the gradient of the whole, however the rows were dealt."""
-    together = ladle.fit(assembly, size="full", until="4 epochs", restore="last")
-    same(ladle.federate(assembly, RAGGED, rounds=4, size="full").params, together.params, **NEAR)
+    same(ladle.federate(assembly, RAGGED, rounds=4, size="full").params, together, **NEAR)
 
 
 def test_no_pull_is_fedavg(assembly):
-    one, other = (ladle.federate(assembly, RAGGED, rounds=2, size=4, method=m) for m in (FedProx(mu=0.0), "fedavg"))
+    one, other = (federate(assembly, RAGGED, rounds=2, method=m) for m in (FedProx(mu=0.0), "fedavg"))
     same(one.params, other.params)
     assert [line["train_loss"] for line in one.metrics[1:]] == [line["train_loss"] for line in other.metrics[1:]]
 
 
 def test_clients_that_are_alike_answer_as_one(assembly):
-    """The same rows and a whole batch each: any mean of the answers is each of them, and nothing differs between them."""
+    """The same rows and a whole batch each: any mean of the answers is each of them, and no noise is between them."""
     rows = np.arange(10)
-    run = ladle.federate(assembly, [rows] * 3, rounds=2, size="full")
-    same(run.params, ladle.federate(assembly, [rows], rounds=2, size="full").params, **NEAR)
+    run, slow = ladle.federate(assembly, [rows] * 3, rounds=2, size="full"), Reference(assembly, 10, 1)
+    for number in range(2):
+        slow.weights, _, _ = slow.client(number, 0, rows)
+    same(run.params, slow.weights, **NEAR)
     assert abs(run.metrics[-1]["noise/trace"]) < 1e-8 < run.metrics[-1]["noise/square"]
 
 
 def test_neither_width_nor_filling_nor_company_changes_a_client(assembly):
     """A client with more rows beside it makes all tables longer; clients that never answer fill the round."""
-    how = {"rounds": 2, "size": 4}
-    run = ladle.federate(assembly, RAGGED[:3], **how)
-    same(run.params, ladle.federate(assembly, RAGGED[:3], width=1, **how).params, **NEAR)
-    same(run.params, ladle.federate(assembly, RAGGED[:3], width=2, **how).params, **NEAR)
-    beside = ladle.federate(assembly, RAGGED, available=lambda round: [0, 1, 2], **how)
+    run = federate(assembly, RAGGED[:3], rounds=2, width=1)
+    same(run.params, federate(assembly, RAGGED[:3], rounds=2, width=2).params, **NEAR)
+    beside = federate(assembly, RAGGED, rounds=2, available=lambda round: [0, 1, 2])
     same(run.params, beside.params, **NEAR)
 
 
@@ -180,7 +202,7 @@ def test_the_order_in_which_clients_come_changes_nothing(assembly):
     found = []
     for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
         there, limit = np.array([1, 1, 0, 1])[order], np.array([2, 3, 9, 9])[order]
-        cohort = rounds.cohort(3, np.array(order), there, limit, most=4, none=4, steps=7)
+        cohort = rounds.cohort(3, np.array(order), there, limit, known=4, steps=7)
         found.append(rounds(rounds.begin(state, 4), table, cohort, told, serving))
     same(found[0][0], found[1][0], **NEAR)
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
@@ -189,7 +211,7 @@ def test_the_order_in_which_clients_come_changes_nothing(assembly):
 
 def test_answers_weigh_by_the_rows_that_were_trained_on(assembly):
     absence = Absence(drop=0.3, early=0.6, least=0.2)
-    run = ladle.federate(assembly, RAGGED, rounds=6, size=4, epochs=2, absence=absence, seed=3)
+    run = federate(assembly, RAGGED, rounds=6, epochs=2, absence=absence, seed=3)
     slow = Reference(assembly, 4, 2, seed=3)
     updates = np.array([2 * -(-len(rows) // 4) for rows in RAGGED])
     attendance = ladle.federated.Attendance(updates, 4, 3, absence=absence)
@@ -209,7 +231,7 @@ def test_answers_weigh_by_the_rows_that_were_trained_on(assembly):
 
 
 def test_a_round_without_an_answer_changes_nothing(assembly):
-    run = ladle.federate(assembly, RAGGED, rounds=3, asked=1, size=4, absence=Absence(drop=0.9), seed=1)
+    run = federate(assembly, RAGGED, rounds=3, asked=1, absence=Absence(drop=0.9), seed=1)
     quiet = [line for line in run.metrics[1:] if line["clients"] == 0]
     assert quiet and all(line["update_norm"] == 0 and line["noise/count"] == 0 for line in quiet)
     if len(quiet) == 3:
@@ -235,23 +257,23 @@ def test_noise_between_clients_is_that_of_their_updates(assembly):
 def test_any_number_of_clients_runs_one_program(assembly, compilations):
     for asked in (1, 2, 3, 0.5):
         ladle.federate(assembly, RAGGED, rounds=2, asked=asked, size=4, width=1, epochs=1 + (asked == 2))
-    assert compilations["_round"] <= 3  # One for each number of places in a cohort: 1, 2 and 3.
+    assert compilations["_round"] == 1
 
 
-@pytest.mark.parametrize("method", ["fedavg", "fedadam", "scaffold"])
+@pytest.mark.parametrize("method", ["fedadam", "scaffold"])
 def test_a_stopped_run_goes_on_as_if_it_had_not(assembly, tmp_path, method):
-    how = {"asked": 2, "size": 4, "method": method, "absence": Absence(drop=0.4), "evaluate_every": 2}
-    whole = ladle.federate(assembly, RAGGED, rounds=7, out=tmp_path / "whole", **how)
-    ladle.federate(assembly, RAGGED, rounds=3, out=tmp_path / "parts", **how)
+    how = {"asked": 2, "method": method, "absence": Absence(drop=0.4), "evaluate_every": 3}
+    whole = federate(assembly, RAGGED, rounds=7, out=tmp_path / "whole", **how)
+    federate(assembly, RAGGED, rounds=4, out=tmp_path / "parts", **how)
     file = tmp_path / "parts/metrics.jsonl"
-    file.write_text(file.read_text() + '{"examples":99999,"round":4}\n')  # A round that no checkpoint knows of.
-    resumed = ladle.federate(assembly, RAGGED, rounds=7, out=tmp_path / "parts", resume=True, **how)
+    file.write_text(file.read_text() + '{"examples":99999,"round":5}\n')  # A round that no checkpoint knows of.
+    resumed = federate(assembly, RAGGED, rounds=7, out=tmp_path / "parts", resume=True, **how)
     same(whole.params, resumed.params)
     assert resumed.checkpoint.name == f"{7:012d}"
 
     def told(lines):
         untimed = ({k: v for k, v in line.items() if k != "seconds"} for line in lines)
-        return [line for line in untimed if line["round"] != 3]  # Evaluated where one run ended.
+        return [line for line in untimed if line["round"] != 4]  # Evaluated where one run ended.
 
     read = [json.loads(line) for line in file.read_text().splitlines()]
     assert told(read) == told(resumed.metrics) == told(whole.metrics)
@@ -262,7 +284,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(assembly, tmp_path, method):
 
 
 def test_a_run_goes_on_only_as_it_began(assembly, tmp_path):
-    ladle.federate(assembly, RAGGED, rounds=1, size=4, out=tmp_path / "run")
+    federate(assembly, RAGGED, rounds=1, out=tmp_path / "run")
     for changed, word in (({"size": 5}, "size"), ({"method": "fedprox"}, "method"), ({"seed": 1}, "seed")):
         how = {"rounds": 2, "size": 4, **changed}
         with pytest.raises(ladle.ArgumentError, match=f"{word} must stay as it was"):
@@ -272,12 +294,12 @@ def test_a_run_goes_on_only_as_it_began(assembly, tmp_path):
 def test_clipping_bounds_what_a_client_moves(assembly):
     """Without noise, all clients asked: the sum of clipped updates over their number, all of one weight."""
     privacy = Privacy(clip=0.05, noise=0.0)
-    run = ladle.federate(assembly, RAGGED, rounds=1, size=4, privacy=privacy)
+    run = federate(assembly, RAGGED, rounds=1, privacy=privacy)
     slow = Reference(assembly, 4, 1)
     answers = [slow.client(0, client, rows)[0] for client, rows in enumerate(RAGGED)]
     moves = [[a - b for a, b in zip(w, slow.weights, strict=True)] for w in answers]
     norms = [np.sqrt(sum((d * d).sum() for d in move)) for move in moves]
-    assert min(norms) < 0.05 < max(norms) or max(norms) > 0.05
+    assert max(norms) > 0.05
     factors = [min(1, 0.05 / norm) / 4 for norm in norms]
     mean = [sum(f * d for f, d in zip(factors, parts, strict=True)) for parts in zip(*moves, strict=True)]
     same(run.params, [w + d for w, d in zip(slow.weights, mean, strict=True)], **NEAR)
@@ -288,7 +310,7 @@ def test_noise_is_as_large_as_it_is_said_to_be(assembly):
     privacy = Privacy(clip=1e-6, noise=2e6)
     moves = []
     for seed in range(12):
-        run = ladle.federate(assembly, RAGGED, rounds=1, asked=2, size=4, privacy=privacy, seed=seed)
+        run = federate(assembly, RAGGED, rounds=1, asked=2, privacy=privacy, seed=seed)
         begun = assembly.engine.step.init(seed, {"lr": LR}).params
         moves += [((a - b) / (2e6 * 1e-6 / 2)).ravel() for a, b in zip(leaves(run.params), leaves(begun), strict=True)]
     drawn = np.concatenate(moves)
@@ -327,7 +349,7 @@ def test_all_clients_away_is_one_sentence(assembly):
         Absence(drop=1.0)
     sentence = "available must name a client in round 1; got 'none'; because all clients are away"
     with pytest.raises(ladle.RunError, match=sentence):
-        ladle.federate(assembly, RAGGED, rounds=3, size=4, available=lambda round: [] if round else [0, 1])
+        federate(assembly, RAGGED, rounds=3, available=lambda round: [] if round else [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -353,15 +375,10 @@ def test_scaffold_wants_plain_steps():
 
 
 def test_a_run_that_diverges_says_so():
-    task = ladle.Task(
-        ladle.models.linear(INPUTS, CLASSES),
-        lambda outputs, y: (outputs**4).sum(axis=1),
-        data_of(),
-        optimizer="sgd",
-        lr=1e6,
-    )
+    model = ladle.models.linear(INPUTS, CLASSES)
+    task = ladle.Task(model, ladle.losses.cross_entropy, data_of(), optimizer="sgd", lr=1e38)
     with pytest.warns(ladle.DivergedWarning, match="in round"):
-        run = ladle.federate(task, RAGGED, rounds=9, size=4, epochs=3)
+        run = federate(task, RAGGED, rounds=9, epochs=3)
     assert run.status == "diverged" and len(run.metrics) < 10
 
 
@@ -376,17 +393,19 @@ def test_dropout_and_adam_train_clients_too():
 def test_a_client_by_itself_does_what_it_does_in_the_simulation(assembly):
     """Each with a task of its own rows alone, as processes of their own have; the server a mean in NumPy."""
     data, clients = data_of(), []
-    for number, rows in enumerate(RAGGED):
+    for number in (0, 2):
+        rows = RAGGED[number]
         own = ladle.data.arrays(data.train["x"][rows], data.train["y"][rows], valid=(data.valid["x"], data.valid["y"]))
         task = ladle.Task(ladle.models.linear(INPUTS, CLASSES), ladle.losses.cross_entropy, own, optimizer="sgd", lr=LR)
         clients.append(ladle.FederatedClient(task, number=number, size=4, epochs=2, method="fedprox", seed=7))
     weights = clients[0].weights()
     for number in range(3):
         answers = [client.train(weights, number) for client in clients]
-        assert [examples for _, examples in answers] == [2 * len(rows) for rows in RAGGED]
+        assert [examples for _, examples in answers] == [2 * len(RAGGED[number]) for number in (0, 2)]
         total = sum(examples for _, examples in answers)
         weights = [sum(w[leaf] * (n / total) for w, n in answers) for leaf in range(len(weights))]
-    run = ladle.federate(assembly, RAGGED, rounds=3, size=4, epochs=2, method="fedprox", seed=7)
+    how = {"epochs": 2, "method": "fedprox", "seed": 7, "available": lambda round: [0, 2]}
+    run = federate(assembly, RAGGED, rounds=3, **how)
     same(run.params, weights, **NEAR)
     judged = clients[0].evaluate(weights, dict(data.valid))
     assert judged["accuracy"] == run.final["valid_accuracy"]

@@ -78,7 +78,7 @@ def terms_of(
     updates = -(-group.counts // rows) * rounds
     way = "fixed" if privacy is None else "poisson"
     attendance = Attendance(updates, count, seed, way, absence or Absence(), available)
-    wide = min(require_count("width", WIDTH if width is None else width), attendance.most)
+    wide = min(WIDTH, count) if width is None else require_count("width", width)
     lr = assembly.lr(rows)
     facts = {
         "clients": len(group),

@@ -68,11 +68,6 @@ class Attendance:
     absence: Absence = Absence()
     available: Callable[[int], Sequence[int]] | None = None
 
-    @property
-    def most(self) -> int:
-        """Clients that a round may have."""
-        return self.count if self.way == "fixed" else len(self.updates)
-
     def at(self, number: int) -> Attending:
         """The clients of round `number`, counted from 0."""
         chance = self._drawn(number, SAMPLED)

@@ -134,19 +134,11 @@ class Rounds:
         return Table(data, jnp.asarray(rows), jnp.asarray(counts, jnp.uint32), jnp.asarray(share, jnp.float32))
 
     def cohort(
-        self,
-        number: int,
-        clients: np.ndarray,
-        there: np.ndarray,
-        limit: np.ndarray,
-        *,
-        most: int,
-        none: int,
-        steps: int,
+        self, number: int, clients: np.ndarray, there: np.ndarray, limit: np.ndarray, *, known: int, steps: int
     ) -> Cohort:
-        """The clients of a round, filled up to `most` of them in whole widths. `none`: a number that no client has."""
-        length = -(-most // self.width) * self.width
-        filled = np.full(length, none, np.uint32), np.zeros(length, np.float32), np.zeros(length, np.uint32)
+        """The clients of a round out of `known`; there is room for all of them, in whole widths: any number fits."""
+        length = -(-known // self.width) * self.width
+        filled = np.full(length, known, np.uint32), np.zeros(length, np.float32), np.zeros(length, np.uint32)
         for whole, part in zip(filled, (clients, there, limit), strict=True):
             whole[: len(part)] = part
         chunks = np.int32(-(-len(clients) // self.width))
@@ -222,7 +214,7 @@ def _chunk(
     trained = jax.vmap(one)(shares, own)
     moves = jax.tree.map(lambda last, first: last - first[None], trained.params, server.params)
     norm_sq = jax.vmap(squared_norm)(moves)
-    there = there * (trained.examples > 0)
+    there = there * (trained.examples > 0).astype(jnp.float32)
     weight = there if meaning.private else there * trained.examples
     factor = weight
     if meaning.private:
@@ -301,7 +293,7 @@ def _measured(meaning: Meaning, sums: Sums) -> dict[str, Any]:
     if meaning.private:
         return {"finite": jnp.float32(jnp.isfinite(squared_norm(sums.move)))}
     total = jnp.maximum(sums.weight, TINY)
-    mean_sq = squared_norm(sums.move) / (total * total)
+    mean_sq = squared_norm(times(sums.move, 1 / total))  # The square of a weight of nobody would be no number.
     many, whole = sums.returned, sums.weight_sq / total  # In units of weight.
     unit = many / total  # Weights with mean one: clients are what is counted.
     whole = whole * unit
