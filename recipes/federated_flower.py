@@ -3,9 +3,9 @@
     LADLE_DATA=FOLDER python recipes/federated_flower.py [--until "10 rounds"] [--clients 20] [--seed 0] [--data FOLDER]
 
 MNIST, 4,000 images shrunk to 8 x 8, dealt evenly to 20 clients, an MLP 64-64-10, plain SGD, batches of 20, one pass a
-round; judged on the first 2,000 test images after every round. Flower (`pip install flwr`, in an environment of its own with ladle, for
-its pins are narrow) runs its server here, on a free port of this machine alone, and 20 processes that each read their
-own 200 rows and train them by `ladle.FederatedClient`. They end with the program.
+round; judged on the first 2,000 test images after every round. Flower (`pip install flwr`, in an environment of its own
+with ladle, for its pins are narrow) runs its server here, on a free port of this machine alone, and 20 processes that
+each read their own 200 rows and train them by `ladle.FederatedClient`. They end with the program.
 
 FIGURES
 """

@@ -15,7 +15,7 @@ from ladle.core.spec import require_count
 from ladle.federated import Absence, Attendance, Members, Method, Privacy, members, method_named
 
 WIDTH = 16
-"""Clients that train side by side where nothing is said. More need more memory, and on a processor gain little."""
+"""Clients that train side by side, at most, where nothing is said. More need memory, and on a processor gain little."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def terms_of(
     updates = -(-group.counts // rows) * rounds
     way = "fixed" if privacy is None else "poisson"
     attendance = Attendance(updates, count, seed, way, absence or Absence(), available)
-    wide = min(WIDTH, count) if width is None else require_count("width", width)
+    wide = -(-count // -(-count // WIDTH)) if width is None else require_count("width", width)  # Even parts.
     lr = assembly.lr(rows)
     facts = {
         "clients": len(group),
