@@ -56,7 +56,7 @@ PLACES = {
 """Where a library may be imported: folders and files. A library in neither table is refused: add it on purpose."""
 
 ONE_FILE = frozenset(
-    "PIL codecarbon confluent_kafka flax fsspec lightning matplotlib mlflow optuna orbax pooch psycopg ray "
+    "codecarbon confluent_kafka flax fsspec lightning matplotlib mlflow opacus optuna orbax PIL pooch psycopg ray "
     "redis rich river submitit tensorboardX threadpoolctl trackio transformers tyro uvicorn wandb zeus".split(),
 )
 """Libraries that one file each stands in front of, so that they can be replaced, or be missing, in one place."""

@@ -42,8 +42,11 @@ from ladle.core.speed import Speed
 from ladle.core.traits import Traits
 
 if TYPE_CHECKING:
-    from ladle import data, feed, models, policy, torch, track
+    from ladle import data, federated, feed, models, policy, torch, track
     from ladle.api.compare import Comparison, compare
+    from ladle.api.federate import federate
+    from ladle.api.federated_client import FederatedClient
+    from ladle.api.federation import Federation
     from ladle.api.feed_check import FeedCheck, feed_check
     from ladle.api.fit import fit
     from ladle.api.load import load
@@ -63,11 +66,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "Batch", "BatchSpec", "Carry", "CheckpointError", "Comparison", "Cost", "Cursor", "DataError",
-    "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FeedCheck", "Gauge", "LadleError",
-    "Model", "Moments", "NoiseScale", "Observation", "Online", "Plan", "Progress", "Run", "RunError", "RunTime",
-    "Search", "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
-    "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "online",
-    "plan", "policy", "recur", "run_time", "scaling", "search", "torch", "track",
+    "Decision", "DivergedWarning", "EndOfStream", "Evidence", "ExampleError", "FederatedClient", "Federation",
+    "FeedCheck", "Gauge", "LadleError", "Model", "Moments", "NoiseScale", "Observation", "Online", "Plan", "Progress",
+    "Run", "RunError", "RunTime", "Search", "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors",
+    "federate", "federated", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "layerwise", "load", "losses",
+    "metrics", "models", "moments", "noise", "online", "plan", "policy", "recur", "run_time", "scaling", "search",
+    "torch", "track",
 ]  # fmt: skip
 
 _LATER = {
@@ -83,6 +87,10 @@ _LATER = {
     "compare": ("ladle.api.compare", "compare"),
     "Cost": ("ladle.planner.target", "Cost"),
     "Comparison": ("ladle.api.compare", "Comparison"),
+    "federate": ("ladle.api.federate", "federate"),
+    "FederatedClient": ("ladle.api.federated_client", "FederatedClient"),
+    "Federation": ("ladle.api.federation", "Federation"),
+    "federated": ("ladle.federated", None),
     "feed_check": ("ladle.api.feed_check", "feed_check"),
     "recur": ("ladle.api.recur", "recur"),
     "search": ("ladle.api.search", "search"),

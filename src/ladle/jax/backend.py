@@ -20,7 +20,9 @@ from ladle.jax.allreduce import AllReduce
 from ladle.jax.arithmetic import PLAIN, Arithmetic
 from ladle.jax.augment import why_not
 from ladle.jax.cache import use_compilation_cache
+from ladle.jax.clients import Alone, Training
 from ladle.jax.engine import JaxEngine
+from ladle.jax.federation import Meaning, Rounds
 from ladle.jax.freeze import freeze, whole
 from ladle.jax.geometry import started
 from ladle.jax.memory import device_free_bytes
@@ -142,6 +144,18 @@ class JaxBackend:
             require_matches("no_decay", optimizer.no_decay, paths_of(params))
         how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment, "shard_state": shard_state}
         return JaxEngine(CompiledStep(objective, optimizer, rate=rate or constant_rate, **how))
+
+    def alone(self, objective: Any, optimizer: Any, *, size: int) -> Alone:
+        """A client of a federation in a process of its own; not every backend has it."""
+        use_compilation_cache()
+        return Alone(Training(objective, optimizer, size))
+
+    def rounds(
+        self, objective: Any, optimizer: Any, *, size: int, width: int, server: str, controls: bool, private: bool
+    ) -> Rounds:
+        """Rounds of federated training in one program; not every backend has it. See `ladle.jax.federation`."""
+        use_compilation_cache()
+        return Rounds(Meaning(Training(objective, optimizer, size, controls), server, private), width)
 
     def cannot_augment(self, augment: DeviceStage, data: Any) -> str | None:
         return why_not(augment, data)

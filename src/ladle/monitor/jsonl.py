@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -73,6 +74,25 @@ class MetricsFile:
         except OSError as error:
             raise _failed(self.path, error) from error
         return last
+
+    def keep(self, lines: int) -> int:
+        """Drop every line past the first `lines`. Returns how many are left: fewer where there were fewer whole ones.
+
+        >>> import tempfile
+        >>> with MetricsFile(Path(tempfile.mkdtemp()) / "metrics.jsonl") as file:
+        ...     file.append({"examples": 0})
+        ...     file.append({"examples": 0})
+        ...     file.keep(1)
+        1
+        """
+        descriptor = self._open()
+        try:
+            with open(self.path, "rb") as file:
+                whole = [line for line in islice(file, lines) if line.endswith(b"\n")]
+            os.ftruncate(descriptor, sum(map(len, whole)))
+        except OSError as error:
+            raise _failed(self.path, error) from error
+        return len(whole)
 
     def flush(self) -> None:
         """Return once every line is on the disk."""

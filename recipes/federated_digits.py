@@ -1,0 +1,161 @@
+"""Digits of a hundred clients who keep them: split evenly and by class, four methods, and what a round is worth.
+
+    LADLE_DATA=FOLDER python recipes/federated_digits.py [--until "200 rounds"] [--seed 0] [--sizes] [--peer] [--data F]
+
+FIGURES
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ladle
+from ladle.federated import FedAdam, FedProx, Privacy, by_class, even
+
+ROWS, VALID, CLIENTS, ASKED, SIZE, EPOCHS = 12_000, 2_000, 100, 10, 10, 2
+RATES = {"central": 0.1, "fedavg": 0.1, "fedprox": 0.1, "fedadam": 0.1, "scaffold": 0.1}
+"""Rates of the clients: the best of 0.03, 0.1 and 0.3 on the validation part."""
+METHODS: dict[str, Any] = {
+    "fedavg": "fedavg",
+    "fedprox": FedProx(mu=0.1),
+    "fedadam": FedAdam(lr=0.01),
+    "scaffold": "scaffold",
+}
+FILES = {part: (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz") for part in ("train", "t10k")}
+
+
+def read(folder: Path, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` images, shrunk to 16 x 16, as `f32[count, 256]` from 0 to 1; and their digits."""
+    content = []
+    for name in FILES[part]:
+        with gzip.open(folder / name) as file:
+            content.append(file.read(16 + 784 * count))
+    images, labels = content
+    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(count, 28, 28)
+    wide = np.pad(pixels, ((0, 0), (2, 2), (2, 2))).reshape(count, 16, 2, 16, 2)
+    small = wide.mean((2, 4)).reshape(count, 256) / 255
+    return small.astype(np.float32), np.frombuffer(labels, np.uint8, count, offset=8).astype(np.int64)
+
+
+def task_of(folder: Path, lr: float) -> ladle.Task:
+    """12,000 images to train on, the next 2,000 to validate, MNIST's own 10,000 to test."""
+    x, y = read(folder, "train", ROWS + VALID)
+    parts = {"valid": (x[ROWS:], y[ROWS:]), "test": read(folder, "t10k", 10_000)}
+    data = ladle.data.arrays(x[:ROWS], y[:ROWS], name="mnist", **parts)
+    return ladle.Task(ladle.models.mlp(256, 64, 10), ladle.losses.cross_entropy, data, optimizer="sgd", lr=lr)
+
+
+def federated(folder: Path, rounds: int, seed: int, split: str, method: str, **how: Any) -> ladle.Federation:
+    task = task_of(folder, how.pop("lr", RATES[method]))
+    parts = even(ROWS, CLIENTS, seed) if split == "even" else by_class(task.data.train["y"], CLIENTS, 2, seed)
+    how = {"asked": ASKED, "size": SIZE, "epochs": EPOCHS, "evaluate_every": 10, **how}
+    return ladle.federate(task, parts, rounds=rounds, method=METHODS[method], seed=seed, **how)
+
+
+def central(folder: Path, rounds: int, seed: int) -> ladle.Run:
+    """The same rows in one place, as many of them drawn."""
+    examples = rounds * ASKED * EPOCHS * ROWS // CLIENTS
+    return ladle.fit(
+        task_of(folder, RATES["central"]), size=SIZE, until=f"{examples} examples", seed=seed, restore="last"
+    )
+
+
+def peer(folder: Path, rounds: int, seed: int) -> float:
+    """scikit-learn's MLP on the same rows in one place: as many passes, the same rule."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    data, passes = task_of(folder, 0.1).data, max(rounds * ASKED * EPOCHS // CLIENTS, 1)
+    made = MLPClassifier(
+        (64,), solver="sgd", batch_size=SIZE, learning_rate_init=0.1, momentum=0.0, alpha=0.0, max_iter=passes,
+        n_iter_no_change=passes, random_state=seed,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        made.fit(data.train["x"], data.train["y"])
+    return float(made.score(data.test["x"], data.test["y"]))
+
+
+def sizes(folder: Path, seed: int) -> None:
+    """What sizes do: rows of a client's batch, each at its best rate, and clients of a round."""
+    print(ladle.plan(task_of(folder, 0.1), seed=seed))
+    print("\nrows of a client's batch, split by class, 60 rounds: validation accuracy at rates 0.03, 0.1, 0.3, 1")
+    for size in (5, 10, 30, "full"):
+        found = [
+            federated(folder, 60, seed, "class", "fedavg", size=size, lr=lr, evaluate_every=60).final
+            for lr in (0.03, 0.1, 0.3, 1.0)
+        ]
+        print(f"{size!s:>6}: " + ", ".join(f"{final['valid_accuracy']:.1%}" for final in found))
+    for split in ("even", "class"):
+        measured = federated(folder, 60, seed, split, "fedavg", evaluate_every=60)
+        scale = measured.noise()
+        print(f"\nclients of a round, {split} split: noise scale {scale.value:.1f} clients ({scale.verdict})")
+        for asked in (2, 5, 10, 30):
+            run = federated(folder, 60, seed, split, "fedavg", asked=asked, evaluate_every=1)
+            reached = [line["round"] for line in run.metrics if line["valid_accuracy"] >= 0.85]
+            said = f"85 % after {reached[0]} rounds" if reached else "85 % not reached"
+            share = measured.worth(asked)
+            print(
+                f"{asked:>6}: {said}; worth {share:.0%} of a round of all; {run.final['valid_accuracy']:.1%} after 60"
+            )
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with mnist/")
+    parser.add_argument("--until", default="200 rounds")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="folder for the records of the runs")
+    parser.add_argument("--sizes", action="store_true", help="show what sizes of batches and rounds do")
+    parser.add_argument("--peer", action="store_true", help="train scikit-learn's MLP on the same rows")
+    given = parser.parse_args(args)
+    folder = Path(given.data, "mnist")
+    if not given.data or not all((folder / name).is_file() for names in FILES.values() for name in names):
+        parser.exit(2, f"federated_digits.py: data must hold mnist/; got {given.data!r}; try --data FOLDER\n")
+    asked = re.fullmatch(r"([1-9]\d*) rounds?", given.until)
+    if asked is None:
+        parser.exit(2, f"federated_digits.py: until must be rounds; got {given.until!r}; try '200 rounds'\n")
+    rounds, began = int(asked[1]), time.perf_counter()
+    if given.sizes:
+        sizes(folder, given.seed)
+        return {}
+    found: dict[str, Any] = {"central": central(folder, rounds, given.seed).final["test_accuracy"]}
+    print(f"{'all rows in one place':>24}: test {found['central']:.2%}")
+    if given.peer:
+        found["peer"] = peer(folder, rounds, given.seed)
+        print(f"{'scikit-learn, the same':>24}: test {found['peer']:.2%}")
+    plans = [("even", "fedavg"), *(("class", method) for method in METHODS)]
+    for split, method in plans:
+        out = given.out and Path(given.out, f"{split}-{method}")
+        run = federated(folder, rounds, given.seed, split, method, out=out)
+        noise, name = run.noise(since=rounds // 2), f"{split}-{method}"
+        found |= {name: run.final["test_accuracy"], f"{name}-noise": noise.value}
+        print(
+            f"{name:>24}: test {found[name]:.2%}; noise scale between clients {noise.value:.1f} ({noise.verdict}), "
+            f"{ASKED} of {CLIENTS} a round worth {run.worth(ASKED, since=rounds // 2):.0%} of all"
+        )
+    try:
+        hidden = federated(
+            folder, rounds, given.seed, "even", "fedavg", privacy=Privacy(clip=0.5, noise=1.0, delta=1e-3)
+        )
+        found |= {"private": hidden.final["test_accuracy"], "epsilon": hidden.final["epsilon"]}
+        print(f"{'even, private':>24}: test {found['private']:.2%}, epsilon {found['epsilon']:.2f} at delta 0.001")
+    except ladle.ArgumentError as error:  # Without Opacus there is no epsilon to tell.
+        print(f"{'even, private':>24}: {error}")
+    print(f"{time.perf_counter() - began:.0f} s in all")
+    return found
+
+
+if __name__ == "__main__":
+    main()
