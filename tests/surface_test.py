@@ -63,6 +63,7 @@ PUBLIC = [
     "search",
     "torch",
     "track",
+    "windows",
 ]
 
 HEAVY = (

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ladle.api.run import Run
     from ladle.api.run_time import RunTime, run_time
     from ladle.api.search import Search, search
+    from ladle.api.windows import windows
     from ladle.jax.optimizer import layerwise_named as layerwise
     from ladle.models import from_equinox, losses, metrics
     from ladle.models.nnx import from_nnx
@@ -66,7 +67,7 @@ __all__ = [
     "Model", "Moments", "NoiseScale", "Observation", "Plan", "Progress", "Run", "RunError", "RunTime", "Search",
     "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors", "feed", "feed_check", "fit",
     "from_equinox", "from_nnx", "layerwise", "load", "losses", "metrics", "models", "moments", "noise", "plan",
-    "policy", "recur", "run_time", "scaling", "search", "torch", "track",
+    "policy", "recur", "run_time", "scaling", "search", "torch", "track", "windows",
 ]  # fmt: skip
 
 _LATER = {
@@ -80,6 +81,7 @@ _LATER = {
     "compare": ("ladle.api.compare", "compare"),
     "Cost": ("ladle.planner.target", "Cost"),
     "Comparison": ("ladle.api.compare", "Comparison"),
+    "windows": ("ladle.api.windows", "windows"),
     "feed_check": ("ladle.api.feed_check", "feed_check"),
     "recur": ("ladle.api.recur", "recur"),
     "search": ("ladle.api.search", "search"),
