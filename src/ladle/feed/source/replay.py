@@ -47,8 +47,9 @@ class Replay:
         self.capacity = require_count("capacity", capacity)
         self.added = 0
         """Examples added so far, those that are gone included."""
-        self._like = map_tree(np.asarray, like)
-        self._memory = map_tree(lambda leaf: np.zeros((capacity, *leaf.shape), leaf.dtype), self._like)
+        self.like = map_tree(np.asarray, like)
+        """One example, as arrays."""
+        self._memory = map_tree(lambda leaf: np.zeros((capacity, *leaf.shape), leaf.dtype), self.like)
 
     def __len__(self) -> int:
         return self.capacity
@@ -68,7 +69,7 @@ class Replay:
         Raises `DataError` where names, shapes or types differ, or arrays disagree about the number of examples; then
         nothing was put in.
         """
-        given, wanted = dict(leaves(rows)), dict(leaves(self._like))
+        given, wanted = dict(leaves(rows)), dict(leaves(self.like))
         if given.keys() != wanted.keys():
             why = "all examples of a replay are alike"
             raise DataError(
