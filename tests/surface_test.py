@@ -69,6 +69,7 @@ PUBLIC = [
     "search",
     "torch",
     "track",
+    "windows",
 ]
 
 HEAVY = (

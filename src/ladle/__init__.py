@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ladle.api.run import Run
     from ladle.api.run_time import RunTime, run_time
     from ladle.api.search import Search, search
+    from ladle.api.windows import windows
     from ladle.jax.optimizer import layerwise_named as layerwise
     from ladle.models import from_equinox, losses, metrics
     from ladle.models.nnx import from_nnx
@@ -71,7 +72,7 @@ __all__ = [
     "Run", "RunError", "RunTime", "Search", "Shard", "Speed", "Task", "Traits", "Until", "compare", "data", "errors",
     "federate", "federated", "feed", "feed_check", "fit", "from_equinox", "from_nnx", "layerwise", "load", "losses",
     "metrics", "models", "moments", "noise", "online", "plan", "policy", "recur", "run_time", "scaling", "search",
-    "torch", "track",
+    "torch", "track", "windows",
 ]  # fmt: skip
 
 _LATER = {
@@ -91,6 +92,7 @@ _LATER = {
     "FederatedClient": ("ladle.api.federated_client", "FederatedClient"),
     "Federation": ("ladle.api.federation", "Federation"),
     "federated": ("ladle.federated", None),
+    "windows": ("ladle.api.windows", "windows"),
     "feed_check": ("ladle.api.feed_check", "feed_check"),
     "recur": ("ladle.api.recur", "recur"),
     "search": ("ladle.api.search", "search"),

@@ -12,7 +12,6 @@ from ladle.api.assembly import assemble
 from ladle.api.backend import backend_of
 from ladle.api.baselines import require_baselines
 from ladle.api.courier import couriers
-from ladle.api.fit import sit
 from ladle.api.folder import RunFolder
 from ladle.api.inference import inferred
 from ladle.api.options import TaskOptions, of_fields
@@ -20,6 +19,7 @@ from ladle.api.run import Run
 from ladle.api.schedule import of_one_size
 from ladle.api.sending import trackers
 from ladle.api.setup import Restore, Terms, set_up
+from ladle.api.sitting import sit
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.backend import Rate

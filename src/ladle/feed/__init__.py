@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ladle.feed.source.nonfinite import find_nonfinite
     from ladle.feed.source.open import open_source
     from ladle.feed.source.parquet import Parquet
+    from ladle.feed.source.replay import Replay
     from ladle.feed.source.sequences import Sequences
     from ladle.feed.source.shards import TarShards
     from ladle.feed.source.subset import Chosen
@@ -64,11 +65,10 @@ __all__ = [
     "Arrays", "Augment", "Balanced", "Blob", "Blocks", "Bucketed", "ByCount", "ByTokens", "Chosen", "Curriculum",
     "DirectoryStream", "Graph", "Graphs", "HostFeed", "HuggingFace", "ImageFolder", "Items", "IteratorStream",
     "Joined", "KafkaTopic", "Loader", "Mapped", "Mixture", "Neighbours", "Nested", "Numbers", "Packed", "Pad",
-    "PadGraphs", "PadNested", "Parquet", "Permuted", "PipeStream", "PostgresTable", "PrefetchedFeed",
-    "RandomImages", "RedisStream", "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified",
-    "StreamFeed", "TarShards", "Tokens", "Weighed", "Weighted", "as_source", "below", "converted", "draws",
-    "find_nonfinite", "generator", "next_tokens", "open_blob", "open_source", "pacing", "pack", "quality",
-    "text_tokens",
+    "PadGraphs", "PadNested", "Parquet", "Permuted", "PipeStream", "PostgresTable", "PrefetchedFeed", "RandomImages",
+    "RedisStream", "Replay", "ResidentFeed", "Sequences", "Sequential", "Stack", "Stage", "Stratified", "StreamFeed",
+    "TarShards", "Tokens", "Weighed", "Weighted", "as_source", "below", "converted", "draws", "find_nonfinite",
+    "generator", "next_tokens", "open_blob", "open_source", "pacing", "pack", "quality", "text_tokens",
 ]  # fmt: skip
 
 _HOMES = {
@@ -106,6 +106,7 @@ _HOMES = {
     "source.memmap": "Mapped",
     "source.open": "open_source",
     "source.parquet": "Parquet",
+    "source.replay": "Replay",
     "source.sequences": "Sequences",
     "source.shards": "TarShards",
     "source.tokens": "Tokens text_tokens",

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from ladle.core.batch import Batch
 from ladle.core.cursor import Cursor, Shard
 from ladle.core.spec import BatchSpec
-from ladle.feed.arrays import Arrays
+from ladle.feed.arrays import Arrays, map_tree
 from ladle.feed.balanced import Balanced
 from ladle.feed.blocks import Blocks
 from ladle.feed.bucket import Bucketed
@@ -48,6 +48,7 @@ from ladle.feed.source.items import Items
 from ladle.feed.source.join import Joined
 from ladle.feed.source.memmap_test import mapped_feed
 from ladle.feed.source.parquet_test import parquet_feed
+from ladle.feed.source.replay import Replay
 from ladle.feed.source.sequences import Sequences
 from ladle.feed.source.subset import Chosen
 from ladle.feed.stratified import Stratified
@@ -77,6 +78,13 @@ ROWS = Packed(TEXTS, 31)
 FIRSTS = ROWS.take(np.arange(len(ROWS)))["tokens"][:, 0]
 
 
+def replay_of(source: Arrays) -> Replay:
+    """A full one, whose places hold the examples of their numbers."""
+    replay = Replay(len(source), map_tree(lambda leaf: leaf[0], source.tree))
+    replay.add(source.tree)
+    return replay
+
+
 @dataclass(frozen=True)
 class Case:
     """A feed for the laws.
@@ -101,6 +109,7 @@ CASES: dict[str, Case] = {
     "prefetched": Case(lambda: PrefetchedFeed(HostFeed(SOURCE, ORDERS["permuted"]), workers=2, depth=3)),
     # One line for each that joins:
     "mapped": Case(mapped_feed),
+    "replay": Case(lambda: HostFeed(replay_of(SOURCE), ORDERS["permuted"])),
     "parquet": Case(parquet_feed, ids=lambda batch: batch.data["x"][:, 0].astype(int)),
     "blocks": Case(lambda: HostFeed(SOURCE, Blocks([20, 1, 25, 7], 5, mix=2))),
     "fold": Case(lambda: HostFeed(SOURCE, Fold(np.arange(N), N, 5, room=N + 4))),

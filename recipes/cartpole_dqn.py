@@ -1,0 +1,134 @@
+"""DOC"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from cartpole import ACTORS, HIDDEN, Actors, actors_of, arguments, by_size, dense, ending, mean_return, outputs, plain, told
+
+import ladle
+from ladle.feed import Arrays, HostFeed, Permuted, Replay
+
+KEPT, FIRST, STEPS, UPDATES = 2**15, 1024, 256, 128
+"""Transitions kept; steps before the first update; steps between two windows; updates of a window."""
+
+SIZE, LR, DISCOUNT, EXPLORES, LAST_SHARE = 64, 1e-3, 0.99, 8192, 0.05
+"""`FOLLOWS`: how far the second network goes after the first in an update. Random actions: a share that falls from all
+to `LAST_SHARE` over the first `EXPLORES` steps."""
+
+
+greedy = jax.jit(lambda params, seen: outputs(params, seen).argmax(1))
+
+
+@jax.jit
+def aims(follower: Any, reward: jax.Array, ended: jax.Array, after: jax.Array) -> jax.Array:
+    """What the value of each transition should have been, as the second network sees what came after it."""
+    return reward + DISCOUNT * (1 - ended) * outputs(follower, after).max(1)
+
+
+def loss(params: Any, batch: Any) -> jax.Array:
+    value = jnp.take_along_axis(outputs(params, batch["x"]), batch["action"][:, None], 1)[:, 0]
+    return optax.losses.huber_loss(value, batch["aim"])
+
+
+class Explorer:
+    """Steps of the actors, greedy but for a falling share at random, into a replay; and its rows with their aims.
+
+    A source of the feed: an example is a transition, and its aim is by the parameters that acted last.
+    """
+
+    readers = 0  # Aims and transitions are new at every window: nothing is read ahead.
+
+    def __init__(self, actors: Actors, seed: int) -> None:
+        self.actors, self.rng, self.steps = actors, np.random.default_rng(seed), 0
+        first = actors.step(self.rng.integers(0, actors.actions, ACTORS))
+        self.replay = Replay(KEPT, {name: leaf[0] for name, leaf in first.items()})
+        self.follower = dense(jax.random.key(seed), actors.seen.shape[1], HIDDEN, HIDDEN, actors.actions)
+
+    def __len__(self) -> int:
+        return len(self.replay)
+
+    def take(self, ids: np.ndarray) -> dict[str, Any]:
+        rows = self.replay.take(ids)
+        aim = aims(self.follower, rows["reward"], rows["ended"], rows["after"])
+        return {"x": rows["x"], "action": rows["action"], "aim": np.asarray(aim)}
+
+    def act(self, params: Any, steps: int) -> None:
+        for _ in range(steps // ACTORS):
+            at_random = self.rng.random(ACTORS) < max(LAST_SHARE, 1 - self.steps / EXPLORES)
+            random = self.rng.integers(0, self.actors.actions, ACTORS)
+            self.replay.add(self.actors.step(np.where(at_random, random, np.asarray(greedy(params, self.actors.seen)))))
+            self.steps += ACTORS
+        self.follower = jax.tree.map(jnp.copy, params)  # The next window takes their memory for its own.
+
+
+def task_of(explorer: Explorer, lr: float) -> ladle.Task:
+    widths = explorer.actors.seen.shape[1], HIDDEN, HIDDEN, explorer.actors.actions
+    like = {"x": explorer.actors.seen[:1], "action": np.zeros(1, np.int32), "aim": np.zeros(1, np.float32)}
+    return ladle.Task.functions(
+        lambda key: dense(key, *widths),
+        loss,
+        ladle.data.streamed(Arrays(like), valid=0, name="replay"),
+        feed=lambda seed: HostFeed(explorer, Permuted(KEPT, seed)),
+        optimizer="adam",
+        lr=lr,
+    )
+
+
+def learn(name: str, explorer: Explorer, *, size: int, lr: float, until: str, seed: int, out: Any) -> dict[str, Any]:
+    """Act, learn from what was seen so far, act, ... ; then 100 episodes without a random action."""
+    began, solved, returns = time.perf_counter(), None, explorer.actors.returns
+    how: dict[str, Any] = {"window": UPDATES * size, "gauge": ladle.Gauge(parts=4), "seed": seed, "out": out}
+    going = ladle.windows(task_of(explorer, lr), size=size, until=until, **how)
+    for window in going:
+        explorer.act(window.params, STEPS if explorer.steps else FIRST)
+        recent = float(np.mean(returns[-100:] or [0.0]))
+        going.note(steps=explorer.steps, mean_return=recent)
+        solved = solved or (explorer.steps if len(returns) >= 100 and recent >= 195 else None)
+    return ending(going.end(), name, greedy, {"solved": solved, "steps": explorer.steps}, began)
+
+
+def alone(name: str, explorer: Explorer, updates: int, seed: int) -> float:
+    """The same agent in a plain loop, whose draws are uniform with replacement."""
+    (begin, update), rng, params = plain(loss, LR), np.random.default_rng(seed), explorer.follower
+    state = begin(params)
+    for number in range(updates):
+        if number % UPDATES == 0:
+            explorer.act(params, STEPS if explorer.steps else FIRST)
+        params, state = update(params, state, explorer.take(rng.integers(0, KEPT, SIZE)))
+    return mean_return(name, partial(greedy, params))
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = arguments(__doc__, "cartpole_dqn.py", "20000 steps")
+    given = parser.parse_args(args)
+
+    def agent() -> Explorer:
+        return Explorer(actors_of(given.env, given.seed, parser), given.seed)
+
+    explorer = agent()
+    how: dict[str, Any] = {"size": SIZE, "lr": LR, "until": given.until, "seed": given.seed, "out": given.out}
+    try:
+        found = learn(given.env, explorer, **how)
+    except ladle.LadleError as error:
+        parser.exit(2, f"cartpole_dqn.py: {error}\n")
+    print(told(found))
+    if given.peer:
+        found["peer"] = alone(given.env, agent(), found["updates"], given.seed)
+        print(f"a plain loop of JAX and optax: {found['peer']:.1f}")
+    if given.sizes:
+        found["plan"] = ladle.plan(task_of(explorer, LR))
+        print(found["plan"].explain())
+        by_size(given, agent, learn, (16, 64, 256), (SIZE, LR))
+    return found
+
+
+if __name__ == "__main__":
+    main()
