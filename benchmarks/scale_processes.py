@@ -12,8 +12,9 @@ A perceptron 512-1024-1024-10, batches of 2,048 rows, SGD; n = 5 turns (`--quick
     forecast = half + sum        seconds of an update of two processes: no overlap of the two is assumed
     efficiency = one thread / (2 * two processes)
 
-Claim: two processes reach 0.9 of the forecast speed-up. Both cores share a memory bus and a cache, which no line through
-one process's times knows: `half, both cores` is the half while the other core computes one too, the limit of the machine.
+Claim: two processes reach 0.9 of the forecast speed-up. Both cores share a memory bus and a cache, which no line
+through one process's times knows: `half, both cores` is the half while the other core computes one too, the limit of
+the machine.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ import jax, numpy as np, ladle
 from functools import partial
 from ladle.jax.allreduce import FEW, MANY, _sums
 from ladle.jax.mesh import across
-size, updates, size_bytes, file = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+size, updates, size_bytes, count = map(int, sys.argv[1:5])
+file = sys.argv[5]
 rng = np.random.default_rng(0)
-data = ladle.data.arrays(rng.standard_normal((%d, 512), dtype=np.float32), rng.integers(0, 10, %d), valid=0)
+data = ladle.data.arrays(rng.standard_normal((count, 512), dtype=np.float32), rng.integers(0, 10, count), valid=0)
 task = ladle.Task(ladle.models.mlp(512, 1024, 1024, 10), ladle.losses.cross_entropy, data, optimizer="sgd", lr=0.01)
 run = ladle.fit(task, size=size, until=f"{updates} updates", window=2 * size)
 lines = [line for line in run.metrics if line.get("updates", 0) > 0]
@@ -64,13 +66,13 @@ if jax.process_count() > 1:
     sums = (many - few) / (MANY - FEW)
 if jax.process_index() == 0:
     open(file, "w").write(json.dumps({"seconds": statistics.median(took), "sum_seconds": sums}))
-""" % (ROWS, ROWS)
+"""
 
 
 def asked(folder: Path, size: int, *, cores: list[int], processes: int = 1, out: str = "found.json") -> list[str]:
     child = folder / "child.py"
     child.write_text(CHILD)
-    told = [str(child), str(size), str(UPDATES), str(BYTES), str(folder / out)]
+    told = [str(child), *map(str, (size, UPDATES, BYTES, ROWS)), str(folder / out)]
     pinned = ["taskset", "-c", ",".join(map(str, cores))]
     if processes == 1:
         return [*pinned, sys.executable, *told]
