@@ -122,3 +122,40 @@ def cells(train: Any, test: Any, *, updates: int, size: int, seed: int) -> tuple
     net, seconds = trained(Detector(PAIRS, POOLED), loss, updates=updates, rate=RATE, ema=EMA)
     with torch.no_grad():
         return torch.cat([net(part) for part in torch.from_numpy(test).split(8)]).numpy(), seconds
+
+
+def vae(x: Any, *, updates: int, size: int, seed: int) -> tuple[dict[str, Any], float]:
+    """Weights as vae.py has them, and seconds of training."""
+    from vae import CODE, PIXELS, RATE, SHAPES
+
+    torch.manual_seed(seed)
+    net, images = (
+        torch.nn.ModuleDict({name: torch.nn.Linear(*shape) for name, shape in SHAPES.items()}),
+        epochs(x, size),
+    )
+
+    def loss(net: Any) -> Any:
+        ink = next(images).reshape(-1, PIXELS)
+        mean, log_variance = net["code"](F.relu(net["into"](ink))).split(CODE, 1)
+        code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        odds = net["out"](F.relu(net["back"](code)))
+        missed = F.binary_cross_entropy_with_logits(odds, ink, reduction="none").sum(1)
+        return (missed + 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).sum(1)).mean()
+
+    for layer in net.values():
+        torch.nn.init.xavier_normal_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    net, seconds = trained(net, loss, updates=updates, rate=RATE)
+    return {name: as_layer(layer) for name, layer in net.items()}, seconds
+
+
+def as_layer(layer: Any) -> dict[str, np.ndarray]:
+    """A linear layer's arrays as ladle has them."""
+    return {"weight": layer.weight.detach().numpy().T, "bias": layer.bias.detach().numpy()}
+
+
+def epochs(x: Any, size: int) -> Any:
+    """Batches of `x`, shuffled anew in each pass, without end."""
+    rows = torch.from_numpy(np.asarray(x))
+    while True:
+        yield from (rows[ids] for ids in torch.randperm(len(rows)).split(size))

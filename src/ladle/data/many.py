@@ -81,7 +81,7 @@ def refused_many(values: np.ndarray) -> DataError:
     why = "each row has one class or one amount"
     remedy = f"y.argmax(axis=1) where classes are one-hot, {AS_AMOUNTS} for amounts, or tokens=True"
     if values.dtype.kind in "iu" and not _one_hot(values):
-        remedy += ", or kind='classification' where each place has a class'
+        remedy += ", or kind='classification' where each place has a class"
     return DataError(must("y", "have shape [rows]", values.shape, why, remedy))
 
 
