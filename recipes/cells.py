@@ -111,13 +111,10 @@ def loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
 
 def overlaps(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     """Intersection over union of a box with others: centre x, y, width, height."""
-    sides = [
-        np.minimum(one[k] + one[k + 2] / 2, many[:, k] + many[:, k + 2] / 2)
-        - np.maximum(one[k] - one[k + 2] / 2, many[:, k] - many[:, k + 2] / 2)
-        for k in (0, 1)
-    ]
-    both = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
-    return both / (one[2] * one[3] + many[:, 2] * many[:, 3] - both)
+    low = np.maximum(one[:2] - one[2:] / 2, many[:, :2] - many[:, 2:] / 2)
+    high = np.minimum(one[:2] + one[2:] / 2, many[:, :2] + many[:, 2:] / 2)
+    both = np.maximum(high - low, 0).prod(1)
+    return both / (one[2:].prod() + many[:, 2:].prod(1) - both)
 
 
 def found_of(outputs: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:

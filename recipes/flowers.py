@@ -1,6 +1,6 @@
 """Five kinds of flowers from 1,000 photographs: features learnt on CIFAR-10, frozen or as a start, or from nothing.
 
-LADLE_DATA=FOLDER python recipes/flowers.py [--until "30 epochs"] [--before "2 epochs"] [--size 32] [--seed 0] [--sizes] [--peer]
+LADLE_DATA=FOLDER python recipes/flowers.py [--until "30 epochs"] [--seed 0] [--sizes] [--peer]
 """
 
 from __future__ import annotations
@@ -145,9 +145,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             part: x.reshape(len(x), 16, 2, 16, 2, 3).mean((2, 4)).reshape(len(x), -1) for part, (x, _) in parts.items()
         }
         figures |= {"peer": by_regression(seen, y), "pixels": by_regression(small, y)}
-        print(
-            f"logistic regression: on the same features {figures['peer']:.1%}, on 16 x 16 pixels {figures['pixels']:.1%}"
-        )
+        print(f"logistic regression: on features {figures['peer']:.1%}, on 16 x 16 pixels {figures['pixels']:.1%}")
     return figures
 
 
