@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from vision_sizes import side_by_side
 
 import ladle
 from ladle.feed import Arrays, draws
@@ -147,6 +148,12 @@ def average_precision(outputs: np.ndarray, boxes: Sequence[np.ndarray], kind: in
     return float((precision * np.diff(right, prepend=0)).sum() / wanted)
 
 
+def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, float]:
+    """Average precision of each kind, and their mean."""
+    each = {name: average_precision(outputs, boxes, kind) for kind, name in enumerate(KINDS)}
+    return {"map": float(np.mean(list(each.values()))), **each}
+
+
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with bccd/")
@@ -167,19 +174,19 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     data = ladle.data.streamed(Arrays(rows["train"]), valid=rows["val"], name="bccd")
     model = ladle.models.FunctionModel(init, apply, "detector on a grid")
     task = ladle.Task(model, loss, data, lr=RATE, ema=EMA, augment=mirrored, metrics={})
+
+    def judged(run: ladle.Run, part: str) -> dict[str, float]:
+        return precisions(run.averaged().outputs(rows[part]["x"]), parts[part][1])
+
     try:
         if given.sizes:
-            print(ladle.plan(task, until=given.until).explain())
-            print(ladle.compare(task, sizes=[2, 8, 32], seeds=1, until=given.until, lr="sweep"))
-        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+            side_by_side(task, lambda run: judged(run, "val")["map"], sizes=[4, 16, 64], until=given.until)
+        how = {"evaluate_every": 10 * data.rows, "seed": given.seed, "out": given.out}
+        run = ladle.fit(task, size=given.size, until=given.until, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"cells.py: {error}\n")
 
-    def judged(outputs: np.ndarray) -> dict[str, float]:
-        precisions = {name: average_precision(outputs, parts["test"][1], k) for k, name in enumerate(KINDS)}
-        return {"map": float(np.mean(list(precisions.values()))), **precisions}
-
-    figures: dict[str, Any] = judged(run.averaged().outputs(rows["test"]["x"]))
+    figures: dict[str, Any] = judged(run, "test")
     each = ", ".join(f"{name} {figures[name]:.3f}" for name in KINDS)
     print(f"test mAP at IoU 0.5: {figures['map']:.3f} ({each})")
     print(f"{run.final['examples']:,} pictures in {run.final['seconds']:.0f} s")
@@ -188,7 +195,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
 
         how = {"updates": run.final["updates"], "size": run.final["size"], "seed": given.seed}
         outputs, seconds = cells(rows["train"], rows["test"]["x"], **how)
-        figures |= {"peer_map": judged(outputs)["map"], "peer_seconds": seconds}
+        figures |= {"peer_map": precisions(outputs, parts["test"][1])["map"], "peer_seconds": seconds}
         print(f"the same in a PyTorch loop {figures['peer_map']:.3f} in {seconds:.0f} s")
     return figures
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from vision_sizes import side_by_side
 
 import ladle
 from ladle.feed import RandomImages
@@ -130,10 +131,14 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             )  # fmt: skip
         for name, task in tasks.items():
             if given.sizes:
-                print(f"{name}:\n{ladle.plan(task, until=given.until).explain()}")
-                print(ladle.compare(task, sizes=[8, 32, 128], seeds=1, until=given.until, lr="sweep"))
+                print(f"{name}:")
+                side_by_side(
+                    task, lambda run: run.averaged().evaluate(data.valid)["accuracy"], sizes=[8, 32, 128],
+                    until=given.until, reference=32,
+                )  # fmt: skip
             out = given.out and Path(given.out, name)
-            run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=out)
+            how = {"evaluate_every": 30 * data.rows, "seed": given.seed, "out": out}
+            run = ladle.fit(task, size=given.size, until=given.until, **how)
             figures[name] = run.averaged().evaluate(data.test)["accuracy"]
             print(f"{name:>8}: test {figures[name]:.1%} in {run.final['seconds']:.0f} s")
     except ladle.ArgumentError as error:

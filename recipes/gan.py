@@ -14,11 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from vision_sizes import side_by_side
 
 import ladle
 from ladle.models.layers import dense, dense_init, normals
 
-PIXELS, NOISE, RATE, B1, EMA = 784, 64, 2e-4, 0.5, 0.998
+PIXELS, NOISE, SIZE, RATE, B1, EMA = 784, 64, 64, 2e-4, 0.5, 0.998
 SHAPES = {
     "generator": ((NOISE, 256), (256, 512), (512, PIXELS)),
     "discriminator": ((PIXELS, 512), (512, 256), (256, 1)),
@@ -120,23 +121,18 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         f"the critic is right for {critic.accuracy:.1%}; distance of real images {floor:.2f}, untrained {untrained:.0f}"
     )
 
-    def trained(task: ladle.Task, size: Any, seed: int, out: Any = None) -> tuple[ladle.Run, dict[str, float]]:
-        run = ladle.fit(task, size=size, until=given.until, seed=seed, out=out)
-        return run, critic.judge(run.averaged().outputs(noise))
+    def judged(run: ladle.Run) -> dict[str, float]:
+        return critic.judge(run.averaged().outputs(noise))
 
     try:
         if given.sizes:
-            print(ladle.plan(task, until=given.until).explain())
-            for size in (16, 64, 256):
-                for rate in (RATE / 2, RATE, 2 * RATE, 4 * RATE):
-                    run, found = trained(task.with_(lr=rate), size, 0)
-                    print(
-                        f"size {size:>4} rate {rate:.0e} distance {found['distance']:6.2f}",
-                        f"{run.final['seconds']:.0f} s",
-                    )
-        run, found = trained(task, given.size, given.seed, given.out)
+            how = {"higher": False, "reference": SIZE, "until": given.until, "factors": (0.5, 1.0, 2.0, 4.0)}
+            side_by_side(task, lambda run: judged(run)["distance"], sizes=[16, 64, 256], **how)
+        how = {"evaluate_every": 10 * data.rows, "seed": given.seed, "out": given.out}
+        run = ladle.fit(task, size=given.size, until=given.until, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"gan.py: {error}\n")
+    found = judged(run)
     figures: dict[str, Any] = {**found, "floor": floor, "untrained": untrained}
     print(f"drawn images: distance {found['distance']:.2f}, the rarest class {found['least']:.1%}")
     print(f"{run.final['examples']:,} images in {run.final['seconds']:.0f} s")

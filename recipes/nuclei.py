@@ -1,6 +1,6 @@
 """Which pixels are nuclei of cells? A small U-Net on crops of microscope images, beside the threshold of Otsu.
 
-LADLE_DATA=FOLDER python recipes/nuclei.py [--until "12 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+LADLE_DATA=FOLDER python recipes/nuclei.py [--until "8 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from vision_sizes import side_by_side
 
 import ladle
 from ladle.feed import below, draws
@@ -118,7 +119,7 @@ def otsu(images: np.ndarray) -> np.ndarray:
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with nuclei_dsb2018/")
-    parser.add_argument("--until", default="12 epochs")
+    parser.add_argument("--until", default="8 epochs")
     parser.add_argument("--size", default="8", help="crops in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
@@ -144,9 +145,13 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     )
     try:
         if given.sizes:
-            print(ladle.plan(task, until=given.until).explain())
-            print(ladle.compare(task, sizes=[2, 8, 32], seeds=1, until=given.until, lr="sweep"))
-        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+
+            def judge(run: ladle.Run) -> float:
+                return run.averaged().evaluate(data.valid)["iou"]
+
+            side_by_side(task, judge, sizes=[4, 16, 64], until=given.until)
+        how = {"evaluate_every": 8 * data.rows, "seed": given.seed, "out": given.out}
+        run = ladle.fit(task, size=given.size, until=given.until, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"nuclei.py: {error}\n")
     found = run.averaged().evaluate(data.test)

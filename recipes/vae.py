@@ -15,11 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from vision_sizes import side_by_side
 
 import ladle
 from ladle.models.layers import dense, dense_init, glorot, normals
 
-PIXELS, HIDDEN, CODE, RATE = 784, 400, 20, 1e-3
+PIXELS, HIDDEN, CODE, SIZE, RATE = 784, 400, 20, 128, 1e-3
 SHAPES = {"into": (PIXELS, HIDDEN), "code": (HIDDEN, 2 * CODE), "back": (CODE, HIDDEN), "out": (HIDDEN, PIXELS)}
 DRAWS = 64
 """Codes an image is judged by at the end."""
@@ -116,9 +117,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     task = task_of(data)
     try:
         if given.sizes:
-            print(ladle.plan(task, until=given.until).explain())
-            print(ladle.compare(task, sizes=[32, 128, 512, 2048], seeds=1, until=given.until, lr="sweep"))
-        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+            how = {"higher": False, "reference": SIZE, "until": given.until}
+            side_by_side(task, lambda run: run.evaluate(data.valid)["loss"], sizes=[32, 128, 512, 2048], **how)
+        how = {"evaluate_every": 10 * data.rows, "seed": given.seed, "out": given.out}
+        run = ladle.fit(task, size=given.size, until=given.until, **how)
     except ladle.ArgumentError as error_:
         parser.exit(2, f"vae.py: {error_}\n")
     test = ink[2]["x"]
