@@ -1,6 +1,6 @@
 """Where are the cells in a picture of blood, and of which kind? A single-shot detector on a grid of 20 x 15 places.
 
-LADLE_DATA=FOLDER python recipes/cells.py [--until "30 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+LADLE_DATA=FOLDER python recipes/cells.py [--until "15 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHRUNK, STRIDE, HEIGHT, WIDTH = 4, 8, 15, 20
 """Pictures are read at a quarter of their sides, 120 x 160 pixels; a place of the grid is 8 x 8 of these."""
 
 UNIT, RATE, EMA = 24.0, 3e-3, 0.98
-PAIRS = ((12, 24), (24, 48), (48, 48), (48, 64), (64, 64), (64, 64))
+PAIRS = ((12, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 64))
 POOLED = (0, 2)
 """Convolutions, and those with pooling behind them."""
 
@@ -157,7 +157,7 @@ def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, fl
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with bccd/")
-    parser.add_argument("--until", default="30 epochs")
+    parser.add_argument("--until", default="15 epochs")
     parser.add_argument("--size", default="8", help="pictures in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")

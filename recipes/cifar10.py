@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from vision_sizes import side_by_side
 
 import ladle
 from ladle.feed import Arrays, RandomImages
@@ -73,7 +74,8 @@ def task_of(
 
 def run(file: Path, *, seed: int = 0, epochs: float = 3, out: str | None = None, **how: Any) -> dict[str, float]:
     task = task_of(file, epochs=epochs, **how)
-    trained = ladle.fit(task, size=SIZE, until=f"{epochs} epochs", seed=seed, out=out)
+    last = {"evaluate_every": 10**9} if how.get("rows") else {}
+    trained = ladle.fit(task, size=SIZE, until=f"{epochs} epochs", seed=seed, out=out, **last)
     lines = [line for line in trained.metrics if "data_wait_fraction" in line]
     return {
         "accuracy": trained.final["valid_accuracy"],
@@ -93,19 +95,31 @@ def main(args: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--rows", type=int, help="train on the first so many images alone")
     parser.add_argument("--augment", action="store_true", help="move images by up to 4 pixels, too")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sizes", action="store_true", help="sizes side by side")
+    parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
     parser.add_argument("--out", help="run folder to write")
     given = parser.parse_args(args)
     file = Path(given.data, "cifar10_jpeg/cifar10_jpeg.npz")
     if not given.data or not file.is_file():
         remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
         parser.exit(2, f"cifar10.py: data must hold cifar10_jpeg/cifar10_jpeg.npz; got {given.data!r}; {remedy}\n")
+    how = {"epochs": given.epochs, "rows": given.rows, "augment": given.augment}
     try:
-        found = run(file, seed=given.seed, epochs=given.epochs, out=given.out, rows=given.rows, augment=given.augment)
+        if given.sizes:
+            task = task_of(file, **how)
+            sizes = {"sizes": [32, 128, 512], "until": f"{given.epochs} epochs", "reference": SIZE, "plan": False}
+            side_by_side(task, lambda run: run.evaluate(task.data.valid)["accuracy"], **sizes)
+        found = run(file, seed=given.seed, out=given.out, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"cifar10.py: {error}\n")
     print(f"test accuracy {found['accuracy']:.1%} after {given.epochs:g} epochs, train {found['train_accuracy']:.1%}")
     print(f"{found['images_per_second']:,.0f} images/s, {found['data_wait_fraction']:.1%} of the time waiting for data")
     print(f"{found['seconds']:.0f} s of training")
+    if given.peer:
+        from vision_peers import cifar10
+
+        found["peer_accuracy"], seconds = cifar10(task_of(file, **how).data, given.epochs, given.augment, given.seed)
+        print(f"the same in a PyTorch loop {found['peer_accuracy']:.1%} in {seconds:.0f} s")
     return found
 
 

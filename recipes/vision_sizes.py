@@ -27,12 +27,12 @@ def side_by_side(
         (low, high), noise = made.within_5_percent, made.noise
         print(f"plan: batches of {made.size}, {low} to {high} at most 5 % slower; bound by {made.bound}")
         print(f"gradient noise scale {noise.value:,.0f}, {noise.low:,.0f} to {noise.high:,.0f}: {noise.verdict}")
-    found = {}
+    found, base = {}, float(task.lr) if isinstance(task.lr, int | float) else 1.0  # Of a schedule: a factor.
     print(f"{'size':>6} {'rate':>8} {'figure':>8} {'updates':>8} {'seconds':>8}   figures at all rates")
     for size in sizes:
         tried = []
         for factor in factors:
-            rate = task.lr * (size / reference) ** 0.5 * factor
+            rate = base * (size / reference) ** 0.5 * factor
             run = ladle.fit(task, size=size, lr=rate, until=until, evaluate_every=10**9)
             figure = judge(run) if run.status == "finished" else float("-inf" if higher else "inf")
             tried.append((figure, rate, float(run.final["seconds"]), run.final["updates"]))
