@@ -1,6 +1,6 @@
 """Where are the cells in a picture of blood, and of which kind? A single-shot detector on a grid of 20 x 15 places.
 
-LADLE_DATA=FOLDER python recipes/cells.py [--until "15 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+LADLE_DATA=FOLDER python recipes/cells.py [--until "8 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, fl
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with bccd/")
-    parser.add_argument("--until", default="15 epochs")
+    parser.add_argument("--until", default="8 epochs")
     parser.add_argument("--size", default="8", help="pictures in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")

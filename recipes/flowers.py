@@ -1,6 +1,6 @@
 """Five kinds of flowers from 1,000 photographs: features learnt on CIFAR-10, frozen or as a start, or from nothing.
 
-LADLE_DATA=FOLDER python recipes/flowers.py [--until "10 epochs"] [--seed 0] [--sizes] [--peer]
+LADLE_DATA=FOLDER python recipes/flowers.py [--until "5 epochs"] [--seed 0] [--sizes] [--peer]
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--data", default=os.environ.get("LADLE_DATA", ""), help="folder with tf_flowers_128/, cifar10_jpeg/"
     )
-    parser.add_argument("--until", default="10 epochs")
-    parser.add_argument("--before", default="20000 examples", help="how long to train on CIFAR-10")
+    parser.add_argument("--until", default="5 epochs")
+    parser.add_argument("--before", default="8000 examples", help="how long to train on CIFAR-10")
     parser.add_argument("--size", default="32", help="photographs in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side, frozen and from nothing")

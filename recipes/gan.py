@@ -1,6 +1,6 @@
 """Clothes drawn by a generator against a discriminator: two players in one task, one update for both.
 
-LADLE_DATA=FOLDER python recipes/gan.py [--until "3 epochs"] [--size 64] [--seed 0] [--sizes] [--peer] [--out FOLDER]
+LADLE_DATA=FOLDER python recipes/gan.py [--until "2 epochs"] [--size 64] [--seed 0] [--sizes] [--peer] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Critic:
 
     def __init__(self, data: ladle.data.Data) -> None:
         model = ladle.models.mlp(PIXELS, 256, 64, 10)
-        self.run = ladle.fit(ladle.Task(model, "cross_entropy", data, lr=1e-3), size=128, until="2 epochs")
+        self.run = ladle.fit(ladle.Task(model, "cross_entropy", data, lr=1e-3), size=128, until="1 epochs")
         assert data.test is not None
         self.accuracy = self.run.final["test_accuracy"]
         self.real = self.features(data.test["x"])
@@ -100,7 +100,7 @@ class Critic:
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with fashion_mnist/")
-    parser.add_argument("--until", default="3 epochs")
+    parser.add_argument("--until", default="2 epochs")
     parser.add_argument("--size", default="64", help="images in a batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
