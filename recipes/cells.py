@@ -1,6 +1,15 @@
 """Where are the cells in a picture of blood, and of which kind? A single-shot detector on a grid of 20 x 15 places.
 
-LADLE_DATA=FOLDER python recipes/cells.py [--until "8 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+    LADLE_DATA=FOLDER python recipes/cells.py [--until "8 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+
+BCCD at a quarter of its sides: 205 pictures to train, 87 to validate, 72 to test, by the split of its source. Labels
+are incomplete, so precision is understated. `Task(augment=)` mirrors pictures with their boxes, in reading threads.
+
+Mean average precision at an IoU of 0.5, test: 0.739, 0.676, 0.669 (seeds 0, 1, 2); red cells 0.79 to 0.80, white 0.96
+to 0.98, platelets 0.46, 0.25, 0.23; the same net in a PyTorch loop @PEER@.
+34 to 63 s on two busy cores.
+
+@SIZES@
 """
 
 from __future__ import annotations
@@ -18,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from vision_boxes import apart, average_precision
 from vision_sizes import side_by_side
 
 import ladle
@@ -110,48 +120,21 @@ def loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
     return (focal.sum((1, 2, 3)) + apart.sum((1, 2))) / jnp.maximum(there.sum((1, 2)), 1)
 
 
-def overlaps(one: np.ndarray, many: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box with others: centre x, y, width, height."""
-    low = np.maximum(one[:2] - one[2:] / 2, many[:, :2] - many[:, 2:] / 2)
-    high = np.minimum(one[:2] + one[2:] / 2, many[:, :2] + many[:, 2:] / 2)
-    both = np.maximum(high - low, 0).prod(1)
-    return both / (one[2:].prod() + many[:, 2:].prod(1) - both)
-
-
 def found_of(outputs: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and boxes of one kind in a picture, best first; what overlaps a better one by half is left out."""
+    """Scores and boxes of one kind in a picture, best first, in pixels: centre x, y, width, height."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     score, box = outputs[..., kind].ravel(), outputs[..., 3:].reshape(-1, 4)
     middle = (box[:, :2] + np.stack([columns.ravel(), rows.ravel()], 1)) * STRIDE
-    boxes = np.concatenate([middle, UNIT * np.exp(np.clip(box[:, 2:], -4, 3))], axis=1)
-    left, kept = list(np.argsort(-score)[:100]), []
-    while left:
-        kept.append(left[0])
-        left = [at for at, shared in zip(left, overlaps(boxes[left[0]], boxes[left]), strict=True) if shared < 0.5]
-    return score[kept], boxes[kept]
-
-
-def average_precision(outputs: np.ndarray, boxes: Sequence[np.ndarray], kind: int) -> float:
-    """Area under precision against recall, precision made falling (VOC 2010); a box counts once, from an IoU of 0.5."""
-    hits, wanted = [], 0
-    for answer, of in zip(outputs, boxes, strict=True):
-        there = of[of[:, 0] == kind, 1:]
-        wanted, free = wanted + len(there), np.ones(len(there), bool)
-        for score, box in zip(*found_of(answer, kind), strict=True):
-            shared = overlaps(box, there) * free if len(there) else np.zeros(1)
-            best = int(shared.argmax())
-            hits.append((score, shared[best] >= 0.5))
-            if shared[best] >= 0.5:
-                free[best] = False
-    right = np.cumsum([hit for _, hit in sorted(hits, key=lambda pair: -pair[0])])
-    precision = np.maximum.accumulate((right / np.arange(1, len(right) + 1))[::-1])[::-1]
-    return float((precision * np.diff(right, prepend=0)).sum() / wanted)
+    return apart(score, np.concatenate([middle, UNIT * np.exp(np.clip(box[:, 2:], -4, 3))], axis=1))
 
 
 def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, float]:
     """Average precision of each kind, and their mean."""
-    each = {name: average_precision(outputs, boxes, kind) for kind, name in enumerate(KINDS)}
-    return {"map": float(np.mean(list(each.values()))), **each}
+    each = {
+        name: average_precision([found_of(of, kind) for of in outputs], [of[of[:, 0] == kind, 1:] for of in boxes])
+        for kind, name in enumerate(KINDS)
+    }
+    return {"map": float(np.nanmean(list(each.values()))), **each}
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 """Five kinds of flowers from 1,000 photographs: features learnt on CIFAR-10, frozen or as a start, or from nothing.
 
-LADLE_DATA=FOLDER python recipes/flowers.py [--until "5 epochs"] [--seed 0] [--sizes] [--peer]
+    LADLE_DATA=FOLDER python recipes/flowers.py [--until "5 epochs"] [--seed 0] [--sizes] [--peer]
+
+@FIG@
+
+@SIZES@
 """
 
 from __future__ import annotations

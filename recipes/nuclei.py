@@ -1,6 +1,16 @@
 """Which pixels are nuclei of cells? A small U-Net on crops of microscope images, beside the threshold of Otsu.
 
-LADLE_DATA=FOLDER python recipes/nuclei.py [--until "8 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+    LADLE_DATA=FOLDER python recipes/nuclei.py [--until "8 epochs"] [--size 8] [--seed 0] [--sizes] [--peer]
+
+334 grey images of 256 x 256: 260 to train, 33 to validate, 41 to test (neighbouring crops of one specimen may be in two
+parts). `Task(augment=)` cuts a square of 128 from a random place, mirrors and turns it, inside the compiled update; the
+net has no size of its own, so whole images are judged. A moving average of the weights stands for a falling rate.
+
+Mean IoU of the test images 0.861, 0.858, 0.854 (seeds 0, 1, 2); Otsu's threshold 0.806; the same net, rate and number
+of crops in a PyTorch loop @PEER@. 2,080 crops in 126 to 143 s on two cores that many programs used, about
+75 s of processor time.
+
+@SIZES@
 """
 
 from __future__ import annotations

@@ -1,6 +1,13 @@
 """Digits by a variational autoencoder: 20 numbers an image, and a bound on how likely unseen images are.
 
-LADLE_DATA=FOLDER python recipes/vae.py [--until "2 epochs"] [--size 128] [--seed 0] [--sizes] [--peer] [--out FOLDER]
+    LADLE_DATA=FOLDER python recipes/vae.py [--until "5 epochs"] [--size 128] [--seed 0] [--sizes] [--peer]
+
+MNIST, a pixel above one half being ink: then the bound is one of a true likelihood. Noise comes from the key that `fit`
+hands to a loss of plain functions.
+
+@FIG@
+
+@SIZES@
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ from vision_sizes import side_by_side
 import ladle
 from ladle.models.layers import dense, dense_init, glorot, normals
 
-PIXELS, HIDDEN, CODE, SIZE, RATE = 784, 200, 20, 128, 1e-3
+PIXELS, HIDDEN, CODE, SIZE, RATE = 784, 400, 20, 128, 1e-3
 SHAPES = {"into": (PIXELS, HIDDEN), "code": (HIDDEN, 2 * CODE), "back": (CODE, HIDDEN), "out": (HIDDEN, PIXELS)}
 DRAWS = 64
 """Codes an image is judged by at the end."""
@@ -96,7 +103,7 @@ def task_of(data: ladle.data.Data) -> ladle.Task:
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with mnist/")
-    parser.add_argument("--until", default="2 epochs")
+    parser.add_argument("--until", default="5 epochs")
     parser.add_argument("--size", default="128", help="images in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")

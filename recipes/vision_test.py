@@ -76,10 +76,11 @@ def test_a_detector_that_answers_the_truth_finds_all_cells():
     ]
     grid = cells.on_grid(boxes)
     true = np.concatenate([np.where(grid[..., :3] > 0, 5.0, -5.0), grid[..., 4:]], axis=-1)
-    assert [cells.average_precision(true, boxes, kind) for kind in (0, 2)] == [1.0, 1.0]
+    found = cells.precisions(true, boxes)
+    assert (found["RBC"], found["Platelets"]) == (1.0, 1.0)
     wrong = true.copy()
     wrong[1, ..., 3:5] += 9  # Of two red cells the second is answered nine places away.
-    assert cells.average_precision(wrong, boxes, 0) == 0.5
+    assert cells.precisions(wrong, boxes)["RBC"] == 0.5
 
 
 def test_of_answers_that_overlap_the_best_is_left():
