@@ -113,7 +113,8 @@ def arrays(
       reaches above 127: these are pixels and are divided by 255. An index is left behind.
     - `y`: `[rows]` numbers, booleans or strings. See `ladle.data.target` for the rule that tells classes from amounts;
       `kind` overrules it. Amounts are standardised with mean and standard deviation of the training part. Decimal
-      numbers `[rows, T]` are T amounts a row, standardised by one mean and sd for all.
+      numbers `[rows, T]` are T amounts a row, standardised by one mean and sd for all. Whole numbers `[rows, ...]` with
+      `kind="classification"` are a class for each place, such as the pixels of an image (of bytes: `tokens=False`).
     - `weight`: `[rows]` numbers, finite and not negative: how much each row counts when it trains. An update follows
       the weighted mean, sum_i w_i grad l_i / sum_i w_i.
     - `valid`: share of the rows for the validation part, or that part itself: `(X, y)`. `seed`: which rows these are,

@@ -1,4 +1,4 @@
-"""Targets of several values a row, `[rows, T]`: amounts of several outputs, or a token for each place of a sequence."""
+"""Targets of several values a row: amounts of several outputs, a token or a class for each place of a row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def are_tokens(x: np.ndarray, y: np.ndarray) -> bool:
 def infer_many(values: np.ndarray, *, kind: str | None, tokens: bool) -> TargetColumn | None:
     """The target of `[rows, T]` values, or None where they can be neither: a one-hot table, whole numbers unasked.
 
-    - `values` of `tokens`: class numbers, `i32[rows, T]`; else decimal numbers, or any with kind "regression":
+    - `values` of `tokens`: class numbers, `i32[rows, T]`; whole numbers with kind "classification" too, such as the
+      classes of an image's pixels, `i32[rows, height, width]`; else decimal numbers, or any with kind "regression":
       amounts, `f64[rows, T]`.
 
     Raises `DataError` for values that are not finite, with row and column.
@@ -44,6 +45,8 @@ def infer_many(values: np.ndarray, *, kind: str | None, tokens: bool) -> TargetC
         classes = tuple(str(token) for token in range(int(y.max()) + 1))
         note = f"Task: classification of y, {each} tokens a row, into {len(classes)} classes, because x holds tokens."
         return TargetColumn("classification", y, classes, note)
+    if kind == "classification" and values.dtype.kind in "iu" and not _one_hot(values):
+        return _classes_of_places(values, each)
     if values.dtype.kind not in "biuf" or (kind != "regression" and (kind or values.dtype.kind != "f")):
         return None
     if kind != "regression" and _one_hot(values):
@@ -62,10 +65,23 @@ def infer_many(values: np.ndarray, *, kind: str | None, tokens: bool) -> TargetC
     return TargetColumn("regression", amounts, (), f"Task: regression of y, {each} amounts a row, because {reason}.")
 
 
+def _classes_of_places(values: np.ndarray, each: str) -> TargetColumn:
+    """A class for each place of a row. Raises `DataError` for numbers below 0, and where there is one class alone."""
+    y = as_tokens(values, "y")
+    if (y == y.reshape(-1)[0]).all():
+        why = "all places have the same class, so there is nothing to learn"
+        raise DataError(must("target y", "have at least two classes", int(y.flat[0]), why, "another target"))
+    classes = tuple(str(number) for number in range(int(y.max()) + 1))
+    note = f"Task: classification of y, {each} places a row, into {len(classes)} classes, because that was asked for."
+    return TargetColumn("classification", y, classes, note)
+
+
 def refused_many(values: np.ndarray) -> DataError:
     """The refusal of `[rows, T]` values that `infer_many` does not take."""
     why = "each row has one class or one amount"
     remedy = f"y.argmax(axis=1) where classes are one-hot, {AS_AMOUNTS} for amounts, or tokens=True"
+    if values.dtype.kind in "iu" and not _one_hot(values):
+        remedy += ", or kind='classification' where each place has a class"
     return DataError(must("y", "have shape [rows]", values.shape, why, remedy))
 
 

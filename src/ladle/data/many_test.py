@@ -34,8 +34,11 @@ def test_several_amounts_share_one_scale() -> None:
         (np.full((30, 2), 1.5), None, "at least two values"),
         (X, "classification", r"shape \[rows\]"),
         (X.astype(str), None, r"shape \[rows\]"),
+        (np.eye(3, dtype=int)[np.arange(30) % 3], "classification", r"shape \[rows\].*argmax"),
+        (np.arange(60).reshape(30, 2) - 1, "classification", "from 0; got -1"),
+        (np.ones((30, 2), int), "classification", "at least two classes; got 1"),
     ],
-    ids="one-hot one-hot-int whole fine infinite equal asked words".split(),
+    ids="one-hot one-hot-int whole fine infinite equal asked words one-hot-classes negative one-class".split(),
 )
 def test_what_several_values_may_not_be(y: Any, kind: str | None, said: str | None) -> None:
     if said is None:
@@ -64,6 +67,15 @@ def test_every_place_of_a_sequence_has_its_token() -> None:
         arrays(x, y, kind="regression")
     with pytest.raises(ArgumentError, match="y must be class numbers"):
         ladle.fit(ladle.Task(ladle.models.mlp(5, 4, 9), None, data), size=8, until="1 epochs")
+
+
+def test_every_pixel_has_its_class_where_that_is_asked_for() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (30, 4, 6), dtype=np.uint8)
+    data = arrays(pixels, (pixels > 99).astype(np.uint8) + (pixels > 200), kind="classification", tokens=False)
+    assert data.kind == "classification" and data.classes == ("0", "1", "2")
+    for part in (data.train, data.valid):
+        assert part["x"].dtype == np.float32 and part["y"].dtype == np.int32
+        np.testing.assert_array_equal((part["x"] > 99.5 / 255).astype(int) + (part["x"] > 200.5 / 255), part["y"])
 
 
 def test_validation_rows_that_were_given_are_those_that_validate() -> None:
