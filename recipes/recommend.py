@@ -1,6 +1,6 @@
 """Which film next? Two towers, trained against the other films of the batch: its size is the number of negatives.
 
-    LADLE_DATA=FOLDER python recipes/recommend.py [--until "8 epochs"] [--seed 0] [--size 512] [--out FOLDER] [--peer] [--sizes]
+LADLE_DATA=FOLDER python recipes/recommend.py [--until "8 epochs"] [--seed 0] [--size 512] [--out FOLDER] [--peer] [--sizes]
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class Films:
     def seen(self, user: np.ndarray, without: np.ndarray | None = None) -> np.ndarray:
         """`i32[n, PAST]`: one more than the numbers of each user's latest films, `without` one of them; 0 for none."""
         order = np.argsort(self.rated[:, 0], kind="stable")
-        films, starts = self.rated[order, 1], np.searchsorted(self.rated[order, 0], np.arange(self.rated[:, 0].max() + 2))
+        films, starts = (
+            self.rated[order, 1],
+            np.searchsorted(self.rated[order, 0], np.arange(self.rated[:, 0].max() + 2)),
+        )
         rows = np.zeros((len(user), PAST), np.int32)
         for row, one in enumerate(user):
             own = films[starts[one] : starts[one + 1]]
@@ -118,7 +121,9 @@ class Towers:
         """`f32[users, films]`, the log of a film's chance by taste and by how much it was rated in the last week."""
         films = self.film(params, jnp.arange(len(self.traits)))
         scores = self.user(params, x) @ films.T / HEAT + jnp.log(jnp.asarray(self.recent) + 0.1)[None]
-        return scores.at[jnp.arange(len(x))[:, None], jnp.where(x > 0, x - 1, len(self.traits))].set(-jnp.inf, mode="drop")
+        return scores.at[jnp.arange(len(x))[:, None], jnp.where(x > 0, x - 1, len(self.traits))].set(
+            -jnp.inf, mode="drop"
+        )
 
 
 def unit(x: jax.Array) -> jax.Array:
@@ -210,7 +215,9 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     except ladle.ArgumentError as error:
         parser.exit(2, f"recommend.py: {error}\n")
     found = {"recall": found_by(run, films), "valid_recall": found_by(run, films, 0), **run.final}
-    print(f"recall of {TOP}: test {found['recall']:.3f}, validation {found['valid_recall']:.3f}; {found['seconds']:.0f} s")
+    print(
+        f"recall of {TOP}: test {found['recall']:.3f}, validation {found['valid_recall']:.3f}; {found['seconds']:.0f} s"
+    )
     if given.peer:
         found["peers"] = peers(films)
         print("\n".join(f"{name}: {share:.3f}" for name, share in found["peers"].items()))
