@@ -1,4 +1,4 @@
-"""How dirty will the air be? Two days of weather and dust, the next day of dust: a recurrent net and a convolutional one.
+"""How dirty will the air be? Two days of weather and dust, the next day of dust: recurrent and convolutional nets.
 
 LADLE_DATA=FOLDER python recipes/forecast.py [--net gru|tcn] [--until "6 epochs"] [--seed 0] [--out FOLDER] [--peer]
                                              [--size 128] [--sizes] [--data FOLDER]
@@ -102,7 +102,7 @@ def gru(params: Any, x: jax.Array) -> jax.Array:
 
 
 def tcn(params: Any, x: jax.Array) -> jax.Array:
-    """The same from sums over three hours that lie 1, 2, 4, 8, 16 apart, as matrix products: each sees the past alone."""
+    """The same from sums over three hours that lie 1, 2, 4, 8, 16 apart, as matrix products."""
     hours = x @ params["into"]
     for depth, layer in enumerate(params["layers"]):
         apart = 2**depth

@@ -1,6 +1,7 @@
 """How well does a molecule dissolve in water? Graphs of 1 to 388 atoms, padded to a few shapes, one number each.
 
-LADLE_DATA=FOLDER python recipes/molecules.py [--until "25 epochs"] [--seed 0] [--size 64] [--out FOLDER] [--peer] [--sizes]
+LADLE_DATA=FOLDER python recipes/molecules.py [--until "25 epochs"] [--seed 0] [--size 64] [--out FOLDER]
+                                                  [--peer] [--sizes] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def init(key: jax.Array) -> Any:
 
 
 def predict(params: Any, x: Any) -> jax.Array:
-    """`f32[graphs]`. An atom hears from those it is bound to, three times; a molecule is the sum and mean of its atoms."""
+    """`f32[graphs]`. Atoms hear from those they are bound to, three times; a molecule is their sum and mean."""
     there, bound = (x[name].astype(jnp.float32)[..., None] for name in ("node_mask", "edge_mask"))
     atoms = (x["nodes"] @ params["atom"]) * there
     rows = jnp.arange(len(atoms))[:, None]

@@ -1,6 +1,7 @@
 """Which film next? Two towers, trained against the other films of the batch: its size is the number of negatives.
 
-LADLE_DATA=FOLDER python recipes/recommend.py [--until "8 epochs"] [--seed 0] [--size 512] [--out FOLDER] [--peer] [--sizes]
+LADLE_DATA=FOLDER python recipes/recommend.py [--until "8 epochs"] [--seed 0] [--size 512] [--out FOLDER]
+                                                  [--peer] [--sizes] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -15,75 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from recommend_films import TOP, Films, read, recall
 
 import ladle
 
-WIDTH, PAST, TOP, HEAT = 48, 20, 20, 0.1
-TRAINED, RECENT_DAYS = 0.85, 7
-
-
-@dataclass(frozen=True, eq=False)
-class Films:
-    """Ratings in time order, cut once: what was rated before the cut trains, what is new after it is to be found.
-
-    - `rated`: `i64[events, 2]`, user and film, before the cut. `traits`: `f32[films, kinds]`, genres and decade.
-    - `recent`: `f32[films]`, ratings in the week before the cut. `held`: new films of each known user after it.
-    """
-
-    rated: np.ndarray
-    traits: np.ndarray
-    recent: np.ndarray
-    held: dict[int, set[int]]
-
-    def seen(self, user: np.ndarray, without: np.ndarray | None = None) -> np.ndarray:
-        """`i32[n, PAST]`: one more than the numbers of each user's latest films, `without` one of them; 0 for none."""
-        order = np.argsort(self.rated[:, 0], kind="stable")
-        films, starts = (
-            self.rated[order, 1],
-            np.searchsorted(self.rated[order, 0], np.arange(self.rated[:, 0].max() + 2)),
-        )
-        rows = np.zeros((len(user), PAST), np.int32)
-        for row, one in enumerate(user):
-            own = films[starts[one] : starts[one + 1]]
-            own = own[-PAST:] if without is None else own[own != without[row]][-PAST:]
-            rows[row, : len(own)] = own + 1
-        return rows
-
-    def judged(self, part: int) -> tuple[np.ndarray, list[set[int]]]:
-        """Users of every second number, to validate (0) or test (1) on, and their new films."""
-        users = np.array([user for user in sorted(self.held) if user % 2 == part])
-        return users, [self.held[user] for user in users.tolist()]
-
-
-def read(folder: Path) -> Films:
-    lines = (folder / "ratings.dat").read_text().split()
-    table = np.array([line.split("::") for line in lines], np.int64)
-    table = table[np.argsort(table[:, 3], kind="stable")]
-    cut = int(TRAINED * len(table))
-    before, after = table[:cut], table[cut:]
-    users, films = (np.unique(before[:, column]) for column in (0, 1))
-    rated = np.stack([np.searchsorted(users, before[:, 0]), np.searchsorted(films, before[:, 1])], axis=1)
-    recent = before[:, 3] > before[-1, 3] - RECENT_DAYS * 86400
-    held: dict[int, set[int]] = {}
-    number = {user: at for at, user in enumerate(users.tolist())}
-    place = {film: at for at, film in enumerate(films.tolist())}
-    for user, film, *_ in after.tolist():
-        if user in number:  # A film that nobody rated before is never found, and counts all the same.
-            held.setdefault(number[user], set()).add(place.get(film, -film))
-    counts = np.bincount(rated[recent, 1], minlength=len(films)).astype(np.float32)
-    return Films(rated, traits(folder / "movies.dat", films), counts, held)
-
-
-def traits(file: Path, films: np.ndarray) -> np.ndarray:
-    """`f32[films, kinds]`: genres and the decade, of 0 and 1."""
-    about = {}
-    for number, title, genres in (line.split("::") for line in file.read_text("utf-8").splitlines()):
-        about[int(number)] = [*filter(None, genres.split("|")), f"decade {title[-5:-2]}"]
-    kinds = {kind: at for at, kind in enumerate(sorted({kind for of in about.values() for kind in of}))}
-    rows = np.zeros((len(films), len(kinds)), np.float32)
-    for row, film in enumerate(films.tolist()):
-        rows[row, [kinds[kind] for kind in about.get(film, ())]] = 1
-    return rows
+WIDTH, HEAT = 48, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +67,6 @@ def unit(x: jax.Array) -> jax.Array:
     return x / jnp.sqrt((x**2).sum(-1, keepdims=True) + 1e-6)
 
 
-def recall(scores: np.ndarray, held: list[set[int]]) -> float:
-    """Of the new films of a user, the share among the `TOP` that score highest; the mean over users."""
-    top = np.argpartition(-scores, TOP, axis=1)[:, :TOP].tolist()
-    return float(np.mean([len(new.intersection(named)) / len(new) for named, new in zip(top, held, strict=True)]))
-
-
 def task_of(films: Films) -> ladle.Task:
     towers = Towers(films.traits, films.recent)
     known = films.rated[np.bincount(films.rated[:, 0])[films.rated[:, 0]] > 1]  # Others leave nothing to tell them by.
@@ -151,33 +82,6 @@ def task_of(films: Films) -> ladle.Task:
 def found_by(run: ladle.Run, films: Films, part: int = 1) -> float:
     users, held = films.judged(part)
     return recall(run.outputs(films.seen(users)), held)
-
-
-def peers(films: Films) -> dict[str, float]:
-    """What needs no training run: how much a film is rated, and a factorisation of who rated what; with both."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.linalg import svds
-
-    table = csr_matrix((np.ones(len(films.rated)), films.rated.T), (films.rated[:, 0].max() + 1, len(films.traits)))
-    parts = {part: (*films.judged(part), films.seen(films.judged(part)[0])) for part in (0, 1)}
-    recent, every = np.log(films.recent + 0.1), np.asarray(table.sum(0)).ravel()
-
-    def judged(scores: Any, part: int) -> float:
-        users, held, seen = parts[part]
-        rows = np.broadcast_to(scores(users), (len(users), len(films.traits))).astype(np.float32)
-        rows[np.nonzero(seen)[0], seen[seen > 0] - 1] = -np.inf
-        return recall(rows, held)
-
-    found = {"rated most": judged(lambda _: every, 1), "rated most in the last week": judged(lambda _: recent, 1)}
-    for name, base, scales in (("factors", 0.0, (1.0,)), ("factors and the last week", recent, (3.0, 10.0, 30.0))):
-        tried = []
-        for rank in (4, 8, 16, 32, 64):
-            left, size, right = svds(table, rank, random_state=0)
-            for scale in scales:
-                scores = lambda users, a=left * size * scale, b=right, base=base: a[users] @ b + base  # noqa: E731
-                tried.append((judged(scores, 0), judged(scores, 1)))
-        found[name] = max(tried)[1]  # The rank and the scale that are best for the users of the other half.
-    return found
 
 
 def sizes_of(films: Films, until: str) -> list[dict[str, Any]]:
@@ -219,6 +123,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         f"recall of {TOP}: test {found['recall']:.3f}, validation {found['valid_recall']:.3f}; {found['seconds']:.0f} s"
     )
     if given.peer:
+        from recommend_peers import peers
+
         found["peers"] = peers(films)
         print("\n".join(f"{name}: {share:.3f}" for name, share in found["peers"].items()))
     return found

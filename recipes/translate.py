@@ -8,12 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import time
-import zipfile
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,58 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from translate_pairs import BEGIN, END, UNKNOWN, WORDS, Pairs, read
 
 import ladle
 
-WORDS, RARE, WIDTH, EMBED, RATE = 6, 4, 128, 64, 4e-3
-BEGIN, END, UNKNOWN = 1, 2, 3
-"""Numbers of no word, beside 0, padding."""
-
-Words = tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Sentences of at most `WORDS` words, and all French ones of each; parts by English sentence, so none is in two."""
-
-    train: list[tuple[Words, Words]]
-    valid: list[tuple[Words, list[Words]]]
-    test: list[tuple[Words, list[Words]]]
-    english: dict[str, int]
-    french: dict[str, int]
-
-    def rows(self, pairs: Iterable[tuple[Words, Words]]) -> tuple[np.ndarray, np.ndarray]:
-        """`i32[n, WORDS]` and `i32[n, WORDS + 3]`, the French with an end."""
-        pairs = list(pairs)
-        x, y = np.zeros((len(pairs), WORDS), np.int32), np.zeros((len(pairs), WORDS + 3), np.int32)
-        for row, (english, french) in enumerate(pairs):
-            x[row, : len(english)] = [self.english.get(word, UNKNOWN) for word in english]
-            y[row, : len(french) + 1] = [*(self.french.get(word, UNKNOWN) for word in french), END]
-        return x, y
-
-
-def read(file: Path) -> Pairs:
-    lines = zipfile.ZipFile(file).read("fra.txt").decode("utf-8").splitlines()
-    found: dict[Words, list[Words]] = {}
-    for english, french in (map(words, line.split("\t")) for line in lines):
-        if len(english) <= WORDS and len(french) <= WORDS + 2:
-            found.setdefault(english, []).append(french)
-    sentences = list(found)
-    order = np.random.default_rng(0).permutation(len(sentences))
-    valid, test, train = ([(sentences[i], found[sentences[i]]) for i in part] for part in np.split(order, [1000, 2500]))
-    pairs = [(english, one) for english, every in train for one in dict.fromkeys(every)]
-    english, french = (numbered(pair[side] for pair in pairs) for side in (0, 1))
-    return Pairs([pair for pair in pairs if all(word in french for word in pair[1])], valid, test, english, french)
-
-
-def words(sentence: str) -> Words:
-    """Words, and marks by themselves: `["i", "'", "m", "fine", "."]`."""
-    return tuple(re.findall(r"\w+|[^\w\s]", sentence.lower().replace("’", "'")))
-
-
-def numbered(sentences: Iterable[Words]) -> dict[str, int]:
-    counts = Counter(word for one in sentences for word in one)
-    return {word: at for at, word in enumerate((w for w, n in counts.items() if n >= RARE), UNKNOWN + 1)}
+WIDTH, EMBED, RATE = 128, 64, 4e-3
 
 
 def init(english: int, french: int, key: jax.Array) -> Any:
@@ -175,31 +123,6 @@ def figures(found: np.ndarray, pairs: Pairs) -> dict[str, float]:
     return {"bleu": 100 * float(bleu), "exact": float(exact)}
 
 
-def plain(task: ladle.Task, size: int, epochs: int, seed: int) -> tuple[Any, float]:
-    """The same net in a loop of one's own, with Optax: every batch full, the mean over its words."""
-    rows = {name: jnp.asarray(of) for name, of in task.data.train.items()}
-    count = len(rows["x"])
-    params = task.model.init(jax.random.key(seed))
-    updates = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(lambda step: rate(count, step * size)))
-
-    def mean(params: Any, batch: Any, key: jax.Array) -> jax.Array:
-        return word_losses(params, batch, key).sum() / (batch["y"] > 0).sum()
-
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def update(params: Any, state: Any, ids: jax.Array, key: jax.Array) -> Any:
-        gradient = jax.grad(mean)(params, {name: of[ids] for name, of in rows.items()}, key)
-        change, state = updates.update(gradient, state, params)
-        return optax.apply_updates(params, change), state
-
-    state, draw, began = updates.init(params), np.random.default_rng(seed), time.perf_counter()
-    for epoch in range(epochs):
-        order = draw.permutation(count)
-        for at in range(0, count - size + 1, size):
-            key = jax.random.fold_in(jax.random.key(seed), epoch * count + at)
-            params, state = update(params, state, order[at : at + size], key)
-    return jax.block_until_ready(params), time.perf_counter() - began
-
-
 def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
     made = ladle.plan(task, until=until)
     low, high = made.within_5_percent
@@ -234,6 +157,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {**figures(run.outputs(x), pairs), "seconds": run.final["seconds"]}
     shown = {"ladle": found}
     if given.peer:
+        from translate_plain import plain
+
         params, seconds = plain(task, given.size, int(run.final["epoch"]), given.seed)
         shown["plain loop"] = {**figures(np.asarray(jax.jit(translate)(params, x)), pairs), "seconds": seconds}
     for name, of in shown.items():
