@@ -22,7 +22,7 @@ import ladle
 from ladle.feed import Bucketed, Graphs, HostFeed, PadGraphs, Permuted, PrefetchedFeed, Sequences
 
 WIDTH, LAYERS, ELEMENTS, BONDS, LARGEST = 64, 3, 16, 4, 64
-PAD = PadGraphs(nodes=(16, 32, LARGEST, 400), edges=(32, 72, 144, 840))
+PAD = PadGraphs(nodes=(12, 18, 24, 36, LARGEST, 400), edges=(24, 38, 52, 80, 144, 840))
 
 
 def read(folder: Path) -> tuple[dict[str, Graphs], tuple[float, float]]:
@@ -73,7 +73,7 @@ def predict(params: Any, x: Any) -> jax.Array:
     for layer in params["layers"]:
         said = jax.nn.relu(atoms[rows, begin] + layer["bond"][x["bond"]]) * bound
         heard = atoms + jnp.zeros_like(atoms).at[rows, end].add(said)
-        heard = jax.nn.standardize(heard, axis=-1) * layer["scale"] + layer["bias"]
+        heard = jax.nn.standardize(heard, axis=-1) * layer["scale"][None, None] + layer["bias"][None, None]
         atoms = (atoms + jax.nn.relu(heard @ layer["into"]) @ layer["out"]) * there
     total = atoms.sum(1)
     both = jnp.concatenate([total / 10, total / jnp.maximum(there.sum(1), 1)], axis=-1)
@@ -106,7 +106,7 @@ def task_of(parts: dict[str, Graphs], size: int, largest: int = 400) -> ladle.Ta
 
     def feed(seed: int) -> PrefetchedFeed:
         shuffled = Permuted(len(train), seed)
-        order = Bucketed(shuffled, train.lengths, window=16 * max(size, 64), bucket=size, seed=seed)
+        order = Bucketed(shuffled, train.lengths, window=4096, bucket=size, seed=seed)
         return PrefetchedFeed(HostFeed(train, order, collate=PAD))
 
     data = ladle.data.streamed(train, valid=rows, name="aqsoldb")

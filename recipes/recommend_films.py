@@ -37,6 +37,13 @@ class Films:
             rows[row, : len(own)] = own + 1
         return rows
 
+    def unseen(self, scores: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """`f32[users, films]`: the scores, of each user or of all, without the films that a user has seen."""
+        rows, seen = np.tile(scores, (len(users), 1)) if scores.ndim == 1 else scores, self.seen(users)
+        rows = rows.astype(np.float32)
+        rows[np.nonzero(seen)[0], seen[seen > 0] - 1] = -np.inf
+        return rows
+
     def judged(self, part: int) -> tuple[np.ndarray, list[set[int]]]:
         """Users of every second number, to validate (0) or test (1) on, and their new films."""
         users = np.array([user for user in sorted(self.held) if user % 2 == part])
@@ -74,7 +81,7 @@ def traits(file: Path, films: np.ndarray) -> np.ndarray:
     return rows
 
 
-def recall(scores: np.ndarray, held: list[set[int]]) -> float:
-    """Of the new films of a user, the share among the `TOP` that score highest; the mean over users."""
+def recall(scores: np.ndarray, held: list[set[int]]) -> np.ndarray:
+    """`f64[users]`: of the new films of a user, the share among the `TOP` that score highest."""
     top = np.argpartition(-scores, TOP, axis=1)[:, :TOP].tolist()
-    return float(np.mean([len(new.intersection(named)) / len(new) for named, new in zip(top, held, strict=True)]))
+    return np.array([len(new.intersection(named)) / len(new) for named, new in zip(top, held, strict=True)])

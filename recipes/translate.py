@@ -75,14 +75,14 @@ def word_losses(params: Any, batch: Any, key: jax.Array) -> jax.Array:
     x, y = batch["x"], batch["y"]
     read, start = encode(params, x)
     before = jnp.concatenate([jnp.full_like(y[:, :1], BEGIN), y[:, :-1]], axis=1)
-    told = params["french"][before] * jax.random.bernoulli(key, 0.8, (*before.shape, 1)) / 0.8
+    told = jnp.where(jax.random.bernoulli(key, 0.8, (*before.shape, 1)), params["french"][before] / 0.8, 0)
     scores = say(params, over(params["write"], start, told), read, x)
-    return optax.softmax_cross_entropy_with_integer_labels(scores, y) * (y > 0)
+    return optax.softmax_cross_entropy_with_integer_labels(scores, y) * (y > 0).astype(jnp.float32)
 
 
 def loss(params: Any, batch: Any, key: jax.Array) -> jax.Array:
     """The mean over a sentence's words. With their number as its weight a batch's mean is one over all its words."""
-    return word_losses(params, batch, key).sum(1) / (batch["y"] > 0).sum(1)
+    return word_losses(params, batch, key).sum(1) / (batch["y"] > 0).sum(1).astype(jnp.float32)
 
 
 def translate(params: Any, x: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ def plain(task: ladle.Task, size: int, epochs: int, seed: int) -> tuple[Any, flo
     updates = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(lambda step: rate(count, step * size)))
 
     def mean(params: Any, batch: Any, key: jax.Array) -> jax.Array:
-        return word_losses(params, batch, key).sum() / (batch["y"] > 0).sum()
+        return word_losses(params, batch, key).sum() / (batch["y"] > 0).sum().astype(jnp.float32)
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def update(params: Any, state: Any, ids: jax.Array, key: jax.Array) -> Any:
