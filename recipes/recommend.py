@@ -20,7 +20,7 @@ from recommend_films import TOP, Films, read, recall
 
 import ladle
 
-WIDTH, HEAT, TASTE = 48, 0.1, 0.5
+WIDTH, HEAT, TASTE, RATE = 48, 0.1, 0.5, 2e-3
 """`TASTE`: its share in a score, chosen on the users of the validation part."""
 
 
@@ -80,7 +80,7 @@ def task_of(films: Films) -> ladle.Task:
     pairs = [(user, film) for user, new in zip(users, held, strict=True) for film in sorted(new) if film >= 0]
     valid = {"x": films.seen(np.array([user for user, _ in pairs])), "y": np.array([f for _, f in pairs], np.int32)}
     data = ladle.data.streamed(ladle.feed.Arrays(train), valid=valid, classes=len(films.traits), name="movietweetings")
-    how: dict[str, Any] = {"predict": towers.scores, "additive": False, "optimizer": "adam", "lr": 2e-3}
+    how: dict[str, Any] = {"predict": towers.scores, "additive": False, "optimizer": "adam", "lr": RATE}
     return ladle.Task.functions(towers.init, towers.loss, data, **how)
 
 
@@ -91,20 +91,21 @@ def found_by(run: ladle.Run, films: Films, part: int = 1) -> np.ndarray:
 
 
 def sizes_of(films: Films, until: str) -> list[dict[str, Any]]:
-    """Batches of several sizes, whole and cut, each at the best rate of a short race: a cut one has few negatives."""
+    """Batches of several sizes, whole and cut: a cut one has as many negatives as its micro-batch has other films."""
     task, rows = task_of(films), []
     made = ladle.plan(task, until=until)
-    print(f"plan: {made.size} ({made.bound}), {' '.join(made.notes)}")
+    print(f"plan: {made.size} ({made.bound}); noise scale {made.noise.verdict}: one row of a loss of pairs has none")
     for size, micro in ((32, 32), (128, 128), (512, 512), (2048, 2048), (512, 32), (2048, 32)):
-        run = ladle.fit(task, size=size, micro_size=micro, until=until, lr="sweep")
-        row = {
-            "size": size,
-            "negatives": micro - 1,
-            "recall": found_by(run, films, 0).mean(),
-            "seconds": run.final["seconds"],
-        }
+        rate = RATE * (size / 512) ** 0.5
+        run = ladle.fit(task, size=size, micro_size=micro, until=until, lr=rate)
+        row = {"size": size, "negatives": micro - 1, "valid_loss": run.final["valid_loss"]}
+        row |= {"recall": float(found_by(run, films, 0).mean()), "seconds": run.final["seconds"]}
         rows.append(row)
-        print(f"size {size:>5}, {micro - 1:>5} negatives: recall {row['recall']:.3f}, {row['seconds']:.1f} s")
+        print(
+            f"size {size:>5}, {micro - 1:>5} negatives: validation {row['valid_loss']:.3f} nats, "
+            f"recall {row['recall']:.3f}, {row['seconds']:.1f} s",
+            flush=True,
+        )
     return rows
 
 
