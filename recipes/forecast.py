@@ -1,6 +1,6 @@
 """How dirty will the air be? Two days of weather and dust, the next day of dust: recurrent and convolutional nets.
 
-LADLE_DATA=FOLDER python recipes/forecast.py [--net gru|tcn] [--until "6 epochs"] [--seed 0] [--out FOLDER] [--peer]
+LADLE_DATA=FOLDER python recipes/forecast.py [--net gru|tcn] [--until "4 epochs, patience 2"] [--seed 0] [--out FOLDER] [--peer]
                                              [--size 128] [--sizes] [--data FOLDER]
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 import ladle
 
-PAST, FUTURE, WIDTH, DEPTH = 48, 24, 48, 5
+PAST, FUTURE, WIDTH, DEPTH, RATE = 48, 24, 48, 5, 1e-3
 YEAR = 365 * 24
 
 
@@ -129,9 +129,9 @@ def loss(net: str, params: Any, batch: Any) -> jax.Array:
 def task_of(parts: dict[str, Windows], net: str) -> ladle.Task:
     valid = parts["valid"]
     data = ladle.data.streamed(parts["train"], valid=valid.take(np.arange(0, len(valid), 4)), name="beijing_pm25")
-    inputs, length = valid.columns.shape[1], 6 * len(parts["train"])
+    inputs, length = valid.columns.shape[1], 4 * len(parts["train"])
     how: dict[str, Any] = {"predict": partial(forecast, net), "optimizer": "adamw", "hyper": {"weight_decay": 0.01}}
-    rate = lambda seen: 2e-3 * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(seen / length, 1)))  # noqa: E731
+    rate = lambda seen: RATE * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(seen / length, 1)))  # noqa: E731
     return ladle.Task.functions(partial(init, net, inputs), partial(loss, net), data, lr=rate, clip=1.0, **how)
 
 
@@ -171,7 +171,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with beijing_pm25")
     parser.add_argument("--net", choices=NETS, default="gru")
-    parser.add_argument("--until", default="6 epochs")
+    parser.add_argument("--until", default="4 epochs, patience 2")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="run folder to write")

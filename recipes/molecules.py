@@ -1,6 +1,6 @@
 """How well does a molecule dissolve in water? Graphs of 1 to 388 atoms, padded to a few shapes, one number each.
 
-LADLE_DATA=FOLDER python recipes/molecules.py [--until "25 epochs"] [--seed 0] [--size 64] [--out FOLDER]
+LADLE_DATA=FOLDER python recipes/molecules.py [--until "16 epochs"] [--seed 0] [--size 64] [--out FOLDER]
                                                   [--peer] [--sizes] [--data FOLDER]
 """
 
@@ -111,8 +111,7 @@ def task_of(parts: dict[str, Graphs], size: int, largest: int = 400) -> ladle.Ta
 
     data = ladle.data.streamed(train, valid=rows, name="aqsoldb")
     how: dict[str, Any] = {"predict": predict, "feed": feed, "optimizer": "adam", "ema": 0.998}
-    length = 25 * len(train)
-    return ladle.Task.functions(init, loss, data, lr=lambda seen: 2e-3 * jnp.exp2(-5 * seen / length), **how)
+    return ladle.Task.functions(init, loss, data, lr=lambda seen: 2e-3 * jnp.exp2(-seen / (4 * len(train))), **how)
 
 
 def rmse(found: np.ndarray, graphs: Graphs, spread: float) -> float:
@@ -165,7 +164,7 @@ def sizes_of(parts: dict[str, Graphs], until: str) -> list[dict[str, Any]]:
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with aqsoldb_graphs")
-    parser.add_argument("--until", default="25 epochs")
+    parser.add_argument("--until", default="16 epochs")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="run folder to write")

@@ -69,7 +69,12 @@ def task_of(parts: dict[str, dict[str, np.ndarray]], weights: Sequence[float]) -
     data = ladle.data.arrays(train["x"], train["y"], valid=valid, kind="regression", name="energy_efficiency")
     measured = {name: ladle.metrics.lower(partial(off, which)) for which, name in enumerate(NAMES)}
     own = partial(loss, tuple(weights))
-    how: dict[str, Any] = {"predict": outputs, "metrics": measured, "optimizer": "adam"}
+    how: dict[str, Any] = {
+        "predict": outputs,
+        "metrics": measured,
+        "optimizer": "adamw",
+        "hyper": {"weight_decay": 0.3},
+    }
     rate = lambda seen: 3e-3 * jnp.exp2(-seen / (150 * len(train["x"])))  # noqa: E731
     return ladle.Task.functions(partial(init, train["x"].shape[1]), own, data, lr=rate, **how)
 
@@ -116,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
         parser.exit(2, f"two_targets.py: data must hold energy_efficiency; got {given.data!r}; {remedy}\n")
     parts, (_, spread) = read(file, given.seed)
-    asked = {"together": given.weights, **({"heating": (1, 0), "cooling": (0, 1)} if given.peer else {})}
+    asked = {"together": given.weights, **({"heating": (1.0, 0.0), "cooling": (0.0, 1.0)} if given.peer else {})}
     found, run = {}, None
     try:
         if given.sizes:
