@@ -1,7 +1,20 @@
 """How dirty will the air be? Two days of weather and dust, the next day of dust: recurrent and convolutional nets.
 
-LADLE_DATA=FOLDER python recipes/forecast.py [--net gru|tcn] [--until "4 epochs, patience 2"] [--seed 0] [--out FOLDER] [--peer]
-                                             [--size 128] [--sizes] [--data FOLDER]
+    LADLE_DATA=FOLDER python recipes/forecast.py [--net gru|tcn] [--until "4 epochs, patience 2"] [--seed 0]
+                                                 [--size 128] [--out FOLDER] [--peer] [--sizes] [--data FOLDER]
+
+Beijing's PM2.5 and weather by the hour: 2010 to 2012 to train on, 2013 to validate, 2014 to test. 48 hours -> the dust
+of the next 24, as a logarithm; targets that are missing weigh nothing. The weights are those of the best evaluation,
+since windows overlap and a net has soon seen them all. Mean absolute and root mean squared error of known hours, in
+ug/m3:
+
+                        all 24 hours                                the 24th hour
+    GRU                 MAE 45.3, 45.0, 45.5, RMSE 70.7, 69.9, 70.9; MAE 59.0, 59.0, 59.1, RMSE 86.1, 85.3, 86.2
+    TCN                 MAE 44.7, 45.4, 45.1, RMSE 69.1, 70.6, 70.5; MAE 57.9, 59.5, 58.9, RMSE 83.4, 85.9, 86.6
+    ridge, same inputs  MAE 46.3, RMSE 72.8;                         MAE 60.2, RMSE 88.8
+    last value          MAE 50.0, RMSE 79.2;                         MAE 67.8, RMSE 99.6
+
+with seeds 0, 1, 2. About 15 s of CPU time a run.
 """
 
 from __future__ import annotations

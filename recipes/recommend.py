@@ -1,7 +1,21 @@
 """Which film next? Two towers, trained against the other films of the batch: its size is the number of negatives.
 
-LADLE_DATA=FOLDER python recipes/recommend.py [--until "4 epochs"] [--seed 0] [--size 512] [--out FOLDER]
+    LADLE_DATA=FOLDER python recipes/recommend.py [--until "4 epochs"] [--seed 0] [--size 512] [--out FOLDER]
                                                   [--peer] [--sizes] [--data FOLDER]
+
+MovieTweetings: the first 85 % of 100,000 ratings train; of the users known by then, half choose how much taste counts,
+and the new films of the other 1,755 are to be found among 9,696. What is trained tells how much likelier a film is for
+a user than for anyone, since each row's negatives are the other films of its micro-batch; the ratings of the last week
+tell how likely it is for anyone. Recall of 20, seeds 0, 1, 2:
+
+    two towers and the last week      0.218, 0.223, 0.221
+    the last week alone               0.205    (0.013 to 0.018 less; the standard error of that is 0.0045)
+    factors of who rated what         0.144;   with the last week, rank and scale chosen in the same way, 0.203
+    all that was rated                0.155
+
+10 s of CPU time. Batches of 32 to 2,048, whole or cut into micro-batches of 32: a cut batch has the negatives of its
+micro-batch. The validation loss falls with their number (31: 7.250, 127: 7.246, 511: 7.224, 2,047: 7.199) and not with
+the size (2,048 cut into 32s: 7.254); recall does not tell them apart (0.211 to 0.217).
 """
 
 from __future__ import annotations
