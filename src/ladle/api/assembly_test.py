@@ -28,6 +28,16 @@ def test_outputs_to_spare_and_other_losses_are_let_be():
     assemble(ladle.Task(ladle.models.mlp(3, 1), ladle.losses.binary_cross_entropy, two))
 
 
+def test_whole_numbers_that_a_function_predicts_are_answers_and_no_scores_of_classes():
+    def words(params: Any, x: Any) -> Any:
+        return jnp.argmax(x[:, None] * params[None], axis=2)  # `i32[rows, 2]`, where the data have four classes.
+
+    def loss(params: Any, batch: Any) -> Any:
+        return (batch["x"] * params[:1]).sum(1)
+
+    assemble(ladle.Task.functions(lambda key: jnp.ones((2, 3)), loss, DATA, predict=words))
+
+
 def test_the_average_of_the_weights_follows_the_size_from_64_and_nothing_else_does():
     task = ladle.Task(ladle.models.mlp(3, 4), None, DATA, optimizer="adamw")
     assert assemble(task).moved(128) == {}

@@ -156,14 +156,20 @@ class PadNested:
         return Rows(data, None if weight is None else weight.astype(np.float32), sums)
 
 
+GRAPH_NAMES = ("nodes", "edges", "node_mask", "edge_mask")
+"""What `PadGraphs` makes of a graph, beside its fields."""
+
+
 @dataclass(frozen=True, eq=False)
 class Graphs:
     """Many small graphs, each an example; implements `ladle.core.protocols.Source`.
 
     - `nodes`: features, a `Sequences` with a row for each node of each graph; its fields are what a graph has one of.
-    - `edges`: a `Sequences` of `[total, 2]` whole numbers, pairs of nodes counted from 0 within their graph.
+    - `edges`: a `Sequences` of `[total, 2]` whole numbers, pairs of nodes counted from 0 within their graph; or of
+      `{"tokens": pairs, "bond": [total, ...], ...}`, where an edge has more than its ends.
 
-    Raises `ArgumentError` where both are not of equally many graphs, or an edge ends at no node of its graph.
+    Raises `ArgumentError` where both are not of equally many graphs, an edge ends at no node of its graph, or what
+    edges have is called as something else of a graph is.
 
     >>> nodes = Sequences.of([np.ones((3, 4)), np.ones((1, 4))], y=np.array([0, 1]))
     >>> len(Graphs(nodes, Sequences.of([[[0, 1], [1, 2]], np.zeros((0, 2), int)])))
@@ -178,6 +184,10 @@ class Graphs:
             why = "graph i has both"
             raise ArgumentError(must("edges", f"be of {len(self.nodes)} graphs", len(self.edges), why, "one run each"))
         _check_edges(self.edges, self.nodes.lengths)
+        taken = {*GRAPH_NAMES, *(self.nodes.fields.tree if self.nodes.fields else ())} & {*self.edges.values}
+        if taken:
+            why, remedy = "a graph has something of that name", "another name"
+            raise ArgumentError(must("edges", "have names of their own", sorted(taken)[0], why, remedy))
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -188,9 +198,9 @@ class Graphs:
         return self.nodes.lengths
 
     def take(self, ids: np.ndarray) -> dict[str, Any]:
-        """Graphs `ids` (`i64[k]`): `Ragged` nodes and edges, rows of the fields."""
-        nodes = self.nodes.take(ids)
-        return {"nodes": nodes.pop("tokens"), "edges": self.edges.take(ids)["tokens"], **nodes}
+        """Graphs `ids` (`i64[k]`): `Ragged` nodes, edges and what edges have, rows of the fields."""
+        nodes, edges = self.nodes.take(ids), self.edges.take(ids)
+        return {"nodes": nodes.pop("tokens"), "edges": edges.pop("tokens"), **edges, **nodes}
 
 
 @dataclass(frozen=True)
@@ -198,7 +208,8 @@ class PadGraphs:
     """Pads nodes and edges of small graphs to rungs of their own; implements `ladle.core.protocols.Collate`.
 
     Gives `nodes` `[rows, n, d]`, `node_mask` `bool[rows, n]`, `edges` `[rows, e, 2]` (padded with node 0: mask what
-    they carry), `edge_mask` `bool[rows, e]`, and the fields. Rungs as in `PadNested`. Counts nodes as tokens.
+    they carry), `edge_mask` `bool[rows, e]`, what edges have besides (padded with 0), and the fields. Rungs as in
+    `PadNested`. Counts nodes as tokens.
 
     >>> nodes = Sequences.of([np.ones((3, 4)), np.ones((1, 4))])
     >>> source, ids = Graphs(nodes, Sequences.of([[[0, 1], [1, 2]], np.zeros((0, 2), int)])), np.arange(2)
@@ -225,7 +236,8 @@ class PadGraphs:
         masks = {"node_mask": within(nodes, extent[0]), "edge_mask": within(edges, extent[1])}
         # Graphs that are only padding may have been cut, but never so that an edge leads nowhere.
         inside = np.minimum(rows["edges"].padded(extent[1]), extent[0] - 1)
-        data = {**rows, "nodes": rows["nodes"].padded(extent[0]), "edges": inside, **masks}
+        besides = {name: rows[name].padded(extent[1]) for name in source.edges.values if name != "tokens"}
+        data = {**rows, **besides, "nodes": rows["nodes"].padded(extent[0]), "edges": inside, **masks}
         sums = {"tokens": float(nodes[:real].sum()), "token_slots": float(masks["node_mask"].size)}
         return Rows(data, None, sums)
 

@@ -91,6 +91,15 @@ def test_graphs_are_padded_in_nodes_and_edges():
     assert source.lengths.tolist() == [3, 1, 2]
 
 
+def test_what_edges_have_travels_with_them():
+    edges = Sequences({"tokens": np.array([[0, 1], [1, 0], [1, 1]]), "bond": np.array([3, 4, 5])}, [0, 2, 3])
+    source, ids = Graphs(Sequences.of([np.ones((2, 1)), np.ones((2, 1))]), edges), np.array([1, 0])
+    pad = PadGraphs(nodes=(2,), edges=(3,))
+    rows = pad(source, ids, ids, pad.extent(source, ids, ids), real=2)
+    assert rows.data["bond"].tolist() == [[5, 0, 0], [3, 4, 0]]
+    assert rows.data["edges"].tolist() == [[[1, 1], [0, 0], [0, 0]], [[0, 1], [1, 0], [0, 0]]]
+
+
 NODES = Sequences.of([np.ones((2, 1)), np.ones((1, 1))])
 
 
@@ -111,8 +120,13 @@ NODES = Sequences.of([np.ones((2, 1)), np.ones((1, 1))])
             "edges must join nodes of their graph; got '\\[0, 1\\] in graph 1'; because it has 1 nodes",
         ),
         (ArgumentError, lambda: Graphs(NODES, Sequences.of([[0], [0]])), "edges must be pairs of whole numbers"),
+        (
+            ArgumentError,
+            lambda: Graphs(NODES, Sequences({"tokens": [[0, 1], [0, 0]], "nodes": [1, 2]}, [0, 1, 2])),
+            "edges must have names of their own; got 'nodes'",
+        ),
     ],
-    ids="outer inner fields empty groups weigh edges count joins pairs".split(),
+    ids="outer inner fields empty groups weigh edges count joins pairs names".split(),
 )
 def test_what_cannot_be_nested_is_refused(error, make, message):
     with pytest.raises(error, match=message):

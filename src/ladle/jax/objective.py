@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -162,7 +163,8 @@ def of_functions(
 
     - `init(key) -> params`, or `(params, model_state)` with `has_state=True`.
     - `loss(params, batch, key) -> f32[examples]`; with `has_state=True`
-      `loss(params, model_state, batch, key) -> (f32[examples], model_state)`. `key` may be left out of the signature.
+      `loss(params, model_state, batch, key) -> (f32[examples], model_state)`. `key` may be left out of the signature,
+      and a last argument `weight` may be in it.
     - `predict(params, x) -> outputs`; with `has_state=True` `predict(params, model_state, x)`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; needs `predict`.
 
@@ -227,9 +229,10 @@ class FunctionLosses:
     def __call__(self, params: Any, model_state: Any, rows: Rows, train: bool):
         # One key per micro-batch: plain functions take one, whatever number of examples they see.
         key = rows.keys[0] if rows.keys is not None else jax.random.key(0)
-        arguments = (rows.data, key) if _takes(self.function, 4 if self.has_state else 3) else (rows.data,)
+        function = partial(self.function, weight=rows.weight) if _names(self.function, "weight") else self.function
+        arguments = (rows.data, key) if _takes(function, 4 if self.has_state else 3) else (rows.data,)
         scale = (rows.levels or {}).get(LOSS_SCALE) if train else None
-        function = self.arithmetic.loss(self.function, self.has_state, scale)
+        function = self.arithmetic.loss(function, self.has_state, scale)
         if self.has_state:
             values, model_state = function(params, model_state, *arguments)
         else:

@@ -8,6 +8,7 @@ import pytest
 from ladle.core.errors import ArgumentError
 from ladle.core.spec import BatchSpec
 from ladle.jax import fakes_test as fakes
+from ladle.jax.arithmetic import Arithmetic
 from ladle.jax.fakes_test import feed_of, flat, gradient, reference, relative, run, sgd
 from ladle.jax.objective import checked_losses, of_functions, of_model
 from ladle.jax.rows import MicroBatch
@@ -143,3 +144,20 @@ def test_levels_reach_the_model_and_the_loss():
         jnp.stack([cross_entropy(outputs, y * 0 + k) for k in range(3)])
     )
     np.testing.assert_allclose(cross_entropy(outputs, y, label_smoothing=jnp.float32(0.1)), mixed, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_plain_loss_that_names_weight_is_told_which_rows_count(keyed, precision):
+    """By it a loss of all pairs leaves out the rows that only fill up a micro-batch."""
+
+    def bare(params, batch, weight):
+        return (batch["x"].astype(jnp.float32).sum(1) * weight).sum() - weight
+
+    def with_key(params, batch, key, weight):
+        return bare(params, batch, weight)
+
+    rows = ROWS._replace(weight=jnp.array([1.0, 1.0, 1.0, 0.0]))
+    arithmetic = Arithmetic(precision)
+    found = losses_of(with_key if keyed else bare, rows, additive=False, arithmetic=arithmetic)
+    assert found.tolist() == [5.0, 5.0, 5.0, 6.0]

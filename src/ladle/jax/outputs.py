@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ladle.jax.objective import Objective
 from ladle.jax.programs import Program
 
 
 def output_width(objective: Objective, x: Any) -> int | None:
-    """Outputs of one example, from shapes alone; None where the objective predicts nothing, or no row of numbers.
+    """Outputs of one example, from shapes alone; None where the objective predicts nothing, or no row of scores.
+
+    Whole numbers are answers, such as the words of a translation, and no scores of classes.
 
     - `x`: inputs as a tree of arrays with rows on the leading axis; only their shapes and types are looked at.
 
-    >>> import jax.numpy as jnp
     >>> from ladle.jax.objective import of_functions
     >>> weights = lambda key: jnp.zeros((3, 2))
     >>> model = of_functions(weights, lambda w, batch: batch["y"], predict=lambda w, x: x @ w)
@@ -27,7 +29,8 @@ def output_width(objective: Objective, x: Any) -> int | None:
     row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
     outputs = Program(_trace_outputs, objective).shape(row)
     shape = getattr(outputs, "shape", ())
-    return shape[1] if len(shape) == 2 else None
+    scores = len(shape) == 2 and jnp.issubdtype(outputs.dtype, jnp.floating)
+    return shape[1] if scores else None
 
 
 def _trace_outputs(objective: Objective, inputs: Any) -> Any:

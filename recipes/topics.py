@@ -1,0 +1,82 @@
+"""What is a piece of news about? Two columns of text in a table without a header, as `ladle.data.load` reads them.
+
+LADLE_DATA=FOLDER python recipes/topics.py [--until "8 epochs"] [--seed 0] [--size 64] [--out FOLDER] [--peer]
+                                           [--sizes] [--data FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ladle
+
+WIDTH = 32
+
+
+def task_of(file: Path, seed: int) -> ladle.Task:
+    """Titles and descriptions as the weights of their words; a fifth of the rows, drawn by `seed`, is held out."""
+    data = ladle.data.load(file, target="c0", header=False, as_=["c1=text", "c2=text"], seed=seed)
+    model = ladle.models.mlp(data.input_shape[0], WIDTH, data.outputs, dropout=0.5)
+    return ladle.Task(model, ladle.losses.cross_entropy, data, optimizer="adamw", lr=2e-3)
+
+
+def peers(data: Any) -> dict[str, float]:
+    """scikit-learn's linear models on the same weights of words, each with what three folds of the rows choose."""
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.naive_bayes import ComplementNB
+
+    train, valid = ((csr_matrix(part["x"]), part["y"]) for part in (data.train, data.valid))
+    models: dict[str, tuple[Any, dict[str, list[float]]]] = {
+        "logistic regression": (LogisticRegression(max_iter=500), {"C": [1, 3, 10]}),
+        "naive Bayes": (ComplementNB(), {"alpha": [0.1, 0.3, 1]}),
+    }
+    return {name: float(GridSearchCV(*of, cv=3).fit(*train).score(*valid)) for name, of in models.items()}
+
+
+def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
+    task = task.with_(lr="auto")
+    made = ladle.plan(task, until=until)
+    low, high = made.within_5_percent
+    print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
+    table = ladle.compare(task, sizes=[8, 64, 512, "full"], seeds=1, until=until)
+    print(table)
+    return table.rows
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with ag_news_test")
+    parser.add_argument("--until", default="8 epochs")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0, help="of the split too")
+    parser.add_argument("--out", help="run folder to write")
+    parser.add_argument("--peer", action="store_true", help="linear models of scikit-learn on the same words")
+    parser.add_argument("--sizes", action="store_true", help="a plan, and four sizes side by side")
+    given = parser.parse_args(args)
+    file = Path(given.data, "ag_news_test/test.csv")
+    if not given.data or not file.is_file():
+        remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
+        parser.exit(2, f"topics.py: data must hold ag_news_test; got {given.data!r}; {remedy}\n")
+    task = task_of(file, given.seed)
+    try:
+        if given.sizes:
+            return {"sizes": sizes_of(task, given.until)}
+        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+    except ladle.ArgumentError as error:
+        parser.exit(2, f"topics.py: {error}\n")
+    found: dict[str, Any] = {"accuracy": run.final["valid_accuracy"], "seconds": run.final["seconds"]}
+    print(f"held out {found['accuracy']:.1%}; {found['seconds']:.1f} s of training")
+    if given.peer:
+        found["peers"] = peers(task.data)
+        print(", ".join(f"{name} {share:.1%}" for name, share in found["peers"].items()))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Short English sentences in French: an encoder and a decoder with attention, every word of a batch counted once.
+
+LADLE_DATA=FOLDER python recipes/translate.py [--until "6 epochs"] [--seed 0] [--size 128] [--out FOLDER] [--peer]
+                                              [--sizes] [--data FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from translate_pairs import BEGIN, END, UNKNOWN, WORDS, Pairs, read
+
+import ladle
+
+WIDTH, EMBED, RATE = 128, 64, 4e-3
+
+
+def init(english: int, french: int, key: jax.Array) -> Any:
+    shapes = {
+        "english": (english, EMBED), "french": (french, EMBED), "ahead": (EMBED + WIDTH, 3 * WIDTH),
+        "back": (EMBED + WIDTH, 3 * WIDTH), "write": (EMBED + WIDTH, 3 * WIDTH), "start": (2 * WIDTH, WIDTH),
+        "ask": (WIDTH, 2 * WIDTH), "say": (3 * WIDTH, EMBED),
+    }  # fmt: skip
+    keys = dict(zip(shapes, jax.random.split(key, len(shapes)), strict=True))
+    params = {name: jax.random.normal(keys[name], shape) / shape[0] ** 0.5 for name, shape in shapes.items()}
+    tables = {name: 0.1 * jax.random.normal(keys[name], shapes[name]) for name in ("english", "french")}
+    return params | tables | {"bias": jnp.zeros(french)}
+
+
+def gru(weights: jax.Array, state: jax.Array, into: jax.Array) -> jax.Array:
+    """The next state; a row of `into` that is all zero is padding, and leaves the state as it is."""
+    keep, look = jnp.split(jax.nn.sigmoid(jnp.concatenate([into, state], 1) @ weights[:, : 2 * WIDTH]), 2, axis=1)
+    new = jnp.tanh(jnp.concatenate([into, look * state], 1) @ weights[:, 2 * WIDTH :])
+    return jnp.where((into != 0).any(1, keepdims=True), keep * state + (1 - keep) * new, state)
+
+
+def over(weights: jax.Array, state: jax.Array, into: jax.Array, reverse: bool = False) -> jax.Array:
+    """`f32[rows, words, WIDTH]`: the state at each word."""
+
+    def step(state: jax.Array, word: jax.Array) -> tuple[jax.Array, jax.Array]:
+        state = gru(weights, state, word)
+        return state, state
+
+    return jax.lax.scan(step, state, into.swapaxes(0, 1), reverse=reverse)[1].swapaxes(0, 1)
+
+
+def encode(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What is known at each English word, read both ways, and the state that the decoder begins with."""
+    there = (x > 0)[..., None]
+    into, zero = jnp.where(there, params["english"][x], 0), jnp.zeros((len(x), WIDTH))
+    read = jnp.concatenate([over(params["ahead"], zero, into), over(params["back"], zero, into, reverse=True)], axis=-1)
+    start = jnp.tanh(jnp.concatenate([read[:, -1, :WIDTH], read[:, 0, WIDTH:]], axis=1) @ params["start"])
+    return jnp.where(there, read, 0), start
+
+
+def say(params: Any, states: jax.Array, read: jax.Array, x: jax.Array) -> jax.Array:
+    """Scores of the next word after each state, which looks at the English words by how well they fit."""
+    fit = jnp.einsum("btd,bsd->bts", states @ params["ask"], read) / WIDTH**0.5
+    seen = jax.nn.softmax(jnp.where((x > 0)[:, None], fit, -1e9), axis=-1) @ read
+    both = jnp.tanh(jnp.concatenate([states, seen], axis=-1) @ params["say"])
+    return both @ params["french"].T + params["bias"][None, None]
+
+
+def word_losses(params: Any, batch: Any, key: jax.Array) -> jax.Array:
+    """`f32[rows, words]`, zero for padding; a fifth of what the decoder is told of the words before is left out."""
+    x, y = batch["x"], batch["y"]
+    read, start = encode(params, x)
+    before = jnp.concatenate([jnp.full_like(y[:, :1], BEGIN), y[:, :-1]], axis=1)
+    told = jnp.where(jax.random.bernoulli(key, 0.8, (*before.shape, 1)), params["french"][before] / 0.8, 0)
+    scores = say(params, over(params["write"], start, told), read, x)
+    return optax.softmax_cross_entropy_with_integer_labels(scores, y) * (y > 0).astype(jnp.float32)
+
+
+def loss(params: Any, batch: Any, key: jax.Array) -> jax.Array:
+    """The mean over a sentence's words. With their number as its weight a batch's mean is one over all its words."""
+    return word_losses(params, batch, key).sum(1) / (batch["y"] > 0).sum(1).astype(jnp.float32)
+
+
+def translate(params: Any, x: jax.Array) -> jax.Array:
+    """`i32[rows, WORDS + 3]`: the likeliest word, one after the other."""
+    read, start = encode(params, x)
+
+    def step(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        state = gru(params["write"], carry[0], params["french"][carry[1]])
+        word = jnp.argmax(say(params, state[:, None], read, x)[:, 0], axis=1).astype(jnp.int32)
+        return (state, word), word
+
+    return jax.lax.scan(step, (start, jnp.full(len(x), BEGIN)), None, WORDS + 3)[1].T
+
+
+def rate(rows: int, seen: Any) -> Any:
+    """Halved every second pass."""
+    return RATE * jnp.exp2(-seen / (2 * rows))
+
+
+def task_of(pairs: Pairs) -> ladle.Task:
+    x, y = pairs.rows(pairs.train)
+    valid = pairs.rows((english, french[0]) for english, french in pairs.valid)
+    data = ladle.data.arrays(x, y, weight=(y > 0).sum(1), valid=valid, tokens=True, name="tatoeba_en_fr")
+    begin = partial(init, len(pairs.english) + UNKNOWN + 1, len(pairs.french) + UNKNOWN + 1)
+    how: dict[str, Any] = {"predict": translate, "optimizer": "adam", "clip": 1.0}
+    return ladle.Task.functions(begin, loss, data, lr=partial(rate, len(x)), **how)
+
+
+def figures(found: np.ndarray, pairs: Pairs) -> dict[str, float]:
+    """BLEU with all French sentences of a test sentence as references, and the share that is one of them exactly."""
+    from torchmetrics.functional.text import bleu_score  # pyright: ignore[reportMissingImports]
+
+    word = {at: word for word, at in pairs.french.items()} | {UNKNOWN: "?"}
+    said = [tuple(word[at] for at in row[: [*row, END].index(END)] if at in word) for row in found.tolist()]
+    every = [french for _, french in pairs.test]
+    exact = np.mean([one in known for one, known in zip(said, every, strict=True)])
+    bleu = bleu_score([" ".join(one) for one in said], [[" ".join(one) for one in known] for known in every])
+    return {"bleu": 100 * float(bleu), "exact": float(exact)}
+
+
+def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
+    made = ladle.plan(task, until=until)
+    low, high = made.within_5_percent
+    print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
+    table = ladle.compare(task.with_(lr="auto"), sizes=[32, 128, 512, 2048], seeds=1, until=until)
+    print(table)
+    return table.rows
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with tatoeba_en_fr")
+    parser.add_argument("--until", default="6 epochs")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="run folder to write")
+    parser.add_argument("--peer", action="store_true", help="the same net in a plain loop with Optax")
+    parser.add_argument("--sizes", action="store_true", help="a plan, and four sizes side by side")
+    given = parser.parse_args(args)
+    file = Path(given.data, "tatoeba_en_fr/fra-eng.zip")
+    if not given.data or not file.is_file():
+        remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
+        parser.exit(2, f"translate.py: data must hold tatoeba_en_fr; got {given.data!r}; {remedy}\n")
+    pairs = read(file)
+    task, x = task_of(pairs), pairs.rows((english, french[0]) for english, french in pairs.test)[0]
+    try:
+        if given.sizes:
+            return {"sizes": sizes_of(task, given.until)}
+        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+    except ladle.ArgumentError as error:
+        parser.exit(2, f"translate.py: {error}\n")
+    found: dict[str, Any] = {**figures(run.outputs(x), pairs), "seconds": run.final["seconds"]}
+    shown = {"ladle": found}
+    if given.peer:
+        from translate_plain import plain
+
+        params, seconds = plain(task, given.size, int(run.final["epoch"]), given.seed)
+        shown["plain loop"] = {**figures(np.asarray(jax.jit(translate)(params, x)), pairs), "seconds": seconds}
+    for name, of in shown.items():
+        print(f"{name}: BLEU {of['bleu']:.1f}, exactly a known translation {of['exact']:.1%}; {of['seconds']:.0f} s")
+    return found | {"peers": shown}
+
+
+if __name__ == "__main__":
+    main()
