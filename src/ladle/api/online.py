@@ -14,11 +14,11 @@ from typing import Any, Literal
 from ladle.api.assembly import assemble, resolve_micro
 from ladle.api.courier import couriers
 from ladle.api.divergence import remedy as smaller
-from ladle.api.fit import sit
 from ladle.api.folder import RunFolder
 from ladle.api.online_source import OnlineSource
 from ladle.api.run import Run
 from ladle.api.setup import Terms, set_up
+from ladle.api.sitting import sit
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.duration import Until
