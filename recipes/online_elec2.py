@@ -17,7 +17,7 @@ from typing import Any
 import ladle
 
 FILE, TARGET = "electricity/elec.csv", "class"
-HOW: dict[str, Any] = {"size": 16, "lr": 0.003, "drift": "adwin", "on_drift": "shrink"}
+HOW: dict[str, Any] = {"size": 4, "lr": 0.002, "drift": "adwin", "on_drift": "reset"}
 
 
 def with_lags(source: Path, made: Path) -> Path:
@@ -64,6 +64,8 @@ def sizes(file: Path, target: str, seed: int, until: str | None, rates: Mapping[
         runs = {lr: ladle.online(file, target=target, size=size, lr=lr, seed=seed, until=until) for lr in tried}
         lr, best = max(runs.items(), key=lambda one: one[1].prequential["accuracy"])
         print(f"{size:>4}  {lr:<5g}  {best.prequential['accuracy']:>20.2%}  {best.events_per_second:>8,.0f}")
+    plan = ladle.plan(best.run.assembly.task, seed=seed)
+    print(f"plan: {plan.size}, as if the same events came again and again ({plan.bound}); {plan.noise}")
 
 
 def learnt(file: Path, target: str, given: Any, how: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,9 +93,9 @@ def learnt(file: Path, target: str, given: Any, how: Mapping[str, Any]) -> dict[
     return found
 
 
-def asked(args: Sequence[str] | None, words: str, file: str) -> Any:
+def asked(args: Sequence[str] | None, name: str, words: str, file: str) -> Any:
     """The command line of an online recipe; ends with one line where the data is not there."""
-    parser = argparse.ArgumentParser(description=words)
+    parser = argparse.ArgumentParser(prog=name, description=words)
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help=f"folder with {file}")
     parser.add_argument("--until", help="where to end before the stream does")
     parser.add_argument("--seed", type=int, default=0)
@@ -109,7 +111,7 @@ def asked(args: Sequence[str] | None, words: str, file: str) -> Any:
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
-    given = asked(args, (__doc__ or "").partition("\n")[0], FILE)
+    given = asked(args, Path(__file__).name, (__doc__ or "").partition("\n")[0], FILE)
     with tempfile.TemporaryDirectory() as made:
         file = with_lags(given.file, Path(made, "elec2.csv"))
         if given.sizes:
