@@ -6,16 +6,17 @@ LADLE_DATA=FOLDER python recipes/online_weather.py [--peer] [--sizes] [--seed 0]
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from online_elec2 import asked, learnt, sizes
 
 FILE, TARGET = "weather_noaa/weather.csv", "target"
-HOW: dict[str, Any] = {"size": 8, "lr": 0.003, "drift": "adwin", "on_drift": "raise"}
+HOW: dict[str, Any] = {"size": 4, "lr": 0.002, "drift": "adwin", "on_drift": "reset"}
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
-    given = asked(args, (__doc__ or "").partition("\n")[0], FILE)
+    given = asked(args, Path(__file__).name, (__doc__ or "").partition("\n")[0], FILE)
     if given.sizes:
         rates = {4: (0.001, 0.003), 16: (0.003, 0.01), 64: (0.003, 0.01), 256: (0.01, 0.03), 1024: (0.01, 0.03)}
         sizes(given.file, TARGET, given.seed, given.until, rates)

@@ -131,7 +131,7 @@ class AdaScale:
         )
         clock = Clock(time - factor * self.base / size * progress.examples, factor * self.base / size)
         after = Scaled(inner, kept.first, last, averages, time, progress.examples)
-        return after, replace(decision, clock=clock)
+        return after, replace(decision, clock=clock, reset=chosen.reset)
 
     def _factor(self, noise: NoiseScale, size: int, in_force: float | None) -> float:
         """The gain; or the factor in force, where there is one and what is known does not speak against it."""

@@ -106,7 +106,7 @@ class Retreating:
             stop=chosen.stop,
         )
         both = "; ".join(text for text in (chosen.reason, decision.reason if cut else "") if text)
-        decision = replace(decision, reason=both if decision.reason else "", clock=chosen.clock)
+        decision = replace(decision, reason=both if decision.reason else "", clock=chosen.clock, reset=chosen.reset)
         return replace(kept, last=last), decision
 
     def _cut(self, kept: Retreat, progress: Progress) -> Retreat | None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from ladle.core.decision import Clock, Progress
+from ladle.core.decision import Clock, Decision, Progress
 from ladle.core.errors import ArgumentError
+from ladle.core.spec import BatchSpec
 from ladle.policy.adascale import AdaScale
 from ladle.policy.constant import Constant
 from ladle.policy.range import Range
@@ -79,3 +80,19 @@ def test_impossible_shares_are_one_line() -> None:
 def test_a_retreat_leaves_the_clock_of_its_policy_alone() -> None:
     policy = AdaScale(Constant(256, 256), base=32)
     assert Retreating(policy).decide(None, Progress())[1].clock == policy.decide(None, Progress())[1].clock != Clock()
+
+
+class Anew:
+    """Begins the optimiser's averages anew, every time."""
+
+    def init(self, plan: Any) -> Any:
+        return None
+
+    def decide(self, memory: Any, progress: Progress) -> Any:
+        return memory, Decision(BatchSpec(100, 100), reset=True)
+
+
+@pytest.mark.parametrize("around", [Retreating, lambda inner: AdaScale(inner, base=100)], ids=["retreat", "adascale"])
+def test_averages_that_begin_anew_do_so_through_a_wrapper(around: Any) -> None:
+    policy = around(Anew())
+    assert policy.decide(policy.init(None), Progress())[1].reset
