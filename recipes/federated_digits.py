@@ -2,7 +2,22 @@
 
     LADLE_DATA=FOLDER python recipes/federated_digits.py [--until "400 rounds"] [--seed 0] [--sizes] [--peer] [--data F]
 
-FIGURES
+12,000 images of MNIST shrunk to 16 x 16, 120 a client; split evenly, or so that a client knows about two classes. An
+MLP 256-64-10, plain SGD, ten clients a round, two passes in batches of ten. Test accuracy on 10,000, seeds 0, 1, 2:
+
+    all rows in one place, as many drawn      96.29, 96.14, 96.37 %
+    scikit-learn's MLP, the same (--peer)     95.89, 95.90, 96.19 %
+    even, FedAvg                              96.08, 95.92, 96.01 %    1,200 rounds: 96.29, 96.09, 96.15 %
+    by class, FedAvg                          94.83, 95.06, 94.48 %
+    by class, FedProx                         94.45, 94.91, 94.21 %
+    by class, FedAdam                         95.28, 95.26, 94.84 %
+    by class, SCAFFOLD                        95.33, 95.53, 95.52 %
+    even, private, epsilon 15.6               86.58, 85.01, 84.73 %
+
+One seed took 45 s of processor time with --peer. What sizes did (--sizes, 45 s): in the first 60 rounds the noise scale
+between clients is 7 of them evenly and 31 by class, and 85 % is reached after 7, 6, 5, 4 rounds of 2, 5, 10, 30 clients
+evenly, and after never, 37, 20, 20 by class. Batches of 5, 10, 30 and all rows of a client, each at its best rate, give
+87.6, 87.8, 84.8 and 83.7 % by class after 60 rounds.
 """
 
 from __future__ import annotations
@@ -90,7 +105,8 @@ def peer(folder: Path, rounds: int, seed: int) -> float:
 
 def sizes(folder: Path, seed: int) -> None:
     """What sizes do: rows of a client's batch, each at its best rate, and clients of a round."""
-    print(ladle.plan(task_of(folder, 0.1), seed=seed))
+    plan = ladle.plan(task_of(folder, 0.1), seed=seed)
+    print(f"all rows in one place, planned: batches of {plan.size}, noise scale {plan.noise.value:.0f} examples")
     print("\nrows of a client's batch, split by class, 60 rounds: validation accuracy at rates 0.1, 0.3, 0.6, 1")
     for size in (5, 10, 30, "full"):
         found = [
