@@ -1,8 +1,23 @@
 """Digits of a hundred clients who keep them: split evenly and by class, four methods, and what a round is worth.
 
-    LADLE_DATA=FOLDER python recipes/federated_digits.py [--until "200 rounds"] [--seed 0] [--sizes] [--peer] [--data F]
+    LADLE_DATA=FOLDER python recipes/federated_digits.py [--until "400 rounds"] [--seed 0] [--sizes] [--peer] [--data F]
 
-FIGURES
+12,000 images of MNIST shrunk to 16 x 16, 120 a client; split evenly, or so that a client knows about two classes. An
+MLP 256-64-10, plain SGD, ten clients a round, two passes in batches of ten. Test accuracy on 10,000, seeds 0, 1, 2:
+
+    all rows in one place, as many drawn      96.29, 96.14, 96.37 %
+    scikit-learn's MLP, the same (--peer)     95.89, 95.90, 96.19 %
+    even, FedAvg                              96.08, 95.92, 96.01 %    1,200 rounds: 96.29, 96.09, 96.15 %
+    by class, FedAvg                          94.83, 95.06, 94.48 %
+    by class, FedProx                         94.45, 94.91, 94.21 %
+    by class, FedAdam                         95.28, 95.26, 94.84 %
+    by class, SCAFFOLD                        95.33, 95.53, 95.52 %
+    even, private, epsilon 15.6               86.58, 85.01, 84.73 %
+
+One seed took 45 s of processor time with --peer. What sizes did (--sizes, 45 s): in the first 60 rounds the noise scale
+between clients is 7 of them evenly and 31 by class, and 85 % is reached after 7, 6, 5, 4 rounds of 2, 5, 10, 30 clients
+evenly, and after never, 37, 20, 20 by class. Batches of 5, 10, 30 and all rows of a client, each at its best rate, give
+87.6, 87.8, 84.8 and 83.7 % by class after 60 rounds.
 """
 
 from __future__ import annotations
@@ -22,11 +37,12 @@ import ladle
 from ladle.federated import FedAdam, FedProx, Privacy, by_class, even
 
 ROWS, VALID, CLIENTS, ASKED, SIZE, EPOCHS = 12_000, 2_000, 100, 10, 10, 2
-RATES = {"central": 0.1, "fedavg": 0.1, "fedprox": 0.1, "fedadam": 0.1, "scaffold": 0.1}
-"""Rates of the clients: the best of 0.03, 0.1 and 0.3 on the validation part."""
+RATES = {"central": 0.3, "even-fedavg": 0.3, "class-fedavg": 0.6, "class-fedprox": 0.6, "class-fedadam": 0.3,
+         "class-scaffold": 0.3}  # fmt: skip
+"""Rates of the clients: the best of 0.1, 0.3, 0.6 and 1 by the validation part, mean of three seeds."""
 METHODS: dict[str, Any] = {
     "fedavg": "fedavg",
-    "fedprox": FedProx(mu=0.1),
+    "fedprox": FedProx(mu=0.01),
     "fedadam": FedAdam(lr=0.01),
     "scaffold": "scaffold",
 }
@@ -55,9 +71,9 @@ def task_of(folder: Path, lr: float) -> ladle.Task:
 
 
 def federated(folder: Path, rounds: int, seed: int, split: str, method: str, **how: Any) -> ladle.Federation:
-    task = task_of(folder, how.pop("lr", RATES[method]))
+    task = task_of(folder, how.pop("lr", RATES[f"{split}-{method}"]))
     parts = even(ROWS, CLIENTS, seed) if split == "even" else by_class(task.data.train["y"], CLIENTS, 2, seed)
-    how = {"asked": ASKED, "size": SIZE, "epochs": EPOCHS, "evaluate_every": 10, **how}
+    how = {"asked": ASKED, "size": SIZE, "epochs": EPOCHS, "evaluate_every": 20, **how}
     return ladle.federate(task, parts, rounds=rounds, method=METHODS[method], seed=seed, **how)
 
 
@@ -89,12 +105,13 @@ def peer(folder: Path, rounds: int, seed: int) -> float:
 
 def sizes(folder: Path, seed: int) -> None:
     """What sizes do: rows of a client's batch, each at its best rate, and clients of a round."""
-    print(ladle.plan(task_of(folder, 0.1), seed=seed))
-    print("\nrows of a client's batch, split by class, 60 rounds: validation accuracy at rates 0.03, 0.1, 0.3, 1")
+    plan = ladle.plan(task_of(folder, 0.1), seed=seed)
+    print(f"all rows in one place, planned: batches of {plan.size}, noise scale {plan.noise.value:.0f} examples")
+    print("\nrows of a client's batch, split by class, 60 rounds: validation accuracy at rates 0.1, 0.3, 0.6, 1")
     for size in (5, 10, 30, "full"):
         found = [
             federated(folder, 60, seed, "class", "fedavg", size=size, lr=lr, evaluate_every=60).final
-            for lr in (0.03, 0.1, 0.3, 1.0)
+            for lr in (0.1, 0.3, 0.6, 1.0)
         ]
         print(f"{size!s:>6}: " + ", ".join(f"{final['valid_accuracy']:.1%}" for final in found))
     for split in ("even", "class"):
@@ -114,7 +131,7 @@ def sizes(folder: Path, seed: int) -> None:
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with mnist/")
-    parser.add_argument("--until", default="200 rounds")
+    parser.add_argument("--until", default="400 rounds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="folder for the records of the runs")
     parser.add_argument("--sizes", action="store_true", help="show what sizes of batches and rounds do")
@@ -125,7 +142,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         parser.exit(2, f"federated_digits.py: data must hold mnist/; got {given.data!r}; try --data FOLDER\n")
     asked = re.fullmatch(r"([1-9]\d*) rounds?", given.until)
     if asked is None:
-        parser.exit(2, f"federated_digits.py: until must be rounds; got {given.until!r}; try '200 rounds'\n")
+        parser.exit(2, f"federated_digits.py: until must be rounds; got {given.until!r}; try '400 rounds'\n")
     rounds, began = int(asked[1]), time.perf_counter()
     if given.sizes:
         sizes(folder, given.seed)
@@ -135,11 +152,11 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if given.peer:
         found["peer"] = peer(folder, rounds, given.seed)
         print(f"{'scikit-learn, the same':>24}: test {found['peer']:.2%}")
-    plans = [("even", "fedavg"), *(("class", method) for method in METHODS)]
-    for split, method in plans:
-        out = given.out and Path(given.out, f"{split}-{method}")
-        run = federated(folder, rounds, given.seed, split, method, out=out)
-        noise, name = run.noise(since=rounds // 2), f"{split}-{method}"
+    plans = [("even", "fedavg", 1), ("even", "fedavg", 3), *(("class", method, 1) for method in METHODS)]
+    for split, method, times in plans:
+        name = f"{split}-{method}{'-3-times' if times > 1 else ''}"
+        run = federated(folder, times * rounds, given.seed, split, method, out=given.out and Path(given.out, name))
+        noise = run.noise(since=rounds // 2)
         found |= {name: run.final["test_accuracy"], f"{name}-noise": noise.value}
         print(
             f"{name:>24}: test {found[name]:.2%}; noise scale between clients {noise.value:.1f} ({noise.verdict}), "
@@ -147,7 +164,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         )
     try:
         hidden = federated(
-            folder, rounds, given.seed, "even", "fedavg", privacy=Privacy(clip=0.5, noise=1.0, delta=1e-3)
+            folder, rounds, given.seed, "even", "fedavg", asked=30, privacy=Privacy(clip=1.0, noise=2.0, delta=1e-3)
         )
         found |= {"private": hidden.final["test_accuracy"], "epsilon": hidden.final["epsilon"]}
         print(f"{'even, private':>24}: test {found['private']:.2%}, epsilon {found['epsilon']:.2f} at delta 0.001")

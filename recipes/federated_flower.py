@@ -7,7 +7,9 @@ round; judged on the first 2,000 test images after every round. Flower (`pip ins
 with ladle, for its pins are narrow) runs its server here, on a free port of this machine alone, and 20 processes that
 each read their own 200 rows and train them by `ladle.FederatedClient`. They end with the program.
 
-FIGURES
+Accuracy after rounds 3 and 10, of both, to the digit, seeds 0, 1, 2: 42.90, 57.10 %; 42.75, 64.25 %; 41.45, 58.30 %. A
+round takes 3.5 ms simulated and 81 ms by Flower (medians of `benchmarks/federated.py`; others used the two cores as
+well). One run took 46 s of processor time, most of it 20 processes that begin.
 """
 
 from __future__ import annotations

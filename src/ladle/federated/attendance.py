@@ -70,17 +70,24 @@ class Attendance:
 
     def at(self, number: int) -> Attending:
         """The clients of round `number`, counted from 0."""
-        chance = self._drawn(number, SAMPLED)
-        here = self._available(number)
+        chosen, least = self._chosen(number, self._available(number)), self.absence.least
+        there, limit = np.ones(len(chosen), bool), self.updates[chosen]
+        if self.absence.drop:
+            there = self._drawn(number, DROPPED)[chosen] >= self.absence.drop
+        if self.absence.early:
+            early = self._drawn(number, EARLY)[chosen] < self.absence.early
+            done = np.where(early, least + (1 - least) * self._drawn(number, LENGTH)[chosen], 1.0)
+            limit = np.ceil(limit * done).astype(np.int64)
+        return Attending(chosen, there, limit)
+
+    def _chosen(self, number: int, here: np.ndarray) -> np.ndarray:
+        """Those of `here` who are asked, ascending."""
+        if self.way == "fixed" and self.count >= len(here):
+            return here
+        chance = self._drawn(number, SAMPLED)[here]
         if self.way == "poisson":
-            chosen = here[chance[here] < self.count / len(self.updates)]
-        else:
-            chosen = np.sort(here[np.argsort(chance[here], kind="stable")[: self.count]])
-        there = self._drawn(number, DROPPED)[chosen] >= self.absence.drop
-        early = self._drawn(number, EARLY)[chosen] < self.absence.early
-        least = self.absence.least
-        done = np.where(early, least + (1 - least) * self._drawn(number, LENGTH)[chosen], 1.0)
-        return Attending(chosen, there, np.ceil(self.updates[chosen] * done).astype(np.int64))
+            return here[chance < self.count / len(self.updates)]
+        return np.sort(here[np.argsort(chance, kind="stable")[: self.count]])
 
     def _available(self, number: int) -> np.ndarray:
         if self.available is None:

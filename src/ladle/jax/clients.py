@@ -103,39 +103,50 @@ def train(training: Training, numbers: Numbers, start: Start, share: Share, data
     Each batch's gradient is the mean over its rows, plus `mu (w - start)`, plus `control - own`. A batch without rows
     changes nothing. The optimiser's state begins anew.
     """
-    rule = training.optimizer.make(numbers.hyper)
-    rate = training.optimizer.length(numbers.hyper["lr"], jnp.float32(1))
-    size, capacity = training.size, share.rows.shape[0]
     with jax.numpy_dtype_promotion("standard"):
-        opt_state = rule.init(start.params)
+        opt_state = training.optimizer.make(numbers.hyper).init(start.params)
 
     def one_pass(epoch: Any, carry: Any) -> Any:
-        key = jax.random.fold_in(share.key, epoch)
-        order = order_of(jax.random.fold_in(key, ORDER), share.count, capacity)
-        row_key = jax.random.fold_in(key, ROWS)
-        batches = (share.count + jnp.uint32(size - 1)) // jnp.uint32(size)
-
-        def one_batch(step: Any, carry: Any) -> Any:
-            params, opt_state, examples, loss = carry
-            place = lax.dynamic_slice_in_dim(order, step * size, size)
-            there = step * jnp.uint32(size) + jnp.arange(size, dtype=jnp.uint32) < share.count
-            active = (epoch * batches + step < share.limit) & (step < batches)
-            weight = (there & active).astype(jnp.float32)
-            keys = jax.vmap(lambda at: jax.random.fold_in(row_key, at))(place.astype(jnp.uint32))
-            rows = MicroBatch(taken(data, taken(share.rows, place)), weight, keys, levels_of(_Held(numbers.hyper)))
-            total, gradient = _gradient(training, params, start.model_state, rows)
-            gradient = _corrected(gradient, params, numbers, start)
-            with jax.numpy_dtype_promotion("standard"):
-                moves, after = rule.update(gradient, opt_state, params)
-            moved = jax.tree.map(lambda leaf, move: leaf + (rate * move).astype(leaf.dtype), params, moves)
-            kept = jax.tree.map(lambda new, old: jnp.where(active, new, old), (moved, after), (params, opt_state))
-            return *kept, examples + weight.sum(), loss + total
-
-        return lax.fori_loop(jnp.uint32(0), steps, one_batch, carry)
+        return _pass(training, numbers, start, share, data, steps, epoch, carry)
 
     begun = start.params, opt_state, jnp.float32(0), jnp.float32(0)
     params, _, examples, loss = lax.fori_loop(jnp.uint32(0), numbers.epochs, one_pass, begun)
     return Trained(params, _own(params, start, numbers, share, training), examples, loss)
+
+
+def _pass(
+    training: Training, numbers: Numbers, start: Start, share: Share, data: Any, steps: Any, epoch: Any, carry: Any
+) -> Any:
+    """One pass over a client's rows. `carry`: weights, the optimiser's state, rows trained on, the sum of losses."""
+    rule, size = training.optimizer.make(numbers.hyper), training.size
+    rate = training.optimizer.length(numbers.hyper["lr"], jnp.float32(1))
+    key = jax.random.fold_in(share.key, epoch)
+    order = order_of(jax.random.fold_in(key, ORDER), share.count, share.rows.shape[0])
+    row_key = jax.random.fold_in(key, ROWS)
+    batches = _batches(training, share)
+
+    def one_batch(step: Any, carry: Any) -> Any:
+        params, opt_state, examples, loss = carry
+        place = lax.dynamic_slice_in_dim(order, step * size, size)
+        there = step * jnp.uint32(size) + jnp.arange(size, dtype=jnp.uint32) < share.count
+        active = (epoch * batches + step < share.limit) & (step < batches)
+        weight = (there & active).astype(jnp.float32)
+        keys = jax.vmap(lambda at: jax.random.fold_in(row_key, at))(place.astype(jnp.uint32))
+        rows = MicroBatch(taken(data, taken(share.rows, place)), weight, keys, levels_of(_Held(numbers.hyper)))
+        total, gradient = _gradient(training, params, start.model_state, rows)
+        gradient = _corrected(gradient, params, numbers, start)
+        with jax.numpy_dtype_promotion("standard"):
+            moves, after = rule.update(gradient, opt_state, params)
+        moved = jax.tree.map(lambda leaf, move: leaf + (rate * move).astype(leaf.dtype), params, moves)
+        kept = jax.tree.map(lambda new, old: jnp.where(active, new, old), (moved, after), (params, opt_state))
+        return *kept, examples + weight.sum(), loss + total
+
+    return lax.fori_loop(jnp.uint32(0), steps, one_batch, carry)
+
+
+def _batches(training: Training, share: Share) -> Any:
+    """Batches of a pass over the client's own rows."""
+    return (share.count + jnp.uint32(training.size - 1)) // jnp.uint32(training.size)
 
 
 class Alone:
@@ -225,8 +236,7 @@ def _own(params: Any, start: Start, numbers: Numbers, share: Share, training: Tr
     """
     if not training.controls:
         return ()
-    batches = (share.count + jnp.uint32(training.size - 1)) // jnp.uint32(training.size)
-    updates = jnp.minimum(batches * numbers.epochs, share.limit).astype(jnp.float32)
+    updates = jnp.minimum(_batches(training, share) * numbers.epochs, share.limit).astype(jnp.float32)
     factor = 1 / jnp.maximum(updates * numbers.hyper["lr"], TINY)
     return jax.tree.map(
         lambda own, c, first, last: jnp.where(updates > 0, own - c + factor * (first - last), own),

@@ -94,6 +94,14 @@ class Sums(NamedTuple):
     returned: Any
 
 
+PRIVATE = ("finite",)
+MEASURED = (
+    *("clients", "examples", "train_loss", "update_norm"),
+    *(name for name in pair_sums(0.0, 0.0, 0.0) if not name.startswith(PREFIX + "projection")),
+)
+"""What is measured of a round: with privacy whether its updates were numbers, and without all of this."""
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What a round means. `server`: "average", "momentum" or "adam". `private`: each update is clipped, noise added."""
@@ -153,7 +161,8 @@ class Rounds:
         """
         numbers = Numbers(f32(told["hyper"]), np.float32(told["mu"]), np.uint32(told["epochs"]))
         after, measured = self._program(server, table, cohort, numbers, Serving(**f32(serving)), width=self.width)
-        return after, {name: float(value) for name, value in jax.device_get(measured).items()}
+        names = PRIVATE if self.meaning.private else MEASURED
+        return after, dict(zip(names, np.asarray(measured).tolist(), strict=True))
 
 
 def f32(values: Mapping[str, Any]) -> dict[str, np.float32]:
@@ -170,7 +179,7 @@ def _round(
     serving: Serving,
     *,
     width: int,
-) -> tuple[Server, dict[str, Any]]:
+) -> tuple[Server, Any]:
     zero, zeros = jnp.float32(0), jax.tree.map(jnp.zeros_like, server.params)
     begun = Sums(zeros, zeros if meaning.training.controls else (), *[zero] * 6)
 
@@ -288,10 +297,13 @@ def _noisy(tree: Any, key: Any, sd: Any) -> Any:
     return form.unflatten(drawn)
 
 
-def _measured(meaning: Meaning, sums: Sums) -> dict[str, Any]:
-    """Numbers of a round for its record. Under privacy none: they would tell of the clients what the noise hides."""
+def _measured(meaning: Meaning, sums: Sums) -> jax.Array:
+    """Numbers of a round for its record, as one vector that the host reads at once: see `MEASURED`.
+
+    Under privacy they would tell of the clients what the noise hides.
+    """
     if meaning.private:
-        return {"finite": jnp.float32(jnp.isfinite(squared_norm(sums.move)))}
+        return jnp.isfinite(squared_norm(sums.move)).astype(jnp.float32)[None]
     total = jnp.maximum(sums.weight, TINY)
     mean_sq = squared_norm(times(sums.move, 1 / total))  # The square of a weight of nobody would be no number.
     many, whole = sums.returned, sums.weight_sq / total  # In units of weight.
@@ -300,14 +312,6 @@ def _measured(meaning: Meaning, sums: Sums) -> dict[str, Any]:
     trace, square = pair(unit * sums.norm_sq, mean_sq, many, many, whole)
     moments = pair_sums(trace * whole, square, many)
     known = (many >= 2) & (many - whole > 1e-3)
-    return {
-        "clients": sums.returned,
-        "examples": sums.examples,
-        "train_loss": sums.loss / jnp.maximum(sums.examples, 1),
-        "update_norm": jnp.sqrt(mean_sq),
-        **{name: jnp.where(known, value, jnp.float32(0)) for name, value in moments.items() if _kept(name)},
-    }
-
-
-def _kept(name: str) -> bool:
-    return not name.removeprefix(PREFIX).startswith("projection")
+    told = sums.returned, sums.examples, sums.loss / jnp.maximum(sums.examples, 1), jnp.sqrt(mean_sq)
+    noise = [jnp.where(known, value, jnp.float32(0)) for name, value in moments.items() if name in MEASURED]
+    return jnp.stack([*told, *noise])
