@@ -1,4 +1,18 @@
-"""DOC"""
+"""An agent with a replay buffer: Q-learning whose steps go into a source of the feed, and whose updates are a task's.
+
+    python recipes/cartpole_dqn.py [--env CartPole-v1] [--until "40000 steps"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
+
+`ladle.windows` waits every 32 updates with the parameters as they are: eight copies of the environment take 64 steps more,
+a falling share of them at random, and the aims of the next 32 updates are those parameters' (the second network of Mnih et
+al., Nature 518, 2015). An aim is worked out as its row is read, so that the loss is a plain regression. A run ends where
+twenty episodes last 475 steps in the mean; it is then judged on 100 others.
+
+Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 473.9, 500.0, 495.8 (seeds 0, 1, 2) after 21,376,
+37,760 and 21,376 steps; a plain loop of JAX and optax 500.0 thrice, after 33,664, 33,664 and 17,280. 19 to 30 s of CPU
+time with it.
+
+DQN_DOC
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,20 @@
-"""DOC"""
+"""An agent that learns from what it just did: a policy gradient (PPO), the rows of each collection exactly once a pass.
+
+    python recipes/cartpole_ppo.py [--env CartPole-v1] [--until "1000 epochs"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
+
+Eight copies of the environment take 128 steps each; these 1,024 rows are a `Replay` of just that size, gone through ten
+times in a new order, and make place for the next. `ladle.windows` waits before each pass with the parameters. A run ends
+where twenty episodes last 475 steps in the mean; it is then judged on 100 others.
+
+Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 482.4, 485.4, 493.7 (seeds 0, 1, 2) after 32,768,
+16,384 and 16,384 steps; a plain loop of JAX and optax 500.0, 489.2, 473.9 after 12,288, 24,576 and 8,192. 6 to 8 s of
+CPU time with it.
+
+Batch size: in the second half of the runs the noise scale is 607, 299 and 451 examples. A plan, made of the last collection
+at fresh parameters, finds 9 and proposes 128: there the errors of the value are all alike, and what it tells is how a run
+begins. Sizes 64, 256 and 1,024 at three rates each were solved in 1,904 to 8,944, 316 to 1,756 and 239 to 679 updates
+(seed 0), after 12,000 to 57,000, 8,000 to 45,000 and 25,000 to 70,000 steps of the environment.
+"""
 
 from __future__ import annotations
 

@@ -98,6 +98,7 @@ def test_a_circuit_that_cannot_be_is_one_line(given, said, capsys):
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # PennyLane uses what JAX and NumPy advise against.
 def test_the_circuit_is_ahead_of_a_linear_model():
     pytest.importorskip("pennylane")
     found = recipe("quantum").main(["--until", "8 epochs"])
@@ -106,6 +107,7 @@ def test_the_circuit_is_ahead_of_a_linear_model():
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # PennyLane uses what JAX and NumPy advise against.
 def test_the_circuit_is_that_of_matrices():
     """Against products of matrices of 2**wires rows, in NumPy."""
     pytest.importorskip("pennylane")
