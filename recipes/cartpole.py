@@ -52,14 +52,19 @@ def actors_of(name: str, seed: int, parser: argparse.ArgumentParser) -> Actors:
         parser.exit(2, f"{parser.prog}: env must {be}; got {name!r}: {why}; try --env CartPole-v1\n")
 
 
-def mean_return(name: str, act: Callable[[np.ndarray], Any], episodes: int = 100) -> float:
+def mean_return(name: str, act: Callable[[np.ndarray], Any], episodes: int = 100, seed: int = 10_000) -> float:
     """Mean sum of rewards of so many new episodes by the actions of `act`."""
-    actors, live, sums = Actors(name, episodes, 10_000), np.ones(episodes, bool), np.zeros(episodes)
+    actors, live, sums = Actors(name, episodes, seed), np.ones(episodes, bool), np.zeros(episodes)
     while live.any():
         rows = actors.step(np.asarray(act(actors.seen)))
         sums += live * rows["reward"]
         live &= (rows["ended"] + rows["cut"]) == 0
     return float(sums.mean())
+
+
+def solved(name: str, act: Callable[[np.ndarray], Any]) -> bool:
+    """Whether twenty episodes, others than those that are reported, last 475 steps in the mean: then a run ends."""
+    return mean_return(name, act, 20, seed=20_000) >= 475
 
 
 def dense(key: jax.Array, *widths: int) -> list[dict[str, jax.Array]]:
@@ -77,20 +82,20 @@ def outputs(params: list[dict[str, jax.Array]], x: jax.Array) -> jax.Array:
     return x @ params[-1]["w"] + params[-1]["b"][None]
 
 
-def ending(run: ladle.Run, name: str, act: Any, found: dict[str, Any], began: float) -> dict[str, Any]:
-    """What is reported of a run: its return over 100 episodes, and the noise scale of its gradients all along."""
+def ending(run: ladle.Run, name: str, act: Any, steps: int, began: float) -> dict[str, Any]:
+    """What is reported of a run: its return over 100 episodes, and the noise scale of its gradients."""
     late = run.metrics[len(run.metrics) // 2 :]
-    moments = reduce(ladle.Moments.merge, map(ladle.Moments.from_sums, late))
-    found |= {"return": mean_return(name, partial(act, run.params)), "noise": ladle.noise.estimate(moments)}
-    return found | {"updates": run.final["updates"], "seconds": time.perf_counter() - began}
+    noise = ladle.noise.estimate(reduce(ladle.Moments.merge, map(ladle.Moments.from_sums, late)))
+    found = {"return": mean_return(name, partial(act, run.params)), "noise": noise, "run": run, "steps": steps}
+    return found | {"seconds": time.perf_counter() - began}
 
 
 def told(found: dict[str, Any]) -> str:
-    noise, solved = found["noise"], found["solved"]
+    noise, run = found["noise"], found["run"]
     return (
-        f"mean return of 100 episodes {found['return']:.1f}; {found['steps']:,} steps, {found['updates']:,} updates, "
-        f"{found['seconds']:.0f} s; 195 in training after {solved or 'no number of'} steps; noise scale of the second "
-        f"half {noise.value:.3g} ({noise.low:.3g} to {noise.high:.3g}, {noise.verdict})"
+        f"mean return of 100 episodes {found['return']:.1f}; {run.why} after {found['steps']:,} steps, "
+        f"{run.final['updates']:,} updates, {found['seconds']:.0f} s; noise scale of the second half {noise.value:.3g} "
+        f"({noise.low:.3g} to {noise.high:.3g}, {noise.verdict})"
     )
 
 
@@ -100,9 +105,7 @@ def arguments(doc: str | None, program: str, until: str) -> argparse.ArgumentPar
     parser.add_argument("--until", default=until)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="run folder to write")
-    parser.add_argument(
-        "--sizes", action="store_true", help="what the batch size does: a plan, and a table"
-    )
+    parser.add_argument("--sizes", action="store_true", help="what the batch size does: a plan, and a table")
     parser.add_argument("--peer", action="store_true", help="the same agent in a plain loop of JAX and optax too")
     return parser
 
@@ -121,11 +124,12 @@ def plain(loss: Callable[..., Any], lr: float) -> tuple[Any, Any]:
 
 def by_size(given: argparse.Namespace, agent: Callable[[], Any], learn: Any, sizes: Sequence[int], usual: Any) -> None:
     """Each size at the rate that goes with its square root, and at half and twice of it. `usual`: a size, its rate."""
-    print("  size      rate  updates  return  195 after  seconds")
+    print("  size      rate  updates    steps  solved  return  seconds")
     for size in sizes:
         for factor in (0.5, 1.0, 2.0):
             rate = factor * usual[1] * (size / usual[0]) ** 0.5
             how: dict[str, Any] = {"size": size, "lr": rate, "until": given.until, "seed": given.seed, "out": None}
             one = learn(given.env, agent(), **how)
-            numbers = f"{one['updates']:>7,}  {one['return']:>6.1f}  {one['solved'] or '-':>9}  {one['seconds']:>7.1f}"
-            print(f"{size:>6}  {rate:>8.1e}  {numbers}", flush=True)
+            yes = "yes" if one["run"].why == "solved" else "no"
+            numbers = f"{one['run'].final['updates']:>7,}  {one['steps']:>7,}  {yes:>6}  {one['return']:>6.1f}"
+            print(f"{size:>6}  {rate:>8.1e}  {numbers}  {one['seconds']:>7.1f}", flush=True)

@@ -1,4 +1,18 @@
-"""DOC"""
+"""An agent with a replay buffer: Q-learning whose steps go into a source of the feed, and whose updates are a task's.
+
+    python recipes/cartpole_dqn.py [--env CartPole-v1] [--until "40000 steps"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
+
+`ladle.windows` waits every 32 updates with the parameters as they are: eight copies of the environment take 64 steps more,
+a falling share of them at random, and the aims of the next 32 updates are those parameters' (the second network of Mnih et
+al., Nature 518, 2015). An aim is worked out as its row is read, so that the loss is a plain regression. A run ends where
+twenty episodes last 475 steps in the mean; it is then judged on 100 others.
+
+Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 473.9, 500.0, 495.8 (seeds 0, 1, 2) after 21,376,
+37,760 and 21,376 steps; a plain loop of JAX and optax 500.0 thrice, after 33,664, 33,664 and 17,280. 19 to 30 s of CPU
+time with it.
+
+DQN_DOC
+"""
 
 from __future__ import annotations
 
@@ -11,13 +25,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from cartpole import ACTORS, HIDDEN, Actors, actors_of, arguments, by_size, dense, ending, mean_return, outputs, plain, told
+from cartpole import (
+    ACTORS,
+    HIDDEN,
+    Actors,
+    actors_of,
+    arguments,
+    by_size,
+    dense,
+    ending,
+    mean_return,
+    outputs,
+    plain,
+    solved,
+    told,
+)
 
 import ladle
 from ladle.feed import Arrays, HostFeed, Permuted, Replay
 
-KEPT, FIRST, STEPS, UPDATES = 2**15, 1024, 256, 128
-"""Transitions kept; steps before the first update; steps between two windows; updates of a window."""
+KEPT, FIRST, STEPS, UPDATES, LOOK = 2**16, 1024, 64, 32, 64
+"""Transitions kept; steps before the first update, and between two windows; updates of a window; windows between two
+looks at how good it is."""
 
 SIZE, LR, DISCOUNT, EXPLORES, LAST_SHARE = 64, 1e-3, 0.99, 8192, 0.05
 """`FOLLOWS`: how far the second network goes after the first in an update. Random actions: a share that falls from all
@@ -84,30 +113,33 @@ def task_of(explorer: Explorer, lr: float) -> ladle.Task:
 
 def learn(name: str, explorer: Explorer, *, size: int, lr: float, until: str, seed: int, out: Any) -> dict[str, Any]:
     """Act, learn from what was seen so far, act, ... ; then 100 episodes without a random action."""
-    began, solved, returns = time.perf_counter(), None, explorer.actors.returns
+    began, returns = time.perf_counter(), explorer.actors.returns
     how: dict[str, Any] = {"window": UPDATES * size, "gauge": ladle.Gauge(parts=4), "seed": seed, "out": out}
-    going = ladle.windows(task_of(explorer, lr), size=size, until=until, **how)
-    for window in going:
+    going, why = ladle.windows(task_of(explorer, lr), size=size, until=until, **how), "its budget is used up"
+    for number, window in enumerate(going):
+        if number % LOOK == LOOK - 1 and solved(name, partial(greedy, window.params)):
+            why = "solved"
+            break
         explorer.act(window.params, STEPS if explorer.steps else FIRST)
-        recent = float(np.mean(returns[-100:] or [0.0]))
-        going.note(steps=explorer.steps, mean_return=recent)
-        solved = solved or (explorer.steps if len(returns) >= 100 and recent >= 195 else None)
-    return ending(going.end(), name, greedy, {"solved": solved, "steps": explorer.steps}, began)
+        going.note(steps=explorer.steps, mean_return=np.mean(returns[-100:] or [0.0]))
+    return ending(going.end(why), name, greedy, explorer.steps, began)
 
 
-def alone(name: str, explorer: Explorer, updates: int, seed: int) -> float:
-    """The same agent in a plain loop, whose draws are uniform with replacement."""
+def alone(name: str, explorer: Explorer, updates: int, seed: int) -> tuple[float, int]:
+    """The same agent in a plain loop, whose draws are uniform with replacement: its return, and its steps."""
     (begin, update), rng, params = plain(loss, LR), np.random.default_rng(seed), explorer.follower
     state = begin(params)
     for number in range(updates):
         if number % UPDATES == 0:
+            if number // UPDATES % LOOK == LOOK - 1 and solved(name, partial(greedy, params)):
+                break
             explorer.act(params, STEPS if explorer.steps else FIRST)
         params, state = update(params, state, explorer.take(rng.integers(0, KEPT, SIZE)))
-    return mean_return(name, partial(greedy, params))
+    return mean_return(name, partial(greedy, params)), explorer.steps
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = arguments(__doc__, "cartpole_dqn.py", "20000 steps")
+    parser = arguments(__doc__, "cartpole_dqn.py", "40000 steps")
     given = parser.parse_args(args)
 
     def agent() -> Explorer:
@@ -121,8 +153,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         parser.exit(2, f"cartpole_dqn.py: {error}\n")
     print(told(found))
     if given.peer:
-        found["peer"] = alone(given.env, agent(), found["updates"], given.seed)
-        print(f"a plain loop of JAX and optax: {found['peer']:.1f}")
+        found["peer"], steps = alone(given.env, agent(), 40_000, given.seed)
+        print(f"a plain loop of JAX and optax: {found['peer']:.1f} after {steps:,} steps")
     if given.sizes:
         found["plan"] = ladle.plan(task_of(explorer, LR))
         print(found["plan"].explain())

@@ -1,4 +1,20 @@
-"""DOC"""
+"""An agent that learns from what it just did: a policy gradient (PPO), the rows of each collection exactly once a pass.
+
+    python recipes/cartpole_ppo.py [--env CartPole-v1] [--until "1000 epochs"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
+
+Eight copies of the environment take 128 steps each; these 1,024 rows are a `Replay` of just that size, gone through ten
+times in a new order, and make place for the next. `ladle.windows` waits before each pass with the parameters. A run ends
+where twenty episodes last 475 steps in the mean; it is then judged on 100 others.
+
+Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 482.4, 485.4, 493.7 (seeds 0, 1, 2) after 32,768,
+16,384 and 16,384 steps; a plain loop of JAX and optax 500.0, 489.2, 473.9 after 12,288, 24,576 and 8,192. 6 to 8 s of
+CPU time with it.
+
+Batch size: in the second half of the runs the noise scale is 607, 299 and 451 examples. A plan, made of the last collection
+at fresh parameters, finds 9 and proposes 128: there the errors of the value are all alike, and what it tells is how a run
+begins. Sizes 64, 256 and 1,024 at three rates each were solved in 1,904 to 8,944, 316 to 1,756 and 239 to 679 updates
+(seed 0), after 12,000 to 57,000, 8,000 to 45,000 and 25,000 to 70,000 steps of the environment.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +26,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cartpole import ACTORS, HIDDEN, Actors, actors_of, arguments, by_size, dense, ending, mean_return, outputs, plain, told
+from cartpole import (
+    ACTORS,
+    HIDDEN,
+    Actors,
+    actors_of,
+    arguments,
+    by_size,
+    dense,
+    ending,
+    mean_return,
+    outputs,
+    plain,
+    solved,
+    told,
+)
 
 import ladle
 from ladle.feed import Arrays, HostFeed, Permuted, Replay
 
-STEPS, PASSES = 128, 10
-"""Steps of each actor between two acts of learning, and how often these are gone through."""
+STEPS, PASSES, LOOK = 128, 10, 40
+"""Steps of each actor between two acts of learning; how often these are gone through; passes between two looks at how
+good it is."""
 
 ROWS = ACTORS * STEPS
 SIZE, LR, DISCOUNT, TRACE, CLIP, ENTROPY = 256, 1e-3, 0.98, 0.9, 0.2, 0.0
@@ -122,33 +153,36 @@ def task_of(collector: Collector, lr: float) -> ladle.Task:
 
 def learn(name: str, collector: Collector, *, size: int, lr: float, until: str, seed: int, out: Any) -> dict[str, Any]:
     """Act, go through it `PASSES` times, act, ... ; then 100 episodes of the likeliest actions."""
-    began, solved, returns = time.perf_counter(), None, collector.actors.returns
+    began, returns = time.perf_counter(), collector.actors.returns
     how: dict[str, Any] = {"gauge": ladle.Gauge(parts=4, every=4), "seed": seed, "out": out}
-    going = ladle.windows(task_of(collector, lr), size=size, until=until, **how)  # A window is a pass.
-    for number, window in enumerate(going):
+    going, why = ladle.windows(task_of(collector, lr), size=size, until=until, **how), "its budget is used up"
+    for number, window in enumerate(going):  # A window is a pass.
+        if number % LOOK == LOOK - 1 and solved(name, partial(greedy, window.params)):
+            why = "solved"
+            break
         if number % PASSES == 0:
             collector.act(window.params)
-        recent = float(np.mean(returns[-100:] or [0.0]))
-        going.note(steps=collector.steps, mean_return=recent)
-        solved = solved or (collector.steps if len(returns) >= 100 and recent >= 195 else None)
-    return ending(going.end(), name, greedy, {"solved": solved, "steps": collector.steps}, began)
+        going.note(steps=collector.steps, mean_return=np.mean(returns[-100:] or [0.0]))
+    return ending(going.end(why), name, greedy, collector.steps, began)
 
 
-def alone(name: str, collector: Collector, passes: int, seed: int) -> float:
-    """The same agent in a plain loop, each pass in an order of NumPy's."""
+def alone(name: str, collector: Collector, passes: int, seed: int) -> tuple[float, int]:
+    """The same agent in a plain loop, each pass in an order of NumPy's: its return, and its steps."""
     (init, update), rng = plain(loss, LR), np.random.default_rng(seed)
     params = begin(collector, jax.random.key(seed))
     state = init(params)
     for number in range(passes):
+        if number % LOOK == LOOK - 1 and solved(name, partial(greedy, params)):
+            break
         if number % PASSES == 0:
             collector.act(params)
         for ids in rng.permutation(ROWS).reshape(-1, SIZE):
             params, state = update(params, state, collector.replay.take(ids))
-    return mean_return(name, partial(greedy, params))
+    return mean_return(name, partial(greedy, params)), collector.steps
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = arguments(__doc__, "cartpole_ppo.py", "600 epochs")
+    parser = arguments(__doc__, "cartpole_ppo.py", "1000 epochs")
     given = parser.parse_args(args)
 
     def agent() -> Collector:
@@ -162,8 +196,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         parser.exit(2, f"cartpole_ppo.py: {error}\n")
     print(told(found))
     if given.peer:
-        found["peer"] = alone(given.env, agent(), found["updates"] * SIZE // ROWS, given.seed)
-        print(f"a plain loop of JAX and optax: {found['peer']:.1f}")
+        found["peer"], steps = alone(given.env, agent(), 1000, given.seed)
+        print(f"a plain loop of JAX and optax: {found['peer']:.1f} after {steps:,} steps")
     if given.sizes:
         found["plan"] = ladle.plan(task_of(collector, LR))
         print(found["plan"].explain())

@@ -63,7 +63,7 @@ def test_a_run_that_goes_on_forgets_what_it_kept_before(tmp_path: Path, monkeypa
     run_of(classes(), tmp_path / "r")
     assert (tmp_path / "r" / ANSWERS_FILE).exists()
     # As in a sitting that is interrupted, nothing is kept at its end.
-    monkeypatch.setattr("ladle.api.fit.keep_answers", lambda *_: ())
+    monkeypatch.setattr("ladle.api.sitting.keep_answers", lambda *_: ())
     task = ladle.Task(ladle.models.linear(3, 2), None, classes())
     ladle.fit(task, 32, until="3 epochs", out=tmp_path / "r", resume=True)
     assert not (tmp_path / "r" / ANSWERS_FILE).exists()
@@ -73,7 +73,7 @@ def test_a_run_in_memory_predicts_nothing(monkeypatch: pytest.MonkeyPatch):
     def never(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("ladle.api.fit.keep_answers", never)
+    monkeypatch.setattr("ladle.api.sitting.keep_answers", never)
     run_of(classes(), None)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ladle
-from ladle.api import fit as module
+from ladle.api import sitting as module
 from ladle.core.record import METRICS_FILE, read_lines
 from ladle.energy.clock import ClockMeter
 from ladle.energy.counters import Counter, CounterMeter

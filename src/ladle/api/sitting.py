@@ -167,6 +167,9 @@ def _windows(
             with interrupts() as signal:
                 carry, status, why = yield from _go(_Sitting(session, every_seconds, signal), carry, stack)
             return _finish(session, place, meter, carry, status, why, facts)
+        except GeneratorExit:  # Whoever went through it did not end it.
+            _describe(session, place, "interrupted", facts, {"why": "left by the loop around it"})
+            raise
         except Exception as error:
             _describe(session, place, "failed", facts, {"why": setup.world.why(error)})
             raise

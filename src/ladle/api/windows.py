@@ -15,7 +15,7 @@ from ladle.api.setup import Terms
 from ladle.api.sitting import Sitting, Told, Window, begin, warn_if_diverged
 from ladle.api.task import Task
 from ladle.core.duration import Until
-from ladle.core.errors import ArgumentError, must
+from ladle.core.errors import ArgumentError, RunError, must
 from ladle.core.moments import Gauge
 from ladle.core.plan import Plan
 from ladle.core.protocols import Policy, Sink, Tracker
@@ -74,6 +74,9 @@ class Windows:
         try:
             self._next = self._going.send(told)
         except StopIteration as ended:
+            if ended.value is None:
+                got, why = "an error in the middle", "it raised what ended it where it was"
+                raise RunError(must("run", "have come to an end", got, why, "a new one, or resume=True")) from None
             self._run = warn_if_diverged(ended.value)
 
 
@@ -106,6 +109,8 @@ def windows(
     windows is no training time. The run is begun when this returns. `break` where you like, and ask `end()` for the
     run. What lies outside of ladle (an environment, a replay) is not in its checkpoints: `resume` goes on with the
     parameters and the position, and finds what you give it.
+
+    A loop that is left without `end()` leaves an interrupted run, whose newest checkpoint is what `resume` finds.
 
     Raises `ArgumentError` before any work for what cannot be right.
     """

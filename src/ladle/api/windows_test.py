@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +69,16 @@ def test_left_early_it_ends_as_it_says_and_goes_on_later(task, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_one_that_nobody_ends_is_interrupted_and_goes_on_later(task, tmp_path):
+    going = ladle.windows(task, **HOW, out=tmp_path / "run")
+    next(going), next(going)
+    del going
+    gc.collect()
+    known = json.loads((tmp_path / "run" / record.RUN_FILE).read_text())
+    assert (known["status"], known["why"]) == ("interrupted", "left by the loop around it")
+    assert ladle.fit(task, **HOW, out=tmp_path / "run", resume=True).final["epoch"] == 3
+
+
 def test_the_first_stand_is_enough_to_end(task):
     run = ladle.windows(task, **HOW).end()
     assert (run.status, run.final["updates"]) == ("stopped", 0)
@@ -81,6 +94,8 @@ def test_refusals(task):
     going.note(train_loss=0.0)
     with pytest.raises(ladle.ArgumentError, match="note must give names of its own; got 'train_loss'"):
         next(going)
+    with pytest.raises(ladle.RunError, match="run must have come to an end; got 'an error in the middle'"):
+        going.end()
 
 
 def test_a_replay_that_grows_between_windows_is_what_updates_see():
