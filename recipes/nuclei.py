@@ -159,7 +159,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             def judge(run: ladle.Run) -> float:
                 return run.averaged().evaluate(data.valid)["iou"]
 
-            side_by_side(task, judge, sizes=[4, 16, 64], until=given.until)
+            side_by_side(task, judge, sizes=[4, 16, 64], until=given.until, factors=(1.0, 2.0))
         how = {"evaluate_every": 8 * data.rows, "seed": given.seed, "out": given.out}
         run = ladle.fit(task, size=given.size, until=given.until, **how)
     except ladle.ArgumentError as error:
