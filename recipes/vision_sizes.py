@@ -23,7 +23,7 @@ def side_by_side(
     - `judge`: of a finished run, on its validation part. `reference`: the size that the task's rate is meant for.
     """
     if plan:
-        made = ladle.plan(task)
+        made = ladle.plan(task, budget=8.0)
         (low, high), noise = made.within_5_percent, made.noise
         print(f"plan: batches of {made.size}, {low} to {high} at most 5 % slower; bound by {made.bound}")
         print(f"gradient noise scale {noise.value:,.0f}, {noise.low:,.0f} to {noise.high:,.0f}: {noise.verdict}")
