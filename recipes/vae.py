@@ -5,9 +5,12 @@
 MNIST, a pixel above one half being ink: then the bound is one of a true likelihood. Noise comes from the key that `fit`
 hands to a loss of plain functions.
 
-@FIG@
+Test -ELBO 96.55, 96.76, 96.68 nats (seeds 0, 1, 2), by 64 codes an image 91.46, 91.87, 91.41; the same net and start
+in a PyTorch loop 96.71, 96.88, 96.49. Squared error of a pixel 0.022; of 20 principal components 0.038. 240,000 images
+in 19 to 22 s on two busy cores, the PyTorch loop in 83 to 111 s.
 
-@SIZES@
+The batch (--sizes --until "2 epochs"): planned 64, noise scale 208. Validation -ELBO at the best of three rates 98.6
+with batches of 32, 101.7 with 128, 112.4 with 512, 157.7 with 2,048: beyond the noise scale, passes are wasted.
 """
 
 from __future__ import annotations

@@ -16,18 +16,18 @@ def side_by_side(
     higher: bool = True,
     factors: Sequence[float] = (0.5, 1.0, 2.0),
     reference: int = 8,
-    plan: bool = True,
 ) -> dict[int, tuple[float, float, float]]:
     """`{size: (figure, rate, seconds)}` of the best of the rates lr (size / reference)^(1/2) x `factors`, one seed.
 
     - `judge`: of a finished run, on its validation part. `reference`: the size that the task's rate is meant for.
     """
-    if plan:
-        made = ladle.plan(task)
-        (low, high), noise = made.within_5_percent, made.noise
-        print(f"plan: batches of {made.size}, {low} to {high} at most 5 % slower; bound by {made.bound}")
-        print(f"gradient noise scale {noise.value:,.0f}, {noise.low:,.0f} to {noise.high:,.0f}: {noise.verdict}")
-    found, base = {}, float(task.lr) if isinstance(task.lr, int | float) else 1.0  # Of a schedule: a factor.
+    made = ladle.plan(task, budget=8.0)
+    (low, high), noise = made.within_5_percent, made.noise
+    print(f"plan: batches of {made.size}, {low} to {high} at most 5 % slower; bound by {made.bound}", flush=True)
+    print(
+        f"gradient noise scale {noise.value:,.0f}, {noise.low:,.0f} to {noise.high:,.0f}: {noise.verdict}", flush=True
+    )
+    found, base = {}, float(task.lr)
     print(f"{'size':>6} {'rate':>8} {'figure':>8} {'updates':>8} {'seconds':>8}   figures at all rates")
     for size in sizes:
         tried = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import cells
-import flowers
 import gan
 import nuclei
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import vae
 
 DATA = os.environ.get("LADLE_DATA")
-RECIPES = [cells, flowers, gan, nuclei, vae]
+RECIPES = [cells, gan, nuclei, vae]
 on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
 
 
@@ -23,7 +22,7 @@ on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the fold
 def test_nuclei_are_found_beyond_a_threshold(tmp_path, capsys):
     found = nuclei.main(["--until", "3 epochs", "--out", str(tmp_path / "run")])
     assert found["otsu_iou"] == pytest.approx(0.806, abs=1e-3)
-    assert found["iou"] > 0.5 and found["dice"] > found["iou"]
+    assert found["iou"] > 0.6 and found["dice"] > found["iou"]
     assert (tmp_path / "run" / "run.json").is_file() and "780 crops" in capsys.readouterr().out
 
 
@@ -49,14 +48,6 @@ def test_digits_are_coded_in_twenty_numbers():
 def test_clothes_are_drawn_nearer_to_real_ones_than_noise_is():
     found = gan.main(["--until", "30000 examples"])
     assert found["floor"] < found["distance"] < found["untrained"] / 3
-
-
-@on_data
-@pytest.mark.slow
-@pytest.mark.long
-def test_flowers_are_learnt_from_features_of_other_photographs():
-    found = flowers.main(["--until", "4 epochs", "--before", "10000 examples"])
-    assert all(found[name] > 0.3 for name in ("frozen", "tuned"))
 
 
 @pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
