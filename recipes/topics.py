@@ -36,7 +36,8 @@ def peers(data: Any) -> dict[str, float]:
         "logistic regression": (LogisticRegression(max_iter=500), {"C": [1, 3, 10]}),
         "naive Bayes": (ComplementNB(), {"alpha": [0.1, 0.3, 1]}),
     }
-    return {name: float(GridSearchCV(*of, cv=3).fit(*train).score(*valid)) for name, of in models.items()}
+    searches: dict[str, Any] = {name: GridSearchCV(*of, cv=3).fit(*train) for name, of in models.items()}
+    return {name: float(found.score(*valid)) for name, found in searches.items()}
 
 
 def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
