@@ -1,7 +1,17 @@
 """What is a piece of news about? Two columns of text in a table without a header, as `ladle.data.load` reads them.
 
-LADLE_DATA=FOLDER python recipes/topics.py [--until "8 epochs"] [--seed 0] [--size 64] [--out FOLDER] [--peer]
-                                           [--sizes] [--data FOLDER]
+    LADLE_DATA=FOLDER python recipes/topics.py [--until "8 epochs"] [--seed 0] [--size 64] [--out FOLDER] [--peer]
+                                               [--sizes] [--data FOLDER]
+
+7,600 rows of AG News, of which a fifth, drawn by the seed, is held out; a title and a description become the weights
+of their words, 4,096 each. A perceptron with 32 hidden units, half of them left out. Seeds 0, 1, 2 (one standard error
+of a share of 1,520 is 0.9 %):
+
+    perceptron             88.0, 86.3, 87.2 %
+    logistic regression    87.6, 86.1, 86.0 %
+    naive Bayes            88.0, 86.9, 87.2 %
+
+5 s of CPU time with reading.
 """
 
 from __future__ import annotations
