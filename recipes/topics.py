@@ -74,12 +74,12 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if not given.data or not file.is_file():
         remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
         parser.exit(2, f"topics.py: data must hold ag_news_test; got {given.data!r}; {remedy}\n")
-    task = task_of(file, given.seed)
     try:
+        task = task_of(file, given.seed)
         if given.sizes:
             return {"sizes": sizes_of(task, given.until)}
         run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
-    except ladle.ArgumentError as error:
+    except ladle.LadleError as error:
         parser.exit(2, f"topics.py: {error}\n")
     found: dict[str, Any] = {"accuracy": run.final["valid_accuracy"], "seconds": run.final["seconds"]}
     print(f"held out {found['accuracy']:.1%}; {found['seconds']:.1f} s of training")

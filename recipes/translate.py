@@ -10,6 +10,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if not given.data or not file.is_file():
         remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
         parser.exit(2, f"translate.py: data must hold tatoeba_en_fr; got {given.data!r}; {remedy}\n")
+    if find_spec("torchmetrics") is None:
+        parser.exit(
+            2, "translate.py: torchmetrics must be installed, which counts BLEU; try pip install torchmetrics\n"
+        )
     pairs = read(file)
     task, x = task_of(pairs), pairs.rows((english, french[0]) for english, french in pairs.test)[0]
     try:
