@@ -1,7 +1,18 @@
 """How well does a molecule dissolve in water? Graphs of 1 to 388 atoms, padded to a few shapes, one number each.
 
-LADLE_DATA=FOLDER python recipes/molecules.py [--until "16 epochs"] [--seed 0] [--size 64] [--out FOLDER]
+    LADLE_DATA=FOLDER python recipes/molecules.py [--until "16 epochs"] [--seed 0] [--size 64] [--out FOLDER]
                                                   [--peer] [--sizes] [--data FOLDER]
+
+AqSolDB: 8,021 molecules to train on, 989 to validate, 970 to test. Atoms and bonds are padded to six rungs, in buckets
+of like size: 36 % of the places are padding, molecules of several parts and of no bond at all among them. Those of
+more than 64 atoms are left out of the validation part alone, which has one shape. The weights are the moving average.
+Test RMSE, in powers of ten, seeds 0, 1, 2:
+
+    graph net                       1.193, 1.198, 1.206
+    boosted trees on counts         1.260
+    ridge on counts                 1.793
+
+25 s of CPU time.
 """
 
 from __future__ import annotations
