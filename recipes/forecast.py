@@ -68,8 +68,7 @@ def read(file: Path) -> tuple[dict[str, Windows], tuple[float, float]]:
     last = np.maximum.accumulate(np.where(known, np.arange(len(table)), np.argmax(known)))
     dust = np.log(table[last, 0] + 10)
     numbers = np.column_stack([dust, table[:, 1:4], np.log1p(table[:, 4:])])
-    train = numbers[year <= 2012]
-    numbers = (numbers - train.mean(0)) / train.std(0)
+    train, numbers = numbers[year <= 2012], (numbers - numbers[year <= 2012].mean(0)) / numbers[year <= 2012].std(0)
     turn, kinds = 2 * np.pi * hour / 24, [wind == kind for kind in np.unique(wind)]
     columns = np.column_stack([numbers, ~known, *kinds, np.sin(turn), np.cos(turn)]).astype(np.float32)
     parts = {}
@@ -158,8 +157,7 @@ def sizes_of(parts: dict[str, Windows], net: str, until: str) -> list[dict[str, 
     made = ladle.plan(task, until=until)
     low, high = made.within_5_percent
     print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
-    table = ladle.compare(task, sizes=[16, 64, 256, 1024], seeds=1, until=until)
-    print(table)
+    print(table := ladle.compare(task, sizes=[16, 64, 256, 1024], seeds=1, until=until))
     return table.rows
 
 
