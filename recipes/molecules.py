@@ -1,7 +1,18 @@
 """How well does a molecule dissolve in water? Graphs of 1 to 388 atoms, padded to a few shapes, one number each.
 
-LADLE_DATA=FOLDER python recipes/molecules.py [--until "16 epochs"] [--seed 0] [--size 64] [--out FOLDER]
+    LADLE_DATA=FOLDER python recipes/molecules.py [--until "16 epochs"] [--seed 0] [--size 64] [--out FOLDER]
                                                   [--peer] [--sizes] [--data FOLDER]
+
+AqSolDB: 8,021 molecules to train on, 989 to validate, 970 to test. Atoms and bonds are padded to six rungs, in buckets
+of like size: 36 % of the places are padding, molecules of several parts and of no bond at all among them. Those of
+more than 64 atoms are left out of the validation part alone, which has one shape. The weights are the moving average.
+Test RMSE, in powers of ten, seeds 0, 1, 2:
+
+    graph net                       1.193, 1.198, 1.206
+    boosted trees on counts         1.260
+    ridge on counts                 1.793
+
+25 s of CPU time.
 """
 
 from __future__ import annotations
@@ -124,26 +135,6 @@ def targets(graphs: Graphs) -> np.ndarray:
     return graphs.nodes.fields.tree["y"]
 
 
-def peers(parts: dict[str, Graphs], spread: float) -> dict[str, float]:
-    """Models of the counts of atoms and bonds of each kind, from scikit-learn."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import RidgeCV
-
-    def counts(graphs: Graphs) -> np.ndarray:
-        bonds = np.eye(BONDS)[graphs.edges.values["bond"]]
-        both = ((graphs.nodes.values["tokens"], graphs.nodes.offsets), (bonds, graphs.edges.offsets))
-        sums = [np.diff(np.concatenate([np.zeros((1, of.shape[1])), of.cumsum(0)])[at], axis=0) for of, at in both]
-        return np.concatenate([*sums, graphs.lengths[:, None]], axis=1)
-
-    train, test, found = counts(parts["train"]), counts(parts["test"]), {}
-    for name, model in (
-        ("ridge", RidgeCV(np.logspace(-3, 3, 7))),
-        ("trees", HistGradientBoostingRegressor(random_state=0)),
-    ):
-        found[name] = rmse(model.fit(train, targets(parts["train"])).predict(test), parts["test"], spread)
-    return found
-
-
 def sizes_of(parts: dict[str, Graphs], until: str) -> list[dict[str, Any]]:
     made = ladle.plan(task_of(parts, 64, LARGEST).with_(lr="auto"), until=until)
     low, high = made.within_5_percent
@@ -189,6 +180,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         f"test RMSE {found['rmse']:.3f}; padding {found['padding_fraction']:.0%}; {found['seconds']:.0f} s of training"
     )
     if given.peer:
+        from molecules_peers import peers
+
         found["peers"] = peers(parts, spread)
         print(", ".join(f"{name} {value:.3f}" for name, value in found["peers"].items()))
     return found

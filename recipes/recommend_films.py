@@ -59,12 +59,11 @@ def read(folder: Path) -> Films:
     users, films = (np.unique(before[:, column]) for column in (0, 1))
     rated = np.stack([np.searchsorted(users, before[:, 0]), np.searchsorted(films, before[:, 1])], axis=1)
     recent = before[:, 3] > before[-1, 3] - RECENT_DAYS * 86400
-    held: dict[int, set[int]] = {}
-    number = {user: at for at, user in enumerate(users.tolist())}
-    place = {film: at for at, film in enumerate(films.tolist())}
-    for user, film, *_ in after.tolist():
-        if user in number:  # A film that nobody rated before is never found, and counts all the same.
-            held.setdefault(number[user], set()).add(place.get(film, -film))
+    known, held = after[np.isin(after[:, 0], users)], {}
+    place = np.minimum(np.searchsorted(films, known[:, 1]), len(films) - 1)
+    place = np.where(films[place] == known[:, 1], place, -known[:, 1])  # What nobody rated before is never found,
+    for user, film in zip(np.searchsorted(users, known[:, 0]).tolist(), place.tolist(), strict=True):
+        held.setdefault(user, set()).add(film)  # and counts all the same.
     counts = np.bincount(rated[recent, 1], minlength=len(films)).astype(np.float32)
     return Films(rated, traits(folder / "movies.dat", films), counts, held)
 

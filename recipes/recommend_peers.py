@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from recommend_films import Films, recall
 from scipy.sparse import csr_matrix
@@ -16,7 +18,8 @@ def peers(films: Films) -> dict[str, float]:
     found = {"rated most": float(recall(every, users[1][1]).mean())}
     tried: dict[str, list[tuple[float, float]]] = {"factors": [], "factors and the last week": []}
     for rank in (4, 8, 16, 32, 64):
-        left, size, right = svds(table, rank, random_state=0)
+        factors: Any = svds(table, rank, rng=0)
+        left, size, right = factors
         for scale in (0.0, 0.3, 1.0, 3.0, 10.0):
             both = []
             for who, held in users:

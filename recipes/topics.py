@@ -1,7 +1,17 @@
 """What is a piece of news about? Two columns of text in a table without a header, as `ladle.data.load` reads them.
 
-LADLE_DATA=FOLDER python recipes/topics.py [--until "8 epochs"] [--seed 0] [--size 64] [--out FOLDER] [--peer]
-                                           [--sizes] [--data FOLDER]
+    LADLE_DATA=FOLDER python recipes/topics.py [--until "8 epochs"] [--seed 0] [--size 64] [--out FOLDER] [--peer]
+                                               [--sizes] [--data FOLDER]
+
+7,600 rows of AG News, of which a fifth, drawn by the seed, is held out; a title and a description become the weights
+of their words, 4,096 each. A perceptron with 32 hidden units, half of them left out. Seeds 0, 1, 2 (one standard error
+of a share of 1,520 is 0.9 %):
+
+    perceptron             88.0, 86.3, 87.2 %
+    logistic regression    87.6, 86.1, 86.0 %
+    naive Bayes            88.0, 86.9, 87.2 %
+
+5 s of CPU time with reading.
 """
 
 from __future__ import annotations
@@ -36,7 +46,8 @@ def peers(data: Any) -> dict[str, float]:
         "logistic regression": (LogisticRegression(max_iter=500), {"C": [1, 3, 10]}),
         "naive Bayes": (ComplementNB(), {"alpha": [0.1, 0.3, 1]}),
     }
-    return {name: float(GridSearchCV(*of, cv=3).fit(*train).score(*valid)) for name, of in models.items()}
+    searches: dict[str, Any] = {name: GridSearchCV(*of, cv=3).fit(*train) for name, of in models.items()}
+    return {name: float(found.score(*valid)) for name, found in searches.items()}
 
 
 def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
@@ -63,12 +74,12 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if not given.data or not file.is_file():
         remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
         parser.exit(2, f"topics.py: data must hold ag_news_test; got {given.data!r}; {remedy}\n")
-    task = task_of(file, given.seed)
     try:
+        task = task_of(file, given.seed)
         if given.sizes:
             return {"sizes": sizes_of(task, given.until)}
         run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
-    except ladle.ArgumentError as error:
+    except ladle.LadleError as error:
         parser.exit(2, f"topics.py: {error}\n")
     found: dict[str, Any] = {"accuracy": run.final["valid_accuracy"], "seconds": run.final["seconds"]}
     print(f"held out {found['accuracy']:.1%}; {found['seconds']:.1f} s of training")

@@ -1,7 +1,17 @@
 """Two loads of a building from one net: heating and cooling, learnt together by weights, or each alone.
 
-LADLE_DATA=FOLDER python recipes/two_targets.py [--weights 0.5 0.5] [--until "600 epochs"] [--seed 0] [--size 32]
-                                                [--out FOLDER] [--peer] [--sizes] [--data FOLDER]
+    LADLE_DATA=FOLDER python recipes/two_targets.py [--weights 0.5 0.5] [--until "600 epochs"] [--seed 0] [--size 32]
+                                                    [--out FOLDER] [--peer] [--sizes] [--data FOLDER]
+
+768 simulated buildings, 460 to train on, 154 to validate and 154 to test, drawn by the seed. One trunk with a head for
+each load; the loss is the sum of their squared errors by weights. RMSE of heating and cooling, seeds 0, 1, 2:
+
+    together, 1/2 and 1/2    0.622, 0.545, 0.500    0.989, 0.889, 0.933
+    each alone               0.523, 0.465, 0.457    0.788, 0.832, 0.880
+    boosted trees            0.393, 0.318, 0.325    0.827, 0.934, 0.858    (which train on the validation rows as well)
+
+Learning both together gains nothing here, and heating has steps that trees find. 5 s of CPU time a net. 100 passes at
+sizes 4, 16, 64, 460: validation loss 0.031, 0.015, 0.012, 0.066; plans for heating, both, cooling: 32, 32, 16.
 """
 
 from __future__ import annotations

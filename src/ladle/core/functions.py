@@ -16,8 +16,8 @@ class Functions:
     - `init(key) -> params`, or `(params, model_state)` with `has_state=True`.
     - `loss(params, batch, key) -> f32[examples]`; with `has_state=True`
       `loss(params, model_state, batch, key) -> (f32[examples], model_state)`. `key` may be left out of the signature.
-      A last argument called `weight` is given `f32[examples]`, what each row of the micro-batch counts for: 0 where
-      a row only fills it up. A loss that looks at the other rows has to leave those out.
+      A last argument called `weight`, without a default, is given `f32[examples]`, what each row of the micro-batch
+      counts for: 0 where a row only fills it up. A loss that looks at the other rows has to leave those out.
     - `predict(params, x) -> outputs`; with `has_state=True` `predict(params, model_state, x)`.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; needs `predict`.
     - `additive`: the loss of an example does not depend on the others in its batch.

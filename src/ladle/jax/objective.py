@@ -229,7 +229,7 @@ class FunctionLosses:
     def __call__(self, params: Any, model_state: Any, rows: Rows, train: bool):
         # One key per micro-batch: plain functions take one, whatever number of examples they see.
         key = rows.keys[0] if rows.keys is not None else jax.random.key(0)
-        function = partial(self.function, weight=rows.weight) if _names(self.function, "weight") else self.function
+        function = partial(self.function, weight=rows.weight) if _asks(self.function, "weight") else self.function
         arguments = (rows.data, key) if _takes(function, 4 if self.has_state else 3) else (rows.data,)
         scale = (rows.levels or {}).get(LOSS_SCALE) if train else None
         function = self.arithmetic.loss(function, self.has_state, scale)
@@ -290,6 +290,15 @@ def _names(function: Callable[..., Any], name: str) -> bool:
         return name in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
+
+
+def _asks(function: Callable[..., Any], name: str) -> bool:
+    """Whether it has to be given an argument of that name: one with a default is the user's own."""
+    try:
+        found = inspect.signature(function).parameters.get(name)
+    except (TypeError, ValueError):
+        return False
+    return found is not None and found.default is found.empty
 
 
 def _name_of(function: Callable[..., Any]) -> str:

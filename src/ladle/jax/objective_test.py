@@ -161,3 +161,7 @@ def test_a_plain_loss_that_names_weight_is_told_which_rows_count(keyed, precisio
     arithmetic = Arithmetic(precision)
     found = losses_of(with_key if keyed else bare, rows, additive=False, arithmetic=arithmetic)
     assert found.tolist() == [5.0, 5.0, 5.0, 6.0]
+
+
+def test_a_weight_with_a_default_is_the_loss_s_own():
+    assert losses_of(lambda params, batch, key, weight=3.0: batch["y"] + weight).tolist() == [3.0] * 4

@@ -29,8 +29,9 @@ def output_width(objective: Objective, x: Any) -> int | None:
     row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), x)
     outputs = Program(_trace_outputs, objective).shape(row)
     shape = getattr(outputs, "shape", ())
-    scores = len(shape) == 2 and jnp.issubdtype(outputs.dtype, jnp.floating)
-    return shape[1] if scores else None
+    if len(shape) != 2 or not jnp.issubdtype(outputs.dtype, jnp.floating):
+        return None
+    return shape[1]
 
 
 def _trace_outputs(objective: Objective, inputs: Any) -> Any:
