@@ -231,6 +231,5 @@ def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
     ]
 
 
-FOR_CHILD = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off", "MALLOC_ARENA_MAX": "1"}
-"""The child takes device memory as it needs it, since we hold most already; its last words are its error; and its
-threads share one heap. Heaps of their own, full of what the compiler left, took 5 to 15 MiB along the first updates."""
+FOR_CHILD = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
+"""The child takes device memory as it needs it, since we hold most already; and its last words are its error."""
