@@ -80,6 +80,13 @@ def test_powers_of_two(speed: float, expected: str) -> None:
     assert found.verdict == expected and "size 96".capitalize() in found.sentence
 
 
+@pytest.mark.parametrize("code", ["power-of-two", "throughput"])
+def test_speeds_of_runs_beside_each_other_decide_nothing(code: str) -> None:
+    compare = {"runs": speeds((64, 1000.0), (96, 700.0), (128, 2000.0)), "workers": "processes:2"}
+    (found,) = [one for one in findings(compare) if one.code == code]
+    assert found.verdict == "not resolved" and "beside each other" in found.sentence
+
+
 def test_powers_of_two_need_close_neighbours_and_little_noise() -> None:
     assert verdict("power-of-two", speeds((64, 1.0), (128, 2.0))).verdict == "not resolved"
     assert verdict("power-of-two", speeds((1, 1.0), (96, 2.0), (1024, 2.0))).verdict == "not resolved"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
 from multiprocessing.connection import Connection
@@ -69,8 +69,8 @@ class Hosts:
             workers = [_Remote(shlex.split(one), self.python, self.silence, sent) for one in self.commands]
             self._crew = Crew(workers)
             with ThreadPoolExecutor(len(workers)) as pool:  # They come side by side.
-                for begun in [pool.submit(one.begin) for one in workers]:
-                    _require(begun.result)
+                for one, begun in [(one, pool.submit(one.begin)) for one in workers]:
+                    one.require(begun)
         yield from self._crew.map(items)
 
     def close(self) -> None:
@@ -112,6 +112,14 @@ class _Remote:
             if there.get(name) != here:
                 self.close()
                 raise Gone(f"it has {name} {there.get(name)}, and this process {here}")
+
+    def require(self, begun: Future[None]) -> None:
+        """Refuse a worker that has not come."""
+        try:
+            begun.result()
+        except Gone as error:
+            be, remedy = "come when they are called", "a command that reaches a Python with the same packages"
+            raise ArgumentError(must("workers", be, shlex.join(self.command), str(error), remedy)) from None
 
     def __call__(self, item: Any) -> Any:
         if self.child is None:
@@ -169,16 +177,6 @@ class _Remote:
             child.wait()
         self.hearing.close()
         self.words.close()
-
-
-def _require(begun: Callable[[], None]) -> None:
-    try:
-        begun()
-    except Gone as error:
-        remedy = "a command that reaches a Python with the same packages, such as 'hosts:ssh one'"
-        raise ArgumentError(
-            must("workers", "come when they are called", "one that does not", str(error), remedy)
-        ) from None
 
 
 def versions() -> dict[str, str]:

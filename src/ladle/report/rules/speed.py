@@ -11,12 +11,16 @@ from ladle.report import numbers
 from ladle.report.rules.finding import Answer
 from ladle.report.rules.rows import SPEED_MARGIN, Row, as_sentence, rows_with, speed_range
 
+TOGETHER = "Workers trained the runs beside each other: their speeds are not those of one run alone."
+
 
 def power_of_two(compare: Mapping[str, Any]) -> Answer:
     """Holds where a size between two powers of two is slower than their trend (log-log line through the two).
 
     Speeds closer than 5 % on both ends count as equal, and then the rule does not hold.
     """
+    if compare.get("workers"):
+        return "not resolved", TOGETHER
     rows = rows_with(compare, "examples_per_second")
     powers = [row for row in rows if _is_power(row["size"])]
     verdicts: list[Answer] = []
@@ -35,6 +39,8 @@ def throughput(compare: Mapping[str, Any]) -> Answer:
 
     Beyond the seeds' range a fall refutes it; a mean that falls by more than 5 % leaves it open.
     """
+    if compare.get("workers"):
+        return "not resolved", TOGETHER
     rows = rows_with(compare, "examples_per_second")
     if len(rows) < 2 or rows[0]["size"] == rows[-1]["size"]:
         return "not resolved", "It takes two sizes that did not diverge."
