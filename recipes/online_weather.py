@@ -1,6 +1,19 @@
 """Rain or not, over fifty years of days, learnt as they come, beside river's models on the same events.
 
-LADLE_DATA=FOLDER python recipes/online_weather.py [--peer] [--sizes] [--seed 0] [--until TEXT] [--out FOLDER]
+    LADLE_DATA=FOLDER python recipes/online_weather.py [--peer] [--sizes] [--seed 0] [--until TEXT] [--out FOLDER]
+
+18,159 days at Offutt Air Force Base, eight measurements each. Prequential accuracy of the whole stream, seeds 0, 1, 2,
+all models in the same run; events a second of processor time (seed 2):
+
+    ladle, batches of 4        78.75, 79.03, 79.02 %      2,200
+    leveraging bagging         78.33, 78.16, 78.48 %        590
+    adaptive random forest     77.69, 77.92, 78.62 %        800
+    logistic regression        76.79 %                  116,000
+    Hoeffding adaptive tree    73.56, 73.51, 73.97 %     14,000
+
+An MLP by Adam at 0.002, chosen from 0.001 to 0.01 on seed 0, and so were sizes: batches of 4 78.75 %, of 8 78.38, of 16
+78.09, of 64 77.82 (each at its best rate): the price of a larger batch is a model that is older when it is asked. ADWIN
+finds no drift for the worse here. A minute and a half of CPU time with --peer, 15 s without.
 """
 
 from __future__ import annotations
