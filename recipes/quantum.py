@@ -1,13 +1,13 @@
 """A variational quantum circuit, simulated by PennyLane under JAX, on the same engine as any other model.
 
-    python recipes/quantum.py [--wires 4] [--layers 4] [--until "30 epochs"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
+    python recipes/quantum.py [--wires 4] [--layers 4] [--until "30 epochs"] [--seed 0] [--out FOLDER] [--sizes]
 
-ladle's own 1,797 handwritten digits, odd or even, by their first four principal components: what a line cannot tell apart.
-Four qubits, four layers of gates that take the four numbers anew; 72 numbers are learnt. 359 digits test, and 20 % of the
-others validate.
+ladle's own 1,797 handwritten digits, odd or even, by their first four principal components: what a line cannot tell
+apart. Four qubits, four layers of gates that take the four numbers anew; 72 numbers are learnt. 359 digits test, and
+20 % of the others validate.
 
-Test accuracy 91.1, 91.4, 91.9 % (seeds 0, 1, 2); logistic regression on the same four numbers 77.4 %, a support vector
-machine 93.0 %. 7 s of CPU time, all but one of them for compiling.
+Test accuracy 91.1, 91.4, 91.9 % (seeds 0, 1, 2); logistic regression on the same four numbers 77.4 %, a support
+vector machine 93.0 %. 7 s of CPU time, all but one of them for compiling.
 
 QUA_DOC
 """
