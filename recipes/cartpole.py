@@ -138,7 +138,7 @@ def by_size(given: argparse.Namespace, agent: Callable[[], Any], learn: Any, siz
 def command(
     args: Sequence[str] | None, parser: argparse.ArgumentParser, agent: Any, parts: Any, sizes: Any
 ) -> dict[str, Any]:
-    """What either recipe does. `agent(actors, seed)`; `parts`: learn, alone, task_of; `sizes`: to try, and the usual."""
+    """What either recipe does. `agent(actors, seed)`; `parts`: learn, alone, task_of; `sizes`: tried, usual."""
     given, (learn, alone, task_of), (tried, usual) = parser.parse_args(args), parts, sizes
 
     def made() -> Any:
