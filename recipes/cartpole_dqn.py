@@ -11,7 +11,10 @@ Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 473.9, 
 21,376, 37,760 and 21,376 steps; a plain loop of JAX and optax 500.0 thrice, after 33,664, 33,664 and 17,280. 19 to 30
 s of CPU time with it.
 
-DQN_DOC
+Batch size: in the second half of the runs the noise scale is 59, 117 and 152 examples; a plan at nearly fresh
+parameters reads 2.5 and proposes 64. At three rates each (seed 0), size 16 was solved after 29,568 and 21,376 steps
+and stopped once as diverged, 64 after 33,664, 21,376 and 21,376, 256 after 13,184, 13,184 and 9,088: for the same
+number of updates and steps of the environment a larger batch learnt more, for these cost more than its rows do.
 """
 
 from __future__ import annotations
