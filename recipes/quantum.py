@@ -9,7 +9,9 @@ apart. Four qubits, four layers of gates that take the four numbers anew; 72 num
 Test accuracy 91.1, 91.4, 91.9 % (seeds 0, 1, 2); logistic regression on the same four numbers 77.4 %, a support
 vector machine 93.0 %. 7 s of CPU time, all but one of them for compiling.
 
-QUA_DOC
+Batch size: a plan reads a noise scale of 59 examples (51 to 69) and proposes 16; in the second half of the runs it is
+203, 343 and 486, bounded from below alone. Test accuracy after 30 passes by size, seed 0, the rate with its square
+root: 8: 90.8 %, 32: 91.1 %, 128: 92.5 %, 512: 90.0 %.
 """
 
 from __future__ import annotations
@@ -148,7 +150,7 @@ def learn(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def by_size(run: ladle.Run, until: str) -> None:
-    """Each size at the rate that goes with its square root. (`ladle.compare` would also compile Hessians of circuits.)"""
+    """Each size at the rate that goes with its square root. (`ladle.compare` compiles Hessians besides.)"""
     print("  size  updates  seconds  valid loss  accuracy")
     for size in SIZES:
         one = ladle.fit(run.assembly, size=size, lr=LR * (size / SIZE) ** 0.5, until=until).final
