@@ -133,3 +133,29 @@ def by_size(given: argparse.Namespace, agent: Callable[[], Any], learn: Any, siz
             yes = "yes" if one["run"].why == "solved" else "no"
             numbers = f"{one['run'].final['updates']:>7,}  {one['steps']:>7,}  {yes:>6}  {one['return']:>6.1f}"
             print(f"{size:>6}  {rate:>8.1e}  {numbers}  {one['seconds']:>7.1f}", flush=True)
+
+
+def command(
+    args: Sequence[str] | None, parser: argparse.ArgumentParser, agent: Any, parts: Any, sizes: Any
+) -> dict[str, Any]:
+    """What either recipe does. `agent(actors, seed)`; `parts`: learn, alone, task_of; `sizes`: tried, usual."""
+    given, (learn, alone, task_of), (tried, usual) = parser.parse_args(args), parts, sizes
+
+    def made() -> Any:
+        return agent(actors_of(given.env, given.seed, parser), given.seed)
+
+    one = made()
+    how: dict[str, Any] = {"size": usual[0], "lr": usual[1], "until": given.until, "seed": given.seed, "out": given.out}
+    try:
+        found = learn(given.env, one, **how)
+    except ladle.LadleError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    print(told(found))
+    if given.peer:
+        found["peer"], steps = alone(given.env, made(), given.seed)
+        print(f"a plain loop of JAX and optax: {found['peer']:.1f} after {steps:,} steps")
+    if given.sizes:
+        found["plan"] = ladle.plan(task_of(one, usual[1]))
+        print(found["plan"].explain(), flush=True)
+        by_size(given, made, learn, tried, usual)
+    return found

@@ -1,19 +1,19 @@
 """An agent that learns from what it just did: a policy gradient (PPO), the rows of each collection exactly once a pass.
 
-    python recipes/cartpole_ppo.py [--env CartPole-v1] [--until "1000 epochs"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
+    python recipes/cartpole_ppo.py [--env CartPole-v1] [--until "1000 epochs"] [--seed 0] [--out FOLDER] [--sizes]
 
-Eight copies of the environment take 128 steps each; these 1,024 rows are a `Replay` of just that size, gone through ten
-times in a new order, and make place for the next. `ladle.windows` waits before each pass with the parameters. A run ends
-where twenty episodes last 475 steps in the mean; it is then judged on 100 others.
+Eight copies of the environment take 128 steps each; these 1,024 rows are a `Replay` of just that size, gone through
+ten times in a new order, and make place for the next. `ladle.windows` waits before each pass with the parameters. A
+run ends where twenty episodes last 475 steps in the mean; it is then judged on 100 others.
 
-Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 482.4, 485.4, 493.7 (seeds 0, 1, 2) after 32,768,
-16,384 and 16,384 steps; a plain loop of JAX and optax 500.0, 489.2, 473.9 after 12,288, 24,576 and 8,192. 6 to 8 s of
-CPU time with it.
+Mean return of these 100 (CartPole-v1, 500 at most, solved from 195 on): 482.4, 485.4, 493.7 (seeds 0, 1, 2) after
+32,768, 16,384 and 16,384 steps; a plain loop of JAX and optax 500.0, 489.2, 473.9 after 12,288, 24,576 and 8,192. 6
+to 8 s of CPU time with it.
 
-Batch size: in the second half of the runs the noise scale is 607, 299 and 451 examples. A plan, made of the last collection
-at fresh parameters, finds 9 and proposes 128: there the errors of the value are all alike, and what it tells is how a run
-begins. Sizes 64, 256 and 1,024 at three rates each were solved in 1,904 to 8,944, 316 to 1,756 and 239 to 679 updates
-(seed 0), after 12,000 to 57,000, 8,000 to 45,000 and 25,000 to 70,000 steps of the environment.
+Batch size: in the second half of the runs the noise scale is 607, 299 and 451 examples. A plan, made of the last
+collection at fresh parameters, finds 9 and proposes 128: there the errors of the value are all alike, and what it
+tells is how a run begins. Sizes 64, 256 and 1,024 at three rates each were solved in 1,904 to 8,944, 316 to 1,756 and
+239 to 679 updates (seed 0), after 12,000 to 57,000, 8,000 to 45,000 and 25,000 to 70,000 steps of the environment.
 """
 
 from __future__ import annotations
@@ -26,21 +26,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cartpole import (
-    ACTORS,
-    HIDDEN,
-    Actors,
-    actors_of,
-    arguments,
-    by_size,
-    dense,
-    ending,
-    mean_return,
-    outputs,
-    plain,
-    solved,
-    told,
-)
+from cartpole import ACTORS, HIDDEN, Actors, arguments, command, dense, ending, mean_return, outputs, plain, solved
 
 import ladle
 from ladle.feed import Arrays, HostFeed, Permuted, Replay
@@ -166,7 +152,7 @@ def learn(name: str, collector: Collector, *, size: int, lr: float, until: str, 
     return ending(going.end(why), name, greedy, collector.steps, began)
 
 
-def alone(name: str, collector: Collector, passes: int, seed: int) -> tuple[float, int]:
+def alone(name: str, collector: Collector, seed: int, passes: int = 1000) -> tuple[float, int]:
     """The same agent in a plain loop, each pass in an order of NumPy's: its return, and its steps."""
     (init, update), rng = plain(loss, LR), np.random.default_rng(seed)
     params = begin(collector, jax.random.key(seed))
@@ -183,26 +169,7 @@ def alone(name: str, collector: Collector, passes: int, seed: int) -> tuple[floa
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = arguments(__doc__, "cartpole_ppo.py", "1000 epochs")
-    given = parser.parse_args(args)
-
-    def agent() -> Collector:
-        return Collector(actors_of(given.env, given.seed, parser), given.seed)
-
-    collector = agent()
-    how: dict[str, Any] = {"size": SIZE, "lr": LR, "until": given.until, "seed": given.seed, "out": given.out}
-    try:
-        found = learn(given.env, collector, **how)
-    except ladle.LadleError as error:
-        parser.exit(2, f"cartpole_ppo.py: {error}\n")
-    print(told(found))
-    if given.peer:
-        found["peer"], steps = alone(given.env, agent(), 1000, given.seed)
-        print(f"a plain loop of JAX and optax: {found['peer']:.1f} after {steps:,} steps")
-    if given.sizes:
-        found["plan"] = ladle.plan(task_of(collector, LR))
-        print(found["plan"].explain())
-        by_size(given, agent, learn, (64, 256, 1024), (SIZE, LR))
-    return found
+    return command(args, parser, Collector, (learn, alone, task_of), ((64, 256, 1024), (SIZE, LR)))
 
 
 if __name__ == "__main__":

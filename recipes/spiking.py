@@ -2,14 +2,16 @@
 
     LADLE_DATA=FOLDER python recipes/spiking.py [--until "30 epochs"] [--seed 0] [--out FOLDER] [--sizes] [--peer]
 
-fsdd: 3,000 recordings of six speakers; takes 0 to 4 are the test part, 10 % of the others validate. Each is 32 moments of
-24 bands of frequency, and a band spikes into three inputs where it is louder than each of three levels. 256 units, joined
-to each other, in plain JAX.
+fsdd: 3,000 recordings of six speakers; takes 0 to 4 are the test part, 10 % of the others validate. Each is 32
+moments of 24 bands of frequency, and a band spikes into three inputs where it is louder than each of three levels.
+256 units, joined to each other, in plain JAX.
 
 Test accuracy 97.7, 97.0, 97.0 % (seeds 0, 1, 2); logistic regression on the same 2,304 zeros and ones 95.0 %, on how
 often each input spikes 89.7 %. A unit fires at 14 % of all moments. 25 s of CPU time.
 
-SPK_DOC
+Batch size: the noise scale of the runs is 77, 63 and 62 examples, bounded from below alone; a plan reads 103 (92 to
+116) and proposes 16, for an update costs by the example from four on. After six passes (seed 0, the rate with the
+square root of the size) 16, 64 and 256 test 91.7, 94.0 and 88.7 %, after 912, 228 and 60 updates.
 """
 
 from __future__ import annotations
