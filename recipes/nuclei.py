@@ -10,7 +10,8 @@ Mean IoU of the test images 0.861, 0.858, 0.854 (seeds 0, 1, 2); Otsu's threshol
 of crops in a PyTorch loop 0.851, 0.855, 0.851. 2,080 crops in 126 to 143 s on two cores that many programs used, about
 75 s of processor time.
 
-@SIZES@
+The batch (--sizes --until "1 epochs"): planned 1, noise scale 2 (heavy tails). After 260 crops the validation IoU is
+0.742 with batches of 4, 0.657 with 16: at the start crops agree so well that only the number of updates counts.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             def judge(run: ladle.Run) -> float:
                 return run.averaged().evaluate(data.valid)["iou"]
 
-            side_by_side(task, judge, sizes=[4, 16, 64], until=given.until, factors=(1.0, 2.0))
+            side_by_side(task, judge, sizes=[4, 16], until=given.until, factors=(1.0, 2.0))
         how = {"evaluate_every": 8 * data.rows, "seed": given.seed, "out": given.out}
         run = ladle.fit(task, size=given.size, until=given.until, **how)
     except ladle.ArgumentError as error:

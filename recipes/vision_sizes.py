@@ -21,7 +21,7 @@ def side_by_side(
 
     - `judge`: of a finished run, on its validation part. `reference`: the size that the task's rate is meant for.
     """
-    made = ladle.plan(task, budget=8.0)
+    made = ladle.plan(task)
     (low, high), noise = made.within_5_percent, made.noise
     print(f"plan: batches of {made.size}, {low} to {high} at most 5 % slower; bound by {made.bound}", flush=True)
     print(

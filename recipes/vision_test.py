@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 
 import cells
-import gan
 import nuclei
 import numpy as np
 import pytest
 import vae
 
 DATA = os.environ.get("LADLE_DATA")
-RECIPES = [cells, gan, nuclei, vae]
+RECIPES = [cells, nuclei, vae]
 on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
 
 
@@ -20,10 +19,10 @@ on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the fold
 @pytest.mark.slow
 @pytest.mark.long
 def test_nuclei_are_found_beyond_a_threshold(tmp_path, capsys):
-    found = nuclei.main(["--until", "3 epochs", "--out", str(tmp_path / "run")])
+    found = nuclei.main(["--until", "1 epochs", "--out", str(tmp_path / "run")])
     assert found["otsu_iou"] == pytest.approx(0.806, abs=1e-3)
     assert found["iou"] > 0.6 and found["dice"] > found["iou"]
-    assert (tmp_path / "run" / "run.json").is_file() and "780 crops" in capsys.readouterr().out
+    assert (tmp_path / "run" / "run.json").is_file() and "260 crops" in capsys.readouterr().out
 
 
 @on_data
@@ -40,14 +39,6 @@ def test_cells_are_found_on_a_grid():
 def test_digits_are_coded_in_twenty_numbers():
     found = vae.main(["--until", "1 epochs"])
     assert 90 < found["bound"] < found["elbo"] < 150 and found["error"] < 0.05
-
-
-@on_data
-@pytest.mark.slow
-@pytest.mark.long
-def test_clothes_are_drawn_nearer_to_real_ones_than_noise_is():
-    found = gan.main(["--until", "30000 examples"])
-    assert found["floor"] < found["distance"] < found["untrained"] / 3
 
 
 @pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
@@ -100,10 +91,3 @@ def test_a_mirrored_picture_has_its_boxes_where_its_cells_are():
 def test_otsu_parts_two_shades():
     image = np.where(np.arange(64).reshape(1, 8, 8) % 5 == 0, 200, 30).astype(np.uint8)
     np.testing.assert_array_equal(nuclei.otsu(image), image == 200)
-
-
-def test_the_distance_of_normal_distributions():
-    x = np.random.default_rng(0).normal(size=(4000, 3))
-    assert gan.distance(x, x) == pytest.approx(0, abs=1e-9)
-    assert gan.distance(x, x + 2) == pytest.approx(12)
-    assert gan.distance(x, 3 * (x - x.mean(0)) + x.mean(0)) == pytest.approx(4 * np.trace(np.cov(x.T)), rel=1e-6)
