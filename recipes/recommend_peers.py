@@ -27,4 +27,13 @@ def peers(films: Films) -> dict[str, float]:
                 scores = scores if scale == 0 else scale * scores + recent
                 both.append(float(recall(films.unseen(scores, who), held).mean()))
             tried["factors" if scale == 0 else "factors and the last week"].append((both[0], both[1]))
+    length = np.sqrt((films.traits**2).sum(1, keepdims=True)) + 1e-6
+    kinds = films.traits / length
+    for scale in (1.0, 2.0, 3.0, 5.0, 10.0):  # How like the kinds of the films seen, by the cosine.
+        both = []
+        for who, held in users:
+            liked = table[who] @ kinds
+            liked = liked / (np.sqrt((liked**2).sum(1, keepdims=True)) + 1e-6)
+            both.append(float(recall(films.unseen(scale * liked @ kinds.T + recent, who), held).mean()))
+        tried.setdefault("genres, decades and the last week", []).append((both[0], both[1]))
     return found | {name: max(of)[1] for name, of in tried.items()}

@@ -1,7 +1,16 @@
 """Short English sentences in French: an encoder and a decoder with attention, every word of a batch counted once.
 
-LADLE_DATA=FOLDER python recipes/translate.py [--until "5 epochs"] [--seed 0] [--size 128] [--out FOLDER] [--peer]
-                                              [--sizes] [--data FOLDER]
+    LADLE_DATA=FOLDER python recipes/translate.py [--until "5 epochs"] [--seed 0] [--size 128] [--out FOLDER] [--peer]
+                                                  [--sizes] [--data FOLDER]
+
+Tatoeba, sentences of at most six English words and their marks, parted by English sentence: 27,883 pairs to train on,
+1,000 sentences to validate, 1,500 to test. The loss of a row is the mean over its words, its weight their number. BLEU
+with every French sentence of a test sentence as reference, and the share that is one of them exactly, seeds 0, 1, 2:
+
+    ladle                                BLEU 26.0, 27.3, 28.2    exactly 8.3, 8.9, 9.4 %
+    the same net in a plain Optax loop   BLEU 27.2 (seed 0)       exactly 8.1 %
+
+45 s of CPU time.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_edges_reach_their_own_molecule_and_padding_none():
         (molecules, "2 epochs", lambda found: found["rmse"] < 1.8),
         (forecast, "1 epochs", lambda found: found["mae"] < 49.5),
         (translate, "1 epochs", lambda found: found["bleu"] > 2),
-        (two_targets, "60 epochs", lambda found: max(found["rmse"]) < 2.5),
+        (two_targets, "200 epochs", lambda found: max(found["rmse"]) < 2.5),
         (topics, "2 epochs", lambda found: found["accuracy"] > 0.84),
     ],
     ids=lambda value: getattr(value, "__name__", None),
