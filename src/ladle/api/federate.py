@@ -80,8 +80,7 @@ def federate(
     >>> data = ladle.data.load("digits")
     >>> task = ladle.Task(ladle.models.linear(64, 10), ladle.losses.cross_entropy, data, optimizer="sgd", lr=0.1)
     >>> run = ladle.federate(task, 20, rounds=50, asked=5)  # doctest: +SKIP
-    >>> run.final["valid_accuracy"], run.noise().value  # doctest: +SKIP
-    (0.93, 3.1)
+    >>> run.noise(), run.worth(5)  # doctest: +SKIP
     """
     require_alone("federate")
     count, every = require_count("rounds", rounds), require_count("evaluate_every", evaluate_every)

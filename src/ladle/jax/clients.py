@@ -177,7 +177,7 @@ class Alone:
 
     def flat(self, params: Any) -> list[np.ndarray]:
         """The weights as a list of arrays of the host."""
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+        return [np.array(leaf) for leaf in jax.tree.leaves(params)]
 
     def tree(self, weights: Sequence[np.ndarray], like: Any) -> Any:
         """The inverse of `flat`, in the form of `like`. Raises `ArgumentError` for weights of another model."""
