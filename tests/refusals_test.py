@@ -157,7 +157,7 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (search, {"sizes": "8 16"}, "sizes=[8, 16]"),
     (search, {"until": "10 s"}, "until='20 epochs'"),
     (search, {"trials": 5}, "trials=20 with method='model'"),
-    (search, {"workers": 2}, "workers='threads:2'"),
+    (search, {"workers": 2}, "workers='processes:2'"),
     (steps, {"seeds": 0}, "seeds=3"),
     (steps, {"base": 0}, "base=4"),
     (steps, {"sizes": [8]}, "sizes=[4, 8, 16, 32]"),
