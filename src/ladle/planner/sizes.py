@@ -37,7 +37,10 @@ LENGTHS = ((6, 3.0), (4, 3.0), (3, 3.0), (3, 2.0), (2, 2.0))
 
 RATES = 3
 STEP = math.log(10) / 4
-"""Rates of a trial, and how far apart. One more beyond an end that is the best."""
+"""Rates of a trial, and how far apart."""
+
+BEYOND = 4
+"""Rates beyond an end that is the best, at most: a linear rule may carry a rate past the edge of divergence."""
 
 FORECAST = 0.25
 """Standard error of the closed form's log cost of half or twice a size, beside that of the noise scale: what it was off
@@ -198,7 +201,7 @@ def try_sizes(
 
 
 def _run(track: Racetrack, size: int, rate: float, judge: Judge, times: Sequence[int], seeds: int) -> Trial:
-    """Three rates around `rate`, and one beyond an end that is the best."""
+    """Three rates around `rate`, and more beyond an end as long as it is the best."""
     runs: dict[int, list[Path]] = {}
 
     def run(step: int) -> None:
@@ -212,8 +215,10 @@ def _run(track: Racetrack, size: int, rate: float, judge: Judge, times: Sequence
     for step in (-1, 0, 1):
         run(step)
     logs, reached = table()
-    best = sorted(runs)[int(logs.mean(1).argmin())]
-    if best in (min(runs), max(runs)):
+    for _ in range(BEYOND):
+        best = sorted(runs)[int(logs.mean(1).argmin())]
+        if min(runs) < best < max(runs):
+            break
         run(best + (1 if best > 0 else -1))
         logs, reached = table()
     return Trial(size, track, tuple(path for step in sorted(runs) for path in runs[step]), logs, reached)
