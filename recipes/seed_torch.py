@@ -1,6 +1,6 @@
 """The seeds' PyTorch script, given a plan: its loop, its model, its optimiser; one size chosen instead of sixty-four.
 
-    python recipes/seed_torch.py [--seeds 3] [--rows 1000] [--race] [--sweep]
+    python recipes/seed_torch.py [--seeds 5] [--rows 1000] [--race] [--sweep]
 
 1000 rows of ten random numbers, a perceptron 10-50-1, mean squared error, SGD. The rate of the script, 0.01, is that
 for its batches of 64; another size takes the plan's. `--race` asks `ladle.plan` of the same module instead, as a task
@@ -9,8 +9,8 @@ whose rate nobody chose and with the loss that is wanted: rates then race to it.
 batches of 64 reach in 64 epochs. Seconds are those of updates alone, of one thread.
 
 With `--race`, at rest (medians of five seeds): planned 512 at 0.273, 12.9 ms; at the best of the five rates 512 takes
-12.4; the best of all forty cells, 256 at 0.32, 11.4: 14 % and 9 % less than the plan's size. Batches of 64 take 25 ms at
-their best rate, 4 take 335.
+12.4; the best of all forty cells, 256 at 0.32, 11.4: 14 % and 9 % less than the plan's size. Batches of 64 take 25 ms
+at their best rate, 4 take 335.
 """
 
 from __future__ import annotations
