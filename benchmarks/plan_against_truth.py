@@ -177,12 +177,12 @@ def replay(cases: Sequence[str], plans: Mapping[str, Any] | None, label: str, se
     print(path)
 
 
-def told(cases: Sequence[str], label: str, seed: int) -> None:
+def told(cases: Sequence[str], plans: Mapping[str, Any] | None, label: str, seed: int) -> None:
     """Plans for each target by itself, each judged at its own."""
     rows, ratios, made = [], [], {}
     for case in cases:
         for number, target in enumerate(CASES[case].targets):
-            plan = planned(case, seed, target)
+            plan = planned(case, seed, target) if plans is None else plans[f"{case}, {target}"]
             verdict = judge(case, plan)
             (size, rate, _), ratio = verdict.best[number], verdict.ratios[number]
             inside = verdict.rate_inside is not None and verdict.rate_inside[number]
@@ -214,11 +214,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     kept = [case for case in CASES if kept_at(case).exists()]
-    if given.told:
-        told(given.only or kept, given.label, given.seed)
-    elif given.sweep is None and given.times is None:
+    if given.sweep is None and given.times is None:
         plans = None if given.plans is None else record.read_json(given.plans)["plans"]
-        replay(given.only or kept, plans, given.label, given.seed)
+        (told if given.told else replay)(given.only or kept, plans, given.label, given.seed)
     for cases, work in ((given.sweep, swept), (given.times, timed)):
         for case in [] if cases is None else cases or CASES:
             work(case)

@@ -10,9 +10,10 @@ from ladle.core.duration import Until
 from ladle.core.noise import NoiseScale
 from ladle.core.spec import BatchSpec
 from ladle.planner.decide import decide, taken
-from ladle.planner.path import Path
+from ladle.planner.path import Path, evaluations
+from ladle.planner.race import Judge
 from ladle.planner.race_test import Quadratic
-from ladle.planner.sizes import Asked, Sizes, Trial, try_sizes
+from ladle.planner.sizes import Asked, Sizes, Trial, _run, try_sizes
 from ladle.planner.sure import SURE
 from ladle.planner.throughput import fit_throughput
 from ladle.planner.tryout import Tryout, glance, try_rates
@@ -147,6 +148,14 @@ def test_a_size_that_never_arrives_is_not_taken_however_cheap_its_forecast():
     assert [cost for at, cost in found.costs if at >= 128] == [math.inf, math.inf]
     assert "not there in time at 128, not there in time at 256" in found.remark()
     assert tried(256, curve={128: 1.0, 256: 1.0}, kind=Stuck)[2] is None, "trials tell nothing"
+
+
+def test_a_rate_that_was_carried_past_the_edge_is_followed_back():
+    """Rates of 2 and more diverge; the three that a trial begins with are 6.7, 12 and 21."""
+    found = _run(Track(64), 64, 12.0, Judge("time", GOAL, 600.0), evaluations(600), 2)
+    rates = [path.rate for path in found.paths if path.seed == 0]
+    assert min(rates) < 1.3 and not found.reached[-3:].any() and found.reached[0]
+    assert math.exp(found.log_updates) < 600
 
 
 def test_updates_at_the_bottom_of_a_parabola():

@@ -136,6 +136,12 @@ for kind in KINDS:
         assert not done.applied and (flat(model, lambda leaf: leaf) == before).all()
         assert scaler is None or scaler.get_scale() == 4.0
         assert update(mine, loss).applied
+# Where nobody gave a seed, it is the first rank's: a checkpoint is its own, and all go on from it.
+for kind in KINDS:
+    model, update = made(kind)
+    torch.manual_seed(2**40 + rank)
+    update(share(batch, slice(rank, None, ranks)), loss)
+    assert update.seed == update.state_dict()["seed"] == 2**40
 print("done", flush=True)
 distributed.barrier()  # A rank that left would take its ends of the connections away from those that still compare.
 distributed.destroy_process_group()
