@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from vision_sizes import side_by_side
+from batch_sizes import side_by_side
 
 import ladle
 from ladle.models.layers import dense, dense_init, glorot, normals
