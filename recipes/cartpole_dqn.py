@@ -38,8 +38,7 @@ KEPT, FIRST, STEPS, UPDATES, LOOK = 2**16, 1024, 64, 32, 64
 looks at how good it is."""
 
 SIZE, LR, DISCOUNT, EXPLORES, LAST_SHARE = 64, 1e-3, 0.99, 8192, 0.05
-"""`FOLLOWS`: how far the second network goes after the first in an update. Random actions: a share that falls from all
-to `LAST_SHARE` over the first `EXPLORES` steps."""
+"""Random actions: a share that falls from all to `LAST_SHARE` over the first `EXPLORES` steps."""
 
 
 greedy = jax.jit(lambda params, seen: outputs(params, seen).argmax(1))

@@ -23,7 +23,6 @@ evenly, and after never, 37, 20, 20 by class. Batches of 5, 10, 30 and all rows 
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import re
 import time
@@ -31,12 +30,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from federated_images import folder_of, read
 
 import ladle
 from ladle.federated import FedAdam, FedProx, Privacy, by_class, even
 
-ROWS, VALID, CLIENTS, ASKED, SIZE, EPOCHS = 12_000, 2_000, 100, 10, 10, 2
+ROWS, VALID, SIDE, CLIENTS, ASKED, SIZE, EPOCHS = 12_000, 2_000, 16, 100, 10, 10, 2
 RATES = {"central": 0.3, "even-fedavg": 0.3, "class-fedavg": 0.6, "class-fedprox": 0.6, "class-fedadam": 0.3,
          "class-scaffold": 0.3}  # fmt: skip
 """Rates of the clients: the best of 0.1, 0.3, 0.6 and 1 by the validation part, mean of three seeds."""
@@ -46,28 +45,14 @@ METHODS: dict[str, Any] = {
     "fedadam": FedAdam(lr=0.01),
     "scaffold": "scaffold",
 }
-FILES = {part: (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz") for part in ("train", "t10k")}
-
-
-def read(folder: Path, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` images, shrunk to 16 x 16, as `f32[count, 256]` from 0 to 1; and their digits."""
-    content = []
-    for name in FILES[part]:
-        with gzip.open(folder / name) as file:
-            content.append(file.read(16 + 784 * count))
-    images, labels = content
-    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(count, 28, 28)
-    wide = np.pad(pixels, ((0, 0), (2, 2), (2, 2))).reshape(count, 16, 2, 16, 2)
-    small = wide.mean((2, 4)).reshape(count, 256) / 255
-    return small.astype(np.float32), np.frombuffer(labels, np.uint8, count, offset=8).astype(np.int64)
 
 
 def task_of(folder: Path, lr: float) -> ladle.Task:
     """12,000 images to train on, the next 2,000 to validate, MNIST's own 10,000 to test."""
-    x, y = read(folder, "train", ROWS + VALID)
-    parts = {"valid": (x[ROWS:], y[ROWS:]), "test": read(folder, "t10k", 10_000)}
+    x, y = read(folder, "train", ROWS + VALID, SIDE)
+    parts = {"valid": (x[ROWS:], y[ROWS:]), "test": read(folder, "t10k", 10_000, SIDE)}
     data = ladle.data.arrays(x[:ROWS], y[:ROWS], name="mnist", **parts)
-    return ladle.Task(ladle.models.mlp(256, 64, 10), ladle.losses.cross_entropy, data, optimizer="sgd", lr=lr)
+    return ladle.Task(ladle.models.mlp(SIDE**2, 64, 10), ladle.losses.cross_entropy, data, optimizer="sgd", lr=lr)
 
 
 def federated(folder: Path, rounds: int, seed: int, split: str, method: str, **how: Any) -> ladle.Federation:
@@ -137,9 +122,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--sizes", action="store_true", help="show what sizes of batches and rounds do")
     parser.add_argument("--peer", action="store_true", help="train scikit-learn's MLP on the same rows")
     given = parser.parse_args(args)
-    folder = Path(given.data, "mnist")
-    if not given.data or not all((folder / name).is_file() for names in FILES.values() for name in names):
-        parser.exit(2, f"federated_digits.py: data must hold mnist/; got {given.data!r}; try --data FOLDER\n")
+    folder = folder_of(given.data, parser, "federated_digits.py")
     asked = re.fullmatch(r"([1-9]\d*) rounds?", given.until)
     if asked is None:
         parser.exit(2, f"federated_digits.py: until must be rounds; got {given.until!r}; try '400 rounds'\n")

@@ -1,4 +1,4 @@
-"""The federated recipes, cut short: clients learn, Flower does as the simulation, and one line without the data."""
+"""The federated recipes, cut short: clients learn, and Flower does as the simulation."""
 
 from __future__ import annotations
 
@@ -31,16 +31,6 @@ def test_processes_of_flower_do_as_the_simulation():
     pytest.importorskip("flwr", reason="Flower is in an environment of its own")
     found = recipe("federated_flower").main(["--until", "3 rounds", "--clients", "3"])
     assert found["simulated"] == found["flower"]
-
-
-@pytest.mark.parametrize("name", ["federated_digits", "federated_flower"])
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-def test_a_folder_without_the_data_is_one_line(name, given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        recipe(name).main(["--data", given])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.count("\n") == 1
-    assert error.startswith(f"{name}.py: data must hold mnist/; got {given!r}")
 
 
 @real

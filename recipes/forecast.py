@@ -28,6 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batch_sizes import compared, line_of
 
 import ladle
 
@@ -154,11 +155,8 @@ def errors(found: np.ndarray, rows: dict[str, np.ndarray], scale: tuple[float, f
 
 def sizes_of(parts: dict[str, Windows], net: str, until: str) -> list[dict[str, Any]]:
     task = task_of(parts, net).with_(lr="auto")
-    made = ladle.plan(task, until=until)
-    low, high = made.within_5_percent
-    print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
-    print(table := ladle.compare(task, sizes=[16, 64, 256, 1024], seeds=1, until=until))
-    return table.rows
+    print(f"plan: {line_of(ladle.plan(task, until=until))}")
+    return compared(task, [16, 64, 256, 1024], until, seeds=1)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batch_sizes import line_of
 
 import ladle
 from ladle.feed import Bucketed, Graphs, HostFeed, PadGraphs, Permuted, PrefetchedFeed, Sequences
@@ -136,9 +137,7 @@ def targets(graphs: Graphs) -> np.ndarray:
 
 
 def sizes_of(parts: dict[str, Graphs], until: str) -> list[dict[str, Any]]:
-    made = ladle.plan(task_of(parts, 64, LARGEST).with_(lr="auto"), until=until)
-    low, high = made.within_5_percent
-    print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
+    print(f"plan: {line_of(ladle.plan(task_of(parts, 64, LARGEST).with_(lr='auto'), until=until))}")
     rows = []
     for size in (8, 32, 128, 512):
         run = ladle.fit(task_of(parts, size), size=size, until=until, lr="sweep")

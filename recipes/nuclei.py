@@ -28,8 +28,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batch_sizes import side_by_side
 from PIL import Image
-from vision_sizes import side_by_side
 
 import ladle
 from ladle.feed import below, draws

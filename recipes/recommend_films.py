@@ -38,7 +38,7 @@ class Films:
         return rows
 
     def unseen(self, scores: np.ndarray, users: np.ndarray) -> np.ndarray:
-        """`f32[users, films]`: the scores, of each user or of all, without the films that a user has seen."""
+        """`f32[users, films]`: the scores, of each user or of all, without the films that `seen` has of a user."""
         rows, seen = np.tile(scores, (len(users), 1)) if scores.ndim == 1 else scores, self.seen(users)
         rows = rows.astype(np.float32)
         rows[np.nonzero(seen)[0], seen[seen > 0] - 1] = -np.inf

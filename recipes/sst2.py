@@ -85,7 +85,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, float]:
     given = parser.parse_args(args)
     folder = Path(given.data, "sst2")
     if not given.data or not all((folder / f"{part}.tsv").is_file() for part in ("train", "dev", "test")):
-        parser.exit(2, f"sst2.py: data must hold sst2/{{train,dev,test}}.tsv; got {given.data!r}; try --data FOLDER\n")
+        remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
+        parser.exit(2, f"sst2.py: data must hold sst2/{{train,dev,test}}.tsv; got {given.data!r}; {remedy}\n")
 
     sentences, labels = read(folder / "train.tsv")
     number = {

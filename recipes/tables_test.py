@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cifar10
 import cora
 import elec2
 import etth1
@@ -16,7 +15,6 @@ import pytest
 import wine_mixture
 
 DATA = os.environ.get("LADLE_DATA")
-RECIPES = [cifar10, cora, elec2, etth1, wine_mixture]
 WINE = Path(__file__).with_name("wine.sh")
 
 on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
@@ -75,16 +73,6 @@ def test_wine_is_read_by_the_command_line(tmp_path):
     amount, marks = re.findall(r"valid_absolute_error ([0-9.]+)|valid_accuracy ([0-9.]+)", done.stdout)
     assert float(amount[0]) < 0.7
     assert float(marks[1]) > 0.45
-
-
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
-def test_a_folder_without_the_data_is_one_line(recipe, given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        recipe.main(["--data", given])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert said.count("\n") == 1 and "try --data FOLDER, or LADLE_DATA=FOLDER" in said
 
 
 def test_missing_wine_is_one_clear_line(tmp_path):

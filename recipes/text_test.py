@@ -1,4 +1,4 @@
-"""The recipes on texts, cut short: the figure moves as it should, and a missing folder is one line."""
+"""The recipes on texts, cut short: the figure moves as it should."""
 
 from __future__ import annotations
 
@@ -46,13 +46,3 @@ def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
     found = recipe("movie_reviews").main(["--until", "3 epochs"])
     assert found["accuracy"] > 0.7
     assert found["padding"] < 0.75 and 20_000 < found["tokens"] < 28_000
-
-
-@pytest.mark.parametrize("name", ["shakespeare", "sst2", "movie_reviews"])
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-def test_a_folder_without_the_data_is_one_line(name, given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        recipe(name).main(["--data", given])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.count("\n") == 1
-    assert error.startswith(f"{name}.py: data must hold") and repr(given) in error

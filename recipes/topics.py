@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from batch_sizes import compared, line_of
+
 import ladle
 
 WIDTH = 32
@@ -51,13 +53,8 @@ def peers(data: Any) -> dict[str, float]:
 
 
 def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
-    task = task.with_(lr="auto")
-    made = ladle.plan(task, until=until)
-    low, high = made.within_5_percent
-    print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
-    table = ladle.compare(task, sizes=[8, 64, 512, "full"], seeds=1, until=until)
-    print(table)
-    return table.rows
+    print(f"plan: {line_of(ladle.plan(task.with_(lr='auto'), until=until))}")
+    return compared(task, [8, 64, 512, "full"], until, seeds=1)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

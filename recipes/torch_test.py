@@ -45,10 +45,3 @@ def test_a_transformer_learns_characters_while_its_batch_grows(capsys):
     found = torch_shakespeare.main(["--quick"])
     assert found["valid"] < 3.7 and found["sizes"] == 3 and found["examples"] == 768
     assert "size  128" in capsys.readouterr().out
-
-
-def test_a_folder_without_the_text_is_one_line(capsys):
-    with pytest.raises(SystemExit) as ended:
-        torch_shakespeare.main(["--data", "nowhere"])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.count("\n") == 1 and "got 'nowhere'" in error

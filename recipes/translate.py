@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from batch_sizes import compared, line_of
 from translate_pairs import BEGIN, END, UNKNOWN, WORDS, Pairs, read
 
 import ladle
@@ -135,12 +136,8 @@ def figures(found: np.ndarray, pairs: Pairs) -> dict[str, float]:
 
 
 def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
-    made = ladle.plan(task, until=until)
-    low, high = made.within_5_percent
-    print(f"plan: {made.size}, as good {low} to {high}; noise scale {made.noise.value:.0f}, {made.noise.verdict}")
-    table = ladle.compare(task.with_(lr="auto"), sizes=[32, 128, 512, 2048], seeds=1, until=until)
-    print(table)
-    return table.rows
+    print(f"plan: {line_of(ladle.plan(task, until=until))}")
+    return compared(task, [32, 128, 512, 2048], until, seeds=1)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batch_sizes import compared, line_of
 
 import ladle
 
@@ -107,12 +108,8 @@ def trees(parts: dict[str, dict[str, np.ndarray]], spread: np.ndarray, seed: int
 def sizes_of(parts: dict[str, dict[str, np.ndarray]], until: str) -> list[dict[str, Any]]:
     """A plan for each way of weighing, since the noise of a sum of losses is that of its parts; then four sizes."""
     for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
-        made = ladle.plan(task_of(parts, weights), until=until)
-        low, high = made.within_5_percent
-        print(f"weights {weights}: plan {made.size}, as good {low} to {high}; noise scale {made.noise.value:.1f}")
-    table = ladle.compare(task_of(parts, (0.5, 0.5)).with_(lr="auto"), sizes=[4, 16, 64, "full"], until=until)
-    print(table)
-    return table.rows
+        print(f"weights {weights}: plan {line_of(ladle.plan(task_of(parts, weights), until=until))}")
+    return compared(task_of(parts, (0.5, 0.5)), [4, 16, 64, "full"], until)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

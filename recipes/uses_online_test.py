@@ -1,4 +1,4 @@
-"""The online recipes, cut short: they learn, river learns the same events, and a missing folder is one line."""
+"""The online recipes, cut short: they learn, and river learns the same events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 DATA = os.environ.get("LADLE_DATA")
 real = pytest.mark.skipif(not DATA, reason="LADLE_DATA names no folder of real data")
-NAMES = ["online_elec2", "online_weather"]
 
 
 def recipe(name: str):
@@ -27,13 +26,3 @@ def test_a_stream_is_learnt_as_it_comes_beside_river(name: str, floor: float, tm
     assert all(found[peer] > floor - 0.05 for peer in ("logistic regression", "adaptive random forest"))
     assert (tmp_path / "run" / "metrics.jsonl").is_file()
     assert "river, leveraging bagging" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-def test_a_folder_without_the_data_is_one_line(name: str, given: str, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        recipe(name).main(["--data", given])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.count("\n") == 1
-    assert error.startswith(f"{name}.py: data must hold") and repr(given) in error

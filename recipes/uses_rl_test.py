@@ -159,12 +159,3 @@ def test_a_unit_leaks_adds_and_falls_back():
 def test_spikes_are_told_apart():
     found = recipe("spiking").main(["--until", "4 epochs"])
     assert found["accuracy"] > 0.8 and 0 < found["fired"] < 0.5
-
-
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-def test_a_folder_without_the_data_is_one_line(given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        recipe("spiking").main(["--data", given])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.count("\n") == 1
-    assert error.startswith("spiking.py: data must hold fsdd/fsdd.npz") and repr(given) in error

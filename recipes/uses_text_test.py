@@ -16,19 +16,8 @@ import translate
 import two_targets
 
 DATA = os.environ.get("LADLE_DATA")
-RECIPES = [forecast, molecules, recommend, topics, translate, two_targets]
 
 on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
-
-
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
-def test_a_folder_without_the_data_is_one_line(recipe, given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        recipe.main(["--data", given])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert said.count("\n") == 1 and "try --data FOLDER, or LADLE_DATA=FOLDER" in said
 
 
 def test_a_row_that_only_fills_up_is_nobodys_negative():

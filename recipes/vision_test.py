@@ -11,7 +11,6 @@ import pytest
 import vae
 
 DATA = os.environ.get("LADLE_DATA")
-RECIPES = [cells, nuclei, vae]
 on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
 
 
@@ -39,16 +38,6 @@ def test_cells_are_found_on_a_grid():
 def test_digits_are_coded_in_twenty_numbers():
     found = vae.main(["--until", "1 epochs"])
     assert 90 < found["bound"] < found["elbo"] < 150 and found["error"] < 0.05
-
-
-@pytest.mark.parametrize("given", ["", "nowhere"], ids=["none", "missing"])
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
-def test_a_folder_without_the_data_is_one_line(recipe, given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        recipe.main(["--data", given])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert said.count("\n") == 1 and "try --data FOLDER, or LADLE_DATA=FOLDER" in said
 
 
 def test_a_detector_that_answers_the_truth_finds_all_cells():

@@ -1,10 +1,25 @@
-"""What the batch size does to a recipe on images: a plan in a line, and sizes side by side, each at its best rate."""
+"""What the batch size does to a recipe: a plan in a line, and sizes side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ladle
+
+
+def line_of(plan: ladle.Plan) -> str:
+    """The size, those that are as good, and the noise scale."""
+    (low, high), noise = plan.within_5_percent, plan.noise
+    scale = f"{noise.value:,.0f} ({noise.low:,.0f} to {noise.high:,.0f}, {noise.verdict})"
+    return f"{plan.size}, as good {low} to {high}, bound by {plan.bound}; noise scale {scale}"
+
+
+def compared(task: ladle.Task, sizes: Sequence[int | str], until: str, seeds: int = 3) -> list[dict[str, Any]]:
+    """The rows of `ladle.compare`, which is printed; the rate of each size is raced."""
+    table = ladle.compare(task.with_(lr="auto"), sizes=sizes, seeds=seeds, until=until)
+    print(table)
+    return table.rows
 
 
 def side_by_side(
@@ -21,12 +36,7 @@ def side_by_side(
 
     - `judge`: of a finished run, on its validation part. `reference`: the size that the task's rate is meant for.
     """
-    made = ladle.plan(task)
-    (low, high), noise = made.within_5_percent, made.noise
-    print(f"plan: batches of {made.size}, {low} to {high} at most 5 % slower; bound by {made.bound}", flush=True)
-    print(
-        f"gradient noise scale {noise.value:,.0f}, {noise.low:,.0f} to {noise.high:,.0f}: {noise.verdict}", flush=True
-    )
+    print(f"plan: {line_of(ladle.plan(task))}", flush=True)
     found, base = {}, float(task.lr)
     print(f"{'size':>6} {'rate':>8} {'figure':>8} {'updates':>8} {'seconds':>8}   figures at all rates")
     for size in sizes:
