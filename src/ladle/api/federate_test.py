@@ -376,12 +376,23 @@ def test_scaffold_wants_plain_steps():
         ladle.federate(task, RAGGED, rounds=1, method="scaffold")
 
 
-def test_a_run_that_diverges_says_so():
+@pytest.mark.parametrize("privacy", [None, Privacy(clip=1.0, noise=0.0)])
+def test_a_run_that_diverges_says_so(privacy):
     model = ladle.models.linear(INPUTS, CLASSES)
     task = ladle.Task(model, ladle.losses.cross_entropy, data_of(), optimizer="sgd", lr=1e38)
     with pytest.warns(ladle.DivergedWarning, match="in round"):
-        run = federate(task, RAGGED, rounds=9, epochs=3)
+        run = federate(task, RAGGED, rounds=9, epochs=3, privacy=privacy)
     assert run.status == "diverged" and len(run.metrics) < 10
+
+
+def test_an_answer_that_never_comes_adds_nothing_be_it_a_number_or_not():
+    data = data_of()
+    data.train["x"][RAGGED[0]] = np.nan
+    task = ladle.Task(ladle.models.linear(INPUTS, CLASSES), ladle.losses.cross_entropy, data, optimizer="sgd", lr=LR)
+    with pytest.warns(ladle.DivergedWarning, match="in round 1"):
+        federate(task, RAGGED, rounds=1)
+    run = federate(task, RAGGED, rounds=1, absence=Absence(drop=0.5), seed=4)  # Of the first client it never comes.
+    assert run.status == "finished" and run.final["clients"] == 3 and run.final["examples"] == ROWS - 7
 
 
 @pytest.mark.slow
