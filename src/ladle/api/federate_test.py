@@ -287,10 +287,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(assembly, tmp_path, method):
 
 def test_a_run_goes_on_only_as_it_began(assembly, tmp_path):
     federate(assembly, RAGGED, rounds=1, out=tmp_path / "run")
-    for changed, word in (({"size": 5}, "size"), ({"method": "fedprox"}, "method"), ({"seed": 1}, "seed")):
-        how = {"rounds": 2, "size": 4, **changed}
-        with pytest.raises(ladle.ArgumentError, match=f"{word} must stay as it was"):
-            ladle.federate(assembly, RAGGED, out=tmp_path / "run", resume=True, **how)
+    for changed in ({"size": 5}, {"method": "fedprox"}, {"seed": 1}):
+        with pytest.raises(ladle.ArgumentError, match=f"{next(iter(changed))} must (stay as it was|be what the run)"):
+            federate(assembly, RAGGED, rounds=2, out=tmp_path / "run", resume=True, **changed)
+    for data, optimizer, word in ((data_of(1), "sgd", "data"), (data_of(), "momentum", "optimizer")):
+        model = ladle.models.linear(INPUTS, CLASSES)
+        other = ladle.Task(model, ladle.losses.cross_entropy, data, optimizer=optimizer, lr=LR)
+        with pytest.raises(ladle.ArgumentError, match=f"{word} must be what the run began with"):
+            federate(other, RAGGED, rounds=2, out=tmp_path / "run", resume=True)
 
 
 def test_clipping_bounds_what_a_client_moves(assembly):
@@ -346,12 +350,14 @@ def test_what_cannot_be_is_one_sentence_before_any_work(assembly, changed, sente
     assert str(refused.value).startswith(sentence)
 
 
-def test_all_clients_away_is_one_sentence(assembly):
+def test_all_clients_away_is_one_sentence(assembly, tmp_path):
     with pytest.raises(ladle.ArgumentError, match="drop must be below 1; got 1.0; because all clients would be away"):
         Absence(drop=1.0)
     sentence = "available must name a client in round 1; got 'none'; because all clients are away"
     with pytest.raises(ladle.RunError, match=sentence):
-        federate(assembly, RAGGED, rounds=3, available=lambda round: [] if round else [0, 1])
+        federate(assembly, RAGGED, rounds=3, available=lambda round: [] if round else [0, 1], out=tmp_path / "run")
+    ended = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert ended["status"] == "failed" and ended["why"].startswith(sentence)
 
 
 @pytest.mark.parametrize(
