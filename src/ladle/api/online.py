@@ -26,6 +26,7 @@ from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.protocols import Policy, Sink, Stream, Tracker
 from ladle.core.spec import require_count
 from ladle.core.world import require_alone
+from ladle.data.loader import require_words
 from ladle.feed.stream.feed import EPOCH, StreamFeed
 from ladle.loop.interrupt import asked
 from ladle.monitor.console import Quiet
@@ -214,7 +215,7 @@ def _task(task: Any, reading: Mapping[str, Any], going: Path | None, idle: float
         if name not in known:
             why = "there is no such one"
             raise ArgumentError(must(name, "be an argument of online", reading[name], why, ", ".join(known)))
-    lists = {name: tuple(reading[name]) for name in ("classes", "drop") if name in reading}
+    lists = {name: require_words(name, reading[name]) for name in ("classes", "drop") if name in reading}
     source = OnlineSource(task, **{**reading, **lists})
     return source.task(going, idle or 0.0), source.waits
 
