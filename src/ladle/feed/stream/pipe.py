@@ -48,12 +48,6 @@ class PipeStream:
     def start(self) -> dict[str, Any]:
         return {"taken": 0}
 
-    @property
-    def ended(self) -> bool:
-        """Whether the pipe was closed by whoever writes, and all of it is here."""
-        with self._live.changed:
-            return self._live.ended
-
     def read(self, position: dict[str, Any], count: int, wait_seconds: float) -> tuple[list[Any], dict[str, Any]]:
         taken, left = taken_of(position, "a pipe"), until(wait_seconds)
         with self._live.changed:
