@@ -432,3 +432,18 @@ def test_a_client_by_itself_does_what_it_does_in_the_simulation(assembly):
     assert judged["accuracy"] == run.final["valid_accuracy"]
     with pytest.raises(ladle.ArgumentError, match="weights must have the shapes"):
         clients[0].train(weights[:1], 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"method": "scaffold"}, "method must be another for clients of their own"),
+        ({"number": -1}, "number must be a whole number from 0"),
+        ({"lr": lambda examples: LR}, "lr must be a number for clients of their own; got 'a schedule'"),
+    ],
+)
+def test_clients_that_cannot_be_are_refused(how, sentence):
+    model, how = ladle.models.linear(INPUTS, CLASSES), {"number": 0, **how}
+    task = ladle.Task(model, ladle.losses.cross_entropy, data_of(), optimizer="sgd", lr=how.pop("lr", LR))
+    with pytest.raises(ladle.ArgumentError, match=sentence):
+        ladle.FederatedClient(task, **how)
