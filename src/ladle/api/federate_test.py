@@ -341,6 +341,9 @@ def test_noise_is_as_large_as_it_is_said_to_be(assembly):
         ({"rounds": 0}, "rounds must be at least 1"),
         ({"method": "fedsgd"}, "method must be a known name; got 'fedsgd'"),
         ({"method": "scaffold", "privacy": Privacy(1.0, 1.0)}, "method must be another with privacy"),
+        ({"absence": 0.1}, "absence must be of the kind Absence; got 0.1"),
+        ({"privacy": 0.1}, "privacy must be of the kind Privacy; got 0.1"),
+        ({"available": 3}, "available must be a function of the round; got 3"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_before_any_work(assembly, changed, sentence):
