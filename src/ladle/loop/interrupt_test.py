@@ -104,3 +104,13 @@ def test_the_one_within_is_asked_and_then_the_one_around_it() -> None:
         assert (within.requested, around.requested, asked()) == ("SIGINT", None, False)
         send(signal.SIGINT)
         assert around.requested == "SIGINT"
+
+
+def test_a_handler_from_between_two_runs_comes_back_after_the_second() -> None:
+    def own(number: int, frame: object) -> None: ...
+
+    with interrupts():
+        signal.signal(signal.SIGTERM, own)
+        with interrupts() as within:
+            send(signal.SIGTERM)
+        assert within.requested == "SIGTERM" and signal.getsignal(signal.SIGTERM) is own
