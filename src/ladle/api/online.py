@@ -35,7 +35,7 @@ from ladle.online.detector import Detector
 from ladle.online.drift import DriftPolicy
 from ladle.online.labels import Labelled
 from ladle.online.patient import Followed, Patient
-from ladle.online.prequential import PREFIX, Prequential
+from ladle.online.prequential import Prequential
 from ladle.policy.ahead import require_policy
 from ladle.policy.constant import Constant
 
@@ -57,8 +57,9 @@ class Online:
     @property
     def prequential(self) -> dict[str, float]:
         """The newest `prequential_...` numbers, without that word: "accuracy", "accuracy_faded", "accuracy_window"."""
-        line = next((one for one in reversed(self.run.metrics) if any(name.startswith(PREFIX) for name in one)), {})
-        return {name.removeprefix(PREFIX): value for name, value in line.items() if name.startswith(PREFIX)}
+        begins = record.PREQUENTIAL
+        line = next((one for one in reversed(self.run.metrics) if any(name.startswith(begins) for name in one)), {})
+        return {name.removeprefix(begins): value for name, value in line.items() if name.startswith(begins)}
 
     @property
     def decisions(self) -> list[tuple[int, str]]:
@@ -79,8 +80,8 @@ class Online:
         """How it ended, in a few lines."""
         lines = [f"{self.run.status}: {self.run.why}"]
         if self.run.final.get("examples"):
-            newest = {**self.run.final, **{PREFIX + name: value for name, value in self.prequential.items()}}
-            lines.append(prequential_line(newest))
+            judged = {record.PREQUENTIAL + name: value for name, value in self.prequential.items()}
+            lines.append(prequential_line({**self.run.final, **judged}))
         if left := self.run_labels():
             lines.append(left)
         return "\n".join(lines)
