@@ -17,6 +17,7 @@ from ladle.api.federated_terms import Terms, terms_of
 from ladle.api.federation import Federation
 from ladle.api.folder import RunFolder
 from ladle.api.run_model import describe_model
+from ladle.api.setup import require_same_task
 from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.carry import Carry
@@ -25,7 +26,7 @@ from ladle.core.decision import Progress
 from ladle.core.errors import ArgumentError, CheckpointError, DivergedWarning, must
 from ladle.core.protocols import Sink
 from ladle.core.spec import require_count
-from ladle.core.world import require_alone
+from ladle.core.world import ALONE, require_alone
 from ladle.federated import Absence, Method, Privacy
 from ladle.loop.checkpoint import Checkpoints
 from ladle.loop.interrupt import interrupts
@@ -93,7 +94,8 @@ def federate(
     place = RunFolder(None if out is None else Path(out), resume=resume, overwrite=overwrite)
     before = place.before()
     if before is not None:
-        _require_same(before, terms, seed)
+        _require_same(before, terms)
+        require_same_task(before, assembly, seed)
     screen = console(None, quiet=not show) if isinstance(show, bool) else show
     with ExitStack() as stack:
         file, checkpoints, _ = place.open(stack, assembly.backend.saver)
@@ -129,24 +131,29 @@ class _Sitting:
         self.hyper = {name: float(value) for name, value in self.state.hyper.items()}
         carry = self._restored()
         self._describe("running")
-        carry = carry or self._begun()
-        if self.place.path is not None:
-            describe_model(self.assembly, self.place.path, {"seed": self.seed})
-        status, why = "finished", f"{self.rounds} rounds"
-        with interrupts() as signal:
-            for after, bad in self._rounds(carry):
-                carry = after
-                if bad:
-                    status, why = "diverged", bad
-                elif signal.requested and carry.progress.updates < self.rounds:
-                    status, why = "interrupted", f"{signal.requested} after round {carry.progress.updates}"
-                if status != "finished":
-                    break
+        try:
+            carry, status, why = self._gone(carry or self._begun())
+        except Exception as error:
+            self._describe("failed", why=ALONE.why(error))
+            raise
         if status == "diverged":
             warnings.warn(f"diverged: {why}", DivergedWarning, stacklevel=3)
         else:
             self._save(carry)
         return self._finished(carry, status, why)
+
+    def _gone(self, carry: Carry) -> tuple[Carry, str, str]:
+        """The carry after the last round, how the run ended, and why."""
+        if self.place.path is not None:
+            describe_model(self.assembly, self.place.path, {"seed": self.seed})
+        with interrupts() as signal:
+            for after, bad in self._rounds(carry):
+                carry, number = after, after.progress.updates
+                if bad:
+                    return carry, "diverged", bad
+                if signal.requested and number < self.rounds:
+                    return carry, "interrupted", f"{signal.requested} after round {number}"
+        return carry, "finished", f"{self.rounds} rounds"
 
     def _rounds(self, carry: Carry) -> Iterator[tuple[Carry, str]]:
         """The carry after each round, recorded; and what is wrong with it, or ""."""
@@ -289,13 +296,13 @@ def _diverged(measured: Mapping[str, float], number: int) -> str:
     return ""
 
 
-def _require_same(before: Mapping[str, Any], terms: Terms, seed: int) -> None:
+def _require_same(before: Mapping[str, Any], terms: Terms) -> None:
     """A run goes on as it began: rounds of other clients or another method would be another run."""
     was, now = before.get("federation"), record.plain(terms.facts)
     if was is None:
         why, remedy = "the run there is none of clients", "another folder"
         raise ArgumentError(must("resume", "go on with a federation", "a run of fit", why, remedy))
-    for name, there, here in (("seed", before.get("seed"), seed), *((n, was.get(n), now[n]) for n in now)):
-        if there != here:
+    for name, here in now.items():
+        if (there := was.get(name)) != here:
             why, remedy = f"the run began with {there}", f"{name}={there!r}, or another folder"
             raise ArgumentError(must(name, "stay as it was on resume", here, why, remedy))

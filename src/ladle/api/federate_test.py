@@ -287,10 +287,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(assembly, tmp_path, method):
 
 def test_a_run_goes_on_only_as_it_began(assembly, tmp_path):
     federate(assembly, RAGGED, rounds=1, out=tmp_path / "run")
-    for changed, word in (({"size": 5}, "size"), ({"method": "fedprox"}, "method"), ({"seed": 1}, "seed")):
-        how = {"rounds": 2, "size": 4, **changed}
-        with pytest.raises(ladle.ArgumentError, match=f"{word} must stay as it was"):
-            ladle.federate(assembly, RAGGED, out=tmp_path / "run", resume=True, **how)
+    for changed in ({"size": 5}, {"method": "fedprox"}, {"seed": 1}):
+        with pytest.raises(ladle.ArgumentError, match=f"{next(iter(changed))} must (stay as it was|be what the run)"):
+            federate(assembly, RAGGED, rounds=2, out=tmp_path / "run", resume=True, **changed)
+    for data, optimizer, word in ((data_of(1), "sgd", "data"), (data_of(), "momentum", "optimizer")):
+        model = ladle.models.linear(INPUTS, CLASSES)
+        other = ladle.Task(model, ladle.losses.cross_entropy, data, optimizer=optimizer, lr=LR)
+        with pytest.raises(ladle.ArgumentError, match=f"{word} must be what the run began with"):
+            federate(other, RAGGED, rounds=2, out=tmp_path / "run", resume=True)
 
 
 def test_clipping_bounds_what_a_client_moves(assembly):
@@ -337,6 +341,9 @@ def test_noise_is_as_large_as_it_is_said_to_be(assembly):
         ({"rounds": 0}, "rounds must be at least 1"),
         ({"method": "fedsgd"}, "method must be a known name; got 'fedsgd'"),
         ({"method": "scaffold", "privacy": Privacy(1.0, 1.0)}, "method must be another with privacy"),
+        ({"absence": 0.1}, "absence must be of the kind Absence; got 0.1"),
+        ({"privacy": 0.1}, "privacy must be of the kind Privacy; got 0.1"),
+        ({"available": 3}, "available must be a function of the round; got 3"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_before_any_work(assembly, changed, sentence):
@@ -346,12 +353,14 @@ def test_what_cannot_be_is_one_sentence_before_any_work(assembly, changed, sente
     assert str(refused.value).startswith(sentence)
 
 
-def test_all_clients_away_is_one_sentence(assembly):
+def test_all_clients_away_is_one_sentence(assembly, tmp_path):
     with pytest.raises(ladle.ArgumentError, match="drop must be below 1; got 1.0; because all clients would be away"):
         Absence(drop=1.0)
     sentence = "available must name a client in round 1; got 'none'; because all clients are away"
     with pytest.raises(ladle.RunError, match=sentence):
-        federate(assembly, RAGGED, rounds=3, available=lambda round: [] if round else [0, 1])
+        federate(assembly, RAGGED, rounds=3, available=lambda round: [] if round else [0, 1], out=tmp_path / "run")
+    ended = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert ended["status"] == "failed" and ended["why"].startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -376,12 +385,23 @@ def test_scaffold_wants_plain_steps():
         ladle.federate(task, RAGGED, rounds=1, method="scaffold")
 
 
-def test_a_run_that_diverges_says_so():
+@pytest.mark.parametrize("privacy", [None, Privacy(clip=1.0, noise=0.0)])
+def test_a_run_that_diverges_says_so(privacy):
     model = ladle.models.linear(INPUTS, CLASSES)
     task = ladle.Task(model, ladle.losses.cross_entropy, data_of(), optimizer="sgd", lr=1e38)
     with pytest.warns(ladle.DivergedWarning, match="in round"):
-        run = federate(task, RAGGED, rounds=9, epochs=3)
+        run = federate(task, RAGGED, rounds=9, epochs=3, privacy=privacy)
     assert run.status == "diverged" and len(run.metrics) < 10
+
+
+def test_an_answer_that_never_comes_adds_nothing_be_it_a_number_or_not():
+    data = data_of()
+    data.train["x"][RAGGED[0]] = np.nan
+    task = ladle.Task(ladle.models.linear(INPUTS, CLASSES), ladle.losses.cross_entropy, data, optimizer="sgd", lr=LR)
+    with pytest.warns(ladle.DivergedWarning, match="in round 1"):
+        federate(task, RAGGED, rounds=1)
+    run = federate(task, RAGGED, rounds=1, absence=Absence(drop=0.5), seed=4)  # Of the first client it never comes.
+    assert run.status == "finished" and run.final["clients"] == 3 and run.final["examples"] == ROWS - 7
 
 
 @pytest.mark.slow
@@ -415,3 +435,18 @@ def test_a_client_by_itself_does_what_it_does_in_the_simulation(assembly):
     assert judged["accuracy"] == run.final["valid_accuracy"]
     with pytest.raises(ladle.ArgumentError, match="weights must have the shapes"):
         clients[0].train(weights[:1], 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"method": "scaffold"}, "method must be another for clients of their own"),
+        ({"number": -1}, "number must be a whole number from 0"),
+        ({"lr": lambda examples: LR}, "lr must be a number for clients of their own; got 'a schedule'"),
+    ],
+)
+def test_clients_that_cannot_be_are_refused(how, sentence):
+    model, how = ladle.models.linear(INPUTS, CLASSES), {"number": 0, **how}
+    task = ladle.Task(model, ladle.losses.cross_entropy, data_of(), optimizer="sgd", lr=how.pop("lr", LR))
+    with pytest.raises(ladle.ArgumentError, match=sentence):
+        ladle.FederatedClient(task, **how)

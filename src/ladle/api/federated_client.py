@@ -44,6 +44,9 @@ class FederatedClient:
         if self.method.controls:
             why, remedy = "control variates travel beside the weights there, and only in a simulation here", "'fedavg'"
             raise ArgumentError(must("method", "be another for clients of their own", method, why, remedy))
+        if callable(assembly.task.lr):
+            why, remedy = "it goes by the examples of all clients, and one knows its own alone", "lr=0.1"
+            raise ArgumentError(must("lr", "be a number for clients of their own", "a schedule", why, remedy))
         if isinstance(number, bool) or not hasattr(number, "__index__") or number < 0:
             why = "clients are told apart by it"
             raise ArgumentError(must("number", "be a whole number from 0", number, why, "number=0"))

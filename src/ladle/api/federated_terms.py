@@ -66,6 +66,7 @@ def terms_of(
 ) -> Terms:
     """Everything that a federation of `assembly` is decided by. Raises `ArgumentError` for what cannot be right."""
     require_federable(assembly)
+    _require_kinds(absence, privacy, available)
     rule = method_of(method, assembly)
     group = members(clients, assembly.rows)
     rows = int(group.counts.max()) if size == "full" else require_count("size", size)
@@ -94,6 +95,16 @@ def terms_of(
         "privacy": None if privacy is None else asdict(privacy),
     }
     return Terms(group, rule, attendance, rows, rounds, wide, lr, privacy, facts)
+
+
+def _require_kinds(absence: Any, privacy: Any, available: Any) -> None:
+    for name, value, kind in (("absence", absence, Absence), ("privacy", privacy, Privacy)):
+        if value is not None and not isinstance(value, kind):
+            why, remedy = "one number does not say all of it", f"ladle.federated.{kind.__name__}(...)"
+            raise ArgumentError(must(name, f"be of the kind {kind.__name__}", value, why, remedy))
+    if available is not None and not callable(available):
+        why, remedy = "it is asked in every round", "lambda round: [0, 1]"
+        raise ArgumentError(must("available", "be a function of the round", available, why, remedy))
 
 
 def method_of(method: str | Method, assembly: Assembly) -> Method:

@@ -26,6 +26,7 @@ from ladle.core.errors import ArgumentError, DivergedWarning, must
 from ladle.core.protocols import Policy, Sink, Stream, Tracker
 from ladle.core.spec import require_count
 from ladle.core.world import require_alone
+from ladle.data.loader import require_words
 from ladle.feed.stream.feed import EPOCH, StreamFeed
 from ladle.loop.interrupt import asked
 from ladle.monitor.console import Quiet
@@ -34,7 +35,7 @@ from ladle.online.detector import Detector
 from ladle.online.drift import DriftPolicy
 from ladle.online.labels import Labelled
 from ladle.online.patient import Followed, Patient
-from ladle.online.prequential import PREFIX, Prequential
+from ladle.online.prequential import Prequential
 from ladle.policy.ahead import require_policy
 from ladle.policy.constant import Constant
 
@@ -56,8 +57,9 @@ class Online:
     @property
     def prequential(self) -> dict[str, float]:
         """The newest `prequential_...` numbers, without that word: "accuracy", "accuracy_faded", "accuracy_window"."""
-        line = next((one for one in reversed(self.run.metrics) if any(name.startswith(PREFIX) for name in one)), {})
-        return {name.removeprefix(PREFIX): value for name, value in line.items() if name.startswith(PREFIX)}
+        begins = record.PREQUENTIAL
+        line = next((one for one in reversed(self.run.metrics) if any(name.startswith(begins) for name in one)), {})
+        return {name.removeprefix(begins): value for name, value in line.items() if name.startswith(begins)}
 
     @property
     def decisions(self) -> list[tuple[int, str]]:
@@ -78,8 +80,8 @@ class Online:
         """How it ended, in a few lines."""
         lines = [f"{self.run.status}: {self.run.why}"]
         if self.run.final.get("examples"):
-            newest = {**self.run.final, **{PREFIX + name: value for name, value in self.prequential.items()}}
-            lines.append(prequential_line(newest))
+            judged = {record.PREQUENTIAL + name: value for name, value in self.prequential.items()}
+            lines.append(prequential_line({**self.run.final, **judged}))
         if left := self.run_labels():
             lines.append(left)
         return "\n".join(lines)
@@ -214,7 +216,7 @@ def _task(task: Any, reading: Mapping[str, Any], going: Path | None, idle: float
         if name not in known:
             why = "there is no such one"
             raise ArgumentError(must(name, "be an argument of online", reading[name], why, ", ".join(known)))
-    lists = {name: tuple(reading[name]) for name in ("classes", "drop") if name in reading}
+    lists = {name: require_words(name, reading[name]) for name in ("classes", "drop") if name in reading}
     source = OnlineSource(task, **{**reading, **lists})
     return source.task(going, idle or 0.0), source.waits
 

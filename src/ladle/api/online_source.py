@@ -29,6 +29,7 @@ from ladle.api.task import Task
 from ladle.core import record
 from ladle.core.errors import ArgumentError, DataError, must
 from ladle.core.protocols import Stream
+from ladle.core.spec import require_count
 from ladle.data.dataset import Data
 from ladle.data.encoding import NumberCode
 from ladle.feed.stream.directory import DirectoryStream
@@ -78,6 +79,7 @@ class OnlineSource:
         if self.target is None:
             why, remedy = "it is what is learnt", "target='class'"
             raise ArgumentError(must("target", "be the name of a column", None, why, remedy))
+        require_count("head", self.head)
         stream = self._stream()
         if self.id is not None:
             stream = Labelled(stream, self.id, self.target, self.keep)
@@ -95,6 +97,9 @@ class OnlineSource:
 
     def _stream(self) -> Stream:
         if not isinstance(self.source, str | os.PathLike):
+            if not (hasattr(self.source, "start") and hasattr(self.source, "read")):
+                why, remedy = "events are read from it", "a path, or ladle.feed.IteratorStream(rows)"
+                raise ArgumentError(must("task", "be a task, a file, a folder or a stream", self.source, why, remedy))
             return self.source
         if self.source == STDIN:
             return PipeStream(sys.stdin)

@@ -209,6 +209,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"drift": "ddm"}, "drift must be a known detector"),
     ({"drift": "adwin", "on_drift": "shirk"}, "try 'shrink'"),
     ({"classes": ("up",)}, "classes must name all classes of the first events"),
+    ({"drop": "id"}, r"drop must be a list of words; got 'id'.*try drop=\['id'\]"),
+    ({"head": -3}, "head must be at least 1"),
     ({"colour": 1}, "colour must be an argument of online"),
     ({"until": "valid_loss <= 1"}, "valid"),
 ]
@@ -239,6 +241,8 @@ def test_sources_that_cannot_be_are_refused(table: Path, tmp_path: Path):
     with pytest.raises(ladle.DataError, match="labels must come; got '640 events that wait and no label in y'"):
         rows = [{"id": n, "a": X[n, 0]} for n in range(ROWS)]
         ladle.online(IteratorStream(rows), target="y", id="id")
+    with pytest.raises(ladle.ArgumentError, match="task must be a task, a file, a folder or a stream"):
+        ladle.online(rows, target="y")  # type: ignore[arg-type]
 
 
 def test_tasks_that_are_no_streams_are_refused(table: Path):

@@ -121,7 +121,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
     until = require_measured(terms.until, assembly)
     _require_hyper(terms.hyper, assembly)
     if before is not None:
-        _require_same(before, assembly, terms.seed)
+        require_same_task(before, assembly, terms.seed)
     plan = _plan(assembly, terms, before, world)
     assembly = _limited(assembly, terms, plan)
     given = None if terms.lr == "sweep" else terms.lr
@@ -310,7 +310,7 @@ def _restore(asked: Restore | None, until: Until) -> Restore:
     return asked or ("best" if judged else "last")
 
 
-def _require_same(before: Mapping[str, Any], assembly: Assembly, seed: int) -> None:
+def require_same_task(before: Mapping[str, Any], assembly: Assembly, seed: int) -> None:
     """Refuse to go on with another task than the one that `before`, a run.json, tells of. Size and rate may change."""
     now = assembly.facts()
     for name, was, found in (

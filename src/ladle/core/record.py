@@ -32,6 +32,8 @@ SEARCH_FILE = "search.json"
 ANSWERS_FILE = "answers.npz"
 """What a run's model said of its validation and test rows."""
 CHECKPOINTS = "checkpoints"
+PREQUENTIAL = "prequential_"
+"""What names of a record line begin with that are of events judged before they were learnt."""
 
 
 def require_new(folder: Path, remedy: str = "another folder") -> None:

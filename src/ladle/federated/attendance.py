@@ -92,11 +92,11 @@ class Attendance:
     def _available(self, number: int) -> np.ndarray:
         if self.available is None:
             return np.arange(len(self.updates))
-        here = np.unique(np.asarray(list(self.available(number)), np.int64))
+        here = np.unique(list(self.available(number)))
         if not len(here):
             why, remedy = "all clients are away, and there is nobody to train", "rounds in which some are there"
             raise RunError(must("available", f"name a client in round {number}", "none", why, remedy))
-        if here[0] < 0 or here[-1] >= len(self.updates):
+        if here.dtype.kind not in "iu" or here[0] < 0 or here[-1] >= len(self.updates):
             why = f"there are {len(self.updates)} clients"
             raise RunError(must("available", "name clients by their numbers", here.tolist(), why, "numbers from 0"))
         return here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ladle.core.errors import ArgumentError
+from ladle.core.errors import ArgumentError, RunError
 from ladle.federated import Absence, Attendance
 
 UPDATES = np.arange(1, 41)
@@ -48,3 +48,9 @@ def test_a_client_is_drawn_for_whoever_is_beside_it():
 def test_chances_that_cannot_be(given):
     with pytest.raises(ArgumentError, match="must lie between 0 and 1"):
         Absence(**given)
+
+
+@pytest.mark.parametrize("names", [[-1], [1.5], ["ann"], [True, False], [10**6]])
+def test_names_of_clients_are_their_numbers(names):
+    with pytest.raises(RunError, match="available must name clients by their numbers"):
+        Attendance(UPDATES, 40, 1, available=lambda _: names).at(0)

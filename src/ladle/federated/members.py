@@ -118,7 +118,8 @@ def even(rows: int, clients: int, seed: int = 0) -> list[np.ndarray]:
     >>> [len(part) for part in even(10, 3)]
     [4, 3, 3]
     """
-    return [np.sort(part) for part in np.array_split(np.random.default_rng(seed).permutation(rows), clients)]
+    count = require_count("clients", clients)
+    return [np.sort(part) for part in np.array_split(np.random.default_rng(seed).permutation(rows), count)]
 
 
 def by_class(y: Any, clients: int, each: int = 2, seed: int = 0) -> list[np.ndarray]:
@@ -130,6 +131,7 @@ def by_class(y: Any, clients: int, each: int = 2, seed: int = 0) -> list[np.ndar
     >>> [sorted(set(y[part].tolist())) for part in by_class(y, 4, each=1)]
     [[2], [0], [1], [3]]
     """
+    clients, each = require_count("clients", clients), require_count("each", each)
     order = np.argsort(np.asarray(y), kind="stable")
     parts = np.array_split(order, clients * each)
     if not len(parts[-1]):
@@ -148,10 +150,11 @@ def dirichlet(y: Any, clients: int, alpha: float = 0.5, seed: int = 0) -> list[n
     - `y`: `i64[rows]`, the class of each.
     """
     labels, rng = np.asarray(y), np.random.default_rng(seed)
-    if not alpha > 0 or len(labels) < clients:
-        name, be = ("alpha", "be above 0") if not alpha > 0 else ("y", f"be at least {clients} rows")
-        got, why = (alpha, "it is a concentration") if not alpha > 0 else (len(labels), "each client has one at least")
-        raise ArgumentError(must(name, be, got, why, "alpha=0.5" if name == "alpha" else f"clients={len(labels)}"))
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.floating) or not alpha > 0:
+        raise ArgumentError(must("alpha", "be above 0", alpha, "it is a concentration", "alpha=0.5"))
+    if len(labels) < require_count("clients", clients):
+        why, remedy = "each client has one at least", f"clients={len(labels)}"
+        raise ArgumentError(must("y", f"be at least {clients} rows", len(labels), why, remedy))
     parts: list[list[int]] = [[] for _ in range(clients)]
     for kind in np.unique(labels):
         own = rng.permutation(np.flatnonzero(labels == kind))

@@ -41,7 +41,14 @@ def test_names_of_rows_are_clients():
 def test_too_few_rows_are_refused():
     with pytest.raises(ArgumentError, match="y must be at least 202 rows; got 100; because a client would be without"):
         by_class(Y, 101)
-    with pytest.raises(ArgumentError, match="alpha must be above 0"):
-        dirichlet(Y, 3, 0.0)
+    for alpha in (0.0, "few"):
+        with pytest.raises(ArgumentError, match="alpha must be above 0"):
+            dirichlet(Y, 3, alpha)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="y must be at least 101 rows"):
         dirichlet(Y, 101)
+
+
+@pytest.mark.parametrize("deal", [lambda: even(10, 0), lambda: by_class(Y, 0), lambda: dirichlet(Y, 0)])
+def test_no_client_is_refused(deal):
+    with pytest.raises(ArgumentError, match="clients must be at least 1; got 0"):
+        deal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ladle.core.errors import ArgumentError, must, nearest
 
@@ -24,22 +24,16 @@ class FedAvg:
 
     lr: float = 1.0
     momentum: float = 0.0
+    mu: ClassVar[float] = 0.0
+    controls: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require("lr", self.lr, low=0.0)
-        _require("momentum", self.momentum, high=1.0, may_be_low=True)
+        _require("lr", self.lr)
+        _require("momentum", self.momentum, high=1.0, may_be_zero=True)
 
     @property
     def server(self) -> str:
         return "momentum" if self.momentum else "average"
-
-    @property
-    def mu(self) -> float:
-        return 0.0
-
-    @property
-    def controls(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True)
@@ -51,18 +45,12 @@ class FedProx:
 
     mu: float = 0.01
     lr: float = 1.0
+    server: ClassVar[str] = "average"
+    controls: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require("mu", self.mu, may_be_low=True)
+        _require("mu", self.mu, may_be_zero=True)
         _require("lr", self.lr)
-
-    @property
-    def server(self) -> str:
-        return "average"
-
-    @property
-    def controls(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True)
@@ -80,24 +68,15 @@ class FedAdam:
     b1: float = 0.9
     b2: float = 0.99
     tau: float = 1e-3
+    server: ClassVar[str] = "adam"
+    mu: ClassVar[float] = 0.0
+    controls: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _require("lr", self.lr)
         _require("tau", self.tau)
         for name in ("b1", "b2"):
-            _require(name, getattr(self, name), high=1.0, may_be_low=True)
-
-    @property
-    def server(self) -> str:
-        return "adam"
-
-    @property
-    def mu(self) -> float:
-        return 0.0
-
-    @property
-    def controls(self) -> bool:
-        return False
+            _require(name, getattr(self, name), high=1.0, may_be_zero=True)
 
 
 @dataclass(frozen=True)
@@ -112,21 +91,12 @@ class Scaffold:
     """
 
     lr: float = 1.0
+    server: ClassVar[str] = "average"
+    mu: ClassVar[float] = 0.0
+    controls: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require("lr", self.lr)
-
-    @property
-    def server(self) -> str:
-        return "average"
-
-    @property
-    def mu(self) -> float:
-        return 0.0
-
-    @property
-    def controls(self) -> bool:
-        return True
 
 
 Method = FedAvg | FedProx | FedAdam | Scaffold
@@ -148,14 +118,12 @@ def method_named(method: str | Method) -> Method:
     return BY_NAME[method]()
 
 
-def _require(
-    name: str, value: float, low: float = 0.0, high: float = float("inf"), *, may_be_low: bool = False
-) -> None:
+def _require(name: str, value: float, high: float = float("inf"), *, may_be_zero: bool = False) -> None:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if isinstance(value, bool) or not (low < number < high or (may_be_low and number == low)):
-        be = f"be a number {'from' if may_be_low else 'above'} {low:g}" + ("" if high == float("inf") else " below 1")
+    if isinstance(value, bool) or not (0 < number < high or (may_be_zero and number == 0)):
+        be = f"be a number {'from' if may_be_zero else 'above'} 0" + ("" if high == float("inf") else " below 1")
         why = "it is a constant of the method"
         raise ArgumentError(must(name, be, value, why, f"{name}={'0.9' if high == 1 else '0.01'}"))

@@ -41,7 +41,7 @@ class Privacy:
             if not good or value < 0 or (value == 0 and not least):
                 be, why = f"be a number {'from' if least else 'above'} 0", "updates are bounded, then hidden in noise"
                 raise ArgumentError(must(name, be, value, why, f"{name}=1.0"))
-        if not 0 < self.delta < 1:
+        if not isinstance(self.delta, int | float) or not 0 < self.delta < 1:
             raise ArgumentError(must("delta", "lie between 0 and 1", self.delta, "it is a chance", "delta=1e-5"))
 
     def epsilon(self, rounds: int, rate: float) -> float:

@@ -222,8 +222,10 @@ def _chunk(
 
     trained = jax.vmap(one)(shares, own)
     moves = jax.tree.map(lambda last, first: last - first[None], trained.params, server.params)
-    norm_sq = jax.vmap(squared_norm)(moves)
     there = there * (trained.examples > 0).astype(jnp.float32)
+    # One whose answer never comes adds nothing, be it a number or not.
+    norm_sq = jnp.where(there > 0, jax.vmap(squared_norm)(moves), 0)
+    loss = jnp.where(there > 0, trained.loss, 0)
     weight = there if meaning.private else there * trained.examples
     factor = weight
     if meaning.private:
@@ -237,7 +239,7 @@ def _chunk(
         (weight * weight).sum(),
         (weight * norm_sq).sum(),
         (there * trained.examples).sum(),
-        (there * trained.loss).sum(),
+        loss.sum(),
         there.sum(),
     )
     return sums, jnp.where(there > 0, known, last + 1), trained.own
@@ -303,7 +305,8 @@ def _measured(meaning: Meaning, sums: Sums) -> jax.Array:
     Under privacy they would tell of the clients what the noise hides.
     """
     if meaning.private:
-        return jnp.isfinite(squared_norm(sums.move)).astype(jnp.float32)[None]
+        # Of the updates, not of their sum: clipping leaves one that is no number out of it.
+        return jnp.isfinite(sums.norm_sq).astype(jnp.float32)[None]
     total = jnp.maximum(sums.weight, TINY)
     mean_sq = squared_norm(times(sums.move, 1 / total))  # The square of a weight of nobody would be no number.
     many, whole = sums.returned, sums.weight_sq / total  # In units of weight.

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ladle.loop.interrupt import interrupts
+from ladle.loop.interrupt import asked, interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +85,32 @@ def test_outside_the_main_thread_nothing_is_done() -> None:
     thread.start()
     thread.join()
     assert seen == [None, True]
+
+
+def test_runs_gone_through_by_turns_may_end_in_any_order() -> None:
+    one, other = interrupts(), interrupts()
+    first, second = one.__enter__(), other.__enter__()
+    one.__exit__(None, None, None)
+    send(signal.SIGTERM)
+    assert (first.requested, second.requested, asked()) == (None, "SIGTERM", True)
+    other.__exit__(None, None, None)
+    assert not asked()  # And the handlers are back, as after every test.
+
+
+def test_the_one_within_is_asked_and_then_the_one_around_it() -> None:
+    with interrupts() as around:
+        with interrupts() as within:
+            send(signal.SIGINT)
+        assert (within.requested, around.requested, asked()) == ("SIGINT", None, False)
+        send(signal.SIGINT)
+        assert around.requested == "SIGINT"
+
+
+def test_a_handler_from_between_two_runs_comes_back_after_the_second() -> None:
+    def own(number: int, frame: object) -> None: ...
+
+    with interrupts():
+        signal.signal(signal.SIGTERM, own)
+        with interrupts() as within:
+            send(signal.SIGTERM)
+        assert within.requested == "SIGTERM" and signal.getsignal(signal.SIGTERM) is own

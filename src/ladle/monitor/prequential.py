@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-PREFIX = "prequential_"
+from ladle.core.record import PREQUENTIAL
 
 
 @dataclass
@@ -51,9 +51,9 @@ def prequential_line(line: Mapping[str, Any]) -> str:
     '5,000 events: prequential loss 0.25, faded 0.2, window 0.125; size 64, 10,000 events/s'
     """
     words = [f"{line['examples']:,} events"]
-    name = next((one for one in line if one.startswith(PREFIX)), None)
+    name = next((one for one in line if one.startswith(PREQUENTIAL)), None)
     if name is not None:
-        metric = name.removeprefix(PREFIX)
+        metric = name.removeprefix(PREQUENTIAL)
         shown = [_shown(metric, line[one]) for one in (name, f"{name}_faded", f"{name}_window")]
         words.append(f": prequential {metric} {shown[0]}, faded {shown[1]}, window {shown[2]}")
     if line.get("size"):

@@ -35,6 +35,11 @@ class Patient:
             if len(events) == count or short or self.asked() or time.monotonic() >= end:
                 return events, position
 
+    def sums(self, before: Any, after: Any) -> dict[str, float]:
+        """What the stream has to say of the way between two positions, for those that have."""
+        said = getattr(self.stream, "sums", None)
+        return {} if said is None else said(before, after)
+
 
 @dataclass(frozen=True, eq=False)
 class Followed:

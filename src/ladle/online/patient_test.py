@@ -39,3 +39,13 @@ def test_an_iterator_that_is_short_has_ended():
     waited = Patient(stream, lambda: False)
     assert waited.read(waited.start(), 10, math.inf) == (list(range(5)), {"taken": 5})
     assert waited.read({"taken": 5}, 10, math.inf)[0] == []
+
+
+def test_what_a_stream_says_of_its_way_is_passed_on():
+    @dataclass
+    class Leaving(Slow):
+        def sums(self, before: int, after: int) -> dict[str, float]:
+            return {"left_out": float(after - before)}
+
+    assert Patient(Leaving(), lambda: False).sums(2, 5) == {"left_out": 3.0}
+    assert Patient(Slow(), lambda: False).sums(2, 5) == {}

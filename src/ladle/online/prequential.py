@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ladle.core.errors import ArgumentError, must
+from ladle.core.record import PREQUENTIAL
 from ladle.core.spec import require_count
 
-PREFIX = "prequential_"
 METRICS = ("accuracy", "loss")
 """What is followed: the first of these that a run measures."""
 
@@ -103,7 +103,7 @@ class Prequential:
     def _reading(self, name: str, tally: Tally) -> dict[str, float]:
         held = sum(count for count, _ in tally.latest)
         return {
-            f"{PREFIX}{name}": tally.total / tally.judged,
-            f"{PREFIX}{name}_faded": tally.faded / tally.weight,
-            f"{PREFIX}{name}_window": sum(count * mean for count, mean in tally.latest) / held,
+            f"{PREQUENTIAL}{name}": tally.total / tally.judged,
+            f"{PREQUENTIAL}{name}_faded": tally.faded / tally.weight,
+            f"{PREQUENTIAL}{name}_window": sum(count * mean for count, mean in tally.latest) / held,
         }

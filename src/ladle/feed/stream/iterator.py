@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ladle.core.errors import ArgumentError, DataError, must
+from ladle.feed.stream.taken import taken_of
 
 STATE_BYTES = 100_000
 """A larger state is no position: it would be written with every checkpoint."""
@@ -62,7 +63,7 @@ class IteratorStream:
         return {"taken": 0}
 
     def read(self, position: dict[str, Any], count: int, wait_seconds: float) -> tuple[list[Any], dict[str, Any]]:
-        taken = _checked(position)
+        taken = taken_of(position, "an iterator")
         with self._live.lock:
             live = self._live
             if not live.reaches(taken):
@@ -197,14 +198,3 @@ def _small_json(state: Any) -> Any:
     except (TypeError, ValueError):
         return None
     return json.loads(text) if len(text) <= STATE_BYTES and json.loads(text) == state else None
-
-
-def _checked(position: Any) -> int:
-    try:
-        taken = int(position["taken"])
-        if taken >= 0:
-            return taken
-    except (KeyError, TypeError, ValueError):
-        pass
-    be, why = "be one of an iterator", "it is where reading goes on"
-    raise DataError(must("position", be, position, why, "the cursor of this feed"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ladle.core.errors import ArgumentError, DataError, must
 from ladle.feed.stream.clients import until
+from ladle.feed.stream.taken import taken_of
 
 AHEAD = 4096
 """Lines that are taken from the pipe before they are asked for, at most: then whoever writes has to wait."""
@@ -47,14 +48,8 @@ class PipeStream:
     def start(self) -> dict[str, Any]:
         return {"taken": 0}
 
-    @property
-    def ended(self) -> bool:
-        """Whether the pipe was closed by whoever writes, and all of it is here."""
-        with self._live.changed:
-            return self._live.ended
-
     def read(self, position: dict[str, Any], count: int, wait_seconds: float) -> tuple[list[Any], dict[str, Any]]:
-        taken, left = _checked(position), until(wait_seconds)
+        taken, left = taken_of(position, "a pipe"), until(wait_seconds)
         with self._live.changed:
             self._live.begin(self.lines, self.form)
             self._live.forget(taken)
@@ -146,14 +141,3 @@ def _row(columns: list[str], text: str) -> dict[Any, Any]:
     row: dict[Any, Any] = dict(zip(columns, cells, strict=False))
     row.update(dict.fromkeys(columns[len(cells) :]))
     return {**row, **({None: cells[len(columns) :]} if len(cells) > len(columns) else {})}
-
-
-def _checked(position: Any) -> int:
-    try:
-        taken = int(position["taken"])
-        if taken >= 0:
-            return taken
-    except (KeyError, TypeError, ValueError):
-        pass
-    be, why = "be one of a pipe", "it is where reading goes on"
-    raise DataError(must("position", be, position, why, "the cursor of this feed"))
