@@ -6,21 +6,24 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-@dataclass
+@dataclass(eq=False)
 class Interrupts:
     """`requested`: name of the first signal that asked the run to end, "SIGINT" or "SIGTERM"; None while none did."""
 
     requested: str | None = None
+    found: dict[int, Any] = field(default_factory=dict, repr=False)
+    """Handlers to put back at the end, by signal."""
 
 
 _NOW: list[Interrupts] = []
-"""Those of the runs that are on their way in this process, the innermost last."""
+"""Those of the runs that are on their way in this process, the latest last."""
 
 
 def asked() -> bool:
@@ -40,29 +43,36 @@ def interrupts() -> Iterator[Interrupts]:
     found at the start come back at the end. Signals that are ignored (as in a shell's background job) stay ignored, and
     outside the main thread, where Python allows no handlers, nothing is done.
 
+    Of several runs on their way, one within the other or in turns, a signal asks all to end; they may end in any order.
+
     >>> with interrupts() as interrupt:
     ...     signal.raise_signal(signal.SIGTERM)
     ...     interrupt.requested
     'SIGTERM'
     """
     interrupt = Interrupts()
-
-    def handle(number: int, _: FrameType | None) -> None:
-        if interrupt.requested is None:
-            interrupt.requested = signal.Signals(number).name
-        elif number == signal.SIGINT:
-            raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    _NOW.append(interrupt)
     # `None` is a handler that was not installed from Python: it could not be put back.
-    taken = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, handle) for number in taken}
+    taken = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None, _handle)]
+    _NOW.append(interrupt)
+    interrupt.found = {number: signal.signal(number, _handle) for number in taken}
     try:
         yield interrupt
     finally:
-        _NOW.pop()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        later = _NOW[_NOW.index(interrupt) + 1 :]
+        _NOW.remove(interrupt)
+        if later:  # They still need the handler, and put back what was before it.
+            later[0].found = {**interrupt.found, **later[0].found}
+        else:
+            for number, handler in interrupt.found.items():
+                signal.signal(number, handler)
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    unasked = [one for one in _NOW if one.requested is None]
+    for one in unasked:
+        one.requested = signal.Signals(number).name
+    if not unasked and number == signal.SIGINT:
+        raise KeyboardInterrupt

@@ -85,3 +85,18 @@ def test_outside_the_main_thread_nothing_is_done() -> None:
     thread.start()
     thread.join()
     assert seen == [None, True]
+
+
+def test_runs_in_turns_end_in_any_order_and_a_signal_asks_all_of_them() -> None:
+    first, second, third = (interrupts() for _ in range(3))
+    one, two = first.__enter__(), second.__enter__()
+    send(signal.SIGINT)
+    assert (one.requested, two.requested) == ("SIGINT", "SIGINT")
+    first.__exit__(None, None, None)
+    three = third.__enter__()
+    send(signal.SIGTERM)
+    assert (two.requested, three.requested) == ("SIGINT", "SIGTERM")
+    second.__exit__(None, None, None)
+    with pytest.raises(KeyboardInterrupt):
+        send(signal.SIGINT)
+    third.__exit__(None, None, None)
