@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +81,16 @@ def launch(asked: Launch) -> int:
     """
     node = _node(asked)
     command = placed(asked.command)
-    for attempt in range(asked.restarts + 1):
-        code = _Attempt(asked, node, attempt).run(argv_of(command, attempt))
-        if code in FINAL or attempt == asked.restarts:
+    return begun_again(asked.restarts, lambda attempt: _Attempt(asked, node, attempt).run(argv_of(command, attempt)))
+
+
+def begun_again(restarts: int, run: Callable[[int], int]) -> int:
+    """The exit code of `run(0)`, of `run(1)` where that failed, and so on: the last, or the first that is final."""
+    for attempt in range(restarts + 1):
+        code = run(attempt)
+        if code in FINAL or attempt == restarts:
             return code
-        print(f"ladle: the processes are begun again, {attempt + 1} of {asked.restarts}", file=sys.stderr, flush=True)
+        print(f"ladle: the processes are begun again, {attempt + 1} of {restarts}", file=sys.stderr, flush=True)
     raise AssertionError("a launch begins once")
 
 

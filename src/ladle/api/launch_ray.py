@@ -22,7 +22,18 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from ladle.api.launch import FINAL, GRACE, RESTART, Launch, argv_of, code_of, free_port, placed, share_of
+from ladle.api.launch import (
+    FINAL,
+    GRACE,
+    RESTART,
+    Launch,
+    argv_of,
+    begun_again,
+    code_of,
+    free_port,
+    placed,
+    share_of,
+)
 from ladle.core.errors import ArgumentError, must
 from ladle.search.ray import connected, own_address
 
@@ -46,12 +57,7 @@ def launch_on_ray(asked: Launch, each: Mapping[str, float] | None = None) -> int
         if value:
             raise ArgumentError(must(name, "be left out with ray", value, "Ray chooses the places", f"without {name}"))
     ray, each, command = connected("ray"), dict(each or {"num_cpus": 1}), placed(asked.command)
-    for attempt in range(asked.restarts + 1):
-        code = _attempt(ray, asked, each, argv_of(command, attempt), attempt)
-        if code in FINAL or attempt == asked.restarts:
-            return code
-        print(f"ladle: the processes are begun again, {attempt + 1} of {asked.restarts}", file=sys.stderr, flush=True)
-    raise AssertionError("a launch begins once")
+    return begun_again(asked.restarts, lambda attempt: _attempt(ray, asked, each, argv_of(command, attempt), attempt))
 
 
 def _attempt(ray: Any, asked: Launch, each: Mapping[str, float], argv: Sequence[str], attempt: int) -> int:
