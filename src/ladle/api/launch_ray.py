@@ -224,7 +224,7 @@ def _taken(lines: deque[bytes]) -> Iterator[bytes]:
 
 
 def _as_a_child() -> None:
-    """In the process that is begun: it hears SIGINT, as no actor does; it ends with the actor, also where Ray kills it."""
+    """In the process that is begun: it hears SIGINT, which no actor does, and ends with its own, also a killed one."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if _PRCTL is not None:
