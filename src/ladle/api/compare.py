@@ -127,14 +127,14 @@ def compare(
         chosen = make_plan(assembly, memory=memory, lr="auto" if lr == "sweep" else kept, until=until)
     if lr == "sweep":
         monitor.message("trying learning rates at each size")
-    if memory is not None:
-        assembly = within_limit(assembly, bytes_from(memory))  # Evaluations and sharpness keep it at every size.
+    limit = None if memory is None else bytes_from(memory)
+    if limit is not None:
+        assembly = within_limit(assembly, limit)  # Evaluations and sharpness keep it at every size.
     entrants = [_entrant(assembly, name, chosen, lr) for name in wanted]
     if lr == "sweep":
         entrants = _swept(assembly, entrants, until)
     if folder is not None:
         claim(folder, record.COMPARE_FILE, overwrite)
-    limit = None if memory is None else bytes_from(memory)
     runs = _runs(Contest(options or assembly.task, until, folder, limit, assembly), workers, entrants, seeds, monitor)
     monitor.message("measuring memory, gradient variance and sharpness")
     with ThreadPoolExecutor(1) as background:  # The child that measures memory has a core of its own meanwhile.

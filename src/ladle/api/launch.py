@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +81,16 @@ def launch(asked: Launch) -> int:
     """
     node = _node(asked)
     command = placed(asked.command)
-    for attempt in range(asked.restarts + 1):
-        code = _Attempt(asked, node, attempt).run(argv_of(command, attempt))
-        if code in FINAL or attempt == asked.restarts:
+    return begun_again(asked.restarts, lambda attempt: _Attempt(asked, node, attempt).run(argv_of(command, attempt)))
+
+
+def begun_again(restarts: int, run: Callable[[int], int]) -> int:
+    """The exit code of `run(0)`, of `run(1)` where that failed, and so on: the last, or the first that is final."""
+    for attempt in range(restarts + 1):
+        code = run(attempt)
+        if code in FINAL or attempt == restarts:
             return code
-        print(f"ladle: the processes are begun again, {attempt + 1} of {asked.restarts}", file=sys.stderr, flush=True)
+        print(f"ladle: the processes are begun again, {attempt + 1} of {restarts}", file=sys.stderr, flush=True)
     raise AssertionError("a launch begins once")
 
 
@@ -164,7 +169,7 @@ class _Attempt:
 
     def run(self, argv: Sequence[str]) -> int:
         readers = []
-        with self._forwarding():
+        with forwarding(self._forward):
             try:
                 for local, cores in enumerate(self._cores()):
                     child = self._begun(argv, local, cores)
@@ -242,24 +247,24 @@ class _Attempt:
         if code_of(child.returncode) not in FINAL:
             print(f"ladle: rank {self._rank(local)} ended by {how}; so do the others", file=sys.stderr, flush=True)
 
-    @contextmanager
-    def _forwarding(self) -> Iterator[None]:
-        """SIGINT and SIGTERM go to every process."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+    def _forward(self, number: int) -> None:
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(number)
 
-        def forward(number: int, _: object) -> None:
-            for child in self.children:
-                if child.poll() is None:
-                    child.send_signal(number)
 
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+@contextmanager
+def forwarding(forward: Callable[[int], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM are what `forward` makes of them, in the main thread; nowhere else has Python handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda got, _: forward(got)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def share_of(local: int, count: int) -> set[int]:

@@ -22,7 +22,19 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from ladle.api.launch import FINAL, GRACE, RESTART, Launch, argv_of, code_of, free_port, placed, share_of
+from ladle.api.launch import (
+    FINAL,
+    GRACE,
+    RESTART,
+    Launch,
+    argv_of,
+    begun_again,
+    code_of,
+    forwarding,
+    free_port,
+    placed,
+    share_of,
+)
 from ladle.core.errors import ArgumentError, must
 from ladle.search.ray import connected, own_address
 
@@ -46,12 +58,7 @@ def launch_on_ray(asked: Launch, each: Mapping[str, float] | None = None) -> int
         if value:
             raise ArgumentError(must(name, "be left out with ray", value, "Ray chooses the places", f"without {name}"))
     ray, each, command = connected("ray"), dict(each or {"num_cpus": 1}), placed(asked.command)
-    for attempt in range(asked.restarts + 1):
-        code = _attempt(ray, asked, each, argv_of(command, attempt), attempt)
-        if code in FINAL or attempt == asked.restarts:
-            return code
-        print(f"ladle: the processes are begun again, {attempt + 1} of {asked.restarts}", file=sys.stderr, flush=True)
-    raise AssertionError("a launch begins once")
+    return begun_again(asked.restarts, lambda attempt: _attempt(ray, asked, each, argv_of(command, attempt), attempt))
 
 
 def _attempt(ray: Any, asked: Launch, each: Mapping[str, float], argv: Sequence[str], attempt: int) -> int:
@@ -106,9 +113,19 @@ def told(addresses: Sequence[str], host: str, port: int) -> list[dict[str, str]]
 def _ended(ray: Any, actors: Sequence[Any]) -> int:
     """The exit code of the first that failed, once all have ended; 0 where none did. What they say is said here."""
     codes: list[int | None] = [None] * len(actors)
-    failed, failed_at, stopped = 0, 0.0, 0
-    while None in codes:
-        try:
+    failed, failed_at = 0, 0.0
+    asked, forwarded = list[int](), False
+
+    def stop(number: int) -> None:
+        if asked:  # A second one does not wait for them.
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    with forwarding(stop):
+        while None in codes:
+            if asked and not forwarded:  # They save and stop.
+                forwarded = True
+                ray.wait([actor.signal.remote(asked[0]) for actor in actors], num_returns=len(actors), timeout=5)
             for rank, actor in enumerate(actors):
                 codes[rank] = _heard(ray, rank, actor, codes[rank])
             if not failed and (failed := next((code for code in codes if code), 0)):
@@ -119,11 +136,6 @@ def _ended(ray: Any, actors: Sequence[Any]) -> int:
             if failed and time.monotonic() - failed_at > GRACE:
                 break
             time.sleep(EVERY_SECONDS)
-        except KeyboardInterrupt:  # They save and stop; a second one does not wait for them.
-            stopped += 1
-            if stopped > 1:
-                raise
-            ray.get([actor.signal.remote(int(signal.SIGINT)) for actor in actors])
     return failed
 
 
@@ -175,7 +187,7 @@ class _Process:
             process_group=0,
             stdout=pipe,
             stderr=pipe,
-            preexec_fn=_with_its_parent,
+            preexec_fn=_as_a_child,
         )
         for name, stream in (("out", child.stdout), ("err", child.stderr)):
             self.readers.append(Thread(target=self._read, args=(name, stream), daemon=True))
@@ -211,8 +223,10 @@ def _taken(lines: deque[bytes]) -> Iterator[bytes]:
         yield lines.popleft()
 
 
-def _with_its_parent() -> None:
-    """In the process that is begun: it ends with the actor, also where Ray kills that."""
+def _as_a_child() -> None:
+    """In the process that is begun: it hears SIGINT, which no actor does, and ends with its own, also a killed one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if _PRCTL is not None:
         _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

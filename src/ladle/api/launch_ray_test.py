@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,3 +70,21 @@ def test_processes_on_ray_are_one_world_and_begun_again(tmp_path: Path, capfd: p
     again = said.out.split()
     assert len(again) in (1, 2) and len(set(again)) == 1  # Rank 0 may have said it before rank 1 failed.
     assert "ladle: rank 1 ended by exit code 7; so do the others" in said.err
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_reaches_processes_on_ray_which_save_and_stop(number: signal.Signals, code: int, tmp_path: Path):
+    pytest.importorskip("ray")
+    out = tmp_path / "run"
+    words = ["launch", "-n", "2", "--ray", "train", "digits", "--size", "64", "--until", "1000000 epochs", "--out", out]
+    child = subprocess.Popen([sys.executable, "-m", "ladle.cli", *words], stderr=subprocess.PIPE, text=True)
+    while not (out / "checkpoints").is_dir() and child.poll() is None:
+        time.sleep(0.1)
+    child.send_signal(number)
+    said = child.communicate(timeout=60)[1]
+    known = json.loads((out / "run.json").read_text())
+    assert (child.returncode, known["status"]) == (code, "interrupted"), said
+    assert known["why"].startswith(f"{number.name} at") and (out / "checkpoints" / known["checkpoint"]).is_dir()
+    assert "--resume None" not in said

@@ -46,6 +46,8 @@ class Windows:
         if self._next is None and self._run is None:
             told, self._readings = Told(self._readings), {}
             self._resume(told)
+            if self._run is not None:
+                warn_if_diverged(self._run)
         window, self._next = self._next, None
         if window is None:
             raise StopIteration
@@ -65,8 +67,9 @@ class Windows:
 
     def end(self, why: str = "left by the loop around it") -> Run:
         """The run. One that has not ended yet ends here, with status "stopped" and this reason."""
-        while self._run is None:
+        if self._run is None:
             self._resume(Told(stop=why))
+        assert self._run is not None
         self._next = None
         return self._run
 
@@ -77,7 +80,7 @@ class Windows:
             if ended.value is None:
                 got, why = "an error in the middle", "it raised what ended it where it was"
                 raise RunError(must("run", "have come to an end", got, why, "a new one, or resume=True")) from None
-            self._run = warn_if_diverged(ended.value)
+            self._run = ended.value
 
 
 def windows(

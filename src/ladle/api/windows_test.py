@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,21 @@ def test_one_that_nobody_ends_is_interrupted_and_goes_on_later(task, tmp_path):
 def test_the_first_stand_is_enough_to_end(task):
     run = ladle.windows(task, **HOW).end()
     assert (run.status, run.final["updates"]) == ("stopped", 0)
+
+
+def test_two_side_by_side_leave_the_signals_as_they_were(task):
+    before = signal.getsignal(signal.SIGINT)
+    one, other = ladle.windows(task, **HOW), ladle.windows(task, **HOW)
+    one.end(), other.end()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_one_that_diverges_warns_the_loop_around_it(task):
+    exploding = ladle.windows(task.with_(optimizer="sgd"), **{**HOW, "lr": 1e38})
+    with pytest.warns(ladle.DivergedWarning) as told:
+        assert list(exploding)
+    assert [one.filename for one in told] == [__file__]
+    assert exploding.end().status == "diverged"
 
 
 def test_refusals(task):

@@ -133,7 +133,8 @@ class Train(Common):
         elif spoken:
             print("\n".join([summary(run), *([str(plain)] if plain else []), f"folder {run.folder}"]))
         if run.status == "interrupted":
-            print(f"interrupted; go on with: ladle train --resume {run.folder}", file=sys.stderr)
+            if spoken:
+                print(f"interrupted; go on with: ladle train --resume {run.folder}", file=sys.stderr)
             return 143 if run.why.startswith("SIGTERM") else 130
         if run.status == "diverged":
             kept = f"; last good checkpoint: {run.checkpoint}" if run.checkpoint else ""

@@ -87,23 +87,12 @@ def test_outside_the_main_thread_nothing_is_done() -> None:
     assert seen == [None, True]
 
 
-def test_runs_gone_through_by_turns_may_end_in_any_order() -> None:
-    one, other = interrupts(), interrupts()
-    first, second = one.__enter__(), other.__enter__()
-    one.__exit__(None, None, None)
-    send(signal.SIGTERM)
-    assert (first.requested, second.requested, asked()) == (None, "SIGTERM", True)
-    other.__exit__(None, None, None)
-    assert not asked()  # And the handlers are back, as after every test.
-
-
-def test_the_one_within_is_asked_and_then_the_one_around_it() -> None:
+def test_the_one_within_and_the_one_around_it_are_asked() -> None:
     with interrupts() as around:
         with interrupts() as within:
             send(signal.SIGINT)
-        assert (within.requested, around.requested, asked()) == ("SIGINT", None, False)
-        send(signal.SIGINT)
-        assert around.requested == "SIGINT"
+        assert (within.requested, around.requested, asked()) == ("SIGINT", "SIGINT", True)
+    assert not asked()
 
 
 def test_a_handler_from_between_two_runs_comes_back_after_the_second() -> None:
@@ -114,3 +103,18 @@ def test_a_handler_from_between_two_runs_comes_back_after_the_second() -> None:
         with interrupts() as within:
             send(signal.SIGTERM)
         assert within.requested == "SIGTERM" and signal.getsignal(signal.SIGTERM) is own
+
+
+def test_runs_in_turns_end_in_any_order_and_a_signal_asks_all_of_them() -> None:
+    first, second, third = (interrupts() for _ in range(3))
+    one, two = first.__enter__(), second.__enter__()
+    send(signal.SIGINT)
+    assert (one.requested, two.requested) == ("SIGINT", "SIGINT")
+    first.__exit__(None, None, None)
+    three = third.__enter__()
+    send(signal.SIGTERM)
+    assert (two.requested, three.requested) == ("SIGINT", "SIGTERM")
+    second.__exit__(None, None, None)
+    with pytest.raises(KeyboardInterrupt):
+        send(signal.SIGINT)
+    third.__exit__(None, None, None)

@@ -1,8 +1,9 @@
-"""`Crew`: workers elsewhere, each asked by a thread of its own; and how a worker answers."""
+"""`Crew`: workers elsewhere, each asked by a thread of its own; `Kept`: who keeps one; and how a worker answers."""
 
 from __future__ import annotations
 
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Lock
@@ -72,7 +73,7 @@ class Crew:
 
 def died(item: Any, why: str) -> RunError:
     """The answer to an item over which a worker died."""
-    return RunError(must("trial", "end by itself", str(item), why, "workers='threads', or a smaller size"))
+    return RunError(must("trial", "end by itself", str(item), why, "fewer workers, or a smaller size"))
 
 
 class Asked:
@@ -107,13 +108,40 @@ def serve(receive: Callable[[], bytes], send: Callable[[bytes], None], sent: byt
         send(message)
 
 
+class Kept(ABC):
+    """An `Executor` whose workers live from the first item to `close`, and to each of which the function travels once.
+
+    Another function is given to new workers.
+    """
+
+    _crew: Crew | None = None
+    _function: Any = None
+
+    @abstractmethod
+    def begun(self, sent: bytes) -> Sequence[Worker]:
+        """Workers that hold the pickled function `sent`."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Answers in the order of the items. Raises `ArgumentError` for a function that cannot be pickled."""
+        if self._crew is None or function is not self._function:
+            self.close()
+            self._crew, self._function = Crew(self.begun(pickled(function))), function
+        yield from self._crew.map(items)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._crew is not None:
+            self._crew.close()
+        self._crew, self._function = None, None
+
+
 def pickled(function: Any) -> bytes:
     """`function` as bytes, or an `ArgumentError` that says why it cannot travel."""
     try:
         return pickle.dumps(function)
     except Exception as error:  # Whatever a user's object raises when it is asked for its state.
         why = f"it travels to other processes ({type(error).__name__}: {error})"
-        remedy = "workers='threads', or models, losses and metrics defined in a module"
+        remedy = "models, losses and metrics defined in a module, or workers of this process"
         raise ArgumentError(must("task", "be one that can be pickled", "one that cannot", why, remedy)) from None
 
 

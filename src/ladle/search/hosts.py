@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
@@ -19,7 +19,7 @@ from typing import Any
 
 from ladle.core.errors import ArgumentError, must
 from ladle.core.sources import package_digest
-from ladle.search.crew import Crew, Gone, died, pickled
+from ladle.search.crew import Gone, Kept, died
 
 SIGN = b""
 """A sign of life, between answers."""
@@ -36,7 +36,7 @@ COMING_SECONDS = 120.0
 """In which a worker has to come after its command was begun."""
 
 
-class Hosts:
+class Hosts(Kept):
     """An `Executor` of one worker a command: `Hosts(["ssh one", "ssh two"])`, the same one again for two workers there.
 
     Each command is followed by `PYTHON -m ladle.search.worker`, and has to connect standard input and output with it:
@@ -59,25 +59,19 @@ class Hosts:
             got, why = list(self.commands), "each of them begins a worker"
             raise ArgumentError(must("workers", "name commands", got, why, "'hosts:ssh one,ssh two'"))
         self.python, self.silence = python, silence
-        self._function: Any = None
-        self._crew: Crew | None = None
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        if self._crew is None or function is not self._function:
-            self.close()
-            sent, self._function = pickled(function), function
-            workers = [_Remote(shlex.split(one), self.python, self.silence, sent) for one in self.commands]
-            self._crew = Crew(workers)
-            with ThreadPoolExecutor(len(workers)) as pool:  # They come side by side.
-                for one, begun in [(one, pool.submit(one.begin)) for one in workers]:
-                    one.require(begun)
-        yield from self._crew.map(items)
-
-    def close(self) -> None:
-        """End the workers."""
-        if self._crew is not None:
-            self._crew.close()
-        self._function, self._crew = None, None
+    def begun(self, sent: bytes) -> list[_Remote]:
+        workers = [_Remote(shlex.split(one), self.python, self.silence, sent) for one in self.commands]
+        with ThreadPoolExecutor(len(workers)) as pool:  # They come side by side.
+            coming = [pool.submit(one.begin) for one in workers]
+        try:
+            for one, come in zip(workers, coming, strict=True):
+                one.require(come)
+        except BaseException:
+            for one in workers:
+                one.close()
+            raise
+        return workers
 
 
 class _Remote:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ladle.search.crew import Crew, died, pickled, serve
+from ladle.search.crew import Kept, died, serve
 from ladle.search.threads import cores
 
 
-class Processes:
+class Processes(Kept):
     """An `Executor` of `count` new processes (the cores of this one, where left out), started by "spawn".
 
     They live from the first trial to `close`, and the function travels to each once. A script that uses them keeps its
@@ -21,21 +20,9 @@ class Processes:
 
     def __init__(self, count: int | None = None) -> None:
         self.count = count or cores()
-        self._function: Any = None
-        self._crew: Crew | None = None
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        if self._crew is None or function is not self._function:
-            self.close()
-            sent, self._function = pickled(function), function
-            self._crew = Crew([_Child(sent) for _ in range(self.count)])
-        yield from self._crew.map(items)
-
-    def close(self) -> None:
-        """End the processes."""
-        if self._crew is not None:
-            self._crew.close()
-        self._function, self._crew = None, None
+    def begun(self, sent: bytes) -> list[_Child]:
+        return [_Child(sent) for _ in range(self.count)]
 
 
 class _Child:

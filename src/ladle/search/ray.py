@@ -5,17 +5,17 @@ This is Ray's core, not Ray Tune: what is tried, and what is chosen, is ladle's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ladle.core.errors import ArgumentError, must
-from ladle.search.crew import Asked, Crew, died, pickled
+from ladle.search.crew import Asked, Kept, died
 from ladle.search.threads import cores
 
 
 @dataclass
-class Ray:
+class Ray(Kept):
     """An `Executor` of `count` Ray actors (the cores of this process, where left out).
 
     - `options`: of each actor, such as `{"num_cpus": 2, "num_gpus": 1}`.
@@ -29,25 +29,12 @@ class Ray:
 
     count: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    _crew: Crew | None = field(default=None, init=False, repr=False)
-    _function: Any = field(default=None, init=False, repr=False)
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    def begun(self, sent: bytes) -> list[_Actor]:
         ray = connected()
-        if self._crew is None or function is not self._function:
-            self.close()
-            sent = pickled(function)
-            make = ray.remote(_Worker).options(**self.options)
-            begin = ray.put(sent)  # Once for all actors; held here, for those that are begun again.
-            workers = [_Actor(lambda: make.remote(begin)) for _ in range(self.count or cores())]
-            self._crew, self._function = Crew(workers), function
-        yield from self._crew.map(items)
-
-    def close(self) -> None:
-        """End the actors."""
-        if self._crew is not None:
-            self._crew.close()
-        self._crew, self._function = None, None
+        make = ray.remote(_Worker).options(**self.options)
+        begin = ray.put(sent)  # Once for all actors; held here, for those that are begun again.
+        return [_Actor(lambda: make.remote(begin)) for _ in range(self.count or cores())]
 
 
 class _Actor:

@@ -11,9 +11,10 @@ import os
 import pickle
 import signal
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 
 from ladle.search.crew import serve
 from ladle.search.hosts import MARK, SIGN, SIGN_SECONDS, versions
@@ -34,17 +35,17 @@ def main() -> None:
             giving.send_bytes(message)
 
     send(pickle.dumps(versions()))
-    signs = Thread(target=_signs, args=(send, Event()), daemon=True)
-    signs.start()
+    Thread(target=_signs, args=(send,), daemon=True).start()
     try:
         serve(taking.recv_bytes, send, taking.recv_bytes())
     except (EOFError, OSError):
         sys.exit(1)
 
 
-def _signs(send: Callable[[bytes], None], never: Event) -> None:
+def _signs(send: Callable[[bytes], None]) -> None:
     """Signs of life; where nobody takes them, the end."""
-    while not never.wait(SIGN_SECONDS):
+    while True:
+        time.sleep(SIGN_SECONDS)
         try:
             send(SIGN)
         except OSError:

@@ -22,7 +22,7 @@ class Replay:
     example `i * held // capacity` in the order of the memory, so that each one held is drawn equally often, within one
     in a pass. Once it is full, a permuted order draws each exactly once a pass. What a place holds changes as examples
     are added, so nothing is read ahead (`readers` is 0), and a run that goes on from a checkpoint needs a replay filled
-    as it was: `rows()` is what to keep, `add` puts it back.
+    as it was: `rows()` and `added` are what to keep, `put_back` has each example in the place that it had.
 
     Raises `DataError` for examples unlike `like`, and when asked for rows before there is one.
 
@@ -87,6 +87,22 @@ class Replay:
             leaf[places] = arrays[name][count - kept :]
         self.added += count
 
+    def put_back(self, rows: Any, added: int) -> None:
+        """Hold `rows()` of a replay of this capacity that `added` examples had been added to, each in its place.
+
+        Raises `DataError` as `add` does, and where so many added left another number of rows.
+        """
+        count, before = _count(rows), self.added
+        if count != min(added, self.capacity):
+            why, remedy = f"{added} were added to {self.capacity} places", "rows() and added of one moment"
+            raise DataError(must("rows", f"be {min(added, self.capacity)} examples", count, why, remedy))
+        self.added = added - count
+        try:
+            self.add(rows)
+        except DataError:
+            self.added = before
+            raise
+
     def take(self, ids: np.ndarray) -> Any:
         """What the places `ids` (`i64[k]`) hold now, in that order."""
         ids = require_ids(ids, self.capacity)
@@ -99,6 +115,10 @@ class Replay:
         """A copy of every example in it, oldest first."""
         places = np.arange(self.added - self.held, self.added) % self.capacity
         return map_tree(lambda leaf: leaf[places], self._memory)
+
+
+def _count(rows: Any) -> int:
+    return min((len(np.atleast_1d(leaf)) for _, leaf in leaves(rows)), default=0)
 
 
 def _fitting(name: str, given: Any, one: np.ndarray) -> np.ndarray:
