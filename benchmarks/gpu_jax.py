@@ -11,6 +11,7 @@ Parts, each with its claim:
   lanes         examples per second of rows on the device and of rows that travel
   noise         measuring the noise scale costs at most 5 % of an accumulated update, 15 % of one that is cut for it
   compilations  a dozen batch sizes compile nothing after the first
+  offload       with Adam's moments on the host an update's peak falls by what they take; its seconds beside
 
 Every part is a process of its own with a limit of seconds, so that none has another's memory and one that fails ends
 alone: its sentence is kept, with what it found until then, and the next one begins. Without an accelerator (or with
@@ -39,7 +40,7 @@ from ladle.core.confirmation import environment_of
 
 LIMITS = {
     "facts": 30, "images": 75, "transformer": 100, "memory": 75, "largest": 75, "lanes": 30, "noise": 45,
-    "compilations": 30,
+    "compilations": 30, "offload": 45,
 }  # fmt: skip
 """Seconds that each part may take."""
 

@@ -427,6 +427,7 @@ class NumpyBackend:
         gauge: Gauge | None = None,
         devices: Any = None,
         shard_state: bool = False,
+        offload: bool = False,
     ) -> NumpyEngine:
         return NumpyEngine(NumpyStep(objective, optimizer, rate or (lambda examples: 1.0), gauge))
 

@@ -108,3 +108,5 @@ def test_torch_has_a_state_whole_and_says_what_cuts_it():
     torch_task = ladle.Task(nn.Linear(FEATURES, CLASSES), "cross_entropy", DATA, shard_state=True)
     with pytest.raises(ArgumentError, match=r"shard_state must be False on torch.*fully_shard"):
         assemble(torch_task)
+    with pytest.raises(ArgumentError, match="offload must be False on torch"):
+        assemble(torch_task.with_(shard_state=False, offload=True))

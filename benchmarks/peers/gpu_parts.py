@@ -188,6 +188,23 @@ def memory(quick: bool) -> Found:
             yield {"of": name, "micro_size": size, **found, "within": abs(share - 1) <= WITHIN}
 
 
+def offload(quick: bool) -> Found:
+    """Adam's moments on the device and in the host's memory: predicted and measured peaks, seconds, the same losses."""
+    less = small(quick)
+    shape = Shape(1, 64, 2, 16) if less else Shape(4, 1024, 8, 512)
+    data, _ = gpu_transformer.text(64, shape.length)
+    task = gpu_transformer.task_of(shape, data, precision="bf16")
+    spec = ladle.BatchSpec(8, 8)
+    for which in ("device", "host"):
+        assembly = assemble(task.with_(offload=which == "host"))
+        probe = _probe(assembly, spec)
+        bytes_of = {"state_bytes": assembly.engine.state_bytes(), "predicted_bytes": probe.memory_bytes(spec)}
+        yield {"of": which, **bytes_of, "measured_bytes": probe.confirm_bytes(spec)}
+        _trained(assembly, 8, 8, 1)
+        yield {"of": which, "update_seconds": _trained(assembly, 8, 8, 1) / (data.rows / 8)}
+        yield {"of": which, "loss": ladle.fit(assembly, size=8, until="4 updates").final["train_loss"]}
+
+
 def _probe(assembly: Assembly, spec: ladle.BatchSpec) -> Any:
     hyper = {**assembly.optimizer.hyper, "lr": 1e-3}
     return assembly.engine.probe(assembly.feed(0), spec, hyper=hyper)
@@ -318,5 +335,5 @@ def compilations(quick: bool) -> Found:
 
 
 PARTS: Mapping[str, Callable[[bool], Found]] = {
-    one.__name__: one for one in (facts, images, transformer, memory, largest, lanes, noise, compilations)
+    one.__name__: one for one in (facts, images, transformer, memory, largest, lanes, noise, compilations, offload)
 }

@@ -234,7 +234,7 @@ def of_engine(task: Task, resident: bool) -> dict[str, Any]:
 
     - `resident`: whether its rows live on the devices.
     """
-    how: dict[str, Any] = {"shard_state": True} if task.shard_state else {}
+    how: dict[str, Any] = {name: True for name in ("shard_state", "offload") if getattr(task, name)}
     if resident and task.stage is not None:
         how["augment"] = replace(task.stage, seed=0, epoch_size=None)  # A run's seed is data of its programs.
     return how

@@ -129,6 +129,7 @@ def require_federable(assembly: Assembly) -> None:
         raise ArgumentError(must("task", "have its rows on the device", "rows that travel", why, remedy))
     for name, usual in (
         ("order", "permuted"), ("augment", None), ("feed", None), ("sources", ()), ("shard_state", False),
+        ("offload", False),
         *((name, None) for name in SHARED),
     ):  # fmt: skip
         if (given := getattr(task, name)) != usual:

@@ -60,6 +60,8 @@ class TaskOptions:
     """What the backward pass computes again instead of keeping it."""
     shard_state: bool = False
     """Each device keeps a part of parameters and optimiser's state, not all of it."""
+    offload: bool = False
+    """The host's memory keeps the optimiser's state between updates."""
     order: Literal["permuted", "sequential", "stratified"] | None = None
     """How rows are drawn: permuted (the default), sequential, or stratified (classes in proportion in each batch)."""
     stream: bool = False

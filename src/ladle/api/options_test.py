@@ -27,7 +27,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_option_that_a_task_has_goes_there_by_itself() -> None:
     shared = {one.name for one in fields(TaskOptions)} & {one.name for one in fields(Task)} - {"data", "model"}
     asked = {"optimizer": "sgd", "lr": 0.1, "order": "sequential", "clip": 1.0, "clip_value": 0.5, "ema": 0.9}
-    asked |= {"frozen": ("0.*",), "no_decay": ("*bias",), "shard_state": True, "precision": "bf16", "remat": "dots"}
+    asked |= {
+        "frozen": ("0.*",),
+        "no_decay": ("*bias",),
+        "shard_state": True,
+        "offload": True,
+        "precision": "bf16",
+        "remat": "dots",
+    }
     assert shared == set(asked), "an option more: give this test a value of it"
     task = TaskOptions("digits", model="linear", **asked).task()
     assert {name: getattr(task, name) for name in shared} == asked

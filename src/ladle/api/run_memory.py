@@ -136,6 +136,8 @@ def with_whole_run(made: Plan, assembly: Assembly, limit_bytes: int | None) -> P
     found = [Evidence(name, value, unit, "predicted", how) for name, value, unit, how in numbers]
     given = [_given(one, limit_bytes) for one in made.evidence]
     notes = (*made.notes, *of_shared(parts, assembly.engine.devices))
+    if assembly.task.offload and assembly.backend.on_host():
+        notes = (*notes, "offload saves nothing here: the memory of the device is that of the host.")
     return replace(made, evidence=(*given, *found), notes=notes)
 
 
@@ -147,7 +149,7 @@ def _given(one: Evidence, limit_bytes: int | None) -> Evidence:
 
 
 def of_shared(parts: RunMemory, devices: int) -> tuple[str, ...]:
-    """What a plan says of a state that devices share; nothing where each has all of it.
+    """What a plan says of a state that devices share, or the host keeps a part of; nothing where each has all of it.
 
     >>> of_shared(RunMemory(0, 0, 2_000_000, 0, 0, whole_bytes=15_000_000), 8)
     ('Each of 8 devices keeps 2 MB of the state, which is 15 MB in all (predicted).',)
@@ -155,7 +157,8 @@ def of_shared(parts: RunMemory, devices: int) -> tuple[str, ...]:
     if parts.state_bytes == parts.whole_bytes:
         return ()
     mine, whole = bytes_text(parts.state_bytes), bytes_text(parts.whole_bytes)
-    return (f"Each of {devices} devices keeps {mine} of the state, which is {whole} in all (predicted).",)
+    each = "The device" if devices == 1 else f"Each of {devices} devices"
+    return (f"{each} keeps {mine} of the state, which is {whole} in all (predicted).",)
 
 
 def _fixed(assembly: Assembly, slack_bytes: int = 0) -> RunMemory:

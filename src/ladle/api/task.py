@@ -58,6 +58,7 @@ class Task:
       weight decay leaves alone, `"*bias"`.
     - `shard_state`: whether the devices share parameters, gradients and the optimiser's state, each keeping a part, as
       they share a batch; else each has all of it. One device has all of it either way.
+    - `offload`: whether the host's memory keeps the optimiser's state, which each update fetches; else the devices do.
     - `metrics`: `{name: metric(outputs, y) -> f32[examples]}`; by default accuracy, or squared error. Which way one is
       better is said by `ladle.metrics.higher(f)` or `ladle.metrics.lower(f)`, where its name does not say it.
     - `precision`: the type that the model computes in: "f32", "bf16" or "fp16". Parameters, optimiser, sums, losses and
@@ -88,6 +89,7 @@ class Task:
     frozen: tuple[str, ...] = ()
     no_decay: tuple[str, ...] = ()
     shard_state: bool = False
+    offload: bool = False
     order: str | Callable[[int], Any] = "permuted"
     feed: Callable[[int], Any] | None = None
     lane: Literal["auto", "device", "host"] = "auto"
@@ -108,6 +110,9 @@ class Task:
         if not isinstance(self.shard_state, bool):
             why = "devices either share a state or each have all of it"
             raise ArgumentError(must("shard_state", "be True or False", self.shard_state, why, "shard_state=True"))
+        if not isinstance(self.offload, bool):
+            why = "the optimiser's state is either on the device or on the host"
+            raise ArgumentError(must("offload", "be True or False", self.offload, why, "offload=True"))
         for name in ("frozen", "no_decay"):
             object.__setattr__(self, name, require_patterns(name, getattr(self, name)))
         require_constants(self.constants)

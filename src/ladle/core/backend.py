@@ -315,8 +315,9 @@ class Backend(Protocol):
         gauge: Gauge | None = None,
         devices: Any = None,
         shard_state: bool = False,
+        offload: bool = False,
     ) -> Engine:
-        """`shard_state`: each device keeps a part of the state. Raises `ArgumentError` where it cannot be."""
+        """`shard_state`, `offload`: where the state is kept, see `Task`. Raises `ArgumentError` where it cannot be."""
         ...
 
     def put(self, tree: Any) -> None:

@@ -137,12 +137,14 @@ class JaxBackend:
         devices: Any = None,
         augment: DeviceStage | None = None,
         shard_state: bool = False,
+        offload: bool = False,
     ) -> JaxEngine:
         use_compilation_cache()
         if optimizer.no_decay:
             params, _ = whole(*started(objective))  # A frozen weight may be named: it does not decay either.
             require_matches("no_decay", optimizer.no_decay, paths_of(params))
-        how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment, "shard_state": shard_state}
+        how: dict[str, Any] = {"gauge": gauge, "devices": devices, "augment": augment}
+        how |= {"shard_state": shard_state, "offload": offload}
         return JaxEngine(CompiledStep(objective, optimizer, rate=rate or constant_rate, **how))
 
     def alone(self, objective: Any, optimizer: Any, *, size: int) -> Alone:

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ladle.core import resident
 from ladle.jax.cache import use_compilation_cache
+from ladle.jax.mesh import HOST
 
 WARM = 2
 """Runs before the one that is measured. Along the first 20 MB stay in threads' heaps for a 12-block transformer (in
@@ -35,7 +36,9 @@ def peak_bytes(folder: Path) -> int:
     # On as many devices as it was written for, with a copy or a part of every input on each, as the step has it.
     mesh = jax.make_mesh((program.nr_devices,), ("data",), axis_types=(AxisType.Auto,))
     cuts = ([None] * leaf["axis"] + ["data"] if leaf["axis"] is not None else [] for leaf in leaves)
-    places = tuple(NamedSharding(mesh, PartitionSpec(*cut)) for cut in cuts)
+    kinds = (HOST if leaf["parked"] else None for leaf in leaves)
+    parts = zip(cuts, kinds, strict=True)
+    places = tuple(NamedSharding(mesh, PartitionSpec(*cut), memory_kind=kind) for cut, kind in parts)
     call = jax.jit(program.call, donate_argnums=range(facts["donated"]), in_shardings=places)
     run = call.lower(*shapes).compile(compiler_options=facts["options"])
 

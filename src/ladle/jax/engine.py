@@ -23,6 +23,7 @@ from ladle.jax.freeze import whole
 from ladle.jax.independence import require_independent
 from ladle.jax.memory import device_free_bytes
 from ladle.jax.mesh import across
+from ladle.jax.offload import parked_bytes
 from ladle.jax.outputs import output_width
 from ladle.jax.programs import shapes_of
 from ladle.jax.rebase import Rebase
@@ -94,8 +95,10 @@ class JaxEngine:
         return self if room_bytes == self.room_bytes else replace(self, room_bytes=room_bytes)
 
     def state_bytes(self, whole: bool = False) -> int:
-        layout = self.step.layout
-        return bytes_each(replace(layout, shard_state=layout.shard_state and not whole), self.step.abstract_state())
+        layout, state = self.step.layout, self.step.abstract_state()
+        if whole:
+            return bytes_each(replace(layout, shard_state=False), state)
+        return bytes_each(layout, state) - (0 if on_host() else parked_bytes(layout, state))
 
     def judging(self, rows: Any) -> tuple[int, int]:
         state = self.step.abstract_state()

@@ -14,6 +14,7 @@ from ladle.core.moments import Gauge
 from ladle.jax.geometry import preconditioner
 from ladle.jax.meaning import Meaning
 from ladle.jax.noise_sums import View
+from ladle.jax.offload import fetched
 from ladle.jax.parts import gradient_of_parts
 from ladle.jax.rows import MicroBatch
 from ladle.jax.shard import kept
@@ -70,7 +71,7 @@ def view_of(meaning: Meaning, state: State) -> View | None:
         return None
     if meaning.gauge is None or meaning.gauge.geometry == "sgd":
         return View(layout=meaning.layout)
-    return View(preconditioner(state.opt_state, state.hyper), layout=meaning.layout)
+    return View(preconditioner(fetched(meaning.layout, state.opt_state), state.hyper), layout=meaning.layout)
 
 
 def projects(meaning: Meaning) -> bool:

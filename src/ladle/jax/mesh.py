@@ -25,14 +25,21 @@ class Layout:
     """Where arrays live. `devices` are all devices that share a batch.
 
     - `shard_state`: whether they share a state too, each keeping a part of it; see `ladle.jax.shard`.
+    - `offload`: whether the optimiser's state lies in the host's memory between updates; see `ladle.jax.offload`.
     """
 
     mesh: Mesh
     shard_state: bool = False
+    offload: bool = False
 
     @property
     def devices(self) -> int:
         return self.mesh.size
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all arrays of a state lie in one way: whole, in the memory of every device."""
+        return not (self.shard_state or self.offload)
 
     @property
     def replicated(self) -> NamedSharding:
@@ -111,12 +118,17 @@ def _fitting(tree: Any) -> Any:
     return tree
 
 
-def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False) -> Layout:
+HOST = "pinned_host"
+"""The kind of memory of the host from which a device reads by itself."""
+
+
+def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False, offload: bool = False) -> Layout:
     """The layout over `devices`: a list (of local ones their numbers will do), a number of local ones, or all of them.
 
     One device has all of a state.
 
-    Raises `ArgumentError` for more devices than there are, or none; and where several processes would share a state.
+    Raises `ArgumentError` for more devices than there are, or none; where several processes would share a state, or
+    keep one in the host's memory; and where devices cannot read that.
     """
     local = jax.local_devices()
     if devices is None:
@@ -135,7 +147,19 @@ def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False
     if shard_state and jax.process_count() > 1:
         why = "a checkpoint is written by one process, which has to reach all of the state"
         raise ArgumentError(must("shard_state", "be False with several processes", shard_state, why, "one process"))
-    return Layout(_mesh(chosen), shard_state and len(chosen) > 1)
+    if offload:
+        _require_host_memory(chosen)
+    return Layout(_mesh(chosen), shard_state and len(chosen) > 1, offload)
+
+
+def _require_host_memory(devices: Sequence[Any]) -> None:
+    if jax.process_count() > 1:
+        why = "a state in the host's memory is put there by one process"
+        raise ArgumentError(must("offload", "be False with several processes", True, why, "one process"))
+    kinds = {memory.kind for memory in devices[0].addressable_memories()}
+    if HOST not in kinds:
+        why = f"{devices[0].device_kind} reads no memory of the host ({', '.join(sorted(kinds))})"
+        raise ArgumentError(must("offload", "be False on this device", True, why, "remat='full', or smaller batches"))
 
 
 def across() -> Layout:

@@ -20,6 +20,7 @@ from ladle.core.moments import Moments
 from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
+from ladle.jax.offload import is_parked
 from ladle.jax.operands import Rung, Window, on_device
 from ladle.jax.programs import shapes_of
 from ladle.jax.remat import compiler_options
@@ -184,7 +185,7 @@ class CompiledProbe:
         draw, _ = self._draw(self.feed.start(), spec)
         operands = self.step.window_operands(draw, spec, 1.0)
         shapes = shapes_of((self.step.abstract_state(self.hyper), *operands))
-        if not self.step.layout.shard_state:
+        if self.step.layout.uniform:
             return shapes
         # Beside arrays in parts, what is whole has to say so, or the compiler would be free to cut it.
         return jax.tree.map(self._with_place, shapes)
@@ -217,7 +218,7 @@ class CompiledProbe:
 
 
 def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
-    """Shape, type, made-up value, and axis of its parts, of each leaf that a window of two updates at `spec` takes.
+    """Shape, type, made-up value and place of each leaf that a window of two updates at `spec` takes.
 
     How many rows are really used is the one thing that matters of them. The rest are small numbers that are not all
     zero: zero pages would not be resident.
@@ -226,7 +227,13 @@ def _inputs(shapes: tuple[Any, ...], spec: BatchSpec) -> list[dict[str, Any]]:
     window = Window.of(epoch=0, offset=0, size=spec.size, updates=2, every=1)
     values = [*jax.tree.leaves((state, resident)), window.numbers.tolist(), *jax.tree.leaves(pace)]
     return [
-        {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "value": value, "axis": axis_in(leaf.sharding)}
+        {
+            "shape": list(leaf.shape),
+            "dtype": str(leaf.dtype),
+            "value": value,
+            "axis": axis_in(leaf.sharding),
+            "parked": is_parked(leaf.sharding),
+        }
         for leaf, value in zip(jax.tree.leaves(shapes), values, strict=True)
     ]
 

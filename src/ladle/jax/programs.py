@@ -25,7 +25,7 @@ import numpy as np
 
 from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
-from ladle.jax.mesh import Layout
+from ladle.jax.mesh import HOST, Layout
 from ladle.jax.remat import compiler_options
 from ladle.jax.shard import axis_in, kept
 
@@ -51,10 +51,10 @@ class Form:
     def shardings(self) -> dict[str, Any]:
         """Where `jax.jit` is told to place results: all in one place, or nowhere, where `settled` says it of each."""
         layout = self.layout
-        return {} if layout is None or layout.shard_state else {"out_shardings": layout.replicated}
+        return {"out_shardings": layout.replicated} if layout is not None and layout.uniform else {}
 
     def settled(self, results: Any) -> Any:
-        """Results inside a program, in parts where the layout has state in parts."""
+        """Results inside a program, where the layout has them: in parts, where it has state in parts."""
         return kept(self.layout, results)
 
 
@@ -163,11 +163,12 @@ def forget() -> None:
 
 
 def shapes_of(tree: Any) -> Any:
-    """The shapes and types of a tree of arrays, of whatever library; and where they lie, of those in parts."""
+    """The shapes and types of a tree of arrays, of whatever library; and their place, of those in parts or parked."""
 
     def shape(leaf: Any) -> jax.ShapeDtypeStruct:
         place = getattr(leaf, "sharding", None)
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=None if axis_in(place) is None else place)
+        told = axis_in(place) is not None or getattr(place, "memory_kind", None) == HOST
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place if told else None)
 
     return jax.tree.map(shape, tree)
 

@@ -27,6 +27,7 @@ from ladle.jax.geometry import has_second_moment, holds_second_moment, updates_o
 from ladle.jax.host import Sent, sent
 from ladle.jax.meaning import Meaning
 from ladle.jax.objective import Objective
+from ladle.jax.offload import fetched, parked
 from ladle.jax.operands import Rung, Window, on_device
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.parts import parts_of
@@ -72,16 +73,17 @@ def _trace_resident(
     meaning: Meaning, state: State, resident: Resident, window: Window, old: jax.Array, new: jax.Array, *, rung: Rung
 ) -> State:
     first = ResidentBatch(meaning, rung, resident, window, state, window.place)
-    return _moved(meaning.objective, state, first.micro_batch(), old, new)
+    return _moved(meaning, state, first.micro_batch(), old, new)
 
 
 def _trace_sent(meaning: Meaning, state: State, micro: Sent, old: jax.Array, new: jax.Array) -> State:
-    return _moved(meaning.objective, state, micro.micro_batch(state), old, new)
+    return _moved(meaning, state, micro.micro_batch(state), old, new)
 
 
-def _moved(objective: Objective, state: State, rows: MicroBatch, old: jax.Array, new: jax.Array) -> State:
-    variance = coordinate_variance(objective, state.params, state.model_state, rows)
-    return state._replace(opt_state=rebased(state.opt_state, variance, state.hyper, old, new))
+def _moved(meaning: Meaning, state: State, rows: MicroBatch, old: jax.Array, new: jax.Array) -> State:
+    variance = coordinate_variance(meaning.objective, state.params, state.model_state, rows)
+    after = rebased(fetched(meaning.layout, state.opt_state), variance, state.hyper, old, new)
+    return state._replace(opt_state=parked(meaning.layout, after))
 
 
 class _Squares(NamedTuple):

@@ -6,7 +6,8 @@ micro-batch is computed each device needs the weights whole, and gathers them; i
 sum over the devices (Rajbhandari et al. 2020, "ZeRO: Memory optimizations toward training trillion parameter models",
 arXiv 1910.02054, section 5). The programs say where arrays lie, and the compiler puts the messages in.
 
-Nothing here changes anything for a layout whose `shard_state` is False.
+Nothing here changes anything for a layout whose `shard_state` is False; of one with `offload`, `kept` says that arrays
+which are not in the host's memory are whole on every device.
 """
 
 from __future__ import annotations
@@ -66,11 +67,13 @@ def is_cut(layout: Layout | None, leaf: Any) -> bool:
 
 def kept(layout: Layout | None, tree: Any) -> Any:
     """Inside a compiled program: `tree` as a state is kept, each array in its parts."""
-    if layout is None or not layout.shard_state:
+    if layout is None or layout.uniform:
         return tree
 
     def leaf(value: Any) -> Any:
         if value.dtype == jax.dtypes.float0:  # The gradient of a whole number is no array.
+            return value
+        if jax.typeof(value).memory_space == jax.memory.Space.Host:  # It was told its place when it went there.
             return value
         return jax.lax.with_sharding_constraint(value, sharding_of(layout, value.shape))
 
@@ -86,11 +89,6 @@ def whole(layout: Layout, tree: Any) -> Any:
         return jax.lax.with_sharding_constraint(value, layout.replicated) if is_cut(layout, value) else value
 
     return jax.tree.map(leaf, tree)
-
-
-def put(layout: Layout, tree: Any) -> Any:
-    """A state, or a part of one, where the programs want it; from the host or from other devices."""
-    return jax.device_put(tree, jax.tree.map(lambda leaf: sharding_of(layout, leaf.shape), tree))
 
 
 def bytes_each(layout: Layout, tree: Any) -> int:

@@ -32,12 +32,12 @@ from ladle.jax.meaning import Meaning
 from ladle.jax.measure import Way, stride, way_of
 from ladle.jax.mesh import Layout, layout
 from ladle.jax.objective import Objective
+from ladle.jax.offload import fetched, parked, places, put
 from ladle.jax.operands import Operands, Pace, Rung, Window, on_device
 from ladle.jax.optimizer import Optimizer
 from ladle.jax.programs import Form, Program
 from ladle.jax.rate import Rate, constant_rate
 from ladle.jax.rows import Resident
-from ladle.jax.shard import put, sharding_of
 from ladle.jax.state import State, first_averages, init_state
 from ladle.jax.update import sum_names
 from ladle.jax.window import many_updates
@@ -55,6 +55,7 @@ class CompiledStep:
     - `devices`: which devices share a batch; all of the host by default.
     - `augment`: changes rows that live on the devices, see `ladle.jax.augment`.
     - `shard_state`: whether each device keeps a part of the state, see `ladle.jax.shard`.
+    - `offload`: whether the host keeps the optimiser's state, see `ladle.jax.offload`.
 
     The state given to a call is consumed: its buffers become the new state's.
     """
@@ -70,21 +71,23 @@ class CompiledStep:
         devices: Any = None,
         augment: DeviceStage | None = None,
         shard_state: bool = False,
+        offload: bool = False,
     ) -> None:
         if gauge is not None:
             require_measurable(objective, optimizer, gauge)
         if rate is not constant_rate:
             rate(jnp.float32(0))  # Optax's settle their constants when first asked: whole numbers become fractions.
         self.devices = devices
-        place = layout(devices, shard_state)
+        place = layout(devices, shard_state, offload)
         self.meaning = meaning = Meaning(objective, optimizer, rate, place, gauge, moments, augment)
         form = Form(layout=self.layout)
-        self._init = Program(_trace_init, Beginning(objective, optimizer.rule), form)
+        beginning = Beginning(objective, optimizer.rule, place)
+        self._init = Program(_trace_init, beginning, form)
         recomputes = objective.arithmetic.recomputes
         of_window = Form(("rung",), donate=True, layout=self.layout, recomputes=recomputes)
         self._window = Program(_trace_window, meaning.applied(), of_window)
-        self._keep_averages = Program(_trace_kept, None, replace(form, donate=True))
-        self._begin_averages = Program(_trace_begun, optimizer.rule, form)
+        self._keep_averages = Program(_trace_kept, place, replace(form, donate=True))
+        self._begin_averages = Program(_trace_begun, replace(beginning, objective=None), form)
         self._host = HostUpdates(meaning)
         self._prepared: set[Any] = set()
 
@@ -119,7 +122,7 @@ class CompiledStep:
 
     def how(self) -> dict[str, Any]:
         """What another step of the same task is made with, besides objective, optimiser and gauge."""
-        shared = {"devices": self.devices, "shard_state": self.layout.shard_state}
+        shared = {"devices": self.devices, "shard_state": self.layout.shard_state, "offload": self.layout.offload}
         return {"rate": self.rate, "augment": self.meaning.augment, **shared}
 
     def init(self, seed: int, hyper: Mapping[str, float] | None = None) -> State:
@@ -130,10 +133,10 @@ class CompiledStep:
         """The state as shapes with their place: what a checkpoint is read into. Nothing is allocated."""
         state = self._init.shape(self.hyper(hyper), seed_words(0))
 
-        def leaf(one: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=sharding_of(self.layout, one.shape))
+        def leaf(one: Any, place: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=place)
 
-        return jax.tree.map(leaf, state)
+        return jax.tree.map(leaf, state, places(self.layout, state))
 
     def hyper(self, over: Mapping[str, float] | None = None) -> dict[str, np.ndarray]:
         """The constants as arrays of the program; `lr` in units of the rate that the optimiser has inside."""
@@ -173,7 +176,7 @@ class CompiledStep:
 
     def placed_state(self, tree: Any) -> Any:
         """A state, or a part of one, as the programs keep it."""
-        return put(self.layout, tree) if self.layout.shard_state else self.layout.everywhere(tree)
+        return self.layout.everywhere(tree) if self.layout.uniform else put(self.layout, tree)
 
     def __call__(
         self, state: State, draw: Draw, spec: BatchSpec, lr_factor: float = 1.0, clock: Clock = Clock()
@@ -243,22 +246,25 @@ class CompiledStep:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a fresh state means."""
+    """What a fresh state means, and where it lies. `objective`: None where weights are there already."""
 
-    objective: Objective
+    objective: Objective | None
     rule: Optimizer
+    layout: Layout
 
 
 def _trace_init(beginning: Beginning, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
-    return init_state(beginning.objective, beginning.rule, hyper, seed)
+    assert beginning.objective is not None
+    state = init_state(beginning.objective, beginning.rule, hyper, seed)
+    return state._replace(opt_state=parked(beginning.layout, state.opt_state))
 
 
-def _trace_begun(rule: Optimizer, params: Any, hyper: dict[str, jax.Array]) -> Any:
-    return first_averages(rule, params, hyper)
+def _trace_begun(beginning: Beginning, params: Any, hyper: dict[str, jax.Array]) -> Any:
+    return parked(beginning.layout, first_averages(beginning.rule, params, hyper))
 
 
-def _trace_kept(_: None, opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Array]) -> Any:
-    return averages.kept(opt_state, old, new)
+def _trace_kept(place: Layout, opt_state: Any, old: Mapping[str, jax.Array], new: Mapping[str, jax.Array]) -> Any:
+    return parked(place, averages.kept(fetched(place, opt_state), old, new))
 
 
 def _trace_window(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +23,7 @@ from ladle.jax import judge
 from ladle.jax.devices import on_host
 from ladle.jax.judge import Chunks, Judged
 from ladle.jax.meaning import Meaning
+from ladle.jax.offload import is_parked
 from ladle.jax.operands import Operands, Pace, Rung, Window
 from ladle.jax.programs import Form, Program
 from ladle.jax.rows import Resident
@@ -124,7 +126,8 @@ class Trials:
         rung = self._compiled_for(orders[0], size)
         state, sums = self._programs.together(_stacked(states), *operands, rung=rung)
         refused = np.asarray(sums)[:, self._programs.refused] > 0
-        return [jax.tree.map(lambda leaf: leaf[i], state) for i in range(len(states))], refused.tolist()  # noqa: B023
+        after = (jax.tree.map(lambda leaf: leaf[i], state) for i in range(len(states)))  # noqa: B023
+        return [self.step.place(one) for one in after], refused.tolist()
 
     def score_all(self, states: Sequence[State], folds: Sequence[int]) -> list[dict[str, float]]:
         """`score` of many states as one program."""
@@ -161,7 +164,9 @@ class _Programs:
         self.score_all = Program(_trace_scores, judged)
         recomputes = step.objective.arithmetic.recomputes
         together = Form(static=("rung",), donate=True, recomputes=recomputes)
-        self.together = Program(_trace_window, bare.meaning.applied(), together)
+        meaning = bare.meaning.applied()
+        on_devices = replace(meaning, layout=replace(meaning.layout, offload=False))  # As `_stacked` puts them.
+        self.together = Program(_trace_window, on_devices, together)
 
 
 def _trace_scores(judged: Judged, params: Any, model_state: Any, data: Any, chunks: Chunks) -> jax.Array:
@@ -183,7 +188,13 @@ def _programs_of(step: CompiledStep) -> _Programs:
 
 
 def _stacked(states: Sequence[State]) -> State:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    """States of many trials as one, on the devices."""
+    on_devices = [jax.tree.map(_fetched, state) for state in states]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *on_devices)
+
+
+def _fetched(leaf: Any) -> Any:
+    return jax.device_put(leaf, leaf.sharding.with_memory_kind(None)) if is_parked(leaf.sharding) else leaf
 
 
 def shared_rung(sizes: Sequence[int]) -> int:

@@ -21,6 +21,7 @@ from ladle.jax.gradient_noise import noisy
 from ladle.jax.meaning import Meaning
 from ladle.jax.noise_sums import NOISE_SUMS, Pieces, View, no_pieces, noise_sums, piece
 from ladle.jax.objective import Objective, checked_losses
+from ladle.jax.offload import fetched, parked
 from ladle.jax.operands import Pace
 from ladle.jax.precision import SKIPPED, settled
 from ladle.jax.rows import MicroBatch, Place
@@ -155,7 +156,7 @@ def stepped(meaning: Meaning, state: State, gradient: Any, lr: jax.Array, lr_fac
     """`state` with the parameters and the optimiser's state one step on."""
     made = meaning.optimizer.make({**state.hyper, "lr": lr})  # at rate one; those that keep rates in their state see it
     with jax.numpy_dtype_promotion("standard"):  # optax counts on it where constants are traced
-        updates, opt_state = made.update(gradient, state.opt_state, state.params)
+        updates, opt_state = made.update(gradient, fetched(meaning.layout, state.opt_state), state.params)
     length = meaning.optimizer.length(lr, lr_factor)
     params = jax.tree.map(lambda leaf, step: leaf + (length * step).astype(leaf.dtype), state.params, updates)
-    return state._replace(params=params, opt_state=opt_state)
+    return state._replace(params=params, opt_state=parked(meaning.layout, opt_state))

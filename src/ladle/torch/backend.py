@@ -95,10 +95,14 @@ class TorchBackend:
         gauge: Gauge | None = None,
         devices: Any = None,
         shard_state: bool = False,
+        offload: bool = False,
     ) -> TorchEngine:
         if shard_state:
             why, remedy = "one torch device has all of a state here", "fully_shard(model) in a loop of your own"
             raise ArgumentError(must("shard_state", "be False on torch", shard_state, why, remedy))
+        if offload:
+            why, remedy = "one torch device has all of a state here", "offload=False"
+            raise ArgumentError(must("offload", "be False on torch", offload, why, remedy))
         if gauge is not None:
             require_gaugeable(objective.make().train(), gauge)
         return TorchEngine(TorchStep(objective, optimizer, place.device_of(devices), rate or constant_rate, gauge))
