@@ -237,7 +237,10 @@ def main() -> None:
             samples.append({"fault": how, "seconds": seconds, "same": same})
             print(samples[-1], flush=True)  # Each takes a minute or two: not to be lost with the rest.
     print(headline())
-    print(save("hosts_faults", quick=given.quick or bool(given.only), bound=BOUND, samples=samples))
+    asked = tuple(given.only or FAULTS)
+    name = "hosts_faults_network" if set(asked) <= set(NETWORK) else "hosts_faults"
+    quick = given.quick or asked not in (FAULTS, NETWORK)
+    print(save(name, quick=quick, bound=BOUND, samples=samples))
     print(table(["fault", "n", "went on", "median s", "most s", f"within {BOUND:g} s"], rows(samples)))
 
 

@@ -9,7 +9,8 @@ A perceptron 512-1024-1024-10, batches of 4,096 rows of 32,768, SGD, windows of 
     one thread           one core, at 4,096
     two threads          one process that has both cores, at 4,096
     two processes        `ladle launch -n 2`, a core each, at 4,096; and the mean of the gradient's bytes over both
-    by hand              the same update in two processes, written by hand: a jitted loop over a mesh, nothing else
+    by hand              the same update in two processes, written by hand: a jitted loop in which each process sums
+                         over its own rows and all gradients travel as one vector; nothing else
 
     forecast = half + sum        seconds of an update of two processes: no overlap of the two is assumed
     limit    = half, both cores + sum
@@ -74,6 +75,8 @@ import json, statistics, sys, time
 from ladle.jax.world import join
 join()
 import jax, jax.numpy as jnp, numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
 from ladle.jax.mesh import across
 size, updates, _, count = map(int, sys.argv[1:5])
 over, rng, dims = across(), np.random.default_rng(0), (512, 1024, 1024, 10)
@@ -86,13 +89,16 @@ def loss(layers, x, y):
         x = jax.nn.relu(x @ w + b)
     chances = jax.nn.log_softmax(x @ layers[-1][0] + layers[-1][1])
     return -jnp.take_along_axis(chances, y[:, None], 1).mean()
-@jax.jit
-def window(layers, x, y, start):
+def each(layers, x, y, start):
+    part, own = size // over.devices, jax.lax.axis_index("data")
     def update(i, layers):
-        ids = over.spread((start + i * size + jnp.arange(size)) % count)
-        gradient = jax.grad(loss)(layers, over.spread(x[ids]), over.spread(y[ids]))
+        ids = (start + i * size + own * part + jnp.arange(part)) % count
+        flat, tree = ravel_pytree(jax.grad(loss)(layers, x[ids], y[ids]))
+        gradient = tree(jax.lax.psum(flat, "data") / over.devices)
         return jax.tree.map(lambda a, b: a - 0.01 * b, layers, gradient)
     return jax.lax.fori_loop(0, 8, update, layers)
+all_of_it = PartitionSpec()
+window = jax.jit(jax.shard_map(each, mesh=over.mesh, in_specs=(all_of_it,) * 4, out_specs=all_of_it, check_vma=False))
 took = []
 for number in range(updates // 8 + 1):
     began = time.perf_counter()

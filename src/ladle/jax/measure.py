@@ -101,7 +101,7 @@ def measured_gradient(
         return gradient_of_parts(*what, micro, view, parts=meaning.layout.devices, together=True)
     if way is Way.PARTS:
         return _gradient_in_parts(meaning, state, model_state, micro, view)
-    return micro_gradient(*what, micro, view, due)
+    return micro_gradient(*what, micro, view, due, meaning.layout)
 
 
 def _gradient_in_parts(

@@ -3,7 +3,7 @@ on all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -62,6 +62,19 @@ class Layout:
         if self.devices == 1:
             return value
         return jax.lax.with_sharding_constraint(value, self.split)
+
+    def each(self, function: Callable[[Any, Any], Any], whole: Any, rows: Any, *, spread: bool = True) -> Any:
+        """Inside a compiled program: `function(whole, rows)` of each device for its own rows, without the others.
+
+        - `whole`: a tree that every device has. `rows`, and what comes of them: trees whose leading axis is spread.
+        - `spread`: False where all devices come to the same, by a sum over `AXIS`.
+        """
+        if self.devices == 1:
+            return function(whole, rows)
+        split, everywhere = PartitionSpec(AXIS), PartitionSpec()
+        ends = split if spread else everywhere
+        specs = {"in_specs": (everywhere, split), "out_specs": ends}
+        return jax.shard_map(function, mesh=self.mesh, check_vma=False, **specs)(whole, rows)
 
     @cached_property
     def own(self) -> Layout:

@@ -103,7 +103,12 @@ def gather(
     lane = jnp.arange(layout.rows(micro_size), dtype=jnp.uint32)
     real = jnp.minimum(count, jnp.uint32(micro_size))
     places = layout.spread(first + jnp.where(lane < real, lane, lane % jnp.maximum(real, jnp.uint32(1))))
-    ids = program(resident.tables, epoch, places, jnp, lax.while_loop)
+
+    def ordered(told: tuple[Any, Any], places: jax.Array) -> jax.Array:
+        return program(*told, places, jnp, lax.while_loop)
+
+    # Each device by itself: a loop over rows of all of them would ask all of them, each time, whether it goes on.
+    ids = layout.each(ordered, (resident.tables, epoch), places)
     rows = changed(augment, resident.tables, epoch, places, taken(resident.data, ids))
     weight = (lane < real).astype(jnp.float32)
     if resident.weight is not None:

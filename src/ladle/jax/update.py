@@ -7,6 +7,7 @@ g = G / sum_i w_i             (one division, at the end: never an average of ave
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,8 @@ from ladle.jax import ema
 from ladle.jax.clip import clipped, clips
 from ladle.jax.gradient_noise import noisy
 from ladle.jax.meaning import Meaning
+from ladle.jax.mesh import Layout
+from ladle.jax.message import added, joins
 from ladle.jax.noise_sums import NOISE_SUMS, Pieces, View, no_pieces, noise_sums, piece
 from ladle.jax.objective import Objective, checked_losses
 from ladle.jax.offload import fetched, parked
@@ -27,7 +30,7 @@ from ladle.jax.precision import SKIPPED, settled
 from ladle.jax.rows import MicroBatch, Place
 from ladle.jax.shard import kept
 from ladle.jax.state import State
-from ladle.jax.vector import TINY, scaled, squared_norm, times
+from ladle.jax.vector import TINY, scaled, squared_norm, squared_norm_by_rows, times
 
 
 class Accumulated(NamedTuple):
@@ -72,11 +75,25 @@ def micro_gradient(
     rows: MicroBatch,
     view: View | None = View(),
     due: Any = True,
+    layout: Layout | None = None,
 ) -> Accumulated:
     """The sums of one micro-batch: one forward and one backward pass. `view` None: without those of the noise.
 
     - `due`: `bool[]`, perhaps traced: False leaves the sums of the noise zero, and reads no gradient for them.
+    - `layout`: where the rows are split over the devices of several processes; see `ladle.jax.message`.
     """
+    if layout is not None and joins(layout, objective, params, model_state):
+        whole = params, model_state, rows.levels
+        sums = added(layout, partial(_sums_alone, objective), whole, rows._replace(levels=None))
+    else:
+        sums, model_state = _sums(objective, params, model_state, rows)
+    gradient, loss, weight, metrics = sums
+    pieces = None if view is None else piece(gradient, rows.weight, view, due)
+    return Accumulated(gradient, loss, weight, metrics, pieces, model_state)
+
+
+def _sums(objective: Objective, params: Any, model_state: Any, rows: MicroBatch) -> tuple[Any, Any]:
+    """The sums over the rows: of gradients, losses, weights and metrics; and the model's state behind them."""
 
     def total(params: Any):
         losses, metrics, new_state = checked_losses(objective, params, model_state, rows, True)
@@ -84,8 +101,13 @@ def micro_gradient(
 
     (loss, (metrics, model_state)), gradient = jax.value_and_grad(total, has_aux=True)(params)
     sums = tuple(jnp.sum(metrics[name].astype(jnp.float32) * rows.weight) for name in objective.metrics)
-    pieces = None if view is None else piece(gradient, rows.weight, view, due)
-    return Accumulated(gradient, loss, jnp.sum(rows.weight), sums, pieces, model_state)
+    return (gradient, loss, jnp.sum(rows.weight), sums), model_state
+
+
+def _sums_alone(objective: Objective, whole: Any, rows: MicroBatch) -> Any:
+    """Those of one device's rows, for a model without a state of its own."""
+    params, model_state, levels = whole
+    return _sums(objective, params, model_state, rows._replace(levels=levels))[0]
 
 
 SUMS = ("loss", "weight", "updates", "refused", "grad_sq")
@@ -123,7 +145,8 @@ def apply(
     """
     share, bounded, scaled_back = done.share, clips(state.hyper), meaning.objective.arithmetic.scaled
     known = meaning.moments or bounded or scaled_back  # What overflows in float16 shows in the gradient first.
-    grad_sq = squared_norm(done.gradient, meaning.layout) * share * share if known else jnp.zeros((), jnp.float32)
+    norm = squared_norm_by_rows if view is None else squared_norm  # Without a second piece no loop has made it.
+    grad_sq = norm(done.gradient, meaning.layout) * share * share if known else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor
     finite = jnp.isfinite(grad_sq) & jnp.isfinite(done.loss) & jnp.isfinite(lr)
 
