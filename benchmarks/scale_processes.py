@@ -4,16 +4,19 @@
 
 A perceptron 512-1024-1024-10, batches of 4,096 rows of 32,768, SGD, windows of 8 updates; n = 5 turns (1 if quick):
 
-    half                 one process that has one core, batches of 2,048: what each of two processes computes
+    half, third          one process that has one core, batches of 2,048 and 1,366: what each of two or three computes
     half, both cores     the same while the other core computes one too
     one thread           one core, at 4,096
     two threads          one process that has both cores, at 4,096
     two processes        `ladle launch -n 2`, a core each, at 4,096; and the mean of the gradient's bytes over both
+    three processes      `ladle launch -n 3` on the two cores
     by hand              the same update in two processes, written by hand: a jitted loop in which each process sums
                          over its own rows and all gradients travel as one vector; nothing else
 
     forecast = half + sum        seconds of an update of two processes: no overlap of the two is assumed
     limit    = half, both cores + sum
+    one      = half + 2,048 (half - third) / 682         of one process at 4,096: the line through both
+    three    = 3/2 third + 4/3 sum                       three processes on two cores, in a ring of three
 
 Claim: two processes reach 0.9 of the forecast, or what a loop by hand reaches of it. Both cores share a memory bus and
 a cache, which no line through one process's times knows, and a sum within an update waits for the later process.
@@ -31,7 +34,7 @@ from typing import Any
 
 from timing import arguments, headline, ratio, save, show, spread, table
 
-ROWS, UPDATES, SIZE = 32_768, 32, 4096
+ROWS, UPDATES, SIZE, THIRD = 32_768, 32, 4096, 1366
 BYTES = 4 * (512 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 * 10 + 10)
 """Of a gradient."""
 
@@ -143,13 +146,22 @@ def lap(folder: Path) -> dict[str, float]:
     found: dict[str, Any] = {
         "half": seconds(half, folder=folder)["seconds"],
         "half, both cores": seconds(half, beside, folder=folder)["seconds"],
+        "third": seconds(asked(folder, THIRD, cores=[0]), folder=folder)["seconds"],
+        "three processes": seconds(asked(folder, SIZE, cores=[0, 1], processes=3), folder=folder)["seconds"],
         "one thread": seconds(asked(folder, SIZE, cores=[0]), folder=folder)["seconds"],
         "two threads": seconds(asked(folder, SIZE, cores=[0, 1]), folder=folder)["seconds"],
         "two processes": two["seconds"],
         "by hand": seconds(hand, folder=folder)["seconds"],
         "sum": two["sum_seconds"],
     }
-    return found | {"forecast": found["half"] + found["sum"], "limit": found["half, both cores"] + found["sum"]}
+    half, third, told = found["half"], found["third"], found["sum"]
+    forecasts = {
+        "forecast": half + told,
+        "limit": found["half, both cores"] + told,
+        "one": half + (SIZE - SIZE // 2) * (half - third) / (SIZE // 2 - THIRD),
+        "three": 1.5 * third + 4 / 3 * told,
+    }
+    return found | forecasts
 
 
 def main(quick: bool) -> None:
@@ -164,6 +176,8 @@ def main(quick: bool) -> None:
 
     told = {
         "forecast / two processes": ratio(of("forecast"), of("two processes")),
+        "forecast of one / one thread": ratio(of("one"), of("one thread")),
+        "forecast of three / three processes": ratio(of("three"), of("three processes")),
         "limit / two processes": ratio(of("limit"), of("two processes")),
         "forecast / by hand": ratio(of("forecast"), of("by hand")),
         "by hand / two processes": ratio(of("by hand"), of("two processes")),

@@ -47,7 +47,7 @@ def added(layout: Layout, function: Callable[[Any, Any], Any], whole: Any, rows:
 def _over_devices(tree: Any) -> Any:
     leaves, form = jax.tree.flatten(tree)
     done: list[Any] = []
-    for first, end in messages([leaf.size for leaf in leaves]):
+    for first, end in messages([leaf.size for leaf in leaves], MOST):
         part = leaves[first:end]
         told = jax.lax.psum(jnp.concatenate([leaf.reshape(-1) for leaf in part]), AXIS)
         ends = list(accumulate(leaf.size for leaf in part))[:-1]
@@ -55,7 +55,7 @@ def _over_devices(tree: Any) -> Any:
     return form.unflatten(done)
 
 
-def messages(sizes: list[int], most: int = MOST) -> list[tuple[int, int]]:
+def messages(sizes: list[int], most: int) -> list[tuple[int, int]]:
     """Which arrays of these sizes go together: from one to before another, each together at most `most` numbers.
 
     >>> messages([3, 4, 9, 1, 1], most=8)
