@@ -13,8 +13,8 @@ from typing import Any
 EXPLODED = 10.0
 """Training losses so many times the untrained model's are those of a run that explodes."""
 
-OVERFLOWED = ", down to the smallest loss scale: the model itself overflows in fp16"
-"""What a run in float16 adds: halving the scale had not helped."""
+OVERFLOWED = ": the model itself overflows in fp16"
+"""What a run in float16 adds: a smaller loss scale had not helped, or cannot."""
 
 WINDOWS = 3
 """Windows in a row that must say so, the last of them no lower than the first."""
@@ -48,6 +48,8 @@ def diverged(lines: Sequence[Mapping[str, Any]], untrained: Callable[[], float |
     if newest.get("refused", 0.0) > 0 or not all(map(math.isfinite, losses[-1:])):
         said = f"the loss or gradient was not finite after {newest['examples']:,} examples"
         return said + (OVERFLOWED if "loss_scale" in newest else "")
+    if _lost(lines):
+        return f"the validation loss was not finite after {newest['examples']:,} examples" + OVERFLOWED
     late = losses[-WINDOWS:]
     # Losses may be negative, and an untrained one near zero: what is small is compared by its distance.
     if len(late) < WINDOWS or late[-1] < late[0] or min(late) <= EXPLODED * 1e-3:
@@ -59,3 +61,15 @@ def diverged(lines: Sequence[Mapping[str, Any]], untrained: Callable[[], float |
         f"the training loss rose to {late[-1]:.4g}, over {EXPLODED:g} times the untrained model's {reference:.4g} "
         "on the same rows"
     )
+
+
+def _lost(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether most updates of the newest window overflowed in float16, and the validation rows with them.
+
+    Their forward pass knows no loss scale, so halving it further will not bring them back.
+    """
+    newest, before = lines[-1], lines[-2].get("updates", 0) if len(lines) > 1 else 0
+    if "valid_loss" not in newest or not newest.get("skipped"):
+        return False
+    loss = newest["valid_loss"]
+    return newest["skipped"] > (newest["updates"] - before) / 2 and (loss is None or not math.isfinite(loss))

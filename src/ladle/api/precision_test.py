@@ -84,10 +84,16 @@ def test_a_model_that_always_overflows_ends_with_one_sentence():
         return {"w": jnp.zeros((64, 1))}
 
     asked = ladle.Task.functions(init, loss, DIGITS, precision="fp16", lr=1e-3)
-    said = "down to the smallest loss scale: the model itself overflows in fp16; try precision='bf16'"
+    said = "was not finite after .* examples: the model itself overflows in fp16; try precision='bf16'"
     with pytest.warns(ladle.DivergedWarning, match=said):
         run = ladle.fit(asked, size=64, until="3 epochs")
     assert run.status == "diverged" and not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(run.params))
+
+
+def test_a_rate_that_throws_weights_out_of_range_ends_the_run_before_all_scales_are_tried():
+    with pytest.warns(ladle.DivergedWarning, match="the validation loss was not finite after .* examples: the model"):
+        run = ladle.fit(task("fp16").with_(lr=1e30), size=64, until="1 epochs")
+    assert run.status == "diverged" and "skipped" in run.metrics[-1]
 
 
 def test_a_resumed_run_is_the_same_bit_by_bit(tmp_path: Path):

@@ -149,7 +149,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         constants["lr"] = rate
     require_runnable(policy, first, assembly, rate)
     ends = (f"Sizes end at the {assembly.rows:,} examples of a pass.",) if policy != asked else ()
-    every = terms.evaluate_every
+    every, window = terms.evaluate_every, terms.window
     return RunSetup(
         assembly=assembly.over(world),
         alone=assembly,
@@ -160,7 +160,7 @@ def set_up(assembly: Assembly, terms: Terms, before: Mapping[str, Any] | None = 
         size=size,
         rate_size=rate_size,
         constants=constants,
-        window=terms.window or _window(size, min(assembly.rows, LONG)),
+        window=_window(size, min(assembly.rows, LONG)) if window is None else require_count("window", window),
         evaluate_every=(assembly.rows, LONG) if every is None else (require_count("evaluate_every", every),),
         judge=Judge.of(until, assembly.directions),
         restore=_restore(terms.restore, until),

@@ -68,3 +68,11 @@ def test_a_folder_of_an_earlier_ladle_goes_on(begun):
     facts = json.loads(path.read_text())
     assert not {"clip", "ema", "frozen", "no_decay", "precision"} & set(facts)  # As every folder had it before.
     assert go(begun["plain"], "2 steps", {}, resume=True).status == "finished"
+
+
+@pytest.mark.parametrize("name", ["window", "evaluate_every"])
+@pytest.mark.parametrize(("value", "be"), [("1 epochs", "a whole number"), (0, "at least 1"), (2.5, "a whole number")])
+def test_what_is_counted_in_examples_is_a_number_of_them(name: str, value: object, be: str):
+    task = ladle.Task(MODEL, "cross_entropy", DATA, lr=0.01)
+    with pytest.raises(ladle.ArgumentError, match=f"^{name} must be {be}; got {value!r}; because "):
+        ladle.fit(task, size=16, until="1 epochs", **{name: value})

@@ -233,6 +233,7 @@ def _windowed(sitting: _Sitting, carry: Carry, line: dict[str, Any], stop: int) 
     bad = session.diverged(line)
     if not bad and (examples >= stop or session.setup.until.ended(carry.progress) is not None):
         carry = session.evaluate(carry, line)
+        bad = session.diverged(line)  # What a validation loss shows, too.
     carry = session.record(carry, line)
     if bad:
         return carry, ("diverged", bad)

@@ -53,7 +53,7 @@ def require_count(name: str, value: object) -> int:
         raise ArgumentError(must(name, "be a whole number", value, "examples are counted, not measured", f"{name}=64"))
     count = value.__index__()  # type: ignore[attr-defined]
     if count < 1:
-        raise ArgumentError(must(name, "be at least 1", value, "an update needs an example", f"{name}=64"))
+        raise ArgumentError(must(name, "be at least 1", value, "with none nothing is done", f"{name}=1"))
     return count
 
 

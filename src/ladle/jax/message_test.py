@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ def test_messages_hold_every_array_once_in_order_and_no_more_than_they_may(sizes
     found = messages(sizes, most)
     assert [place for first, end in found for place in range(first, end)] == list(range(len(sizes)))
     assert all(end - first == 1 or sum(sizes[first:end]) <= most for first, end in found)
-    for (first, end), (_, after) in zip(found, found[1:], strict=False):
+    for (first, end), (_, after) in pairwise(found):
         assert sum(sizes[first : end + 1]) > most and after > end
 
 
