@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ladle.core.errors import ArgumentError, must
 
 
@@ -15,7 +13,7 @@ def worth(noise_scale: float, asked: int, clients: int) -> float:
     `B` is the noise scale between clients: tr of the covariance of their updates over the square of the mean one. The
     mean of `asked` of them, drawn without replacement, has the variance `tr (1 / asked - 1 / clients)`; with the length
     of step that is best for each, progress falls by that over the square of the mean, as of batches of examples
-    (McCandlish et al. 2018, eq. 2.7). So `asked = B` of very many make half.
+    (McCandlish et al. 2018, eq. 2.7). So `asked = B` of very many make half. NaN where `B` is, which was not resolved.
 
     Raises `ArgumentError` for more clients than there are.
 
@@ -28,4 +26,4 @@ def worth(noise_scale: float, asked: int, clients: int) -> float:
     gap = 1 / asked - 1 / clients
     if gap == 0:
         return 1.0
-    return 1 / (1 + noise_scale * gap) if math.isfinite(noise_scale) else 0.0
+    return 1 / (1 + noise_scale * gap)
