@@ -3,9 +3,9 @@
     LADLE_DATA=FOLDER python recipes/shakespeare.py [--until "1 epochs"] [--seed 0] [--out FOLDER] [--data FOLDER]
 
 Tiny Shakespeare, 65 characters; the last tenth of the text validates. A recurrent layer of 192 units, one pass of
-15,685 windows (1.0 million characters, each predicted once): 1.80 nats per character on what it has not seen (1.801,
-1.804, 1.820 with seeds 0, 1, 2), where pairs of characters alone give 2.48. Every window starts without a memory of
-what was before it. 32 to 41 s of training on two CPU cores that others used as well.
+15,685 windows (1.0 million characters, each predicted once): 1.75 nats per character on what it has not seen (1.746,
+1.759, 1.757 with seeds 0, 1, 2), where the same net in a plain PyTorch loop gives 1.760, 1.776 and 1.767 (`peers.py`)
+and pairs of characters alone 2.48. Every window starts without a memory of what was before it. 16 s of training.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -30,14 +31,16 @@ UNITS, WIDTH = 192, 48
 
 
 def init(characters: int, key: jax.Array) -> dict[str, jax.Array]:
-    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) between two tables."""
+    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) between two tables, with weights as PyTorch begins."""
     a, b, c, d = jax.random.split(key, 4)
+    within = partial(jax.random.uniform, minval=-(UNITS**-0.5), maxval=UNITS**-0.5)
     return {
-        "embed": 0.3 * jax.random.normal(a, (characters, WIDTH)),
-        "into": jax.random.normal(b, (WIDTH, 3 * UNITS)) / WIDTH**0.5,
-        "again": jax.random.normal(c, (UNITS, 3 * UNITS)) / UNITS**0.5,
+        "embed": jax.random.normal(a, (characters, WIDTH)),
+        "into": within(b, (WIDTH, 3 * UNITS)),
+        "again": within(c, (UNITS, 3 * UNITS)),
         "bias": jnp.zeros(3 * UNITS),
-        "out": 0.1 * jax.random.normal(d, (UNITS, characters)) / UNITS**0.5,
+        "out": within(d, (UNITS, characters)),
+        "common": jnp.zeros(characters),
     }
 
 
@@ -53,7 +56,7 @@ def loss(params: dict[str, jax.Array], batch: dict[str, jax.Array]) -> jax.Array
         return state, state
 
     _, states = jax.lax.scan(step, jnp.zeros((len(given), UNITS)), given.swapaxes(0, 1))
-    logs = jax.nn.log_softmax(states @ params["out"])
+    logs = jax.nn.log_softmax(states @ params["out"] + params["common"][None, None])
     chosen = jnp.take_along_axis(logs, batch["y"].swapaxes(0, 1)[..., None], axis=-1)
     return -jnp.mean(chosen, axis=(0, 2))
 

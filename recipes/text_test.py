@@ -46,3 +46,12 @@ def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
     found = recipe("movie_reviews").main(["--until", "3 epochs"])
     assert found["accuracy"] > 0.7
     assert found["padding"] < 0.75 and 20_000 < found["tokens"] < 28_000
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.long
+def test_what_recipes_are_held_against_is_fitted_on_the_same_parts():
+    found = recipe("peers").main(["cora", "etth1", "sst2"])
+    assert found["cora"]["words alone"] < 0.65 < 0.78 < found["cora"]["words within two citations"] < 0.85
+    assert 0.29 < found["etth1"]["test MSE"] < 0.33 and 0.77 < found["sst2"]["dev"] < 0.82

@@ -7,7 +7,7 @@ Tiny Shakespeare, 65 characters; the last tenth of the text validates. Two layer
 and refuses what is not finite; `Follow` takes the batch from 32 to 64 to 128 windows at a third and two thirds of the
 pass, and the rate with it by the square root rule; the forward pass is in bfloat16 by autocast.
 
-Validation 2.059 nats per character (seed 0) after one pass of 15,685 windows, 28 s of processor time; pairs of
+Validation 2.059, 2.074, 2.067 nats per character (seeds 0, 1, 2) after one pass of 15,685 windows, 28 s; pairs of
 characters alone give 2.48.
 """
 
