@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from batch_sizes import side_by_side
+from batch_sizes import add_sizes, keep, side_by_side
 from PIL import Image
 from vision_boxes import apart, average_precision
 
@@ -41,7 +41,7 @@ KINDS = ("RBC", "WBC", "Platelets")
 SHRUNK, STRIDE, HEIGHT, WIDTH = 4, 8, 15, 20
 """Pictures are read at a quarter of their sides, 120 x 160 pixels; a place of the grid is 8 x 8 of these."""
 
-UNIT, RATE, EMA = 24.0, 3e-3, 0.98
+UNIT, SIZE, RATE, EMA, PASSES, SWEPT = 24.0, 8, 3e-3, 0.98, "8 epochs", "2 epochs"
 PAIRS = ((12, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 64))
 POOLED = (0, 2)
 """Convolutions, and those with pooling behind them."""
@@ -141,10 +141,10 @@ def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, fl
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with bccd/")
-    parser.add_argument("--until", default="8 epochs")
+    parser.add_argument("--until", help=f"{PASSES}; of a sweep {SWEPT}")
     parser.add_argument("--size", default="8", help="pictures in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
+    add_sizes(parser)
     parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
     parser.add_argument("--out", help="folder for the run's record")
     given = parser.parse_args(args)
@@ -160,11 +160,13 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     task = ladle.Task(model, loss, data, lr=RATE, ema=EMA, augment=mirrored, metrics={})
 
     try:
-        if given.sizes:
-            how = {"sizes": [4, 16], "factors": (1.0, 2.0), "higher": False, "until": given.until}
-            side_by_side(task, lambda run: run.averaged().evaluate(rows["val"])["loss"], **how)
+        if given.sizes is not None:
+            how = {"until": given.until or SWEPT, "reference": SIZE}
+            swept = side_by_side(task, ladle.plan(task), sizes=[1, 4, 16, 64], **how)
+            keep(given.sizes, "cells", "validation loss", swept)
+            return swept
         how = {"evaluate_every": 10 * data.rows, "seed": given.seed, "out": given.out}
-        run = ladle.fit(task, size=given.size, until=given.until, **how)
+        run = ladle.fit(task, size=given.size, until=given.until or PASSES, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"cells.py: {error}\n")
 

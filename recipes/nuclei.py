@@ -28,7 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from batch_sizes import side_by_side
+from batch_sizes import add_sizes, keep, side_by_side
 from PIL import Image
 
 import ladle
@@ -37,7 +37,7 @@ from ladle.models.images import convolve, pool
 from ladle.models.layers import he, normals
 from ladle.models.norm import group_norm
 
-CROP, RATE, EMA = 128, 3e-3, 0.98
+CROP, SIZE, RATE, EMA, PASSES, SWEPT = 128, 8, 3e-3, 0.98, "8 epochs", "1 epochs"
 PAIRS = ((4, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (96, 32), (32, 32), (48, 16), (16, 16))
 """Channels into and out of each convolution, two in a stage: two stages down, the bottom, two up."""
 
@@ -130,10 +130,10 @@ def otsu(images: np.ndarray) -> np.ndarray:
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with nuclei_dsb2018/")
-    parser.add_argument("--until", default="8 epochs")
+    parser.add_argument("--until", help=f"{PASSES}; of a sweep {SWEPT}")
     parser.add_argument("--size", default="8", help="crops in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
+    add_sizes(parser)
     parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
     parser.add_argument("--out", help="folder for the run's record")
     given = parser.parse_args(args)
@@ -155,14 +155,14 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         metrics={"iou": ladle.metrics.higher(iou), "dice": ladle.metrics.higher(dice)},
     )
     try:
-        if given.sizes:
-
-            def judge(run: ladle.Run) -> float:
-                return run.averaged().evaluate(data.valid)["iou"]
-
-            side_by_side(task, judge, sizes=[4, 16], until=given.until, factors=(1.0, 2.0))
+        if given.sizes is not None:
+            how = {"until": given.until or SWEPT, "reference": SIZE, "higher": True}
+            judge = lambda run: run.averaged().evaluate(data.valid)["iou"]  # noqa: E731
+            swept = side_by_side(task, ladle.plan(task), sizes=[1, 4, 16, 64], judge=judge, **how)
+            keep(given.sizes, "nuclei", "IoU, validation", swept)
+            return swept
         how = {"evaluate_every": 8 * data.rows, "seed": given.seed, "out": given.out}
-        run = ladle.fit(task, size=given.size, until=given.until, **how)
+        run = ladle.fit(task, size=given.size, until=given.until or PASSES, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"nuclei.py: {error}\n")
     found = run.averaged().evaluate(data.test)
