@@ -72,7 +72,7 @@ def side_by_side(
         ema = {} if one.ema is None else {"ema": one.ema ** (size / reference)}
         how = {"size": size, "until": until, "hyper": ema, "restore": "last"}
         train = partial(_judged, one, judge, higher, how)
-        tried = _climb(lambda factor, base=base, train=train: train(base * factor, 0), higher, most)
+        tried = climbed(lambda factor, base=base, train=train: train(base * factor, 0), higher, most)
         factor = _best(tried, higher)
         runs = [tried[factor], *(train(base * factor, seed) for seed in range(1, seeds))]
         figures = [figure for figure, _ in runs]
@@ -103,7 +103,7 @@ def _judged(task: ladle.Task, judge: Any, higher: bool, how: Mapping[str, Any], 
     return run.final[loss_of(run)] if judge is None else judge(run), run
 
 
-def _climb(train: Callable[[float], Found], higher: bool, most: int) -> dict[float, Found]:
+def climbed(train: Callable[[float], Found], higher: bool, most: int) -> dict[float, Found]:
     """Factors of the rate and what came of them: the better neighbours of the best so far, `most` in all."""
     tried = {1.0: train(1.0)}
     while len(tried) < most:

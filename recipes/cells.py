@@ -129,6 +129,12 @@ def found_of(outputs: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
     return apart(score, np.concatenate([middle, UNIT * np.exp(np.clip(box[:, 2:], -4, 3))], axis=1))
 
 
+def likely(outputs: np.ndarray, kind: int) -> np.ndarray:
+    """Those of `found_of` whose odds are even or better."""
+    score, box = found_of(outputs, kind)
+    return box[score > 0]
+
+
 def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, float]:
     """Average precision of each kind, and their mean."""
     each = {
@@ -147,6 +153,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     add_sizes(parser)
     parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
     parser.add_argument("--out", help="folder for the run's record")
+    parser.add_argument("--picture", metavar="FILE", help="draw three test pictures with boxes")
     given = parser.parse_args(args)
     folder = Path(given.data, "bccd")
     if not given.data or not (folder / "images.zip").is_file():
@@ -170,10 +177,17 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     except ladle.ArgumentError as error:
         parser.exit(2, f"cells.py: {error}\n")
 
-    figures: dict[str, Any] = precisions(run.averaged().outputs(rows["test"]["x"]), parts["test"][1])
+    answers = run.averaged().outputs(rows["test"]["x"])
+    figures: dict[str, Any] = precisions(answers, parts["test"][1])
     each = ", ".join(f"{name} {figures[name]:.3f}" for name in KINDS)
     print(f"test mAP at IoU 0.5: {figures['map']:.3f} ({each})")
     print(f"{run.final['examples']:,} pictures in {run.final['seconds']:.0f} s")
+    if given.picture:
+        from pictures import draw_cells, save
+
+        some = [0, 1, 2]
+        boxes = [[(kind, *box) for kind in range(3) for box in likely(answers[at], kind)] for at in some]
+        save(draw_cells(parts["test"][0][some], [parts["test"][1][at] for at in some], boxes, KINDS), given.picture)
     if given.peer:
         from vision_peers import cells
 

@@ -136,6 +136,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     add_sizes(parser)
     parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
     parser.add_argument("--out", help="folder for the run's record")
+    parser.add_argument("--picture", metavar="FILE", help="draw four test images, their masks and what was found")
     given = parser.parse_args(args)
     folder = Path(given.data, "nuclei_dsb2018")
     if not given.data or not (folder / "nuclei.zip").is_file():
@@ -165,11 +166,19 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         run = ladle.fit(task, size=given.size, until=given.until or PASSES, **how)
     except ladle.ArgumentError as error:
         parser.exit(2, f"nuclei.py: {error}\n")
-    found = run.averaged().evaluate(data.test)
+    final = run.averaged()
+    found = final.evaluate(data.test)
     plain = iou(2 * otsu(parts["test"][0]).astype(np.int8) - 1, test[1])
     figures = {"iou": found["iou"], "dice": found["dice"], "otsu_iou": float(plain.mean())}
     print(f"test IoU {found['iou']:.3f}, Dice {found['dice']:.3f}; Otsu's threshold {float(plain.mean()):.3f}")
     print(f"{run.final['examples']:,} crops in {run.final['seconds']:.0f} s")
+    if given.picture:
+        from pictures import draw_nuclei, save
+
+        some = [3, 12, 24, 36]
+        said = final.outputs(test[0][some])
+        shares = np.asarray(iou(said, test[1][some])).tolist()
+        save(draw_nuclei(parts["test"][0][some], test[1][some], said > 0, shares), given.picture, 32)
     if given.peer:
         from vision_peers import nuclei
 

@@ -136,23 +136,23 @@ def draw_nuclei(images: np.ndarray, true: np.ndarray, found: np.ndarray, iou: Se
     return figure
 
 
-def draw_cells(pictures: np.ndarray, true: Sequence[Any], found: Sequence[Any], kinds: Mapping[str, str]) -> Figure:
+def draw_cells(pictures: np.ndarray, true: Sequence[Any], found: Sequence[Any], kinds: Sequence[str]) -> Figure:
     """Pictures `u8[n, height, width, 3]` with boxes: dashed as they are marked, and as they were found.
 
-    - `true`, `found`: of each picture `(number of the kind, centre x, y, width, height)`. `kinds`: colours by name.
+    - `true`, `found`: of each picture `(number of the kind, centre x, y, width, height)`. `kinds`: their names.
     """
     figure = sheet(4.2 * len(pictures), 3.9)
-    names = list(kinds)
+    colours = (WARN, ACCENT, "#009e73")
     for axes, picture, marked, said in zip(
         np.asarray(figure.subplots(1, len(pictures), squeeze=False))[0], pictures, true, found, strict=True
     ):
         axes.imshow(picture, interpolation="nearest")
         for boxes, style in ((marked, {"linestyle": GUIDE, "linewidth": 1.2}), (said, {"linewidth": 1.8})):
             for kind, x, y, w, h in boxes:
-                color = "white" if boxes is marked else kinds[names[int(kind)]]
+                color = "white" if boxes is marked else colours[int(kind)]
                 axes.add_patch(Rectangle((x - w / 2, y - h / 2), w, h, fill=False, edgecolor=color, **style))
         axes.set_axis_off()
-    keys = [Line2D([], [], color=color, linewidth=2, label=name) for name, color in kinds.items()]
+    keys = [Line2D([], [], color=color, linewidth=2, label=name) for name, color in zip(kinds, colours, strict=True)]
     legend(figure, [*keys, Line2D([], [], color=FAINT, linestyle=GUIDE, label="marked by hand (white)")])
     return figure
 
