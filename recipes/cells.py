@@ -185,9 +185,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if given.picture:
         from pictures import draw_cells, save
 
-        some = [0, 1, 2]
+        some = [11, 22, 30]
         boxes = [[(kind, *box) for kind in range(3) for box in likely(answers[at], kind)] for at in some]
-        save(draw_cells(parts["test"][0][some], [parts["test"][1][at] for at in some], boxes, KINDS), given.picture)
+        shown = parts["test"][0][some], [parts["test"][1][at] for at in some]
+        save(draw_cells(*shown, boxes, ("red cell", "white cell", "platelet")), given.picture)
     if given.peer:
         from vision_peers import cells
 

@@ -175,10 +175,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if given.picture:
         from pictures import draw_nuclei, save
 
-        some = [3, 12, 24, 36]
+        some = [6, 11, 16, 34]
         said = final.outputs(test[0][some])
         shares = np.asarray(iou(said, test[1][some])).tolist()
-        save(draw_nuclei(parts["test"][0][some], test[1][some], said > 0, shares), given.picture, 32)
+        save(draw_nuclei(parts["test"][0][some], test[1][some], said > 0, shares), given.picture)
     if given.peer:
         from vision_peers import nuclei
 

@@ -38,6 +38,8 @@ from ladle.report.canvas import (
 )
 
 HERE = Path(__file__).parent
+GREEN = "#009e73"
+KEPT = (ACCENT, WARN, GREEN, INK, FAINT, "#000000", "#ffffff")
 COLUMNS, ROOM = 4, 1.6
 """Panels in a row; the axis goes this many times beyond the least and the largest size in it."""
 
@@ -116,18 +118,22 @@ def _panel(axes: Axes, title: str, of: Mapping[str, Any]) -> None:
 
 
 def draw_nuclei(images: np.ndarray, true: np.ndarray, found: np.ndarray, iou: Sequence[float]) -> Figure:
-    """Pictures, what is marked in them, and what was found: white where both say nucleus. `[n, height, width]` each."""
-    figure = sheet(2.1 * len(images) + 1.1, 6.6)
+    """Pictures, what is marked in them, and what was found: white where both say nucleus. `[n, height, width]` each.
+
+    The first 128 rows and columns of each are drawn, brighter than they are; `iou`: of the whole image.
+    """
+    images, true, found = (of[:, :128, :128] for of in (images, true, found))
+    figure = sheet(2.1 * len(images) + 0.6, 6.6)
     grid = np.asarray(figure.subplots(3, len(images), squeeze=False))
     colours = np.array([[0, 0, 0], _rgb(ACCENT), _rgb(WARN), [1, 1, 1]])
     for column, image, there, said, share in zip(grid.T, images, true, found, iou, strict=True):
-        shown = [image / max(image.max(), 1), there > 0, colours[(there > 0) + 2 * (said > 0)]]
+        shown = [(image / max(image.max(), 1)) ** 0.5, there > 0, colours[(there > 0) + 2 * (said > 0)]]
         for axes, one in zip(column, shown, strict=True):
             axes.imshow(one, cmap="gray", interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        column[2].set_xlabel(f"IoU {share:.2f}", fontsize=12)
+        column[2].set_xlabel(f"IoU of the image {share:.2f}", fontsize=11)
     for axes, word in zip(grid[:, 0], ("picture", "marked", "found"), strict=True):
         axes.set_ylabel(word, fontsize=13)
     keys = [Line2D([], [], color=color, marker="s", linestyle="none", label=label)
@@ -142,7 +148,7 @@ def draw_cells(pictures: np.ndarray, true: Sequence[Any], found: Sequence[Any], 
     - `true`, `found`: of each picture `(number of the kind, centre x, y, width, height)`. `kinds`: their names.
     """
     figure = sheet(4.2 * len(pictures), 3.9)
-    colours = (WARN, ACCENT, "#009e73")
+    colours = (WARN, ACCENT, GREEN)
     for axes, picture, marked, said in zip(
         np.asarray(figure.subplots(1, len(pictures), squeeze=False))[0], pictures, true, found, strict=True
     ):
@@ -162,13 +168,16 @@ def _rgb(color: str) -> list[float]:
 
 
 def save(figure: Figure, path: str | Path, colors: int = 64) -> Path:
-    """Write a PNG of few colours, which is small."""
+    """Write a PNG of few colours, which is small: those of lines as they are, and as many more as the rest needs."""
     from PIL import Image
 
-    made = write(figure, path)
+    made, known = write(figure, path), [int(255 * part + 0.5) for color in KEPT for part in _rgb(color)]
     with Image.open(made) as image:
-        few = image.convert("RGB").quantize(colors, dither=Image.Dither.NONE)
-    few.save(made, optimize=True)
+        whole = image.convert("RGB")
+    rest = (whole.quantize(colors - len(KEPT)).getpalette() or [])[: 3 * (colors - len(KEPT))]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(known + rest)
+    whole.quantize(palette=palette, dither=Image.Dither.NONE).save(made, optimize=True)
     return made
 
 
