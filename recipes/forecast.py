@@ -5,8 +5,8 @@
 
 Beijing's PM2.5 and weather by the hour: 2010 to 2012 to train on, 2013 to validate, 2014 to test. 48 hours -> the dust
 of the next 24, as a logarithm; targets that are missing weigh nothing. The weights are those of the best evaluation,
-since windows overlap and a net has soon seen them all. 15 s of CPU time. Mean absolute and root mean squared error of
-known hours, in ug/m3, seeds 0, 1, 2:
+since windows overlap and a net has soon seen them all. 15 s of CPU time. Planned 128 (GRU) and 64 (TCN); from 16 to
+1,024 one pass ends at the same loss (--sizes). Errors of known hours, in ug/m3, seeds 0, 1, 2:
 
                         all 24 hours                                the 24th hour
     GRU                 MAE 45.3, 45.0, 45.5, RMSE 70.7, 69.9, 70.9; MAE 59.0, 59.0, 59.1, RMSE 86.1, 85.3, 86.2

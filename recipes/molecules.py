@@ -138,7 +138,7 @@ def targets(graphs: Graphs) -> np.ndarray:
 
 def sizes_of(parts: dict[str, Graphs], until: str) -> dict[str, Any]:
     """A plan for molecules of up to `LARGEST` atoms, which have one shape; then sizes of all of them, in buckets."""
-    plan = ladle.plan(task_of(parts, SIZE, LARGEST))
+    plan = ladle.plan(task_of(parts, SIZE, LARGEST), memory="2GB")  # Without a limit updates of 14 GB would be timed.
     return side_by_side(
         lambda size: task_of(parts, size), plan, sizes=[8, 32, 128, 512], until=until, reference=SIZE, most=3
     )

@@ -12,6 +12,9 @@ of a share of 1,520 is 0.9 %):
     naive Bayes            88.0, 86.9, 87.2 %
 
 5 s of CPU time with reading.
+
+The batch (--sizes): planned 64, noise scale 369. After 4 passes sizes 8, 32, 128, 512, 2,048 have 88.4, 88.5, 88.5,
+88.3, 88.0 % (three seeds), at rates from 1.4e-3 to 4.5e-2.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ each load; the loss is the sum of their squared errors by weights. RMSE of heati
     each alone               0.523, 0.465, 0.457    0.788, 0.832, 0.880
     boosted trees            0.393, 0.318, 0.325    0.827, 0.934, 0.858    (which train on the validation rows as well)
 
-Learning both together gains nothing here, and heating has steps that trees find. 5 s of CPU time a net. 100 passes at
-sizes 4, 16, 64, 460: validation loss 0.031, 0.015, 0.012, 0.066; plans for heating, both, cooling: 32, 32, 16.
+Learning both together gains nothing here, and heating has steps that trees find. 5 s of CPU time a net.
+
+The batch (--sizes): plans for heating, both, cooling 32, 32, 16. After 100 passes at sizes 4, 16, 64, 460: validation
+loss 0.028, 0.011, 0.011, 0.076.
 """
 
 from __future__ import annotations
