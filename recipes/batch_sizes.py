@@ -13,9 +13,6 @@ from typing import Any
 
 import ladle
 
-JUDGEMENTS = 8
-"""Of a run, in even parts of its examples: when a loss was reached lies between two of them."""
-
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
     """The option `--sizes [FILE]`; `given.sizes` is None where it was not asked for, and "" without a file."""
@@ -49,6 +46,7 @@ def side_by_side(
     higher: bool = False,
     most: int = 4,
     seeds: int = 1,
+    judgements: int = 8,
 ) -> dict[str, Any]:
     """Print the plan and a table of `sizes`; the same as a mapping.
 
@@ -57,6 +55,7 @@ def side_by_side(
     - `judge`: of a finished run, on its validation part; its loss where left out. `higher`: whether more is better.
     - `reference`: the size that the task's rate is meant for. From factor (size / reference)^(1/2) the rate is doubled
       and halved until neither is better, `most` rates in all, on seed 0; the other seeds have the best rate alone.
+    - `judgements`: of a run, in even parts of its examples; when a loss was reached lies between two of them.
 
     The last column is the seconds of training after which a size first had the validation loss that every size
     reached: what a plan makes small. Infinite where a size only diverged.
@@ -67,10 +66,12 @@ def side_by_side(
     rows, paths = [], []
     for size in sizes:
         one = tasks(size)
+        examples = ladle.Until.parse(until).epochs * one.data.rows
         moved, known = (size / reference) ** 0.5, float(one.lr(0.0) if callable(one.lr) else one.lr)
         base = moved * (1.0 if callable(one.lr) else known)  # What a schedule is multiplied by.
         ema = {} if one.ema is None else {"ema": one.ema ** (size / reference)}
-        how = {"size": size, "until": until, "hyper": ema, "restore": "last"}
+        every = max(int(examples / judgements), size)
+        how = {"size": size, "until": until, "hyper": ema, "restore": "last", "evaluate_every": every}
         train = partial(_judged, one, judge, higher, how)
         tried = climbed(lambda factor, base=base, train=train: train(base * factor, 0), higher, most)
         factor = _best(tried, higher)
@@ -81,9 +82,9 @@ def side_by_side(
         row["tried"] = {f"{each:g}": figure for each, (figure, _) in sorted(tried.items())}
         rows.append(row)
         paths.append(path_of(runs[0][1]))
-        every = ", ".join(f"{each}: {figure:.4g}" for each, figure in row["tried"].items())
+        shown = ", ".join(f"{each}: {figure:.4g}" for each, figure in row["tried"].items())
         numbers = f"{row['rate']:>8.1e} {row['figure']:>8.4g} {row['updates']:>8} {row['seconds']:>8.1f}"
-        print(f"{size:>6} {numbers}   {every}", flush=True)
+        print(f"{size:>6} {numbers}   {shown}", flush=True)
     level = max(min((loss for _, loss in path), default=math.inf) for path in paths)
     for row, path in zip(rows, paths, strict=True):
         row["seconds_to"] = reached(path, level)
@@ -96,8 +97,7 @@ Found = tuple[float, ladle.Run]
 
 
 def _judged(task: ladle.Task, judge: Any, higher: bool, how: Mapping[str, Any], rate: float, seed: int) -> Found:
-    examples = ladle.Until.parse(how["until"]).epochs * task.data.rows
-    run = ladle.fit(task, lr=rate, seed=seed, evaluate_every=max(int(examples / JUDGEMENTS), how["size"]), **how)
+    run = ladle.fit(task, lr=rate, seed=seed, **how)
     if run.status == "diverged":
         return -math.inf if higher else math.inf, run
     return run.final[loss_of(run)] if judge is None else judge(run), run

@@ -157,9 +157,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     )
     try:
         if given.sizes is not None:
-            how = {"until": given.until or SWEPT, "reference": SIZE, "higher": True}
+            how = {"until": given.until or SWEPT, "reference": SIZE, "higher": True, "most": 3, "judgements": 2}
+            plan = ladle.plan(task, memory="3GB")  # Without a limit updates of all crops would be timed.
             judge = lambda run: run.averaged().evaluate(data.valid)["iou"]  # noqa: E731
-            swept = side_by_side(task, ladle.plan(task), sizes=[1, 4, 16, 64], judge=judge, **how)
+            swept = side_by_side(task, plan, sizes=[1, 4, 16, 64], judge=judge, **how)
             keep(given.sizes, "nuclei", "IoU, validation", swept)
             return swept
         how = {"evaluate_every": 8 * data.rows, "seed": given.seed, "out": given.out}

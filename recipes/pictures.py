@@ -33,15 +33,15 @@ from ladle.report.canvas import (
     legend,
     plain,
     sheet,
-    short_ticks,
     write,
 )
 
 HERE = Path(__file__).parent
 GREEN = "#009e73"
 KEPT = (ACCENT, WARN, GREEN, INK, FAINT, "#000000", "#ffffff")
-COLUMNS, ROOM = 4, 1.6
-"""Panels in a row; the axis goes this many times beyond the least and the largest size in it."""
+COLUMNS, ROOM, LEAST = 4, 1.6, 0.06
+"""Panels in a row; how many times an axis goes beyond the least and the largest size; the least share of its figures
+that it spans upwards."""
 
 TITLES = {
     "nuclei": "Segmentation: nuclei",
@@ -108,13 +108,13 @@ def _panel(axes: Axes, title: str, of: Mapping[str, Any]) -> None:
         soonest = min(timed, key=lambda row: row["seconds_to"])
         axes.plot(soonest["size"], soonest["figure"], "o", color=ACCENT, markersize=12, markerfacecolor="none")
     plain(axes)
-    ticks = [4**power for power in range(8)]
-    low, high = axes.get_xlim()
-    axes.set_xticks([at for at in ticks if low <= at <= high])
+    ticks = [4**power for power in range(8) if axes.get_xlim()[0] <= 4**power <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{at:,}" for at in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(short_ticks())
     few_ticks(axes.yaxis, 4)
-    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    room = max(0.1 * (high - low), (LEAST * abs(y).mean() - (high - low)) / 2)  # Small differences stay small.
+    axes.set_ylim(low - room, high + room)
 
 
 def draw_nuclei(images: np.ndarray, true: np.ndarray, found: np.ndarray, iou: Sequence[float]) -> Figure:
