@@ -147,7 +147,7 @@ def learn(name: str, collector: Collector, *, size: int, lr: float, until: str, 
             break
         if number % PASSES == 0:
             collector.act(window.params)
-        going.note(steps=collector.steps, mean_return=np.mean(returns[-100:] or [0.0]))
+        going.note(steps=collector.steps, mean_return=float(np.mean(returns[-100:] or [0.0])))
     return ending(going.end(why), name, greedy, collector.steps, began)
 
 

@@ -153,7 +153,11 @@ def draw_cells(pictures: np.ndarray, true: Sequence[Any], found: Sequence[Any], 
         np.asarray(figure.subplots(1, len(pictures), squeeze=False))[0], pictures, true, found, strict=True
     ):
         axes.imshow(picture, interpolation="nearest")
-        for boxes, style in ((marked, {"linestyle": GUIDE, "linewidth": 1.2}), (said, {"linewidth": 1.8})):
+        styles: list[tuple[Any, dict[str, Any]]] = [
+            (marked, {"linestyle": GUIDE, "linewidth": 1.2}),
+            (said, {"linewidth": 1.8}),
+        ]
+        for boxes, style in styles:
             for kind, x, y, w, h in boxes:
                 color = "white" if boxes is marked else colours[int(kind)]
                 axes.add_patch(Rectangle((x - w / 2, y - h / 2), w, h, fill=False, edgecolor=color, **style))
