@@ -12,7 +12,8 @@ Test RMSE, in powers of ten, seeds 0, 1, 2:
     boosted trees on counts         1.260
     ridge on counts                 1.793
 
-25 s of CPU time.
+25 s of CPU time. The batch (--sizes): planned 64 by speed alone, noise scale 23 (heavy tails); four passes at 8, 32,
+128 and 512 end at a validation loss of 0.29, 0.37, 0.47, 0.64: the smallest is the best.
 """
 
 from __future__ import annotations
