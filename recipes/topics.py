@@ -80,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         task = task_of(file, given.seed)
         if given.sizes is not None:
             found = sizes_of(task, given.until or SWEPT)
-            keep(given.sizes, "topics", "share right of the rows held out", found)
+            keep(given.sizes, "topics", "share right, held out", found)
             return found
         run = ladle.fit(task, size=given.size, until=given.until or PASSES, seed=given.seed, out=given.out)
     except ladle.LadleError as error:
