@@ -42,8 +42,8 @@ SHRUNK, STRIDE, HEIGHT, WIDTH = 4, 8, 15, 20
 
 UNIT, SIZE, RATE, EMA, PASSES, SWEPT = 24.0, 8, 3e-3, 0.98, "8 epochs", "2 epochs"
 PAIRS = ((12, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 64))
-POOLED = (0, 2)
-"""Convolutions, and those with pooling behind them."""
+POOLED, FROM = (0, 2), -0.8
+"""Convolutions, and those with pooling behind them. Log odds from which on a box is drawn: a chance of 31 %."""
 
 
 def read(folder: Path) -> dict[str, tuple[np.ndarray, list[np.ndarray]]]:
@@ -120,12 +120,13 @@ def loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
     return (focal.sum((1, 2, 3)) + apart.sum((1, 2))) / jnp.maximum(there.sum((1, 2)), 1)
 
 
-def found_of(outputs: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and boxes of one kind in a picture, best first, in pixels: centre x, y, width, height."""
+def found_of(outputs: np.ndarray, kind: int, least: float = -np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Scores from `least` on, and boxes of one kind in a picture, best first, in pixels: centre x, y, width, height."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     score, box = outputs[..., kind].ravel(), outputs[..., 3:].reshape(-1, 4)
     middle = (box[:, :2] + np.stack([columns.ravel(), rows.ravel()], 1)) * STRIDE
-    return apart(score, np.concatenate([middle, UNIT * np.exp(np.clip(box[:, 2:], -4, 3))], axis=1))
+    scores, boxes = apart(score, np.concatenate([middle, UNIT * np.exp(np.clip(box[:, 2:], -4, 3))], axis=1))
+    return scores[scores >= least], boxes[scores >= least]
 
 
 def precisions(outputs: np.ndarray, boxes: Sequence[np.ndarray]) -> dict[str, float]:
@@ -179,13 +180,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     if given.picture:
         from pictures import draw_cells, save
 
-        some = [11, 22, 30]
-        by_kind = [[found_of(answers[at], kind) for kind in range(3)] for at in some]
-        likely = [
-            [(k, *box) for k, of in enumerate(by) for odds, box in zip(*of, strict=True) if odds > 0] for by in by_kind
-        ]
+        some, kinds = [11, 22, 30], range(len(KINDS))
+        found = [[(k, *box) for k in kinds for box in found_of(answers[at], k, FROM)[1]] for at in some]
         shown = parts["test"][0][some], [parts["test"][1][at] for at in some]
-        save(draw_cells(*shown, likely, ("red cell", "white cell", "platelet")), given.picture)
+        save(draw_cells(*shown, found, ("red cell", "white cell", "platelet")), given.picture)
     if given.peer:
         from vision_peers import cells
 
