@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -84,8 +84,7 @@ def outputs(params: list[dict[str, jax.Array]], x: jax.Array) -> jax.Array:
 
 def ending(run: ladle.Run, name: str, act: Any, steps: int, began: float) -> dict[str, Any]:
     """What is reported of a run: its return over 100 episodes, and the noise scale of its gradients."""
-    late = run.metrics[len(run.metrics) // 2 :]
-    noise = ladle.noise.estimate(reduce(ladle.Moments.merge, map(ladle.Moments.from_sums, late)))
+    noise = run.noise(since=run.final["updates"] // 2)
     found = {"return": mean_return(name, partial(act, run.params)), "noise": noise, "run": run, "steps": steps}
     return found | {"seconds": time.perf_counter() - began}
 

@@ -36,7 +36,7 @@ STEPS, PASSES, LOOK = 128, 10, 40
 good it is."""
 
 ROWS = ACTORS * STEPS
-SIZE, LR, DISCOUNT, TRACE, CLIP, ENTROPY = 256, 1e-3, 0.98, 0.9, 0.2, 0.0
+SIZE, LR, DISCOUNT, TRACE, CLIP = 256, 1e-3, 0.98, 0.9, 0.2
 """`TRACE`: lambda of generalised advantages. `CLIP`: how far a chance may move in one act of learning."""
 
 
@@ -69,8 +69,7 @@ def loss(params: Any, batch: Any) -> jax.Array:
     ratio = jnp.exp(jnp.take_along_axis(chances, batch["action"][:, None], 1)[:, 0] - batch["chance"])
     gain = jnp.minimum(ratio * batch["advantage"], jnp.clip(ratio, 1 - CLIP, 1 + CLIP) * batch["advantage"])
     error = (1 - DISCOUNT) * (value(params, batch["x"]) - batch["aim"])
-    entropy = -(jnp.exp(chances) * chances).sum(1)
-    return error**2 - gain - ENTROPY * entropy
+    return error**2 - gain
 
 
 class Collector:
@@ -148,7 +147,7 @@ def learn(name: str, collector: Collector, *, size: int, lr: float, until: str, 
             break
         if number % PASSES == 0:
             collector.act(window.params)
-        going.note(steps=collector.steps, mean_return=np.mean(returns[-100:] or [0.0]))
+        going.note(steps=collector.steps, mean_return=float(np.mean(returns[-100:] or [0.0])))
     return ending(going.end(why), name, greedy, collector.steps, began)
 
 

@@ -12,7 +12,8 @@ Test RMSE, in powers of ten, seeds 0, 1, 2:
     boosted trees on counts         1.260
     ridge on counts                 1.793
 
-25 s of CPU time.
+25 s of CPU time. The batch (--sizes): planned 64 by speed alone, noise scale 23 (heavy tails); four passes at 8, 32,
+128 and 512 end at a validation loss of 0.29, 0.37, 0.47, 0.64: the smallest is the best.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from batch_sizes import line_of
+from batch_sizes import add_sizes, keep, side_by_side
 
 import ladle
 from ladle.feed import Bucketed, Graphs, HostFeed, PadGraphs, Permuted, PrefetchedFeed, Sequences
 
-WIDTH, LAYERS, ELEMENTS, BONDS, LARGEST = 64, 3, 16, 4, 64
+WIDTH, LAYERS, ELEMENTS, BONDS, LARGEST, SIZE, PASSES, SWEPT = 64, 3, 16, 4, 64, 64, "16 epochs", "4 epochs"
 PAD = PadGraphs(nodes=(12, 18, 24, 36, LARGEST, 400), edges=(24, 38, 52, 80, 144, 840))
 
 
@@ -136,30 +137,23 @@ def targets(graphs: Graphs) -> np.ndarray:
     return graphs.nodes.fields.tree["y"]
 
 
-def sizes_of(parts: dict[str, Graphs], until: str) -> list[dict[str, Any]]:
-    print(f"plan: {line_of(ladle.plan(task_of(parts, 64, LARGEST).with_(lr='auto'), until=until))}")
-    rows = []
-    for size in (8, 32, 128, 512):
-        run = ladle.fit(task_of(parts, size), size=size, until=until, lr="sweep")
-        final, padding = run.final, run.final["padding_fraction"]
-        rows.append(
-            {"size": size, "valid_loss": final["valid_ema_loss"], "padding": padding, "seconds": final["seconds"]}
-        )
-        print(
-            f"size {size:>4}: validation {final['valid_ema_loss']:.3f}, padding {padding:.0%}, {final['seconds']:.0f} s"
-        )
-    return rows
+def sizes_of(parts: dict[str, Graphs], until: str) -> dict[str, Any]:
+    """A plan for molecules of up to `LARGEST` atoms, which have one shape; then sizes of all of them, in buckets."""
+    plan = ladle.plan(task_of(parts, SIZE, LARGEST), memory="2GB")  # Without a limit updates of 14 GB would be timed.
+    return side_by_side(
+        lambda size: task_of(parts, size), plan, sizes=[8, 32, 128, 512], until=until, reference=SIZE, most=3
+    )
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with aqsoldb_graphs")
-    parser.add_argument("--until", default="16 epochs")
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--until", help=f"{PASSES}; of a sweep {SWEPT}")
+    parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="run folder to write")
     parser.add_argument("--peer", action="store_true", help="ridge and boosted trees on counts of atoms and bonds")
-    parser.add_argument("--sizes", action="store_true", help="a plan, and a sweep of sizes")
+    add_sizes(parser)
     given = parser.parse_args(args)
     folder = Path(given.data, "aqsoldb_graphs")
     if not given.data or not (folder / "molecules.csv.gz").is_file():
@@ -167,10 +161,12 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         parser.exit(2, f"molecules.py: data must hold aqsoldb_graphs; got {given.data!r}; {remedy}\n")
     parts, (_, spread) = read(folder)
     try:
-        if given.sizes:
-            return {"sizes": sizes_of(parts, given.until)}
+        if given.sizes is not None:
+            swept = sizes_of(parts, given.until or SWEPT)
+            keep(given.sizes, "molecules", "validation loss", swept)
+            return swept
         task = task_of(parts, given.size)
-        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+        run = ladle.fit(task, size=given.size, until=given.until or PASSES, seed=given.seed, out=given.out)
     except ladle.ArgumentError as error:
         parser.exit(2, f"molecules.py: {error}\n")
     run = run.averaged()

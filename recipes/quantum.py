@@ -20,7 +20,6 @@ import argparse
 import time
 import warnings
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import jax
@@ -130,8 +129,7 @@ def learn(given: argparse.Namespace) -> dict[str, Any]:
     task = task_of(data, given.wires, given.layers)
     how: dict[str, Any] = {"until": given.until, "seed": given.seed, "out": given.out}
     run = ladle.fit(task, size=SIZE, gauge=ladle.Gauge(parts=4, every=4), **how)
-    moments = reduce(ladle.Moments.merge, map(ladle.Moments.from_sums, run.metrics[len(run.metrics) // 2 :]))
-    noise, numbers = ladle.noise.estimate(moments), sum(leaf.size for leaf in jax.tree.leaves(run.params))
+    noise, numbers = run.noise(since=run.final["updates"] // 2), sum(leaf.size for leaf in jax.tree.leaves(run.params))
     found: dict[str, Any] = {"accuracy": run.final["test_accuracy"], "noise": noise}
     found["linear"] = LogisticRegression().fit(*train).score(*test)
     print(

@@ -21,7 +21,6 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def learn(given: argparse.Namespace, file: Path) -> dict[str, Any]:
     task = task_of(data, ladle.Until.parse(given.until).epochs or 30)
     how: dict[str, Any] = {"until": given.until, "seed": given.seed, "out": given.out}
     run = ladle.fit(task, size=SIZE, gauge=ladle.Gauge(parts=4), **how)
-    noise = ladle.noise.estimate(reduce(ladle.Moments.merge, map(ladle.Moments.from_sums, run.metrics)))
+    noise = run.noise()
     fired = float(outputs(run.params, x[test])[1])
     found: dict[str, Any] = {"accuracy": run.final["test_accuracy"], "noise": noise, "fired": fired}
     found["linear"] = linear(x.reshape(len(x), -1), digit, test)

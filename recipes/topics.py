@@ -12,6 +12,9 @@ of a share of 1,520 is 0.9 %):
     naive Bayes            88.0, 86.9, 87.2 %
 
 5 s of CPU time with reading.
+
+The batch (--sizes): planned 64, noise scale 369. After 4 passes sizes 8, 32, 128, 512, 2,048 have 88.4, 88.5, 88.5,
+88.3, 88.0 % (three seeds), at rates from 1.4e-3 to 4.5e-2.
 """
 
 from __future__ import annotations
@@ -22,11 +25,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from batch_sizes import compared, line_of
+from batch_sizes import add_sizes, keep, side_by_side
 
 import ladle
 
-WIDTH = 32
+WIDTH, SIZE, PASSES, SWEPT = 32, 64, "8 epochs", "4 epochs"
 
 
 def task_of(file: Path, seed: int) -> ladle.Task:
@@ -52,20 +55,22 @@ def peers(data: Any) -> dict[str, float]:
     return {name: float(found.score(*valid)) for name, found in searches.items()}
 
 
-def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
-    print(f"plan: {line_of(ladle.plan(task.with_(lr='auto'), until=until))}")
-    return compared(task, [8, 64, 512, "full"], until, seeds=1)
+def sizes_of(task: ladle.Task, until: str) -> dict[str, Any]:
+    how: dict[str, Any] = {"until": until, "reference": SIZE, "higher": True, "seeds": 3}
+    return side_by_side(
+        task, ladle.plan(task), sizes=[8, 32, 128, 512, 2048], judge=lambda run: run.final["valid_accuracy"], **how
+    )
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with ag_news_test")
-    parser.add_argument("--until", default="8 epochs")
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--until", help=f"{PASSES}; of a sweep {SWEPT}")
+    parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--seed", type=int, default=0, help="of the split too")
     parser.add_argument("--out", help="run folder to write")
     parser.add_argument("--peer", action="store_true", help="linear models of scikit-learn on the same words")
-    parser.add_argument("--sizes", action="store_true", help="a plan, and four sizes side by side")
+    add_sizes(parser)
     given = parser.parse_args(args)
     file = Path(given.data, "ag_news_test/test.csv")
     if not given.data or not file.is_file():
@@ -73,12 +78,14 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         parser.exit(2, f"topics.py: data must hold ag_news_test; got {given.data!r}; {remedy}\n")
     try:
         task = task_of(file, given.seed)
-        if given.sizes:
-            return {"sizes": sizes_of(task, given.until)}
-        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+        if given.sizes is not None:
+            found = sizes_of(task, given.until or SWEPT)
+            keep(given.sizes, "topics", "share right, held out", found)
+            return found
+        run = ladle.fit(task, size=given.size, until=given.until or PASSES, seed=given.seed, out=given.out)
     except ladle.LadleError as error:
         parser.exit(2, f"topics.py: {error}\n")
-    found: dict[str, Any] = {"accuracy": run.final["valid_accuracy"], "seconds": run.final["seconds"]}
+    found = {"accuracy": run.final["valid_accuracy"], "seconds": run.final["seconds"]}
     print(f"held out {found['accuracy']:.1%}; {found['seconds']:.1f} s of training")
     if given.peer:
         found["peers"] = peers(task.data)

@@ -10,7 +10,8 @@ with every French sentence of a test sentence as reference, and the share that i
     ladle                                BLEU 26.0, 27.3, 28.2    exactly 8.3, 8.9, 9.4 %
     the same net in a plain Optax loop   BLEU 27.2 (seed 0)       exactly 8.1 %
 
-45 s of CPU time.
+45 s of CPU time. The batch (--sizes): planned 64, noise scale 547; one pass at 32, 128, 512, 2,048 ends at 2.66, 2.86,
+3.25, 4.38 nats a word.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from batch_sizes import compared, line_of
+from batch_sizes import add_sizes, keep, side_by_side
 from translate_pairs import BEGIN, END, UNKNOWN, WORDS, Pairs, read
 
 import ladle
 
-WIDTH, EMBED, RATE = 128, 64, 4e-3
+WIDTH, EMBED, RATE, SIZE, PASSES, SWEPT = 128, 64, 4e-3, 128, "5 epochs", "1 epochs"
 
 
 def init(english: int, french: int, key: jax.Array) -> Any:
@@ -135,20 +136,19 @@ def figures(found: np.ndarray, pairs: Pairs) -> dict[str, float]:
     return {"bleu": 100 * float(bleu), "exact": float(exact)}
 
 
-def sizes_of(task: ladle.Task, until: str) -> list[dict[str, Any]]:
-    print(f"plan: {line_of(ladle.plan(task, until=until))}")
-    return compared(task, [32, 128, 512, 2048], until, seeds=1)
+def sizes_of(task: ladle.Task, until: str) -> dict[str, Any]:
+    return side_by_side(task, ladle.plan(task), sizes=[32, 128, 512, 2048], until=until, reference=SIZE, most=3)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("LADLE_DATA", ""), help="folder with tatoeba_en_fr")
-    parser.add_argument("--until", default="5 epochs")
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--until", help=f"{PASSES}; of a sweep {SWEPT}")
+    parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="run folder to write")
     parser.add_argument("--peer", action="store_true", help="the same net in a plain loop with Optax")
-    parser.add_argument("--sizes", action="store_true", help="a plan, and four sizes side by side")
+    add_sizes(parser)
     given = parser.parse_args(args)
     file = Path(given.data, "tatoeba_en_fr/fra-eng.zip")
     if not given.data or not file.is_file():
@@ -161,9 +161,11 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     pairs = read(file)
     task, x = task_of(pairs), pairs.rows((english, french[0]) for english, french in pairs.test)[0]
     try:
-        if given.sizes:
-            return {"sizes": sizes_of(task, given.until)}
-        run = ladle.fit(task, size=given.size, until=given.until, seed=given.seed, out=given.out)
+        if given.sizes is not None:
+            swept = sizes_of(task, given.until or SWEPT)
+            keep(given.sizes, "translate", "validation loss, nats a word", swept)
+            return swept
+        run = ladle.fit(task, size=given.size, until=given.until or PASSES, seed=given.seed, out=given.out)
     except ladle.ArgumentError as error:
         parser.exit(2, f"translate.py: {error}\n")
     found: dict[str, Any] = {**figures(run.outputs(x), pairs), "seconds": run.final["seconds"]}

@@ -443,6 +443,8 @@ def test_a_client_by_itself_does_what_it_does_in_the_simulation(assembly):
         ({"method": "scaffold"}, "method must be another for clients of their own"),
         ({"number": -1}, "number must be a whole number from 0"),
         ({"lr": lambda examples: LR}, "lr must be a number for clients of their own; got 'a schedule'"),
+        ({"lr": "auto", "size": "full"}, "lr must be a number where size='full' takes all of a client's 60 rows"),
+        ({"lr": "auto", "size": 61}, "lr must be a number where size=61 takes all of a client's 60 rows; got 'auto'"),
     ],
 )
 def test_clients_that_cannot_be_are_refused(how, sentence):

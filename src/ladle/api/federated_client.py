@@ -19,7 +19,8 @@ class FederatedClient:
     """Trains a server's weights on its own rows, as `ladle.federate` has this client do it.
 
     - `task`: with the client's own rows as training data. `number`: the client's, which its random numbers come from.
-    - `epochs`, `size`, `method`, `seed`: those of the federation. `size`: rows of a batch.
+    - `epochs`, `size`, `method`, `seed`: those of the federation. `size`: rows of a batch; with lr="auto" no more than
+      the client has.
 
     Weights travel as lists of arrays in one order, as Flower has them; nothing else leaves the process but how many
     rows they were trained on.
@@ -53,6 +54,10 @@ class FederatedClient:
         rows = resolve_size(size, assembly.rows) if size == "full" else require_count("size", size)
         self.assembly, self.number = assembly, int(number)
         lr = assembly.lr(rows)
+        if (size == "full" or rows > assembly.rows) and lr != assembly.lr(1):  # It moves with the size.
+            why = "a batch is at most what the largest client has, which one does not know, and the rate goes by it"
+            be = f"be a number where size={size!r} takes all of a client's {assembly.rows} rows"
+            raise ArgumentError(must("lr", be, assembly.task.lr, why, "lr=0.1"))
         self._state: Any = assembly.engine.step.init(seed, {} if lr is None else {"lr": lr})
         backend: Any = assembly.backend
         self._training = backend.alone(assembly.objective, assembly.optimizer, size=rows)

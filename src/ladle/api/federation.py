@@ -7,7 +7,6 @@ from typing import Any
 
 from ladle.api.run import Run
 from ladle.core.errors import ArgumentError, must
-from ladle.core.moments import Moments
 from ladle.core.noise import NoiseScale, estimate
 from ladle.federated import Members, Privacy, worth
 
@@ -37,11 +36,7 @@ class Federation(Run):
         if self.privacy is not None:
             why, remedy = "numbers of single rounds would tell of the clients what the noise hides", "privacy=None"
             raise ArgumentError(must("privacy", "be left out to measure clients", self.privacy, why, remedy))
-        total = Moments()
-        for line in self.metrics:
-            if since <= line["round"] and (until is None or line["round"] < until):
-                total = total.merge(Moments.from_sums(line))
-        return estimate(total, population=len(self.members))
+        return estimate(self._moments(since, until), population=len(self.members))
 
     def worth(self, asked: int, since: int = 0) -> float:
         """What a round of `asked` clients makes of the progress of one of all: see `ladle.federated.worth`."""

@@ -40,6 +40,14 @@ def test_it_learns_and_predicts_in_the_units_of_the_data(plane: Assembly) -> Non
     assert "valid_loss" in run._repr_html_() and "finished" in run._repr_html_()
 
 
+def test_the_noise_of_a_run_is_that_of_its_lines_together(plane: Assembly) -> None:
+    run = ladle.fit(plane, size=8, until="4 epochs", gauge=ladle.Gauge(parts=4, every=1))
+    every = [ladle.Moments.from_sums(line) for line in run.metrics]
+    assert run.noise().updates == sum(one.count for one in every) == 20
+    assert run.noise(since=10).trace == pytest.approx((every[2].trace + every[3].trace + every[4].trace) / 15)
+    assert run.noise(until=6).updates == 5 and run.noise(since=21).verdict == "unresolved"
+
+
 def test_all_sizes_start_from_the_same_parameters_and_see_every_example(plane: Assembly) -> None:
     runs = [ladle.fit(plane, size=size, until="3 epochs", seed=5) for size in (1, 7, "full")]
     assert len({run.metrics[0]["valid_loss"] for run in runs}) == 1

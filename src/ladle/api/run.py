@@ -19,6 +19,8 @@ from ladle.api.run_model import model_of
 from ladle.api.training_rows import training_rows
 from ladle.core.consumption import Consumption
 from ladle.core.errors import ArgumentError, must
+from ladle.core.moments import Moments
+from ladle.core.noise import NoiseScale, estimate
 from ladle.core.shown import shown
 
 if TYPE_CHECKING:
@@ -154,6 +156,22 @@ class Run:
         if reestimate is not False:
             return self.reestimated(None if reestimate is True else reestimate).evaluate(rows)
         return self.assembly.engine.evaluate(self.state, as_rows(rows, self.assembly.task.data), prefix="")
+
+    def noise(self, since: int = 0, until: int | None = None) -> NoiseScale:
+        """The gradient noise scale in the course of the run, in examples: tr(Sigma) / |G|^2 with interval and verdict.
+
+        From all record lines together that end at `since <= updates < until`. It mostly grows, so the second half of a
+        run says more of what is to come: `run.noise(since=run.final["updates"] // 2)`. "unresolved" where nothing was
+        measured: see `gauge` of `fit`.
+        """
+        return estimate(self._moments(since, until))
+
+    def _moments(self, since: int, until: int | None) -> Moments:
+        total = Moments()
+        for line in self.metrics:
+            if since <= line["updates"] and (until is None or line["updates"] < until):
+                total = total.merge(Moments.from_sums(line))
+        return total
 
     def _repr_html_(self) -> str:
         cells = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in self.final.items()}
