@@ -19,6 +19,9 @@ LARGEST_TIMED = 8192
 SLOW_SECONDS = 0.85
 """A size whose update would take longer is not timed, once two are."""
 
+FAR_TOO_SLOW = 5.0
+"""Seconds of an update that is timed once: more than smaller ones foretold, and more than a disturbance explains."""
+
 TURNS = 4
 """Times that all sizes are timed one after the other: a disturbance then meets all of them, not one."""
 
@@ -100,9 +103,10 @@ def middles(sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _timed_again(probe: Probe, samples: dict[int, np.ndarray], *, rows: int, turns: int) -> dict[int, np.ndarray]:
-    """`samples` and `turns` more of each size."""
-    more = in_turns(probe, [_whole(micro, rows) for micro in samples], turns)
-    return {micro: np.concatenate((samples[micro], new)) for micro, new in zip(samples, more, strict=True)}
+    """`samples` and `turns` more of each size that is not far too slow."""
+    again = [micro for micro, seconds in samples.items() if seconds.min() <= FAR_TOO_SLOW]
+    more = in_turns(probe, [_whole(micro, rows) for micro in again], turns)
+    return samples | {micro: np.concatenate((samples[micro], new)) for micro, new in zip(again, more, strict=True)}
 
 
 def _whole(micro: int, rows: int) -> BatchSpec:
@@ -110,11 +114,12 @@ def _whole(micro: int, rows: int) -> BatchSpec:
 
 
 def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> list[np.ndarray]:
-    """Seconds of updates at `specs`, `f64[timings]` each: all of them in every turn, short ones more often."""
+    """Seconds of updates at `specs`, `f64[timings]` each: all in a turn, short ones more often, far too slow ones once."""
     found = [probe.seconds(spec, REPEATS) for spec in specs]
     for _ in range(turns - 1):
-        more = [probe.seconds(spec, _repeats(seconds)) for spec, seconds in zip(specs, found, strict=True)]
-        found = [np.concatenate(both) for both in zip(found, more, strict=True)]
+        for place, spec in enumerate(specs):
+            if found[place].min() <= FAR_TOO_SLOW:
+                found[place] = np.concatenate((found[place], probe.seconds(spec, _repeats(found[place]))))
     return found
 
 

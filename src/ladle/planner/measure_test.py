@@ -52,6 +52,14 @@ def test_a_line_that_never_was_one_is_not_straight():
     assert [size for size, *_ in line.points] == [1, 8, 64, 512, 8192]
 
 
+def test_a_size_that_is_far_too_slow_is_timed_once():
+    """A padded batch that outgrows its caches takes 12 s where a line through 1 and 64 told 0.8."""
+    probe = Disturbed(slower=lambda request, size: 15.0 if size == 8192 else 1.0)
+    line = measure_speed(probe, rows=2**20, top=8192)
+    assert line is not None and not line.straight
+    assert probe.requests.count(8192) == 1 and probe.requests.count(64) == 2 * TURNS
+
+
 @dataclass
 class Superlinear(FakeProbe):
     """Seconds of a small transformer on two cores: 1.4 + 0.57 B ms up to 8, a cache that overflows beyond."""
