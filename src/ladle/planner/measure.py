@@ -114,7 +114,7 @@ def _whole(micro: int, rows: int) -> BatchSpec:
 
 
 def in_turns(probe: Probe, specs: Sequence[BatchSpec], turns: int = TURNS) -> list[np.ndarray]:
-    """Seconds of updates at `specs`, `f64[timings]` each: all in a turn, short ones more often, far too slow ones once."""
+    """Seconds of updates at `specs`, `f64[timings]` each: all in a turn, short ones more, far too slow ones once."""
     found = [probe.seconds(spec, REPEATS) for spec in specs]
     for _ in range(turns - 1):
         for place, spec in enumerate(specs):
