@@ -52,6 +52,6 @@ def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.long
 def test_what_recipes_are_held_against_is_fitted_on_the_same_parts():
-    found = recipe("peers").main(["cora", "etth1", "sst2"])
+    found = recipe("first_peers").main(["cora", "etth1", "sst2"])
     assert found["cora"]["words alone"] < 0.65 < 0.78 < found["cora"]["words within two citations"] < 0.85
     assert 0.29 < found["etth1"]["test MSE"] < 0.33 and 0.77 < found["sst2"]["dev"] < 0.82

@@ -83,7 +83,7 @@ REFUSED = {
     "nowhere.csv --target y": "source must be there",
     "events.csv": "--target must be given",
     "events.csv --target z": "target must name a column",
-    "events.csv --target y --batch 0": "try --batch 64",
+    "events.csv --target y --batch 0": "try --batch 1",
     "events.csv --target y --every 0": "--every must be at least 1",
     "events.csv --target y --age -1": "age must be at least 0",
     "events.csv --target y --drift ddm": "drift must be a known choice",

@@ -1,6 +1,6 @@
 """What the first recipes are held against: the same data, split and budget, without ladle's training.
 
-    LADLE_DATA=FOLDER python recipes/peers.py [sst2 movie_reviews etth1 cora shakespeare torch_fashion] [--seed 0]
+    LADLE_DATA=FOLDER python recipes/first_peers.py [sst2 movie_reviews etth1 cora shakespeare torch_fashion] [--seed 0]
 
 sst2, movie_reviews: logistic regression on which words occur (scikit-learn), its penalty by three folds of the training
 part. etth1: ridge from a series' last 96 hours to its next 24, one for all series, its penalty by the validation part.
@@ -169,11 +169,11 @@ def main(args: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(args)
     if unknown := sorted(set(given.names) - set(PEERS)):
-        parser.exit(2, f"peers.py: names must be of {', '.join(PEERS)}; got {unknown[0]!r}\n")
+        parser.exit(2, f"first_peers.py: names must be of {', '.join(PEERS)}; got {unknown[0]!r}\n")
     wanted = [FOLDERS[name] for name in given.names or PEERS if name in FOLDERS]
     if missing := [name for name in wanted if not given.data or not Path(given.data, name).is_dir()]:
         remedy = "try --data FOLDER, or LADLE_DATA=FOLDER"
-        parser.exit(2, f"peers.py: data must hold {missing[0]}/; got {given.data!r}; {remedy}\n")
+        parser.exit(2, f"first_peers.py: data must hold {missing[0]}/; got {given.data!r}; {remedy}\n")
     found = {}
     for name in given.names or PEERS:
         found[name] = PEERS[name](Path(given.data), given.seed)
