@@ -31,19 +31,21 @@ def side_by_side(
     higher: bool = True,
     factors: Sequence[float] = (0.5, 1.0, 2.0),
     reference: int = 8,
+    averaged: bool = False,
 ) -> dict[int, tuple[float, float, float]]:
     """`{size: (figure, rate, seconds)}` of the best of the rates lr (size / reference)^(1/2) x `factors`, one seed.
 
     - `judge`: of a finished run, on its validation part. `reference`: the size that the task's rate is meant for.
+    - `averaged`: the moving average of the weights is over as many examples at each size; else over as many updates.
     """
     print(f"plan: {line_of(ladle.plan(task))}", flush=True)
     found, base = {}, float(task.lr)
     print(f"{'size':>6} {'rate':>8} {'figure':>8} {'updates':>8} {'seconds':>8}   figures at all rates")
     for size in sizes:
-        tried = []
+        tried, keeps = [], {"ema": task.ema ** (size / reference)} if averaged and task.ema else {}
         for factor in factors:
             rate = base * (size / reference) ** 0.5 * factor
-            run = ladle.fit(task, size=size, lr=rate, until=until, evaluate_every=10**9)
+            run = ladle.fit(task.with_(**keeps), size=size, lr=rate, until=until, evaluate_every=10**9)
             figure = judge(run) if run.status == "finished" else float("-inf" if higher else "inf")
             tried.append((figure, rate, float(run.final["seconds"]), run.final["updates"]))
         figure, rate, seconds, updates = (max if higher else min)(tried)

@@ -1,0 +1,132 @@
+"""Small photographs, moved and mirrored inside the compiled update, beside the same net without that.
+
+    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "8 epochs"] [--size 64] [--seed 0] [--sizes] [--peer]
+
+@FIG@
+
+@SIZES@
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from batch_sizes import side_by_side
+
+import ladle
+from ladle.feed import RandomImages
+from ladle.feed.source.blob import open_blob
+from ladle.models.images import convolve, pool
+from ladle.models.layers import dense, dense_init, glorot, he, normals
+from ladle.models.norm import group_norm
+
+SIZE, RATE, EMA, GROUPS = 64, 2e-3, 0.998, 8
+PAIRS, POOLED = ((12, 32), (32, 64), (64, 128)), (0, 1)
+"""Channels into and out of each convolution, and after which of them a side is halved."""
+
+MOVED = RandomImages(pad=4)
+VALID = 5000
+
+
+def features(blocks: Any, x: jax.Array) -> jax.Array:
+    """Images `f32[n, side, side, 3]` from 0 to 1 to `f32[n, 256]`: means and maxima of 128 channels over all places.
+
+    Four pixels in a square are one place with twelve channels, which saves the convolutions at full size. The side is
+    a power of two, of at least 8, and may be another one than in training.
+    """
+    n, side = x.shape[:2]
+    h = (2 * x - 1).reshape(n, side // 2, 2, side // 2, 2, 3).transpose(0, 1, 3, 2, 4, 5)
+    h = h.reshape(n, side // 2, side // 2, 12)
+    for number, layer in enumerate(blocks):
+        h = group_norm(convolve(h, layer["weight"]), GROUPS) * layer["scale"][None, None, None]
+        h = jax.nn.relu(h + layer["bias"][None, None, None])
+        h = pool(h) if number in POOLED else h
+    means = h.mean((1, 2))
+    while h.shape[1] > 1:
+        h = pool(h)
+    return jnp.concatenate([means, h.reshape(n, -1)], axis=1)
+
+
+def net(classes: int, known: Any = None) -> Any:
+    """The net with random weights, but for those entries that are `known`: "blocks", "head"."""
+
+    def init(key: jax.Array) -> Any:
+        shapes = [*((3, 3, *pair) for pair in PAIRS), (2 * PAIRS[-1][1], classes)]
+        *drawn, last = normals(key, shapes)
+        layers = [dense_init(he(shape) * weight) for shape, weight in zip(shapes[:-1], drawn, strict=True)]
+        blocks = [{**layer, "scale": jnp.ones_like(layer["bias"])} for layer in layers]
+        return {"blocks": blocks, "head": dense_init(glorot(shapes[-1]) * last), **(known or {})}
+
+    def apply(params: Any, x: Any) -> jax.Array:
+        return dense(params["head"], features(params["blocks"], x))
+
+    return ladle.models.FunctionModel(init, apply, f"convnet 32-64-128-{classes}")
+
+
+def read(file: Path, rows: int | None = None) -> ladle.data.Data:
+    """All 60,000 images in memory; of the 50,000 to train on `VALID`, drawn anew by nobody, are the validation part."""
+    train, test = (open_blob(file, part) for part in ("train", "test"))
+    ids = np.random.default_rng(0).permutation(len(train))
+    parts = [train.take(ids[VALID:][:rows]), train.take(ids[:VALID]), test.take(np.arange(len(test)))]
+    first, valid, last = ((part["x"], part["y"]) for part in parts)
+    return ladle.data.arrays(*first, valid=valid, test=last, name="cifar10_jpeg")
+
+
+def task_of(data: ladle.data.Data, *, augment: bool = True) -> ladle.Task:
+    moved = MOVED if augment else None
+    return ladle.Task(net(data.outputs), "cross_entropy", data, lr=RATE, ema=EMA, augment=moved)
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--data", default=os.environ.get("LADLE_DATA", ""), help="folder with cifar10_jpeg/cifar10_jpeg.npz"
+    )
+    parser.add_argument("--until", default="8 epochs")
+    parser.add_argument("--size", default="64", help="images in a batch, or 'auto' for a plan's")
+    parser.add_argument("--rows", type=int, help="train on the first so many images alone")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
+    parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
+    parser.add_argument("--out", help="folder for the records of the runs")
+    given = parser.parse_args(args)
+    file = Path(given.data, "cifar10_jpeg/cifar10_jpeg.npz")
+    if not given.data or not file.is_file():
+        what, remedy = "cifar10_jpeg/cifar10_jpeg.npz", "try --data FOLDER, or LADLE_DATA=FOLDER"
+        parser.exit(2, f"cifar10_augmented.py: data must hold {what}; got {given.data!r}; {remedy}\n")
+
+    data, figures = read(file, given.rows), {}
+    assert data.test is not None
+    known = {name: of[:VALID] for name, of in data.train.items()}
+    try:
+        if given.sizes:
+            how = {"reference": SIZE, "until": given.until, "averaged": True, "factors": (1.0, 2.0)}
+            judge = lambda run: run.averaged().evaluate(data.valid)["accuracy"]  # noqa: E731 - one line of a table
+            side_by_side(task_of(data), judge, sizes=[16, 64, 256, 1024], **how)
+        for name in ("augmented", "plain"):
+            out = given.out and Path(given.out, name)
+            how = {"evaluate_every": 100 * data.rows, "seed": given.seed, "out": out}
+            run = ladle.fit(task_of(data, augment=name == "augmented"), size=given.size, until=given.until, **how)
+            figures[name], train = (run.averaged().evaluate(part)["accuracy"] for part in (data.test, known))
+            print(f"{name}: test {figures[name]:.1%}, training images {train:.1%}, {run.final['seconds']:.0f} s")
+    except ladle.ArgumentError as error:
+        parser.exit(2, f"cifar10_augmented.py: {error}\n")
+    if given.peer:
+        from photo_peers import trained_on
+
+        how = {"updates": run.final["updates"], "size": run.final["size"], "rate": RATE, "ema": EMA}
+        _, outputs, seconds = trained_on(data.train, data.test["x"], MOVED, seed=given.seed, **how)
+        figures["peer"] = float((outputs.argmax(1) == data.test["y"]).mean())
+        print(f"augmented, in a PyTorch loop: test {figures['peer']:.1%}, {seconds:.0f} s")
+    return figures
+
+
+if __name__ == "__main__":
+    main()
