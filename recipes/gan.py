@@ -23,7 +23,7 @@ from batch_sizes import side_by_side
 import ladle
 from ladle.models.layers import dense, dense_init, he, normals
 
-PIXELS, NOISE, SIZE, RATE, B1, EMA, STEEP = 784, 64, 64, 5e-4, 0.5, 0.998, 1.0
+PIXELS, NOISE, SIZE, RATE, B1, EMA, STEEP = 784, 64, 64, 2e-3, 0.5, 0.998, 5.0
 DRAWN = 10_000
 """Images that are drawn to be judged: as many as the test part has."""
 

@@ -52,7 +52,7 @@ def mixture(x: Any, count: int, seed: int, *, components: int = 64, kinds: int =
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
-    rows = np.asarray(x).reshape(len(x), PIXELS)
+    rows = np.asarray(x, np.float64).reshape(len(x), PIXELS)
     pca = PCA(components, svd_solver="randomized", random_state=seed).fit(rows)
     normal = GaussianMixture(kinds, reg_covar=1e-4, max_iter=20, random_state=seed)
     with warnings.catch_warnings():
