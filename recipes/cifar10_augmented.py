@@ -28,7 +28,7 @@ from ladle.models.layers import dense, dense_init, glorot, he, normals
 from ladle.models.norm import group_norm
 
 SIZE, RATE, EMA, GROUPS = 64, 2e-3, 0.998, 8
-PAIRS, POOLED = ((12, 32), (32, 64), (64, 128)), (0, 1)
+PAIRS, POOLED = ((12, 24), (24, 48), (48, 96)), (0, 1)
 """Channels into and out of each convolution, and after which of them a side is halved."""
 
 MOVED = RandomImages(pad=4)
@@ -36,7 +36,7 @@ VALID = 5000
 
 
 def features(blocks: Any, x: jax.Array) -> jax.Array:
-    """Images `f32[n, side, side, 3]` from 0 to 1 to `f32[n, 256]`: means and maxima of 128 channels over all places.
+    """Images `f32[n, side, side, 3]` from 0 to 1 to `f32[n, 192]`: means and maxima of 96 channels over all places.
 
     Four pixels in a square are one place with twelve channels, which saves the convolutions at full size. The side is
     a power of two, of at least 8, and may be another one than in training.
@@ -67,7 +67,7 @@ def net(classes: int, known: Any = None) -> Any:
     def apply(params: Any, x: Any) -> jax.Array:
         return dense(params["head"], features(params["blocks"], x))
 
-    return ladle.models.FunctionModel(init, apply, f"convnet 32-64-128-{classes}")
+    return ladle.models.FunctionModel(init, apply, f"convnet 24-48-96-{classes}")
 
 
 def read(file: Path, rows: int | None = None) -> ladle.data.Data:
