@@ -1,6 +1,6 @@
 """Small photographs, moved and mirrored inside the compiled update, beside the same net without that.
 
-    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "8 epochs"] [--size 64] [--seed 0] [--sizes] [--peer]
+    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "5 epochs"] [--size 64] [--seed 0] [--sizes] [--peer]
 
 @FIG@
 
@@ -27,7 +27,7 @@ from ladle.models.images import convolve, pool
 from ladle.models.layers import dense, dense_init, glorot, he, normals
 from ladle.models.norm import group_norm
 
-SIZE, RATE, EMA, GROUPS = 64, 2e-3, 0.998, 8
+SIZE, RATE, EMA, GROUPS = 64, 4e-3, 0.998, 8
 PAIRS, POOLED = ((12, 24), (24, 48), (48, 96)), (0, 1)
 """Channels into and out of each convolution, and after which of them a side is halved."""
 
@@ -89,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--data", default=os.environ.get("LADLE_DATA", ""), help="folder with cifar10_jpeg/cifar10_jpeg.npz"
     )
-    parser.add_argument("--until", default="8 epochs")
+    parser.add_argument("--until", default="5 epochs")
     parser.add_argument("--size", default="64", help="images in a batch, or 'auto' for a plan's")
     parser.add_argument("--rows", type=int, help="train on the first so many images alone")
     parser.add_argument("--seed", type=int, default=0)

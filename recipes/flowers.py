@@ -27,7 +27,7 @@ from PIL import Image
 import ladle
 from ladle.feed import RandomImages
 
-SIDE, SIZE, RATE, EMA = 64, 32, 2e-3, 0.98
+SIDE, SIZE, RATE, HEAD_RATE, EMA = 64, 32, 2e-3, 5e-3, 0.98
 MOVED = RandomImages(pad=6)
 KINDS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 
@@ -84,7 +84,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         for name in ("frozen", "tuned", "scratch"):
             task = ladle.Task(
                 cifar10_augmented.net(len(KINDS), None if name == "scratch" else known), "cross_entropy", data,
-                lr=RATE / 4 if name == "tuned" else RATE, ema=EMA, augment=MOVED,
+                lr=HEAD_RATE if name == "frozen" else RATE, ema=EMA, augment=MOVED,
                 frozen=("blocks.*",) if name == "frozen" else (),
             )  # fmt: skip
             if given.sizes:

@@ -122,7 +122,7 @@ def save_picture(file: str, *blocks: np.ndarray) -> None:
         return np.pad(1 - rows, ((0, 0), (0, 12)), constant_values=1)
 
     grey = np.concatenate([block(images) for images in blocks], 1)[:, :-12]
-    Image.fromarray((grey * 15 + 0.5).astype(np.uint8) * 17).resize((2 * grey.shape[1], 448)).save(file, optimize=True)
+    Image.fromarray((grey * 15 + 0.5).astype(np.uint8) * 17).save(file, optimize=True)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

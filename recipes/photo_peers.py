@@ -68,13 +68,13 @@ def trained_on(
 
 def transferred(blocks: Any, parts: Any, *, updates: int, size: int, seed: int) -> dict[str, float]:
     """Test accuracies of flowers.py's three ways, from the same trunk, in a plain PyTorch loop."""
-    from flowers import EMA, KINDS, MOVED, RATE
+    from flowers import EMA, HEAD_RATE, KINDS, MOVED, RATE
 
     (x, y), (test, wanted) = parts["train"], parts["test"]
     frozen, scratch = Net(len(KINDS), blocks), Net(len(KINDS))
     frozen.layers.requires_grad_(False)
     found, how = {}, {"updates": updates, "size": size, "ema": EMA, "seed": seed}
-    for name, net, rate in (("frozen", frozen, RATE), ("tuned", frozen, RATE / 4), ("scratch", scratch, RATE)):
+    for name, net, rate in (("frozen", frozen, HEAD_RATE), ("tuned", frozen, RATE), ("scratch", scratch, RATE)):
         net.layers.requires_grad_(name != "frozen")
         net, outputs, _ = trained_on({"x": x, "y": y}, test, MOVED, net=net, rate=rate, **how)
         frozen = net if name == "frozen" else frozen
