@@ -1,6 +1,6 @@
 """Small photographs, moved and mirrored inside the compiled update, beside the same net without that.
 
-    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "5 epochs"] [--size 64] [--seed 0] [--sizes] [--peer]
+    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "12 epochs"] [--rows 10000] [--seed 0] [--peer]
 
 @FIG@
 
@@ -70,8 +70,8 @@ def net(classes: int, known: Any = None) -> Any:
     return ladle.models.FunctionModel(init, apply, f"convnet 24-48-96-{classes}")
 
 
-def read(file: Path, rows: int | None = None) -> ladle.data.Data:
-    """All 60,000 images in memory; of the 50,000 to train on `VALID`, drawn anew by nobody, are the validation part."""
+def read(file: Path, rows: int = 45_000) -> ladle.data.Data:
+    """`rows` of the 50,000 images to train on; `VALID` others validate; all 10,000 of the test part."""
     train, test = (open_blob(file, part) for part in ("train", "test"))
     ids = np.random.default_rng(0).permutation(len(train))
     parts = [train.take(ids[VALID:][:rows]), train.take(ids[:VALID]), test.take(np.arange(len(test)))]
@@ -89,9 +89,9 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--data", default=os.environ.get("LADLE_DATA", ""), help="folder with cifar10_jpeg/cifar10_jpeg.npz"
     )
-    parser.add_argument("--until", default="5 epochs")
+    parser.add_argument("--until", default="12 epochs")
     parser.add_argument("--size", default="64", help="images in a batch, or 'auto' for a plan's")
-    parser.add_argument("--rows", type=int, help="train on the first so many images alone")
+    parser.add_argument("--rows", type=int, default=10_000, help="images to train on, of 45,000")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
     parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")
@@ -109,7 +109,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         if given.sizes:
             how = {"reference": SIZE, "until": given.until, "averaged": True, "factors": (1.0, 2.0)}
             judge = lambda run: run.averaged().evaluate(data.valid)["accuracy"]  # noqa: E731 - one line of a table
-            side_by_side(task_of(data), judge, sizes=[16, 64, 256, 1024], **how)
+            side_by_side(task_of(data), judge, sizes=[16, 64, 256], **how)
         for name in ("augmented", "plain"):
             out = given.out and Path(given.out, name)
             how = {"evaluate_every": 100 * data.rows, "seed": given.seed, "out": out}

@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
                 lr=HEAD_RATE if name == "frozen" else RATE, ema=EMA, augment=MOVED,
                 frozen=("blocks.*",) if name == "frozen" else (),
             )  # fmt: skip
-            if given.sizes:
+            if given.sizes and name != "tuned":
                 print(f"{name}:")
                 how = {"reference": SIZE, "until": given.until, "averaged": True, "factors": (1.0, 2.0)}
                 side_by_side(task, judge, sizes=[8, 32, 128], **how)

@@ -2,7 +2,11 @@
 
     LADLE_DATA=FOLDER python recipes/gan.py [--until "8 epochs"] [--size 64] [--seed 0] [--sizes] [--peer]
 
-@FIG@
+Judged by the Frechet distance of 10,000 drawn digits from the test part, in 64 features of a convnet that learns the
+classes first (98.1 % right): 1.257, 0.971, 1.271 (seeds 0, 1, 2), and the rarest digit has 8.0, 8.0, 7.2 % of them. The
+same players in turns in a PyTorch loop 1.061, 0.985, 1.070; a mixture of 40 normal distributions of 64 principal
+components 10.52, 10.42, 10.44; real images that the features were learnt from 0.043. 384,000 images in 49 to 61 s
+on two busy cores, the PyTorch loop in 102 to 154 s.
 
 @SIZES@
 """

@@ -116,25 +116,25 @@ def test_a_frozen_trunk_tells_flowers_apart():
 
 
 def test_one_gradient_moves_each_player_by_what_it_pays():
-    params, key = gan.init(jax.random.key(0)), jax.random.key(1)
+    params, key = jax.jit(gan.init)(jax.random.key(0)), jax.random.key(1)
     x = np.random.default_rng(0).random((3, 28, 28)).astype(np.float32)
-    noise = jax.random.normal(key, (3, gan.NOISE))
 
-    def judge_pays(judge):
-        rows, made = x.reshape(3, -1) * 2 - 1, gan.drawn(params, noise)
+    def paid(judge, maker):
+        """What D pays and what G pays, each by itself."""
+        rows, made = x.reshape(3, -1) * 2 - 1, gan.drawn({"generator": maker}, jax.random.normal(key, (3, gan.NOISE)))
         slope = jax.grad(lambda rows: gan.played(judge, rows).sum())(rows)
-        paid = jax.nn.softplus(-gan.played(judge, rows)) + jax.nn.softplus(gan.played(judge, made))
-        return paid.sum() + gan.STEEP / 2 * (slope**2).sum()
+        ours = jax.nn.softplus(-gan.played(judge, rows)) + jax.nn.softplus(gan.played(judge, made))
+        return ours.sum() + gan.STEEP / 2 * (slope**2).sum(), jax.nn.softplus(-gan.played(judge, made)).sum()
 
-    def maker_pays(maker):
-        made = gan.drawn({"generator": maker}, noise)
-        return jax.nn.softplus(-gan.played(params["discriminator"], made)).sum()
+    @jax.jit
+    def gradients(params):
+        players = params["discriminator"], params["generator"]
+        ours = jax.grad(lambda params: gan.loss(params, {"x": x}, key).sum())(params)
+        judge = jax.grad(lambda judge: paid(judge, players[1])[0])(players[0])
+        return ours, {"discriminator": judge, "generator": jax.grad(lambda of: paid(players[0], of)[1])(players[1])}
 
-    got = jax.grad(lambda params: gan.loss(params, {"x": x}, key).sum())(params)
-    for name, pays in (("generator", maker_pays), ("discriminator", judge_pays)):
-        wanted = jax.grad(pays)(params[name])
-        for one, other in zip(jax.tree.leaves(got[name]), jax.tree.leaves(wanted), strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * abs(other).max())
+    for one, other in zip(*map(jax.tree.leaves, gradients(params)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * abs(other).max())
 
 
 def test_the_distance_of_two_clouds():
@@ -151,7 +151,7 @@ def test_the_net_of_photographs_is_the_same_in_both_libraries():
 
     rng = np.random.default_rng(0)
     net = cifar10_augmented.net(5)
-    begun = net.init(jax.random.key(0))[0]
+    begun = jax.jit(net.init)(jax.random.key(0))[0]
     params = jax.tree.map(lambda a: np.asarray(a) + 0.1 * rng.standard_normal(a.shape).astype(np.float32), begun)
     x = rng.random((2, 16, 16, 3)).astype(np.float32)
     other = Net(5, params["blocks"])
@@ -159,7 +159,7 @@ def test_the_net_of_photographs_is_the_same_in_both_libraries():
         other.head.weight.copy_(torch.tensor(params["head"]["weight"].T))
         other.head.bias.copy_(torch.tensor(params["head"]["bias"]))
         wanted = other(torch.tensor(x)).numpy()
-    got, _ = net.apply(params, (), x, keys=None, weight=np.ones(2), train=False)
+    got = jax.jit(lambda params: net.apply(params, (), x, keys=None, weight=np.ones(2), train=False)[0])(params)
     np.testing.assert_allclose(got, wanted, atol=1e-4)
 
 
