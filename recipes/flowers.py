@@ -2,7 +2,12 @@
 
     LADLE_DATA=FOLDER python recipes/flowers.py [--until "16 epochs"] [--seed 0] [--sizes] [--peer]
 
-@FIG@
+Photographs of 64 x 64; the trunk, three convolutions, has two passes over 45,000 images of CIFAR-10 (53.9, 54.0, 54.6 %
+right). Test accuracy of 300 (seeds 0, 1, 2): a head on the frozen trunk 58.7, 62.0, 61.0 %, then all of it tuned 73.7,
+73.0, 72.7, from nothing 72.3, 74.0, 71.0: after 16 passes this trunk has brought nothing that shows. The same in a
+PyTorch loop 59.3, 61.3, 59.7; 72.3, 72.7, 72.3; 69.7, 71.0, 72.3. A support vector machine on the trunk's features 67.0,
+63.7, 66.3, on colours and slopes made by hand 59.3. A minute for CIFAR-10, 14 to 19 s frozen, 24 to 48 s else, on two busy
+cores.
 
 @SIZES@
 """
@@ -63,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--before", default="2 epochs", help="how long on CIFAR-10")
     parser.add_argument("--size", default="32", help="photographs in a batch, or 'auto' for a plan's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side, frozen and from nothing")
+    parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side, tuned and from nothing")
     parser.add_argument("--peer", action="store_true", help="a PyTorch loop, and scikit-learn on features made by hand")
     parser.add_argument("--out", help="folder for the records of the runs")
     given = parser.parse_args(args)
@@ -87,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
                 lr=HEAD_RATE if name == "frozen" else RATE, ema=EMA, augment=MOVED,
                 frozen=("blocks.*",) if name == "frozen" else (),
             )  # fmt: skip
-            if given.sizes and name != "tuned":
+            if given.sizes and name != "frozen":
                 print(f"{name}:")
                 how = {"reference": SIZE, "until": given.until, "averaged": True, "factors": (1.0, 2.0)}
                 side_by_side(task, judge, sizes=[8, 32, 128], **how)
