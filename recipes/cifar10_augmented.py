@@ -1,6 +1,6 @@
 """Small photographs, moved and mirrored inside the compiled update, beside the same net without that.
 
-    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "12 epochs"] [--rows 10000] [--seed 0] [--peer]
+    LADLE_DATA=FOLDER python recipes/cifar10_augmented.py [--until "40 epochs"] [--rows 5000] [--seed 0] [--peer]
 
 @FIG@
 
@@ -89,9 +89,9 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--data", default=os.environ.get("LADLE_DATA", ""), help="folder with cifar10_jpeg/cifar10_jpeg.npz"
     )
-    parser.add_argument("--until", default="12 epochs")
+    parser.add_argument("--until", default="40 epochs")
     parser.add_argument("--size", default="64", help="images in a batch, or 'auto' for a plan's")
-    parser.add_argument("--rows", type=int, default=10_000, help="images to train on, of 45,000")
+    parser.add_argument("--rows", type=int, default=5_000, help="images to train on, of 45,000")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", action="store_true", help="a plan, and sizes side by side")
     parser.add_argument("--peer", action="store_true", help="the same net in a PyTorch loop")

@@ -2,12 +2,12 @@
 
     LADLE_DATA=FOLDER python recipes/flowers.py [--until "16 epochs"] [--seed 0] [--sizes] [--peer]
 
-Photographs of 64 x 64; the trunk, three convolutions, has two passes over 45,000 images of CIFAR-10 (53.9, 54.0, 54.6 %
-right). Test accuracy of 300 (seeds 0, 1, 2): a head on the frozen trunk 58.7, 62.0, 61.0 %, then all of it tuned 73.7,
-73.0, 72.7, from nothing 72.3, 74.0, 71.0: after 16 passes this trunk has brought nothing that shows. The same in a
-PyTorch loop 59.3, 61.3, 59.7; 72.3, 72.7, 72.3; 69.7, 71.0, 72.3. A support vector machine on the trunk's features 67.0,
-63.7, 66.3, on colours and slopes made by hand 59.3. A minute for CIFAR-10, 14 to 19 s frozen, 24 to 48 s else, on two busy
-cores.
+Photographs of 64 x 64; the trunk, three convolutions, has two passes over 45,000 images of CIFAR-10 (53.9, 54.0, 54.6
+% right). Test accuracy of 300 (seeds 0, 1, 2): a head on the frozen trunk 58.7, 62.0, 61.0 %, then all of it tuned
+73.7, 73.0, 72.7, from nothing 72.3, 74.0, 71.0: after 16 passes this trunk has brought nothing that shows. The same
+in a PyTorch loop 59.3, 61.3, 59.7; 72.3, 72.7, 72.3; 69.7, 71.0, 72.3. A support vector machine on the trunk's
+features 67.0, 63.7, 66.3, on colours and slopes made by hand 59.3. A minute for CIFAR-10, 14 to 19 s frozen, 24 to 48
+s else, on two busy cores.
 
 @SIZES@
 """

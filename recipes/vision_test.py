@@ -104,7 +104,7 @@ def test_moved_photographs_are_learnt(tmp_path):
     found = cifar10_augmented.main(["--rows", "4000", "--until", "2 epochs", "--out", str(tmp_path)])
     assert found["augmented"] > 0.3 and found["plain"] > 0.3
     told = json.loads((tmp_path / "augmented" / "run.json").read_text())
-    assert told["lane"] == "device"
+    assert told["data"]["lane"] == "device"
 
 
 @on_data
