@@ -66,7 +66,8 @@ def side_by_side(
     rows, paths = [], []
     for size in sizes:
         one = tasks(size)
-        examples = ladle.Until.parse(until).epochs * one.data.rows
+        told = ladle.Until.parse(until)
+        examples = told.examples or (told.epochs or 1) * one.data.rows
         moved, known = (size / reference) ** 0.5, float(one.lr(0.0) if callable(one.lr) else one.lr)
         base = moved * (1.0 if callable(one.lr) else known)  # What a schedule is multiplied by.
         ema = {} if one.ema is None else {"ema": one.ema ** (size / reference)}

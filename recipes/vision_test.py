@@ -1,10 +1,15 @@
-"""The recipes on images that are not classified, cut short: the figure moves as it should, and judges are right."""
+"""The recipes on images, cut short: the figure moves as it should, and judges and peers are right."""
 
 from __future__ import annotations
 
+import json
 import os
 
 import cells
+import cifar10_augmented
+import flowers
+import gan
+import jax
 import nuclei
 import numpy as np
 import pytest
@@ -80,3 +85,92 @@ def test_a_mirrored_picture_has_its_boxes_where_its_cells_are():
 def test_otsu_parts_two_shades():
     image = np.where(np.arange(64).reshape(1, 8, 8) % 5 == 0, 200, 30).astype(np.uint8)
     np.testing.assert_array_equal(nuclei.otsu(image), image == 200)
+
+
+@on_data
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_generator_comes_closer_to_digits(tmp_path):
+    begun, found = (gan.main(["--until", until]) for until in ("64 examples", "30000 examples"))
+    assert found["floor"] < found["distance"] < begun["distance"] / 3
+    gan.save_picture(str(tmp_path / "digits.png"), *np.zeros((2, 64, 28, 28)))
+    assert (tmp_path / "digits.png").stat().st_size > 100
+
+
+@on_data
+@pytest.mark.slow
+@pytest.mark.long
+def test_moved_photographs_are_learnt(tmp_path):
+    found = cifar10_augmented.main(["--rows", "4000", "--until", "2 epochs", "--out", str(tmp_path)])
+    assert found["augmented"] > 0.3 and found["plain"] > 0.3
+    told = json.loads((tmp_path / "augmented" / "run.json").read_text())
+    assert told["data"]["lane"] == "device"
+
+
+@on_data
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_frozen_trunk_tells_flowers_apart():
+    found = flowers.main(["--before", "6000 examples", "--until", "2 epochs"])
+    assert found["frozen"] > 0.3 and found["before"] > 0.25
+
+
+def test_one_gradient_moves_each_player_by_what_it_pays():
+    params, key = jax.jit(gan.init)(jax.random.key(0)), jax.random.key(1)
+    x = np.random.default_rng(0).random((3, 28, 28)).astype(np.float32)
+
+    def paid(judge, maker):
+        """What D pays and what G pays, each by itself."""
+        rows, made = x.reshape(3, -1) * 2 - 1, gan.drawn({"generator": maker}, jax.random.normal(key, (3, gan.NOISE)))
+        slope = jax.grad(lambda rows: gan.played(judge, rows).sum())(rows)
+        ours = jax.nn.softplus(-gan.played(judge, rows)) + jax.nn.softplus(gan.played(judge, made))
+        return ours.sum() + gan.STEEP / 2 * (slope**2).sum(), jax.nn.softplus(-gan.played(judge, made)).sum()
+
+    @jax.jit
+    def gradients(params):
+        players = params["discriminator"], params["generator"]
+        ours = jax.grad(lambda params: gan.loss(params, {"x": x}, key).sum())(params)
+        judge = jax.grad(lambda judge: paid(judge, players[1])[0])(players[0])
+        return ours, {"discriminator": judge, "generator": jax.grad(lambda of: paid(players[0], of)[1])(players[1])}
+
+    for one, other in zip(*map(jax.tree.leaves, gradients(params)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * abs(other).max())
+
+
+def test_the_distance_of_two_clouds():
+    cloud = np.random.default_rng(0).standard_normal((500, 3))
+    cloud = (cloud - cloud.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(cloud.T)).T)  # Of covariance 1.
+    moved = cloud * np.array([1, 2, 4]) + np.array([3, 0, 4])
+    assert gan.distance(cloud, cloud) == pytest.approx(0, abs=1e-9)
+    assert gan.distance(cloud, moved) == pytest.approx(25 + 1 + 9)
+
+
+def test_the_net_of_photographs_is_the_same_in_both_libraries():
+    torch = pytest.importorskip("torch")
+    from photo_peers import Net
+
+    rng = np.random.default_rng(0)
+    net = cifar10_augmented.net(5)
+    begun = jax.jit(net.init)(jax.random.key(0))[0]
+    params = jax.tree.map(lambda a: np.asarray(a) + 0.1 * rng.standard_normal(a.shape).astype(np.float32), begun)
+    x = rng.random((2, 16, 16, 3)).astype(np.float32)
+    other = Net(5, params["blocks"])
+    with torch.no_grad():
+        other.head.weight.copy_(torch.tensor(params["head"]["weight"].T))
+        other.head.bias.copy_(torch.tensor(params["head"]["bias"]))
+        wanted = other(torch.tensor(x)).numpy()
+    got = jax.jit(lambda params: net.apply(params, (), x, keys=None, weight=np.ones(2), train=False)[0])(params)
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_colours_and_slopes_by_hand():
+    pytest.importorskip("torch")
+    from photo_peers import by_hand
+
+    red, striped = np.zeros((2, 64, 64, 3), np.float32)
+    red[..., 0] = 1
+    striped[::8] = 1  # Dark and light from top to bottom: the slope points down, a half turn's half.
+    found = by_hand(np.stack([red, striped]))
+    assert found[0, 48] == found[0, 64 + 48] == 1 and found[0].sum() == 2
+    slopes = found[1, 128:].reshape(-1, 9).sum(0)
+    assert slopes.argmax() == 4 and slopes[4] == pytest.approx(slopes.sum())
