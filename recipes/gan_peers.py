@@ -14,8 +14,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vision_peers import epochs
 
 
-def in_turns(x: Any, noise: Any, *, updates: int, size: int, seed: int) -> tuple[np.ndarray, float]:
-    """Images of `noise` by the average of the generator, and seconds. First D moves, then G against the new D."""
+def in_turns(
+    x: Any, noise: Any, *, updates: int, size: int, seed: int, at_once: bool = False
+) -> tuple[np.ndarray, float]:
+    """Images of `noise` by the average of the generator, and seconds. First D moves, then G against the new D.
+
+    - `at_once`: both move against what the other was, as in `gan.py`.
+    """
     torch.manual_seed(seed)
     images = epochs(x, size)
 
@@ -37,9 +42,13 @@ def in_turns(x: Any, noise: Any, *, updates: int, size: int, seed: int) -> tuple
         paid = F.softplus(-answers).mean() + F.softplus(judge(made.detach())).mean()
         adams[1].zero_grad()
         (paid + STEEP / 2 * (slope**2).sum(1).mean()).backward()
-        adams[1].step()
-        adams[0].zero_grad()
-        F.softplus(-judge(made)).mean().backward()
+        if not at_once:
+            adams[1].step()
+        moves = torch.autograd.grad(F.softplus(-judge(made)).mean(), list(maker.parameters()))
+        if at_once:
+            adams[1].step()
+        for weight, move in zip(maker.parameters(), moves, strict=True):
+            weight.grad = move
         adams[0].step()
         averaged.update_parameters(maker)
     seconds = time.perf_counter() - began
