@@ -149,10 +149,11 @@ def reached(path: Sequence[tuple[float, float]], level: float) -> float:
     return math.inf
 
 
-def keep(file: str, recipe: str, figure: str, found: Mapping[str, Any]) -> None:
+def keep(file: str, recipe: str, figure: str, found: Mapping[str, Any], part: str = "") -> None:
     """Put a sweep beside the others of `file`, with its command and date; nothing without a file.
 
-    - `recipe`: its name and options, "forecast --net tcn". `figure`: what the sweep's figures are.
+    - `recipe`: its name and options, "forecast --net tcn". `figure`: what the sweep's figures are. `part`: which of
+      several sweeps of one command it is.
     """
     if not file:
         return
@@ -160,7 +161,9 @@ def keep(file: str, recipe: str, figure: str, found: Mapping[str, Any]) -> None:
     command = f"python recipes/{program}.py {options} --sizes --until '{found['until']}'".replace("  ", " ")
     kept = json.loads(path.read_text()) if path.exists() else {}
     entry = {"figure": figure, "command": command, "date": time.strftime("%Y-%m-%d"), **found}
-    path.write_text(json.dumps({**kept, recipe: rounded(entry)}, indent=1, sort_keys=True) + "\n")
+    path.write_text(
+        json.dumps({**kept, f"{recipe}, {part}" if part else recipe: rounded(entry)}, indent=1, sort_keys=True) + "\n"
+    )
 
 
 def rounded(value: Any) -> Any:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-
 import pytest
-
-DATA = os.environ.get("LADLE_DATA")
-real = pytest.mark.skipif(not DATA, reason="LADLE_DATA names no folder of real data")
+from on_data import on_data, recipe
 
 
-def recipe(name: str):
-    return importlib.import_module(name)
-
-
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_clients_learn_digits():
@@ -24,7 +15,7 @@ def test_clients_learn_digits():
     assert found["even-fedavg-noise"] < found["class-fedavg-noise"]
 
 
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_processes_of_flower_do_as_the_simulation():
@@ -33,7 +24,7 @@ def test_processes_of_flower_do_as_the_simulation():
     assert found["simulated"] == found["flower"]
 
 
-@real
+@on_data
 def test_a_budget_that_is_no_number_of_rounds_is_one_line(capsys):
     for name in ("federated_digits", "federated_flower"):
         with pytest.raises(SystemExit):

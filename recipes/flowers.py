@@ -97,7 +97,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             if given.sizes is not None and name != "frozen":
                 how = {"sizes": [8, 32, 128], "until": given.until, "reference": SIZE, "judge": judge, "higher": True}
                 figures[name] = side_by_side(task, ladle.plan(task), most=2, **how)
-                keep(given.sizes, f"flowers {name}", "accuracy, validation", figures[name])
+                keep(given.sizes, "flowers", "accuracy, validation", figures[name], part=name)
                 continue
             out = given.out and Path(given.out, name)
             how = {"evaluate_every": 1000 * data.rows, "seed": given.seed, "out": out}

@@ -13,11 +13,9 @@ import elec2
 import etth1
 import pytest
 import wine_mixture
+from on_data import on_data
 
-DATA = os.environ.get("LADLE_DATA")
 WINE = Path(__file__).with_name("wine.sh")
-
-on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
 
 
 @on_data

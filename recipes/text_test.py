@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-
 import pytest
+from on_data import on_data, recipe
 
 from ladle.feed import Pad, PadNested
 
-DATA = os.environ.get("LADLE_DATA")
-real = pytest.mark.skipif(not DATA, reason="LADLE_DATA names no folder of real data")
 
-
-def recipe(name: str):
-    return importlib.import_module(name)
-
-
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_shakespeare_is_learnt_beyond_pairs_of_characters(tmp_path, capsys):
@@ -27,7 +18,7 @@ def test_shakespeare_is_learnt_beyond_pairs_of_characters(tmp_path, capsys):
     assert "15,685 windows of 64 tokens" in capsys.readouterr().out
 
 
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_sst2_is_learnt_and_buckets_leave_less_padding(tmp_path, monkeypatch):
@@ -38,7 +29,7 @@ def test_sst2_is_learnt_and_buckets_leave_less_padding(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"plain", "bucketed"}
 
 
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
@@ -48,7 +39,7 @@ def test_movie_reviews_are_learnt_from_the_compressed_tar(monkeypatch):
     assert found["padding"] < 0.75 and 20_000 < found["tokens"] < 28_000
 
 
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_what_recipes_are_held_against_is_fitted_on_the_same_parts():

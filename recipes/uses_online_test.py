@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-
 import pytest
-
-DATA = os.environ.get("LADLE_DATA")
-real = pytest.mark.skipif(not DATA, reason="LADLE_DATA names no folder of real data")
+from on_data import on_data, recipe
 
 
-def recipe(name: str):
-    return importlib.import_module(name)
-
-
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "floor"), [("online_elec2", 0.75), ("online_weather", 0.7)])

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-
 import jax
 import numpy as np
 import pytest
-
-DATA = os.environ.get("LADLE_DATA")
-real = pytest.mark.skipif(not DATA, reason="LADLE_DATA names no folder of real data")
-
-
-def recipe(name: str):
-    return importlib.import_module(name)
+from on_data import on_data, recipe
 
 
 @pytest.fixture
@@ -153,7 +144,7 @@ def test_a_unit_leaks_adds_and_falls_back():
     np.testing.assert_allclose(logits, 10 * total / spiking.TIMES @ params["out"] + params["bias"], atol=0.05)
 
 
-@real
+@on_data
 @pytest.mark.slow
 @pytest.mark.long
 def test_spikes_are_told_apart():

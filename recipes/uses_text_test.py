@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import forecast
 import jax
 import jax.numpy as jnp
@@ -14,10 +12,7 @@ import recommend
 import topics
 import translate
 import two_targets
-
-DATA = os.environ.get("LADLE_DATA")
-
-on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
+from on_data import on_data
 
 
 def test_a_row_that_only_fills_up_is_nobodys_negative():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import cells
 import cifar10_augmented
@@ -14,9 +13,7 @@ import nuclei
 import numpy as np
 import pytest
 import vae
-
-DATA = os.environ.get("LADLE_DATA")
-on_data = pytest.mark.skipif(not DATA, reason="LADLE_DATA does not name the folder of the data sets")
+from on_data import on_data
 
 
 @on_data

@@ -17,6 +17,8 @@ from ladle.core.foreign import require_narrow
 from ladle.core.spec import require_count
 
 AXIS = "data"
+HOST = "pinned_host"
+"""The kind of memory of the host from which a device reads by itself."""
 
 
 @jax.tree_util.register_static
@@ -117,6 +119,15 @@ class Layout:
         return jax.tree.map(partial(jax.make_array_from_process_local_data, self.split), _fitting(tree))
 
 
+def is_parked(sharding: Any) -> bool:
+    """Whether an array of that place is in the host's memory.
+
+    >>> is_parked(layout(1).replicated), is_parked(None)
+    (False, False)
+    """
+    return getattr(sharding, "memory_kind", None) == HOST
+
+
 def _shared(leaf: Any) -> bool:
     """Whether it is an array of several processes."""
     return isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
@@ -129,10 +140,6 @@ def _fitting(tree: Any) -> Any:
             if isinstance(leaf, np.ndarray) and leaf.dtype.itemsize > 4:
                 require_narrow(leaf, f"data{jax.tree_util.keystr(path)}", "ids from 0 without gaps, or float32")
     return tree
-
-
-HOST = "pinned_host"
-"""The kind of memory of the host from which a device reads by itself."""
 
 
 def layout(devices: Sequence[Any] | int | None = None, shard_state: bool = False, offload: bool = False) -> Layout:

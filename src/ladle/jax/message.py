@@ -3,7 +3,7 @@
 The compiler adds up each array of a gradient by itself, and between processes on processors a message takes some
 milliseconds however short it is. So each device sums over its own rows here, the sums are laid one behind the other,
 and these go: a perceptron of 1.6 million weights waits 9 ms of an update for it, and 32 as the compiler has it
-(`benchmarks/scale_processes.py`; Li et al. 2020, "PyTorch Distributed", section 3.2, fill buckets for the same reason).
+(docs/log.md; Li et al. 2020, "PyTorch Distributed", section 3.2, fill buckets for the same reason).
 Accelerators' compilers join messages themselves, and send them while the backward pass still runs: they are left alone.
 """
 
@@ -25,12 +25,12 @@ MOST = 2**22
 """Numbers of one message: 16 MiB. A larger array is one by itself."""
 
 
-def joins(layout: Layout | None, objective: Objective, params: Any, model_state: Any) -> bool:
+def joins(layout: Layout, objective: Objective, params: Any, model_state: Any) -> bool:
     """Whether the sums of a micro-batch travel so: several processes on processors, and rows that know only themselves.
 
     A loss that couples rows needs all of them in one place, as far as the program is concerned.
     """
-    if layout is None or layout.alone or not on_host():
+    if layout.alone or not on_host():
         return False
     alike = all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     return alike and objective.additive and not jax.tree.leaves(own_state(model_state))

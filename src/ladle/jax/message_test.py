@@ -28,7 +28,7 @@ def test_messages_hold_every_array_once_in_order_and_no_more_than_they_may(sizes
 
 def test_devices_of_one_process_are_left_to_the_compiler():
     objective = of_model(as_model(mlp(4, 3, 2)), cross_entropy, {})
-    assert not joins(None, objective, {}, ()) and not joins(layout(), objective, {}, ())
+    assert not joins(layout(), objective, {}, ())
 
 
 CHILD = """

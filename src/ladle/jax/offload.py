@@ -42,16 +42,6 @@ def put(layout: Layout, tree: Any) -> Any:
     return jax.device_put(tree, places(layout, tree))
 
 
-def is_parked(sharding: Any) -> bool:
-    """Whether an array of that place is in the host's memory.
-
-    >>> from ladle.jax.mesh import layout
-    >>> is_parked(layout(1).replicated), is_parked(None)
-    (False, False)
-    """
-    return getattr(sharding, "memory_kind", None) == HOST
-
-
 def parked_bytes(layout: Layout, state: State) -> int:
     """Bytes that the host keeps for each device of a state, of arrays or shapes."""
     if not layout.offload:

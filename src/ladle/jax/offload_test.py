@@ -102,13 +102,15 @@ def test_trials_side_by_side_are_those_in_turn():
         assert mine == pytest.approx(its, rel=1e-5)
 
 
-def test_a_run_is_that_without_it_and_compiles_once_and_resumes(tmp_path: Path, compilations: Counter[str]):
+def test_a_run_is_that_without_it_and_goes_on_with_or_without_it(tmp_path: Path, compilations: Counter[str]):
     task = ladle.Task(mlp(64, 72, 10), "cross_entropy", DIGITS, lr=1e-3)
     plain = ladle.fit(task, size=64, until="3 epochs")
-    ladle.fit(task.with_(offload=True), size=64, until="1 epochs", out=tmp_path / "run")
+    how = {"size": 64, "out": tmp_path / "run"}
+    ladle.fit(task.with_(offload=True), until="1 epochs", **how)
     compilations.clear()
-    run = ladle.fit(task.with_(offload=True), size=64, until="3 epochs", out=tmp_path / "run", resume=True)
+    ladle.fit(task.with_(offload=True), until="2 epochs", resume=True, **how)
     assert compilations.total() == 0
+    run = ladle.fit(task, until="3 epochs", resume=True, **how)
     assert run.final["valid_loss"] == plain.final["valid_loss"] and run.final["train_loss"] == plain.final["train_loss"]
 
 

@@ -20,7 +20,7 @@ from ladle.core.moments import Moments
 from ladle.core.observation import Observation
 from ladle.core.protocols import Feed, Meter, ResidentDraw
 from ladle.core.spec import BatchSpec
-from ladle.jax.offload import is_parked
+from ladle.jax.mesh import is_parked
 from ladle.jax.operands import Rung, Window, on_device
 from ladle.jax.programs import shapes_of
 from ladle.jax.remat import compiler_options

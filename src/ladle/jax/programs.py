@@ -25,7 +25,7 @@ import numpy as np
 
 from ladle.jax.code import Opaque
 from ladle.jax.fingerprint import fingerprint
-from ladle.jax.mesh import HOST, Layout
+from ladle.jax.mesh import Layout, is_parked
 from ladle.jax.remat import compiler_options
 from ladle.jax.shard import axis_in, kept
 
@@ -167,7 +167,7 @@ def shapes_of(tree: Any) -> Any:
 
     def shape(leaf: Any) -> jax.ShapeDtypeStruct:
         place = getattr(leaf, "sharding", None)
-        told = axis_in(place) is not None or getattr(place, "memory_kind", None) == HOST
+        told = axis_in(place) is not None or is_parked(place)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place if told else None)
 
     return jax.tree.map(shape, tree)

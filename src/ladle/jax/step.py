@@ -87,7 +87,7 @@ class CompiledStep:
         of_window = Form(("rung",), donate=True, layout=self.layout, recomputes=recomputes)
         self._window = Program(_trace_window, meaning.applied(), of_window)
         self._keep_averages = Program(_trace_kept, place, replace(form, donate=True))
-        self._begin_averages = Program(_trace_begun, replace(beginning, objective=None), form)
+        self._begin_averages = Program(_trace_begun, beginning, form)
         self._host = HostUpdates(meaning)
         self._prepared: set[Any] = set()
 
@@ -246,15 +246,14 @@ class CompiledStep:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a fresh state means, and where it lies. `objective`: None where weights are there already."""
+    """What a fresh state means, and where it lies."""
 
-    objective: Objective | None
+    objective: Objective
     rule: Optimizer
     layout: Layout
 
 
 def _trace_init(beginning: Beginning, hyper: dict[str, jax.Array], seed: jax.Array) -> State:
-    assert beginning.objective is not None
     state = init_state(beginning.objective, beginning.rule, hyper, seed)
     return state._replace(opt_state=parked(beginning.layout, state.opt_state))
 

@@ -23,7 +23,7 @@ from ladle.jax import judge
 from ladle.jax.devices import on_host
 from ladle.jax.judge import Chunks, Judged
 from ladle.jax.meaning import Meaning
-from ladle.jax.offload import is_parked
+from ladle.jax.mesh import is_parked
 from ladle.jax.operands import Operands, Pace, Rung, Window
 from ladle.jax.programs import Form, Program
 from ladle.jax.rows import Resident
