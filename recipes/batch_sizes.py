@@ -161,9 +161,8 @@ def keep(file: str, recipe: str, figure: str, found: Mapping[str, Any], part: st
     command = f"python recipes/{program}.py {options} --sizes --until '{found['until']}'".replace("  ", " ")
     kept = json.loads(path.read_text()) if path.exists() else {}
     entry = {"figure": figure, "command": command, "date": time.strftime("%Y-%m-%d"), **found}
-    path.write_text(
-        json.dumps({**kept, f"{recipe}, {part}" if part else recipe: rounded(entry)}, indent=1, sort_keys=True) + "\n"
-    )
+    kept[f"{recipe}, {part}" if part else recipe] = rounded(entry)
+    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
 def rounded(value: Any) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 
 import pytest
 import seed_torch
 import torch_fashion
 import torch_shakespeare
 import torch_two_processes
+from on_data import on_data
 
 
 @pytest.mark.slow
@@ -29,17 +29,14 @@ def test_the_seeds_script_reaches_its_loss_at_the_planned_size(more):
     assert math.isfinite(found["seconds"]) and found["size"] >= 1
 
 
-real = pytest.mark.skipif(not os.environ.get("LADLE_DATA"), reason="LADLE_DATA names no folder of real data")
-
-
-@real
+@on_data
 @pytest.mark.slow
 def test_a_convnet_learns_clothes_in_twenty_batches():
     found = torch_fashion.main(["--quick"])
     assert found["test"] > 0.4 and found["valid"] > 0.4
 
 
-@real
+@on_data
 @pytest.mark.slow
 def test_a_transformer_learns_characters_while_its_batch_grows(capsys):
     found = torch_shakespeare.main(["--quick"])

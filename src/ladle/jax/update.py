@@ -145,7 +145,7 @@ def apply(
     """
     share, bounded, scaled_back = done.share, clips(state.hyper), meaning.objective.arithmetic.scaled
     known = meaning.moments or bounded or scaled_back  # What overflows in float16 shows in the gradient first.
-    # A view is of several pieces, whose sum a loop made; where none is wanted that may be so, too, and costs 30 us more.
+    # A view is of several pieces, whose sum a loop made. Without one that may be so, too: it is 30 us slower then.
     norm = squared_norm_by_rows if view is None else squared_norm
     grad_sq = norm(done.gradient, meaning.layout) * share * share if known else jnp.zeros((), jnp.float32)
     lr = state.hyper["lr"] * meaning.rate(pace.time(place.drawn(epoch_size))) * pace.lr_factor

@@ -41,9 +41,9 @@ def squared_norm(tree: Any, layout: Layout | None = None) -> jax.Array:
 def squared_norm_by_rows(tree: Any, layout: Layout | None = None) -> jax.Array:
     """`squared_norm`, each row of a matrix by itself, which cores share: for what one backward pass has just made.
 
-    Inside a loop, two cores took 10 us for 784 x 256 so, and one core 38 as an inner product (docs/log.md). It is the other way round
-    for a sum that a loop made, for matrices of more than `BY_ROWS` numbers and on an accelerator: squares are then
-    written to memory first.
+    Inside a loop, two cores took 10 us for 784 x 256 so, and one core 38 as an inner product (docs/log.md). It is the
+    other way round for a sum that a loop made, for matrices of more than `BY_ROWS` numbers and on an accelerator:
+    squares are then written to memory first.
     """
     if not on_host():
         return squared_norm(tree, layout)
