@@ -90,10 +90,7 @@ def on_devices() -> Callable[[int, str], str]:
     """
 
     def run(count: int, code: str) -> str:
-        # One program at a time: with several on their way, eight devices on two cores may wait for each other for ever.
-        return run_python(
-            code, JAX_NUM_CPU_DEVICES=str(count), JAX_PLATFORMS="cpu", JAX_CPU_ENABLE_ASYNC_DISPATCH="false"
-        )
+        return run_python(code, JAX_NUM_CPU_DEVICES=str(count), JAX_PLATFORMS="cpu")
 
     return run
 

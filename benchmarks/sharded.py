@@ -78,7 +78,7 @@ def sitting(shared: bool, folder: str, epochs: int) -> list[dict[str, float]]:
 
 def on_devices(count: int, *command: Any) -> Any:
     """What a child with so many devices answers."""
-    devices = {"JAX_NUM_CPU_DEVICES": str(count), "JAX_PLATFORMS": "cpu", "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}
+    devices = {"JAX_NUM_CPU_DEVICES": str(count), "JAX_PLATFORMS": "cpu"}
     asked = [sys.executable, __file__, "--child", json.dumps(command)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False, env=environment_of(devices))
     if done.returncode:

@@ -53,6 +53,11 @@ class Form:
         layout = self.layout
         return {"out_shardings": layout.replicated} if layout is not None and layout.uniform else {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether a call returns when its results are there, and not before."""
+        return self.layout is not None and self.layout.crowded
+
     def settled(self, results: Any) -> Any:
         """Results inside a program, where the layout has them: in parts, where it has state in parts."""
         return kept(self.layout, results)
@@ -89,6 +94,10 @@ class Program:
         return _compiled(self.function, self.form) if mark is None else _shared(self.function, self.form, mark)
 
     def __call__(self, *operands: Any, **static: Any) -> Any:
+        results = self._sent(*operands, **static)
+        return jax.block_until_ready(results) if self.form.waits else results
+
+    def _sent(self, *operands: Any, **static: Any) -> Any:
         try:
             return self.compiled.jitted(*operands, owner=self.owner, **static)
         except _Changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -163,3 +164,28 @@ def test_few_programs_are_kept_and_none_that_nothing_shares(monkeypatch: pytest.
     del held
     gc.collect()
     assert known() is None
+
+
+SEVERAL_AT_WORK = """
+import jax
+import jax.numpy as jnp
+from ladle.jax.mesh import layout
+from ladle.jax.programs import Form, Program
+
+def powers(count, x):
+    return jax.lax.fori_loop(0, count, lambda _, x: jnp.tanh(x @ x.T @ x / x.sum()), x)
+
+over = layout()
+ready = []
+for form in (Form(layout=over), Form()):
+    result = Program(powers, 200, form)(over.in_parts(jnp.ones((256, 256))))
+    ready.append(result.is_ready())
+    jax.block_until_ready(result)
+print(ready)
+"""
+
+
+@pytest.mark.slow
+def test_one_program_at_a_time_where_devices_share_a_processor(on_devices: Callable[[int, str], str]):
+    """With a second one on its way, three of four devices may wait for ever for the last."""
+    assert on_devices(4, SEVERAL_AT_WORK) == "[True, False]\n"
