@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import cells
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 import vae
 from on_data import on_data
+from PIL import Image
+
+import ladle
 
 
 @on_data
@@ -158,6 +162,40 @@ def test_the_net_of_photographs_is_the_same_in_both_libraries():
         wanted = other(torch.tensor(x)).numpy()
     got = jax.jit(lambda params: net.apply(params, (), x, keys=None, weight=np.ones(2), train=False)[0])(params)
     np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_the_net_of_small_photographs_is_the_same_in_both_libraries():
+    torch = pytest.importorskip("torch")
+    from cifar10_peers import net
+
+    model, other = ladle.models.convnet((32, 32, 3), 10, width=4, batch_norm=True), net(4).eval()
+    params, state = jax.jit(model.init)(jax.random.key(0))
+    x = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
+    with torch.no_grad():
+        for number, layer in enumerate(params["blocks"]):
+            other[4 * number].weight.copy_(torch.tensor(np.array(layer["weight"]).transpose(3, 2, 0, 1)))
+        # PyTorch lays the channels outermost, ladle the places.
+        head = np.array(params["head"]["weight"]).reshape(4, 4, 16, 10).transpose(3, 2, 0, 1).reshape(10, 256)
+        other[-1].weight.copy_(torch.tensor(head))
+        wanted = other(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+    got = jax.jit(lambda params: model.apply(params, state, x, keys=None, weight=np.ones(2), train=False)[0])(params)
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_photographs_of_a_file_are_read_one_by_one(tmp_path):
+    pytest.importorskip("torch")
+    from cifar10_peers import Photographs
+
+    shades = (0, 128, 255)
+    files = [io.BytesIO() for _ in shades]
+    for file, shade in zip(files, shades, strict=True):
+        Image.new("RGB", (32, 32), (shade,) * 3).save(file, "JPEG")
+    parts = [np.frombuffer(file.getvalue(), np.uint8) for file in files]
+    held = {"bytes": np.concatenate(parts), "offsets": np.cumsum([0, *map(len, parts)]), "labels": np.arange(3)}
+    np.savez(tmp_path / "some.npz", **{f"train_{name}": value for name, value in held.items()})
+    rows = Photographs(tmp_path / "some.npz", "train", mirror=True)
+    found = [(round(float(x.mean()) * 255 + 127.5), tuple(x.shape), y) for x, y in map(rows.__getitem__, range(3))]
+    assert found == [(shade, (3, 32, 32), y) for y, shade in enumerate(shades)]
 
 
 def test_colours_and_slopes_by_hand():
