@@ -17,6 +17,9 @@ TINY = 1e-30
 BY_ROWS = 2**18
 """Numbers of the largest matrix whose norm is taken row by row."""
 
+WIDE = 80
+"""Numbers of the shortest row for which that pays."""
+
 
 def inner(one: Any, other: Any, layout: Layout | None = None) -> jax.Array:
     """Inner product of two trees, in float32. `layout`: that by which they are cut into parts, where they are.
@@ -42,14 +45,14 @@ def squared_norm_by_rows(tree: Any, layout: Layout | None = None) -> jax.Array:
     """`squared_norm`, each row of a matrix by itself, which cores share: for what one backward pass has just made.
 
     Inside a loop, two cores took 10 us for 784 x 256 so, and one core 38 as an inner product (docs/log.md). It is the
-    other way round for a sum that a loop made, for matrices of more than `BY_ROWS` numbers and on an accelerator:
-    squares are then written to memory first.
+    other way round for a sum that a loop made, for matrices of more than `BY_ROWS` numbers or with rows shorter than
+    `WIDE`, and on an accelerator: squares are then written to memory first.
     """
     if not on_host():
         return squared_norm(tree, layout)
 
     def of(leaf: jax.Array) -> jax.Array:
-        if leaf.ndim < 2 or leaf.size > BY_ROWS or is_cut(layout, leaf):
+        if leaf.ndim < 2 or leaf.shape[-1] < WIDE or leaf.size > BY_ROWS or is_cut(layout, leaf):
             return inner(leaf, leaf, layout)
         rows = jnp.square(leaf.astype(jnp.float32)).reshape(-1, leaf.shape[-1])
         return jnp.sum(rows @ jnp.ones(leaf.shape[-1], jnp.float32))
