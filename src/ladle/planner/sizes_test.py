@@ -46,6 +46,13 @@ class Stuck(Track):
         return super()._loss(square, rng) + (2 * GOAL if self.size >= 128 else 0.0)
 
 
+class Alone(Track):
+    """Batches of 64 come to the goal, and no others."""
+
+    def _loss(self, square: np.ndarray, rng: Any) -> float:
+        return super()._loss(square, rng) + (2 * GOAL if self.size != 64 else 0.0)
+
+
 def tryout(seconds: float = 60.0, spread: float = 0.0, kind: type[Track] = Track) -> Tryout:
     until = Until.parse(f"30000 examples, valid_loss <= {GOAL}")
     return Tryout(lambda spec, hyper: kind(spec.size, spread), seconds, until)
@@ -148,6 +155,12 @@ def test_a_size_that_never_arrives_is_not_taken_however_cheap_its_forecast():
     assert [cost for at, cost in found.costs if at >= 128] == [math.inf, math.inf]
     assert "not there in time at 128, not there in time at 256" in found.remark()
     assert tried(256, curve={128: 1.0, 256: 1.0}, kind=Stuck)[2] is None, "trials tell nothing"
+
+
+def test_the_size_that_was_asked_may_be_the_only_one_to_arrive():
+    _, _, found = tried(64, curve={32: 1.0, 64: 1.0, 128: 1.0}, kind=Alone)
+    assert found is not None and (found.size, found.within, found.confidence) == (64, (64, 64), SURE)
+    assert dict(found.costs) == {32: math.inf, 64: 0.0, 128: math.inf}
 
 
 def test_a_rate_that_was_carried_past_the_edge_is_followed_back():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -72,8 +73,11 @@ def surely_within(
     return (int(min(sure.min(initial=size), size)), int(max(sure.max(initial=size), size))), SURE
 
 
-def surely_of(costs: Mapping[int, np.ndarray], size: int, *, share: float) -> tuple[tuple[int, int], float]:
-    """The same among sizes whose log costs are drawn with their errors, `f64[draws]` each, held against the least.
+def surely_of(costs: Mapping[int, Any], size: int, *, share: float) -> tuple[tuple[int, int], float]:
+    """The same among sizes whose log costs are drawn with their errors, held against the least.
+
+    Each is `f64[draws]`, or one number where it has no error: 0 of the size that others are measured by, inf of one
+    that did not arrive.
 
     >>> draws = np.linspace(-0.5, 0.5, 11)
     >>> surely_of({32: 2 + draws, 64: 0 * draws, 128: 0.01 + 0 * draws}, 64, share=0.05)
@@ -83,7 +87,7 @@ def surely_of(costs: Mapping[int, np.ndarray], size: int, *, share: float) -> tu
     ((64, 64), 0.55)
     """
     sizes = sorted(costs)
-    table = np.stack(np.broadcast_arrays(*(costs[at] for at in sizes)))
+    table = np.stack(np.broadcast_arrays(*(np.atleast_1d(costs[at]) for at in sizes)))
     sure = (table <= table.min(0) + math.log1p(share)).mean(1)
     low = high = sizes.index(size)
     if sure[low] < SURE:

@@ -87,6 +87,11 @@ def test_without_a_fixed_part_no_ideal_size_is_told():
     assert flat.bound == "unresolved speed" and flat.spec.size == 64
 
 
+def test_a_size_that_arrived_alone_is_as_good_as_the_best():
+    assert surely_of({32: math.inf, 64: 0.0, 128: math.inf}, 64, share=0.05) == ((64, 64), SURE)
+    assert surely_of({64: 0.0}, 64, share=0.05) == ((64, 64), SURE)
+
+
 def test_what_trials_promise_holds_at_truths_that_they_saw_with_errors():
     """Log costs of 32 and 128 over 64, forecast to 0.25 and seen to 0.06: promised sizes are within 5 % in 9 of 10."""
     rng, held = np.random.default_rng(2), []
