@@ -8,8 +8,8 @@ the device, where half of them are mirrored. The number of epochs is fixed befor
 part.
 
 Test accuracy 69.5, 69.4, 68.7 % (seeds 0, 1, 2) after 3 epochs, in 60 to 63 s of two cores; 1 % of the time waits for
-data. The same net in a PyTorch loop over a DataLoader with two readers: 69.6, 68.8, 69.8 % in 44 to 45 s, for on a
-processor PyTorch has the faster convolution (docs/log.md).
+data. The same net in a PyTorch loop over a DataLoader with two readers: 69.6, 68.8, 69.8 % in 44 to 45 s. The update is
+what takes longer here: its convolutions are matrix products on a processor (docs/log.md).
 """
 
 from __future__ import annotations

@@ -19,6 +19,15 @@ def on_host() -> bool:
     return jax.default_backend() == "cpu"
 
 
+@lru_cache(1)
+def crowded() -> bool:
+    """Whether devices of this process share its processor, where one program over several may be on its way at most.
+
+    With more, now and then on busy cores, three devices wait in a sum for a fourth that has no thread (docs/log.md).
+    """
+    return on_host() and jax.local_device_count() > 1
+
+
 def memory_bytes() -> int | None:
     """Memory in use now: the device's own count where it keeps one, else this process's resident memory."""
     stats = jax.local_devices()[0].memory_stats()

@@ -89,15 +89,6 @@ class Layout:
         return len(self.mesh.local_devices) == self.devices
 
     @cached_property
-    def crowded(self) -> bool:
-        """Whether several devices are threads of one processor, where only one program may be on its way.
-
-        With more, now and then on busy cores, three devices wait in a sum for a fourth that has no thread.
-        """
-        local = self.mesh.local_devices
-        return len(local) > 1 and local[0].platform == "cpu"
-
-    @cached_property
     def processes(self) -> int:
         """How many processes have a part of it."""
         return self.devices // len(self.mesh.local_devices)

@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from ladle.jax.code import Opaque
+from ladle.jax.devices import crowded
 from ladle.jax.fingerprint import fingerprint
 from ladle.jax.mesh import Layout, is_parked
 from ladle.jax.remat import compiler_options
@@ -52,11 +53,6 @@ class Form:
         """Where `jax.jit` is told to place results: all in one place, or nowhere, where `settled` says it of each."""
         layout = self.layout
         return {"out_shardings": layout.replicated} if layout is not None and layout.uniform else {}
-
-    @property
-    def waits(self) -> bool:
-        """Whether a call returns when its results are there, and not before."""
-        return self.layout is not None and self.layout.crowded
 
     def settled(self, results: Any) -> Any:
         """Results inside a program, where the layout has them: in parts, where it has state in parts."""
@@ -95,7 +91,7 @@ class Program:
 
     def __call__(self, *operands: Any, **static: Any) -> Any:
         results = self._sent(*operands, **static)
-        return jax.block_until_ready(results) if self.form.waits else results
+        return jax.block_until_ready(results) if crowded() and _over_several(results) else results
 
     def _sent(self, *operands: Any, **static: Any) -> Any:
         try:
@@ -180,6 +176,11 @@ def shapes_of(tree: Any) -> Any:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place if told else None)
 
     return jax.tree.map(shape, tree)
+
+
+def _over_several(tree: Any) -> bool:
+    """Whether the arrays of a tree are on several devices."""
+    return any(len(leaf.sharding.device_set) > 1 for leaf in jax.tree.leaves(tree))
 
 
 def _bytes_of(jaxpr: Any) -> int:
